@@ -1,0 +1,94 @@
+"""Every exception neuronkit raises, on one screen.
+
+Each one derives from `NeuronKitError` and from the builtin it refines, so that both
+``except neuronkit.errors.NeuronKitError`` and ``except ValueError`` do what a reader expects.
+A message says what was given, what was expected, and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from neuronkit.parity import ParityReport
+
+
+class NeuronKitError(Exception):
+    """Root of every error raised by neuronkit."""
+
+
+class SpecError(NeuronKitError, ValueError):
+    """A shape, dtype or size does not fit what a fixed-shape graph can take."""
+
+
+class OptionError(NeuronKitError, ValueError):
+    """An option has a bad value, or the chosen target cannot honour it."""
+
+
+class UnknownTargetError(NeuronKitError, ValueError):
+    """The target name is not one of those neuronkit knows."""
+
+
+class UnknownModelError(NeuronKitError, TypeError):
+    """No adapter recognises the model."""
+
+
+class MissingDependencyError(NeuronKitError, ImportError):
+    """A package that this call needs is missing, broken, or of a release that does not fit."""
+
+
+class MissingSDKError(MissingDependencyError):
+    """The Neuron SDK of the chosen target is missing, or does not fit the installed torch or Python."""
+
+
+class UnsupportedOperatorError(NeuronKitError, RuntimeError):
+    """The graph holds an operator that the target does not take."""
+
+
+class CompileError(NeuronKitError, RuntimeError):
+    """The target's compiler failed.
+
+    Attributes:
+        code: The compiler's own error code (``"NCC_..."``), or None when it printed none.
+        log_path: Where the whole compiler log lies, or None.
+        hint: What the documentation of that code recommends, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        log_path: Path | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.log_path = log_path
+        self.hint = hint
+
+
+class ParityError(NeuronKitError, AssertionError):
+    """Two computations that must agree do not.
+
+    Attributes:
+        report: The numbers behind the verdict.
+    """
+
+    def __init__(self, message: str, report: ParityReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class ArtifactError(NeuronKitError, ValueError):
+    """A compiled artifact cannot be written, or a file is not a sound artifact."""
+
+
+class CheckpointError(NeuronKitError, ValueError):
+    """A checkpoint cannot be read, or does not fit the model."""
+
+
+class ImageError(NeuronKitError, ValueError):
+    """Something given as an image is empty, unreadable, or not an image."""

@@ -1,0 +1,298 @@
+"""PARSeq, the permuted autoregressive text recogniser (Bautista and Atienza, arXiv 2207.06966).
+
+Parameter names and shapes, and so the state dict, are those of baudm/parseq with its timm encoder.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuronkit.ocr.charset import Charset
+
+
+class PARSeq(nn.Module):
+    """Reads the word in an image crop; the dynamic model, as published.
+
+    Args:
+        charset: The characters it can write: a string, a `Charset`, or the size of a published one (36, 62, 94).
+        max_label_length: Longest word, in characters.
+        img_size: (height, width) of the input, in pixels.
+        patch_size: (height, width) of an encoder patch, in pixels.
+        embed_dim: Width of encoder and decoder.
+        enc_num_heads: Attention heads of the encoder.
+        enc_mlp_ratio: Hidden width of the encoder's MLPs, in units of `embed_dim`.
+        enc_depth: Number of encoder blocks.
+        dec_num_heads: Attention heads of the decoder.
+        dec_mlp_ratio: Hidden width of the decoder's MLPs, in units of `embed_dim`.
+        dec_depth: Number of decoder layers.
+        decode_ar: Decode greedily, one character after the other; otherwise all at once, without context.
+        refine_iters: Number of refinement passes over the whole word after decoding.
+        dropout: Dropout rate of the decoder, in training.
+    """
+
+    def __init__(
+        self,
+        charset: str | int | Charset,
+        *,
+        max_label_length: int = 25,
+        img_size: tuple[int, int] = (32, 128),
+        patch_size: tuple[int, int] = (4, 8),
+        embed_dim: int = 384,
+        enc_num_heads: int = 6,
+        enc_mlp_ratio: int = 4,
+        enc_depth: int = 12,
+        dec_num_heads: int = 12,
+        dec_mlp_ratio: int = 4,
+        dec_depth: int = 1,
+        decode_ar: bool = True,
+        refine_iters: int = 1,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.charset = Charset.named(charset)
+        self.max_label_length = max_label_length
+        self.img_size = tuple(img_size)
+        self.decode_ar = decode_ar
+        self.refine_iters = refine_iters
+        self.encoder = _VisionTransformer(img_size, patch_size, embed_dim, enc_depth, enc_num_heads, enc_mlp_ratio)
+        self.decoder = _Decoder(embed_dim, dec_num_heads, embed_dim * dec_mlp_ratio, dropout, dec_depth)
+        self.head = nn.Linear(embed_dim, self.charset.num_classes)
+        self.text_embed = _TokenEmbedding(self.charset.num_tokens, embed_dim)
+        self.pos_queries = nn.Parameter(torch.empty(1, max_label_length + 1, embed_dim))
+        self.dropout = nn.Dropout(dropout)
+        self.apply(_init_weights)
+        nn.init.trunc_normal_(self.pos_queries, std=0.02)
+        nn.init.trunc_normal_(self.encoder.pos_embed, std=0.02)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) float32 in -1..1 → image tokens (N, S, D)."""
+        return self.encoder(images)
+
+    def decode(
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        content_mask: Tensor | None = None,
+        padding_mask: Tensor | None = None,
+        query: Tensor | None = None,
+        query_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Run the two-stream decoder.
+
+        Args:
+            tokens: (N, L) int64 context, BOS first.
+            memory: (N, S, D) image tokens.
+            content_mask: (L, L) bool; True hides key (column) from content position (row).
+            padding_mask: (N, L) bool; True hides the token from everybody.
+            query: (N, Q, D) position queries; None for those of the L context positions.
+            query_mask: (Q, L) bool; True hides key (column) from query (row).
+
+        Returns:
+            (N, Q, D) decoded features, the head's input.
+        """
+        batch, length = tokens.shape
+        # BOS is the null context: it alone carries no position.
+        null_context = self.text_embed(tokens[:, :1])
+        characters = self.pos_queries[:, : length - 1] + self.text_embed(tokens[:, 1:])
+        content = self.dropout(torch.cat([null_context, characters], dim=1))
+        if query is None:
+            query = self.pos_queries[:, :length].expand(batch, -1, -1)
+        return self.decoder(self.dropout(query), content, memory, query_mask, content_mask, padding_mask)
+
+    def forward(self, images: Tensor, max_length: int | None = None) -> Tensor:
+        """Read a batch of crops.
+
+        Args:
+            images: (N, 3, H, W) float32, RGB, in -1..1, as `ParseqProcessor.preprocess` makes them.
+            max_length: Decode exactly this many characters and EOS, at most `max_label_length`. With None
+                decoding stops early, once every row has ended.
+
+        Returns:
+            Logits (N, T, C) float32; T is `max_length` + 1, or with neither `max_length` nor refinement
+            the number of steps that ran; C is the charset's size + 1, class 0 ends the word.
+        """
+        stop_early = max_length is None
+        length = self.max_label_length if max_length is None else min(max_length, self.max_label_length)
+        steps = length + 1
+        memory = self.encode(images)
+        queries = self.pos_queries[:, :steps].expand(len(images), -1, -1)
+        # One tensor under two names, as published: opening it for refinement opens it for the content stream too.
+        mask = torch.triu(torch.ones(steps, steps, dtype=torch.bool, device=images.device), 1)
+        bos = torch.full((len(images), 1), self.charset.bos_id, dtype=torch.long, device=images.device)
+
+        if self.decode_ar:
+            logits = self._decode_greedily(memory, queries, mask, stop_early)
+        else:
+            logits = self.head(self.decode(bos, memory, query=queries))
+
+        if self.refine_iters:
+            mask[torch.triu(torch.ones_like(mask), 2)] = 0
+        for _ in range(self.refine_iters):
+            tokens = torch.cat([bos, logits[:, :-1].argmax(-1)], dim=1)
+            ended = (tokens == self.charset.eos_id).int().cumsum(-1) > 0
+            logits = self.head(self.decode(tokens, memory, mask, ended, queries, mask[:, : tokens.shape[1]]))
+        return logits
+
+    def _decode_greedily(self, memory: Tensor, queries: Tensor, mask: Tensor, stop_early: bool) -> Tensor:
+        batch, steps = queries.shape[:2]
+        tokens = torch.full((batch, steps), self.charset.pad_id, dtype=torch.long, device=memory.device)
+        tokens[:, 0] = self.charset.bos_id
+        logits = []
+        for i in range(steps):
+            seen = slice(0, i + 1)
+            features = self.decode(
+                tokens[:, seen], memory, mask[seen, seen], query=queries[:, i : i + 1], query_mask=mask[i : i + 1, seen]
+            )
+            logits.append(self.head(features))
+            if i + 1 < steps:
+                tokens[:, i + 1] = logits[-1].squeeze(1).argmax(-1)
+                if stop_early and bool((tokens == self.charset.eos_id).any(dim=-1).all()):
+                    break
+        return torch.cat(logits, dim=1)
+
+
+class _VisionTransformer(nn.Module):
+    """ViT without class token or pooling: every patch's feature is returned."""
+
+    def __init__(
+        self,
+        img_size: tuple[int, int],
+        patch_size: tuple[int, int],
+        width: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: int,
+    ) -> None:
+        super().__init__()
+        self.patch_embed = _PatchEmbed(patch_size, width)
+        num_patches = (img_size[0] // patch_size[0]) * (img_size[1] // patch_size[1])
+        self.pos_embed = nn.Parameter(torch.zeros(1, num_patches, width))
+        self.blocks = nn.Sequential(*(_Block(width, num_heads, mlp_ratio) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.norm(self.blocks(self.patch_embed(images) + self.pos_embed))
+
+
+class _PatchEmbed(nn.Module):
+    def __init__(self, patch_size: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, num_heads: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = _Attention(width, num_heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = _Mlp(width, width * mlp_ratio)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(width, width * 3)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, width // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        weights = (q @ k.transpose(-2, -1) * (width // self.num_heads) ** -0.5).softmax(dim=-1)
+        return self.proj((weights @ v).transpose(1, 2).reshape(batch, length, width))
+
+
+class _Mlp(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, width: int, num_heads: int, hidden: int, dropout: float, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_DecoderLayer(width, num_heads, hidden, dropout) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        query: Tensor,
+        content: Tensor,
+        memory: Tensor,
+        query_mask: Tensor | None,
+        content_mask: Tensor | None,
+        padding_mask: Tensor | None,
+    ) -> Tensor:
+        last = len(self.layers) - 1
+        for i, layer in enumerate(self.layers):
+            keys = layer.norm_c(content)
+            query = layer(query, layer.norm_q(query), keys, memory, query_mask, padding_mask)
+            # Nobody reads the content stream of the last layer.
+            if i < last:
+                content = layer(content, keys, keys, memory, content_mask, padding_mask)
+        return self.norm(query)
+
+
+class _DecoderLayer(nn.Module):
+    """Pre-norm decoder layer, applied to the query and the content stream in turn."""
+
+    def __init__(self, width: int, num_heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(width, num_heads, dropout=dropout, batch_first=True)
+        self.cross_attn = nn.MultiheadAttention(width, num_heads, dropout=dropout, batch_first=True)
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm_q = nn.LayerNorm(width)
+        self.norm_c = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        stream: Tensor,
+        normed: Tensor,
+        keys: Tensor,
+        memory: Tensor,
+        mask: Tensor | None,
+        padding_mask: Tensor | None,
+    ) -> Tensor:
+        attended = self.self_attn(normed, keys, keys, attn_mask=mask, key_padding_mask=padding_mask)[0]
+        stream = stream + self.dropout(attended)
+        stream = stream + self.dropout(self.cross_attn(self.norm1(stream), memory, memory)[0])
+        hidden = self.dropout(F.gelu(self.linear1(self.norm2(stream))))
+        return stream + self.dropout(self.linear2(hidden))
+
+
+class _TokenEmbedding(nn.Module):
+    def __init__(self, num_tokens: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_tokens, width)
+        self.width = width
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return math.sqrt(self.width) * self.embedding(tokens)
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,107 @@
+"""Character sets and the token numbering that PARSeq models use."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.errors import OptionError
+
+CHARSET_36 = string.digits + string.ascii_lowercase
+CHARSET_62 = CHARSET_36 + string.ascii_uppercase
+CHARSET_94 = CHARSET_62 + string.punctuation
+NAMED_CHARSETS = {"36": CHARSET_36, "62": CHARSET_62, "94": CHARSET_94}
+
+
+@dataclass(frozen=True)
+class Charset:
+    """The characters a recogniser can write, numbered as in baudm/parseq.
+
+    Token 0 ends a word (EOS), tokens 1..n are the characters in order, n + 1 begins a word (BOS)
+    and n + 2 pads (PAD). Logits have n + 1 classes: BOS and PAD are never predicted.
+
+    Args:
+        characters: The characters in order, without repetition.
+
+    Raises:
+        OptionError: If a character repeats, or there is none.
+    """
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if repeated or not self.characters:
+            found = f"repeats {''.join(repeated)!r}" if repeated else "is empty"
+            raise OptionError(f"charset {found}; give each character once, in the order of the model's classes")
+
+    @classmethod
+    def named(cls, charset: str | int | Charset) -> Charset:
+        """Take a charset as it is, by the size of a published one (36, 62, 94), or as a string of characters."""
+        if isinstance(charset, Charset):
+            return charset
+        return cls(NAMED_CHARSETS.get(str(charset), str(charset)))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    @property
+    def eos_id(self) -> int:
+        return 0
+
+    @property
+    def bos_id(self) -> int:
+        return len(self.characters) + 1
+
+    @property
+    def pad_id(self) -> int:
+        return len(self.characters) + 2
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes in the logits: the characters and EOS."""
+        return len(self.characters) + 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of rows in the embedding: the characters, EOS, BOS and PAD."""
+        return len(self.characters) + 3
+
+    def encode(self, labels: Sequence[str]) -> NDArray[np.int64]:
+        """Turn words into token ids.
+
+        Args:
+            labels: N words.
+
+        Returns:
+            (N, L) int64: BOS, the characters, EOS, then PAD up to the longest word.
+
+        Raises:
+            OptionError: If there is no word, or a word holds a character outside the charset.
+        """
+        if not labels:
+            raise OptionError("no labels given; encode needs at least one word")
+        index = {character: i for i, character in enumerate(self.characters, start=1)}
+        unknown = sorted({c for label in labels for c in label if c not in index})
+        if unknown:
+            raise OptionError(
+                f"characters {''.join(unknown)!r} are not in the charset of {len(self)}; "
+                "remove them from the labels or choose a larger charset"
+            )
+        ids = np.full((len(labels), max(map(len, labels)) + 2), self.pad_id, dtype=np.int64)
+        for row, label in zip(ids, labels, strict=True):
+            row[: len(label) + 2] = [self.bos_id, *(index[c] for c in label), self.eos_id]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn the token ids of one prediction into text, up to the first EOS."""
+        characters = []
+        for i in ids:
+            if i == self.eos_id:
+                break
+            characters.append(self.characters[i - 1])
+        return "".join(characters)

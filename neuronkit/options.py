@@ -1,0 +1,97 @@
+"""CompileOptions: everything a caller may ask of a compile, for every target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from neuronkit.errors import OptionError
+
+AUTO_CASTS = ("none", "matmult", "all")
+AUTO_CAST_TYPES = ("bf16", "fp16", "tf32", "fp8_e4m3")
+MODEL_TYPES = ("generic", "transformer", "unet-inference")
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What to ask of the compiler. None leaves the choice to the target.
+
+    A target that cannot honour a field that differs from its default raises `OptionError`; nothing is ignored.
+
+    Args:
+        auto_cast: Which float32 operations the compiler may compute in a narrower type: "none", "matmult" or "all".
+        auto_cast_type: The narrower type: "bf16", "fp16", "tf32" or "fp8_e4m3".
+        optlevel: How hard to optimise, 1 to 3.
+        model_type: "generic", "transformer" or "unet-inference".
+        cpu_operators: Operator kinds (``"aten::embedding"``) to leave on the host's CPU.
+        cpu_fallback: Let the SDK move whatever it cannot compile to the CPU, unnamed.
+        dynamic_batch: Let the compiled model take any number of rows, where the SDK offers that.
+        inline_weights: Keep weights inside the compiled program; False keeps them beside it.
+        neuroncores: Cores that one copy of the model uses.
+        timeout_s: Longest time for the compiler, in seconds.
+        workdir: Directory that keeps the compiler's intermediate files and logs.
+        cache_dir: Directory of the compile cache.
+        extra_args: Further arguments for the compiler's command line, passed as they are.
+
+    Raises:
+        OptionError: If a value is not one of those named here.
+    """
+
+    auto_cast: str | None = None
+    auto_cast_type: str | None = None
+    optlevel: int | None = None
+    model_type: str | None = None
+    cpu_operators: tuple[str, ...] = ()
+    cpu_fallback: bool = False
+    dynamic_batch: bool = False
+    inline_weights: bool = True
+    neuroncores: int | None = None
+    timeout_s: float | None = None
+    workdir: Path | None = None
+    cache_dir: Path | None = None
+    extra_args: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_operators", "extra_args"):
+            object.__setattr__(self, name, _strings(name, getattr(self, name)))
+        for name in ("workdir", "cache_dir"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, Path(getattr(self, name)))
+        _one_of("auto_cast", self.auto_cast, AUTO_CASTS)
+        _one_of("auto_cast_type", self.auto_cast_type, AUTO_CAST_TYPES)
+        _one_of("optlevel", self.optlevel, (1, 2, 3))
+        _one_of("model_type", self.model_type, MODEL_TYPES)
+        for name in ("neuroncores", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise OptionError(f"{name}={value!r}: expected a positive number, or None for the target's own choice")
+        check_operator_kinds("cpu_operators", self.cpu_operators)
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that differ from their defaults."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+def check_operator_kinds(argument: str, kinds: Iterable[str]) -> None:
+    """Raise OptionError unless every kind reads ``namespace::operator``."""
+    for kind in kinds:
+        namespace, _, name = kind.partition("::")
+        if not namespace or not name:
+            raise OptionError(f"{argument}: {kind!r} is not an operator kind; write it with its namespace, as 'aten::embedding'")
+
+
+def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value is not None and value not in choices:
+        raise OptionError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}, or None")
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise OptionError(f"{name}={value!r}: expected a sequence of strings, such as ('aten::embedding',)")
+    return tuple(value)

@@ -1,0 +1,94 @@
+"""TensorSpec: what a fixed-shape graph takes or gives."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from neuronkit.errors import SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and dtype of one tensor.
+
+    Args:
+        name: What the tensor is called, in error messages and manifests.
+        shape: Every dimension as a number: a compiled graph has no other kind.
+        dtype: A dtype's name, or the `torch.dtype` itself.
+
+    Raises:
+        SpecError: If a dimension is unknown (None or negative) or not an integer, or the dtype has no such name.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def __init__(self, name: str, shape: Iterable[int], dtype: str | torch.dtype = "float32") -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "shape", tuple(_dimension(name, d) for d in shape))
+        object.__setattr__(self, "dtype", str(dtype).rsplit(".", 1)[-1])
+        if self.dtype not in DTYPES:
+            raise SpecError(f"{name}: dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+
+    @classmethod
+    def of(cls, name: str, tensor: torch.Tensor) -> TensorSpec:
+        """The spec of an existing tensor."""
+        return cls(name, tensor.shape, tensor.dtype)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> TensorSpec:
+        return cls(fields["name"], fields["shape"], fields["dtype"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The three fields, ready for JSON."""
+        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        import torch
+
+        return getattr(torch, self.dtype)  # type: ignore[no-any-return]
+
+    def example(self, seed: int = 0) -> torch.Tensor:
+        """Make a tensor of this shape and dtype: standard normal for floats, 0 or 1 for integers and bools."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        if self.torch_dtype.is_floating_point:
+            return torch.randn(self.shape, generator=generator).to(self.torch_dtype)
+        return torch.randint(0, 2, self.shape, generator=generator).to(self.torch_dtype)
+
+    def check(self, tensor: torch.Tensor) -> None:
+        """Raise SpecError unless the tensor has exactly this shape and dtype."""
+        if tuple(tensor.shape) != self.shape or tensor.dtype != self.torch_dtype:
+            raise SpecError(
+                f"{self.name}: got {tuple(tensor.shape)} {str(tensor.dtype).rsplit('.', 1)[-1]}, "
+                f"the compiled graph takes exactly {self.shape} {self.dtype}; "
+                "wrap it in neuronkit.FixedShape to serve smaller inputs and other batches"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def _dimension(name: str, value: Any) -> int:
+    try:
+        size = operator.index(value)
+    except TypeError:
+        size = -1
+    if size < 0:
+        raise SpecError(
+            f"{name}: dimension {value!r} is not a size; a compiled graph has fixed shapes. Give the largest size you "
+            "serve and let neuronkit.FixedShape pad smaller inputs, or compile several sizes and join them with "
+            "neuronkit.Buckets"
+        )
+    return size

@@ -1,0 +1,163 @@
+"""StaticModel: what an adapter makes and a target compiles."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.specs import TensorSpec
+
+Graphs = dict[str, tuple[nn.Module, tuple[TensorSpec, ...]]]
+
+
+class StaticModel(nn.Module, ABC):
+    """A dynamic model rewritten in fixed shapes, computing what the original computes.
+
+    The original is shared, not copied and not registered: an optimizer step on it shows at once, while `train()`,
+    `to()` or `state_dict()` of the static model leave it alone.
+
+    Attributes:
+        family: Name of the model family, for manifests and messages.
+        original: The caller's model, as given.
+        specs: The inputs, in order.
+    """
+
+    family: str
+    specs: tuple[TensorSpec, ...]
+    original: nn.Module
+
+    def __init__(self, original: nn.Module, specs: Sequence[TensorSpec]) -> None:
+        super().__init__()
+        self.__dict__["original"] = original
+        self.specs = tuple(specs)
+
+    @property
+    def source(self) -> nn.Module:
+        """The original without the wrappers of distributed training and torch.compile."""
+        return unwrap(self.original)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Compute eagerly, with the original's weights of this moment and as in eval mode."""
+        with eval_mode(self.source):
+            return self.join(self.modules_by_name(self.source))(*inputs)
+
+    def reference(self, *inputs: Tensor) -> Any:
+        """Run the untouched original on the same inputs, in eval mode, without gradients."""
+        with eval_mode(self.source), torch.no_grad():
+            return self.run_original(self.source, *inputs)
+
+    def graphs(self) -> Graphs:
+        """The graphs that a target compiles, without loop or branch: name → (module, its input specs).
+
+        The modules hold a copy of the weights, on the CPU and in eval mode, with everything folded that depends on
+        weights alone.
+        """
+        modules = self.modules_by_name(detached_copy(self.source))
+        for module in modules.values():
+            if isinstance(module, Foldable):
+                module.fold()
+        specs = self.graph_specs()
+        return {name: (module.eval(), specs[name]) for name, module in modules.items()}
+
+    def assemble(self, compiled: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+        """Join compiled graphs into one callable that takes `specs`.
+
+        Gives a TorchScript module where every graph is one, a plain callable otherwise.
+        """
+        joined = self.join(compiled)
+        if isinstance(joined, torch.jit.ScriptModule) or not all(
+            isinstance(c, torch.jit.ScriptModule) for c in compiled.values()
+        ):
+            return joined
+        return torch.jit.script(joined)  # type: ignore[no-any-return]
+
+    def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """Random inputs that fit `specs`, for tracing and parity."""
+        return tuple(spec.example(seed + i) for i, spec in enumerate(self.specs))
+
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
+        """The outputs with every entry that carries no meaning set to zero, so that two runs can be compared."""
+        return outputs
+
+    @abstractmethod
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        """The graphs' modules, computing from the live weights of `source`."""
+
+    @abstractmethod
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        """Input specs of each graph."""
+
+    @abstractmethod
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Any:
+        """Call the original so that its outputs line up with those of `forward`."""
+
+    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+        """Connect the graphs; a model of one graph is that graph."""
+        (graph,) = graphs.values()
+        return graph
+
+
+class Foldable(nn.Module, ABC):
+    """A graph module some of whose tensors depend on weights alone.
+
+    They are computed at every call while the weights are live, and once in a graph to be compiled. Folded, they are
+    buffers, so that a target can move them to its device.
+    """
+
+    _num_folded: int | None = None
+
+    @abstractmethod
+    def compute_constants(self) -> tuple[Tensor, ...]:
+        """Compute what depends on weights alone."""
+
+    @property
+    def constants(self) -> tuple[Tensor, ...]:
+        if self._num_folded is None:
+            return self.compute_constants()
+        return tuple(getattr(self, f"folded_{i}") for i in range(self._num_folded))
+
+    def fold(self) -> None:
+        """Fix the constants at their values of this moment."""
+        with torch.no_grad():
+            constants = self.compute_constants()
+        for i, constant in enumerate(constants):
+            self.register_buffer(f"folded_{i}", constant.detach().clone(), persistent=False)
+        self._num_folded = len(constants)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Strip DistributedDataParallel, DataParallel and torch.compile's wrapper, in any nesting."""
+    while True:
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model in eval mode; on leaving, give every submodule back the mode it had."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def detached_copy(model: nn.Module) -> nn.Module:
+    """Copy a model to the CPU, in eval mode, without gradients; the given one is not touched."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        copied = tensor.detach().to("cpu", copy=True)
+        memo[id(tensor)] = nn.Parameter(copied, requires_grad=False) if isinstance(tensor, nn.Parameter) else copied
+    return copy.deepcopy(model, memo).eval()

@@ -1,0 +1,78 @@
+"""Target: one way of turning static graphs into something that runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from neuronkit.errors import OptionError
+from neuronkit.options import CompileOptions
+
+if TYPE_CHECKING:
+    from neuronkit.static.model import Graphs
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CompiledGraphs:
+    """What a target made of a model's graphs.
+
+    Attributes:
+        callables: Name → compiled graph, called with tensors as its specs say.
+        commands: Name → the compiler's effective command line or call, for the manifest.
+    """
+
+    callables: Mapping[str, Callable[..., Any]]
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+class Target(ABC):
+    """A compile target. Subclasses import their SDK inside methods only.
+
+    Attributes:
+        name: What `compile_for_inferentia(target=...)` calls it.
+        honours: The fields of `CompileOptions` that it passes on.
+        saves: Whether what it makes can be written to an artifact.
+    """
+
+    name: ClassVar[str]
+    honours: ClassVar[frozenset[str]] = frozenset()
+    saves: ClassVar[bool] = True
+
+    def check_options(self, options: CompileOptions) -> None:
+        """Raise OptionError for a field that this target cannot honour."""
+        refused = sorted(set(options.changed()) - self.honours)
+        if refused:
+            given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
+            takes = ", ".join(sorted(self.honours)) or "no option"
+            raise OptionError(f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults")
+
+    @abstractmethod
+    def check_environment(self) -> dict[str, str]:
+        """Make sure that the SDK is there and fits torch and Python.
+
+        Returns:
+            Package → version, for the manifest.
+
+        Raises:
+            MissingSDKError: If it is not, with the command that installs it.
+        """
+
+    @abstractmethod
+    def compile(
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+    ) -> CompiledGraphs:
+        """Compile every graph.
+
+        Args:
+            graphs: Name → (module on the CPU in eval mode, its input specs).
+            options: Checked before.
+            op_whitelist: Operator kinds that the user vouches for.
+            report: Told the stage, in a few words, as work goes on.
+
+        Raises:
+            CompileError: If the compiler fails.
+        """
