@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import platform
-import warnings
 
 import torch
-from torch import nn
 
 from neuronkit.options import CompileOptions
-from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs
 from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.tracing import trace
 
 
 class CpuTarget(Target):
@@ -28,14 +27,13 @@ class CpuTarget(Target):
         callables = {}
         for name, (module, specs) in graphs.items():
             report(f"tracing {name}")
-            callables[name] = torch.jit.freeze(trace(module, specs))
+            callables[name] = _reload(torch.jit.freeze(trace(module, specs)))
         return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.jit.trace + torch.jit.freeze"))
 
 
-def trace(module: nn.Module, specs: tuple[TensorSpec, ...]) -> torch.jit.ScriptModule:
-    """Trace a static graph. A TracerWarning is an error: it marks a value that the trace would freeze in."""
-    examples = tuple(spec.example() for spec in specs)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        # Parity against the original is checked on the whole model, which says more than running the trace again.
-        return torch.jit.trace(module, examples, check_trace=False, strict=False)  # type: ignore[no-any-return]
+def _reload(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Save and load: torch.jit.script refuses a freshly frozen module as a submodule, but takes a loaded one."""
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer)
+    buffer.seek(0)
+    return torch.jit.load(buffer)  # type: ignore[no-any-return]

@@ -1,0 +1,196 @@
+"""PARSeq in fixed shapes: exact greedy decoding and refinement, without a growing slice."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.adapters.parseq_graphs import Decode, Encode, Reader
+from neuronkit.adapters.registry import Family
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.decode import after_eos
+from neuronkit.static.model import StaticModel, eval_mode
+
+METHODS = ("auto", "fixed_point")
+
+
+@dataclass(frozen=True)
+class PARSeqOptions:
+    """How to decode. None follows the model.
+
+    Args:
+        max_length: Longest word, in characters, at most the model's own.
+        decoding: "ar" decodes greedily, exactly as the dynamic model; "nar" predicts all characters without context.
+        refine_iters: Refinement passes after decoding.
+        method: "fixed_point", or "auto", which chooses it.
+
+    Raises:
+        OptionError: If a value is none of these.
+    """
+
+    max_length: int | None = None
+    decoding: str | None = None
+    refine_iters: int | None = None
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.decoding not in (None, "ar", "nar"):
+            raise OptionError(f"decoding={self.decoding!r}: expected 'ar', 'nar' or None to follow the model")
+        if self.method not in METHODS:
+            raise OptionError(f"method={self.method!r}: expected one of {', '.join(map(repr, METHODS))}")
+        if self.refine_iters is not None and self.refine_iters < 0:
+            raise OptionError(f"refine_iters={self.refine_iters}: expected 0 or more")
+
+
+class StaticPARSeq(StaticModel):
+    """PARSeq at a fixed batch and length, computing what the dynamic model computes.
+
+    Takes `neuronkit.models.PARSeq` and both classes of baudm/parseq. Called with images (N, 3, H, W) float32 in -1..1,
+    it gives logits (N, max_length + 1, C) float32. Positions up to and including a row's first EOS are those of the
+    dynamic model; with refinement, or ``decoding="nar"``, all positions are.
+
+    Args:
+        model: The dynamic model.
+        batch_size: Rows of the fixed batch.
+        max_length: See `PARSeqOptions`, as the arguments after it.
+
+    Raises:
+        SpecError: If `max_length` exceeds what the model was built for.
+    """
+
+    family = "parseq"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        batch_size: int = 1,
+        max_length: int | None = None,
+        decoding: str | None = None,
+        refine_iters: int | None = None,
+        method: str = "auto",
+    ) -> None:
+        self.options = PARSeqOptions(max_length, decoding, refine_iters, method)
+        super().__init__(model, ())
+        core = self.source
+        longest = core.pos_queries.shape[1] - 1
+        if max_length is not None and not 1 <= max_length <= longest:
+            raise SpecError(f"max_length={max_length}: this model reads words of 1 to {longest} characters")
+        self.batch_size = batch_size
+        self.steps = (longest if max_length is None else max_length) + 1
+        self.autoregressive = bool(core.decode_ar) if decoding is None else decoding == "ar"
+        self.refine_iters = int(core.refine_iters) if refine_iters is None else refine_iters
+        self.bos_id = core.text_embed.embedding.num_embeddings - 2
+        self.eos_id = 0
+        height, width = _image_size(core)
+        self.specs = (TensorSpec("images", (batch_size, 3, height, width), core.pos_queries.dtype),)
+
+    @property
+    def source(self) -> nn.Module:
+        """The network itself; releases of baudm/parseq wrap it in a training system."""
+        source = super().source
+        inner = getattr(source, "model", None)
+        return inner if isinstance(inner, nn.Module) and matches(inner) else source
+
+    def passes(self, images: Tensor) -> int:
+        """Number of decoder passes that reading these images takes: guess, causal passes and refinements."""
+        with eval_mode(self.source), torch.no_grad():
+            return self.join(self.modules_by_name(self.source)).read(images)[1]
+
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return {"encode": Encode(source), "decode": Decode(source, self.steps)}
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        core, dtype = self.source, self.specs[0].dtype
+        heads = core.decoder.layers[0].cross_attn.num_heads
+        width, patches = core.pos_queries.shape[-1], core.encoder.pos_embed.shape[1]
+        memory = (2 * len(core.decoder.layers), self.batch_size, heads, patches, width // heads)
+        return {
+            "encode": self.specs,
+            "decode": (
+                TensorSpec("tokens", (self.batch_size, self.steps), "int32"),
+                TensorSpec("mask", (self.batch_size, self.steps, self.steps), dtype),
+                TensorSpec("memory", memory, dtype),
+            ),
+        }
+
+    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Reader:
+        return Reader(
+            graphs["encode"],
+            graphs["decode"],
+            self.steps,
+            self.bos_id,
+            self.eos_id,
+            self.autoregressive,
+            self.refine_iters,
+        )
+
+    def run_original(self, source: nn.Module, images: Tensor) -> Tensor:
+        """Let the original run all its steps: what it gives before it would have stopped early is the same."""
+        # A shallow copy shares the weights; the settings below are its own.
+        original: Any = copy.copy(source)
+        original.decode_ar, original.refine_iters = self.autoregressive, self.refine_iters
+        tokens = SimpleNamespace(bos_id=self.bos_id, eos_id=self.eos_id, pad_id=self.bos_id + 1)
+        takes_tokenizer = "tokenizer" in inspect.signature(original.forward).parameters
+        logits: Tensor = original(*([tokens] if takes_tokenizer else []), images, self.steps - 1)
+        return logits
+
+    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """The logits, zero after each row's first EOS."""
+        return outputs.masked_fill(after_eos(outputs.argmax(-1), self.eos_id)[..., None], 0.0)
+
+
+def matches(model: nn.Module) -> bool:
+    """Whether the model has PARSeq's parts, or is a training system around such a model."""
+    inner = getattr(model, "model", None)
+    if isinstance(inner, nn.Module):
+        return matches(inner)
+    parts = ("encoder.pos_embed", "encoder.patch_embed", "encoder.blocks", "decoder.layers", "decoder.norm", "head",
+             "text_embed.embedding", "pos_queries", "decode_ar", "refine_iters")  # fmt: skip
+    return all(_has(model, part) for part in parts) and _has(model.decoder.layers[0], "norm_q")  # type: ignore[index,union-attr]
+
+
+def _has(model: Any, path: str) -> bool:
+    for name in path.split("."):
+        if not hasattr(model, name):
+            return False
+        model = getattr(model, name)
+    return True
+
+
+def _image_size(core: Any) -> tuple[int, int]:
+    """(height, width) in pixels; timm keeps it in the patch embedding."""
+    height, width = getattr(core, "img_size", None) or core.encoder.patch_embed.img_size
+    return int(height), int(width)
+
+
+def _build(model: nn.Module, *, batch_size: int, options: PARSeqOptions) -> StaticPARSeq:
+    return StaticPARSeq(
+        model,
+        batch_size=batch_size,
+        max_length=options.max_length,
+        decoding=options.decoding,
+        refine_iters=options.refine_iters,
+        method=options.method,
+    )
+
+
+FAMILY = Family(
+    name="parseq",
+    class_names=(
+        "neuronkit.models.parseq.PARSeq",
+        "strhub.models.parseq.model.PARSeq",
+        "strhub.models.parseq.system.PARSeq",
+    ),
+    matches=matches,
+    options=PARSeqOptions,
+    build=_build,
+)

@@ -1,0 +1,103 @@
+"""Which model families neuronkit knows, and how it recognises them without importing their libraries."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.static.model import StaticModel, unwrap
+
+ADAPTER_MODULES = ("craft", "parseq")
+GUIDE = "docs/adding-a-family.md"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One model family, as its adapter file describes it.
+
+    Attributes:
+        name: What `make_static(family=...)` calls it.
+        class_names: Qualified names of the model classes, the library's own among them.
+        matches: Whether a model of an unknown class has this family's structure.
+        options: The family's frozen dataclass of options.
+        build: ``build(model, *, batch_size, options)`` makes the static model.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    matches: Callable[[nn.Module], bool]
+    options: type
+    build: Callable[..., StaticModel]
+
+
+def families() -> Iterator[Family]:
+    """Every registered family."""
+    for module in ADAPTER_MODULES:
+        yield importlib.import_module(f"neuronkit.adapters.{module}").FAMILY
+
+
+def make_static(
+    model: nn.Module, *, family: str | None = None, batch_size: int = 1, options: Any = None
+) -> StaticModel:
+    """Rewrite a dynamic model in fixed shapes, without changing its results or touching it.
+
+    Args:
+        model: The model, as it is: in train mode, on any device, or wrapped by DistributedDataParallel or torch.compile.
+        family: Name of its family; None recognises it by qualified class name, then by structure.
+        batch_size: Rows of the fixed batch.
+        options: The family's options, such as ``CRAFTOptions(height=..., width=...)``; None takes their defaults.
+
+    Raises:
+        UnknownModelError: If no family fits; the message lists those that exist.
+        OptionError: If the options are of another family, or one that has no default is missing.
+        SpecError: If a size does not fit the model.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnknownModelError(f"got {type(model).__name__}; make_static takes an nn.Module")
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise SpecError(f"batch_size={batch_size!r}: expected a positive number of rows")
+    found = _find(unwrap(model), family)
+    return found.build(model, batch_size=batch_size, options=_options(found, options))
+
+
+def _find(model: nn.Module, name: str | None) -> Family:
+    known = list(families())
+    if name is not None:
+        for family in known:
+            if family.name == name:
+                return family
+        raise UnknownModelError(f"family {name!r} is not known; choose one of {_names(known)}")
+    classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__}
+    for family in known:
+        if classes.intersection(family.class_names):
+            return family
+    for family in known:
+        if family.matches(model):
+            return family
+    cls = type(model)
+    raise UnknownModelError(
+        f"{cls.__module__}.{cls.__qualname__} is of no known family ({_names(known)}). If it is one of these under "
+        f"another name, pass family=...; a new family is one file, see {GUIDE}"
+    )
+
+
+def _options(family: Family, options: Any) -> Any:
+    if options is None:
+        try:
+            return family.options()
+        except TypeError as error:
+            raise OptionError(f"family {family.name!r} needs options={family.options.__name__}(...): {error}") from error
+    if not isinstance(options, family.options):
+        raise OptionError(
+            f"options={options!r}: family {family.name!r} takes {family.options.__name__}, got {type(options).__name__}"
+        )
+    return options
+
+
+def _names(known: list[Family]) -> str:
+    return ", ".join(repr(family.name) for family in known)
