@@ -61,6 +61,17 @@ class Target(ABC):
             MissingSDKError: If it is not, with the command that installs it.
         """
 
+    def prepare_load(self) -> None:
+        """Import what must be there before `torch.jit.load` reads an artifact of this target.
+
+        Raises:
+            MissingSDKError: If it is not installed.
+        """
+
+    def runs_here(self) -> bool:
+        """Whether this machine has the device that a compiled graph runs on."""
+        return True
+
     @abstractmethod
     def compile(
         self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report

@@ -1,0 +1,182 @@
+"""CompiledModel: a compiled graph and its manifest, in one file that is whole or is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronkit.errors import ArtifactError, SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.targets import find_target
+
+FORMAT = 1
+MANIFEST = "neuronkit.json"
+# A zip file may end in a comment. Ours is the hash of everything before it, so that any changed byte shows.
+_SEAL = b"neuronkit:sha256:"
+_SEAL_LENGTH = len(_SEAL) + 64
+
+
+class CompiledModel:
+    """What `compile_for_inferentia` gives: called like the model, saved to one file, loaded by `neuronkit.load`.
+
+    Attributes:
+        manifest: Everything known about it, as plain JSON types: format, target, versions, specs, options, operators,
+            parity, weight hash, processor settings.
+        specs: Its inputs, in order.
+        processor: The pre- and post-processor it was compiled with, or None.
+    """
+
+    def __init__(self, function: Callable[..., Any], manifest: Mapping[str, Any], processor: Any = None) -> None:
+        self._function = function
+        self.manifest = dict(manifest)
+        self.specs = tuple(TensorSpec.from_dict(spec) for spec in manifest["inputs"])
+        self.processor = processor
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Run the compiled graph.
+
+        Args:
+            *inputs: Tensors exactly as `specs` say.
+
+        Returns:
+            What the original model returns.
+
+        Raises:
+            SpecError: If the number, a shape or a dtype differs.
+        """
+        if len(inputs) != len(self.specs):
+            raise SpecError(f"got {len(inputs)} inputs, expected {len(self.specs)}: {', '.join(map(str, self.specs))}")
+        for spec, tensor in zip(self.specs, inputs):
+            if not isinstance(tensor, Tensor):
+                raise SpecError(f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)")
+            spec.check(tensor)
+        with torch.no_grad():
+            return self._function(*inputs)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the artifact, whole or not at all.
+
+        The file is a TorchScript archive that plain `torch.jit.load` opens too. An existing file is replaced at once,
+        at the end.
+
+        Raises:
+            ArtifactError: If the target makes nothing that can be saved, or the file cannot be written.
+        """
+        if not isinstance(self._function, torch.jit.ScriptModule):
+            raise ArtifactError(
+                f"target {self.manifest['target']!r} only checks; what it makes lives in this process and cannot be "
+                "saved. Compile for 'cpu' or a Neuron target to get an artifact"
+            )
+        path = Path(path)
+        extra = {MANIFEST: json.dumps(self.manifest)}
+        try:
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot write there ({error}); choose an existing, writable directory") from error
+        os.close(handle)
+        try:
+            torch.jit.save(self._function, name, _extra_files=extra)
+            _seal(Path(name))
+            os.replace(name, path)
+        except (OSError, RuntimeError) as error:
+            raise ArtifactError(f"{path}: was not written ({error}); free some space or choose another directory") from error
+        finally:
+            Path(name).unlink(missing_ok=True)
+        return path
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(str, self.specs))
+        return f"CompiledModel({self.manifest['family']} for {self.manifest['target']}, {inputs})"
+
+
+def load(path: str | PathLike[str]) -> CompiledModel:
+    """Load an artifact that `CompiledModel.save` wrote.
+
+    Every byte of the file is checked first: `torch.jit.load` does not notice changed weights.
+
+    Raises:
+        ArtifactError: If the file is missing, cut, changed, of a newer format, or not written by neuronkit.
+        MissingSDKError: If it was compiled for a Neuron target whose SDK is not installed here.
+    """
+    path = Path(path)
+    _check_seal(path)
+    manifest = _read_manifest(path)
+    find_target(manifest["target"]).prepare_load()
+    try:
+        function = torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{path}: is sound, but torch {torch.__version__} cannot load it; it was written with {manifest['versions']} "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    return CompiledModel(function, manifest, _processor(manifest))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        name = next((n for n in archive.namelist() if n.endswith(f"/extra/{MANIFEST}")), None)
+        if name is None:
+            raise ArtifactError(f"{path}: has no neuronkit manifest; compile it again with compile_for_inferentia")
+        manifest: dict[str, Any] = json.loads(archive.read(name))
+    if manifest["format"] > FORMAT:
+        raise ArtifactError(
+            f"{path}: is of format {manifest['format']}, this neuronkit reads up to {FORMAT}; update neuronkit, "
+            f"or compile again with this one"
+        )
+    return manifest
+
+
+def _processor(manifest: Mapping[str, Any]) -> Any:
+    if manifest["processor"] is None:
+        return None
+    from neuronkit.ocr.processors import processor_from_dict
+
+    return processor_from_dict(manifest["processor"])
+
+
+def _seal(path: Path) -> None:
+    """Append the hash as the zip archive's comment, and flush it to the disk."""
+    with open(path, "r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(struct.pack("<H", _SEAL_LENGTH))
+        file.seek(0)
+        digest = _hash(file, os.path.getsize(path))
+        file.seek(0, os.SEEK_END)
+        file.write(_SEAL + digest.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_seal(path: Path) -> None:
+    try:
+        with open(path, "rb") as file:
+            body = max(0, os.path.getsize(path) - _SEAL_LENGTH)
+            digest = _hash(file, body)
+            seal = file.read()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); give the path of a file that save() wrote") from error
+    if seal != _SEAL + digest.encode():
+        raise ArtifactError(
+            f"{path}: is not a whole artifact of neuronkit: it was cut or changed, or something else wrote it. "
+            "Copy it again, or compile again with compile_for_inferentia"
+        )
+
+
+def _hash(file: Any, length: int) -> str:
+    """SHA-256 of the next `length` bytes, in hex."""
+    digest = hashlib.sha256()
+    while length > 0 and (block := file.read(min(length, 1 << 20))):
+        digest.update(block)
+        length -= len(block)
+    return digest.hexdigest()

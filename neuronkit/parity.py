@@ -1,0 +1,235 @@
+"""assert_parity: do two computations agree, and by how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronkit.errors import ParityError, SpecError
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How one output of two computations compares, over all inputs.
+
+    Attributes:
+        name: Which output.
+        shape: Its shape, of the first input.
+        max_abs, mean_abs: Absolute error.
+        max_rel, mean_rel: Error relative to the expected output's largest magnitude on the same input.
+        sqnr_db: Signal to quantisation noise, 10 log10(signal power / error power), in dB; infinite when equal.
+        argmax_agreement: Share of positions where the largest entry of the last dimension is the same one.
+        worst_input: Index of the input with the largest excess over the tolerance.
+        worst_position: Where in that output.
+        finite: Whether every entry of the actual output is finite.
+        within: Whether every entry is within atol + rtol * |expected|, and finite.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    max_abs: float
+    mean_abs: float
+    max_rel: float
+    mean_rel: float
+    sqnr_db: float
+    argmax_agreement: float
+    worst_input: int
+    worst_position: tuple[int, ...]
+    finite: bool
+    within: bool
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The verdict on every output, and the tolerance it was held to.
+
+    Attributes:
+        outputs: One entry per output tensor.
+        num_inputs: How many inputs were compared.
+        rtol, atol: An entry passes when its error is at most atol + rtol * |expected|.
+        task_agreement: Share of inputs whose decoded results are equal; None when no task was given.
+    """
+
+    outputs: tuple[OutputParity, ...]
+    num_inputs: int
+    rtol: float
+    atol: float
+    task_agreement: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return all(output.within for output in self.outputs) and self.task_agreement in (None, 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON; an infinite ratio reads "inf"."""
+        fields = asdict(self)
+        for output in fields["outputs"]:
+            output.update({k: str(v) for k, v in output.items() if isinstance(v, float) and not math.isfinite(v)})
+        return {**fields, "passed": self.passed}
+
+    def __str__(self) -> str:
+        head = f"{self.num_inputs} inputs, rtol {self.rtol:g}, atol {self.atol:g}: {'agree' if self.passed else 'DISAGREE'}"
+        rows = [
+            f"  {o.name} {list(o.shape)}: max abs {o.max_abs:.3g}, mean abs {o.mean_abs:.3g}, max rel {o.max_rel:.3g}, "
+            f"SQNR {o.sqnr_db:.1f} dB, argmax agreement {o.argmax_agreement:.2%}, "
+            f"worst at input {o.worst_input} position {list(o.worst_position)}"
+            + ("" if o.finite else ", NOT FINITE")
+            + ("" if o.within else ", out of tolerance")
+            for o in self.outputs
+        ]
+        task = [] if self.task_agreement is None else [f"  decoded results equal on {self.task_agreement:.2%} of inputs"]
+        return "\n".join([head, *rows, *task])
+
+
+def assert_parity(
+    actual: Callable[..., Any],
+    expected: Callable[..., Any],
+    inputs: Iterable[Sequence[Tensor]],
+    *,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    task: Callable[[Any], Any] | None = None,
+) -> ParityReport:
+    """Call both on every input and compare what they give.
+
+    Args:
+        actual: The computation under test.
+        expected: The one it must agree with.
+        inputs: The argument tuples to call both with; the tensors of a single call may be given as they are.
+        rtol: Tolerance relative to each expected entry.
+        atol: Absolute tolerance.
+        task: Turns outputs into decoded results (texts, boxes) that must be equal, compared by ``==``.
+
+    Returns:
+        The report, when every output agrees.
+
+    Raises:
+        ParityError: If an output is not finite, or out of tolerance, or a decoded result differs; carries the report.
+        SpecError: If there are no inputs, or the two give outputs of different number or shape.
+    """
+    calls = _argument_tuples(inputs)
+    comparisons: list[list[_Comparison]] = []
+    equal_tasks = []
+    with torch.no_grad():
+        for arguments in calls:
+            got, wanted = actual(*arguments), expected(*arguments)
+            comparisons.append(_compare(got, wanted, rtol, atol))
+            if task is not None:
+                equal_tasks.append(bool(task(got) == task(wanted)))
+    outputs = tuple(_summarise(f"output {i}", column) for i, column in enumerate(zip(*comparisons)))
+    agreement = sum(equal_tasks) / len(equal_tasks) if equal_tasks else None
+    report = ParityReport(outputs, len(calls), rtol, atol, agreement)
+    if not report.passed:
+        raise ParityError(
+            f"the results do not agree with the reference. {report}\n"
+            "Look at the worst input first: a wrong rewrite, a lower precision and a non-finite value look different there",
+            report,
+        )
+    return report
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One output tensor of one input: sums, so that inputs can be joined."""
+
+    shape: tuple[int, ...]
+    count: int
+    max_abs: float
+    sum_abs: float
+    max_rel: float
+    sum_rel: float
+    signal: float
+    noise: float
+    same_argmax: int
+    argmax_count: int
+    excess: float
+    position: tuple[int, ...]
+    finite: bool
+
+
+def _compare(got: Any, wanted: Any, rtol: float, atol: float) -> list[_Comparison]:
+    actual, expected = _tensors(got), _tensors(wanted)
+    shapes = [tuple(t.shape) for t in actual], [tuple(t.shape) for t in expected]
+    if shapes[0] != shapes[1] or not expected:
+        raise SpecError(f"outputs of shapes {shapes[0]} cannot be compared with {shapes[1]}; the two must match one to one")
+    return [_compare_tensor(a, e, rtol, atol) for a, e in zip(actual, expected)]
+
+
+def _compare_tensor(actual: Tensor, expected: Tensor, rtol: float, atol: float) -> _Comparison:
+    a, e = actual.detach().cpu().double(), expected.detach().cpu().double()
+    shape, finite = tuple(a.shape), bool(torch.isfinite(a).all() and torch.isfinite(e).all())
+    if a.numel() == 0:
+        return _Comparison(shape, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, -math.inf, (), finite)
+    error = (a - e).abs().nan_to_num(nan=math.inf)
+    excess = (error - (atol + rtol * e.abs())).nan_to_num(nan=math.inf)
+    worst = int(excess.argmax())
+    scale = max(float(e.abs().nan_to_num(nan=math.inf).max()), 1e-30)
+    a_rows, e_rows = (t.reshape(-1, t.shape[-1] if t.dim() else 1) for t in (a, e))
+    return _Comparison(
+        shape=shape,
+        count=a.numel(),
+        max_abs=float(error.max()),
+        sum_abs=float(error.sum()),
+        max_rel=float(error.max()) / scale,
+        sum_rel=float(error.sum()) / scale,
+        signal=float(e.square().sum()),
+        noise=float(error.square().sum()),
+        same_argmax=int((a_rows.argmax(-1) == e_rows.argmax(-1)).sum()),
+        argmax_count=len(a_rows),
+        excess=float(excess.max()),
+        position=_unravel(worst, shape),
+        finite=finite,
+    )
+
+
+def _summarise(name: str, column: Sequence[_Comparison]) -> OutputParity:
+    worst = max(range(len(column)), key=lambda i: column[i].excess)
+    count = max(1, sum(c.count for c in column))
+    signal, noise = sum(c.signal for c in column), sum(c.noise for c in column)
+    finite = all(c.finite for c in column)
+    return OutputParity(
+        name=name,
+        shape=column[0].shape,
+        max_abs=max(c.max_abs for c in column),
+        mean_abs=sum(c.sum_abs for c in column) / count,
+        max_rel=max(c.max_rel for c in column),
+        mean_rel=sum(c.sum_rel for c in column) / count,
+        sqnr_db=math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise) if noise < math.inf else -math.inf,
+        argmax_agreement=sum(c.same_argmax for c in column) / max(1, sum(c.argmax_count for c in column)),
+        worst_input=worst,
+        worst_position=column[worst].position,
+        finite=finite,
+        within=finite and column[worst].excess <= 0,
+    )
+
+
+def _argument_tuples(inputs: Iterable[Any]) -> list[tuple[Tensor, ...]]:
+    calls = list(inputs) if not isinstance(inputs, Tensor) else [inputs]
+    if calls and all(isinstance(item, Tensor) for item in calls):
+        return [tuple(calls)]
+    if not calls:
+        raise SpecError("no inputs to compare on; give at least one tuple of tensors")
+    return [tuple(call) for call in calls]
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        return [t for value in outputs.values() for t in _tensors(value)]
+    if isinstance(outputs, (list, tuple)):
+        return [t for value in outputs for t in _tensors(value)]
+    raise SpecError(f"output of type {type(outputs).__name__} cannot be compared; give tensors, or tuples, lists or dicts of them")
+
+
+def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    position = []
+    for size in reversed(shape):
+        index, remainder = divmod(index, size)
+        position.append(remainder)
+    return tuple(reversed(position))
