@@ -1,0 +1,56 @@
+"""How the demo's CRAFT is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronkit.demo.pages import render_page
+from neuronkit.demo.recipe import Batch, Recipe
+from neuronkit.demo.targets import score_maps
+from neuronkit.models.craft import CRAFT
+from neuronkit.ocr.craft import MEAN, STD
+
+
+@dataclass(frozen=True)
+class CraftRecipe(Recipe):
+    """CRAFT on small pages, by squared error, with the easy background left out."""
+
+    name: str = "craft"
+    steps: int = 1500
+    learning_rate: float = 1.0e-3
+    warmup: int = 100
+    batch_size: int = 4
+    page_size: int = 320
+
+    def hyper_parameters(self) -> dict[str, Any]:
+        return {"width": 0.1875}
+
+    def build(self) -> CRAFT:
+        return CRAFT(**self.hyper_parameters())
+
+    def batch(self, seed: int, step: int) -> Batch:
+        rng = np.random.default_rng([seed, step])
+        size = (self.page_size, self.page_size)
+        pages = [render_page(rng, size) for _ in range(self.batch_size)]
+        return {
+            "images": np.stack([page.image for page in pages]),
+            "maps": np.stack([score_maps(page.words, size) for page in pages]),
+        }
+
+    def loss(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        pixels = (batch["images"].float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+        images = pixels.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        scores, maps = model(images)[0].float(), batch["maps"]
+        errors, inside = (scores - maps) ** 2, maps > 0.1
+        positives = int(inside.sum())
+        # Nine in ten pixels are paper, most of them soon easy: the hardest teach as much as the text.
+        hard = torch.topk(errors[~inside], min(3 * positives, int((~inside).sum()))).values
+        loss = errors[inside].mean() + hard.mean()
+        wanted, found = maps > 0.4, scores > 0.4
+        overlap = (wanted & found).sum() / (wanted | found).sum().clamp(min=1)
+        return loss, overlap

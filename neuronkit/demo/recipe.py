@@ -1,0 +1,53 @@
+"""What a training is: which model, on what, and for how long."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Batch = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """One model's training, as `neuronkit.demo.train` runs it.
+
+    Batches are drawn from seed and step alone, so that a resumed run sees what an uninterrupted one sees.
+
+    Attributes:
+        name: Of the model; files are named after it.
+        steps: Length of the schedule.
+        learning_rate: Its peak.
+        warmup: Steps until the learning rate has risen to it.
+        batch_size: Pictures in a step.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    warmup: int
+    batch_size: int
+
+    @abstractmethod
+    def hyper_parameters(self) -> dict[str, Any]:
+        """Arguments of the model, plain data."""
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Make the model, untrained."""
+
+    @abstractmethod
+    def batch(self, seed: int, step: int) -> Batch:
+        """Render the batch of one step."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Compute loss and training accuracy, both scalar, of a batch."""
+
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share for one to go on from the other; the length of the schedule is not part of it."""
+        return {**asdict(self), "steps": None}

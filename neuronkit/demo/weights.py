@@ -1,0 +1,69 @@
+"""The weights that ship with the package, and the files that hold weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuronkit.errors import CheckpointError
+from neuronkit.models.craft import CRAFT
+from neuronkit.models.parseq import PARSeq
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+def load_craft(path: Path = FOLDER / "craft.pt") -> CRAFT:
+    """Build the demo's text detector, in eval mode.
+
+    Args:
+        path: A file that `save_weights` wrote.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or is not of a CRAFT.
+    """
+    return _load(CRAFT, path)
+
+
+def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
+    """Build the demo's text recogniser, in eval mode; it reads digits and lower-case letters.
+
+    Args:
+        path: A file that `save_weights` wrote.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or is not of a PARSeq.
+    """
+    return _load(PARSeq, path)
+
+
+def save_weights(path: Path, model: nn.Module, hyper_parameters: dict[str, Any]) -> None:
+    """Write weights as float16, and what is needed to build the model."""
+    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    write_whole(path, {"hyper_parameters": hyper_parameters, "state_dict": state})
+
+
+def write_whole(path: Path, state: dict[str, Any]) -> None:
+    """`torch.save` through a temporary file, so that no reader ever meets half a file."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load(model_class: Any, path: Path) -> Any:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        model = model_class(**saved["hyper_parameters"])
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved["state_dict"].items()})
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} does not hold the weights of a {model_class.__name__} ({error}); "
+            "reinstall neuronkit, or train anew with `python -m neuronkit.demo.train`"
+        ) from error
+    return model.eval()
