@@ -103,6 +103,31 @@ class StaticModel(nn.Module, ABC):
         return graph
 
 
+class PlainModel(StaticModel):
+    """A model that is static already, compiled as it is.
+
+    Args:
+        model: Any module whose graph does not depend on its inputs' values.
+        specs: Its inputs, in order.
+    """
+
+    family = "plain"
+    examples: tuple[Tensor, ...] | None = None
+
+    def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """The inputs the caller gave, where there are any: random ones may lie outside the model's domain."""
+        return self.examples if self.examples is not None else super().example_inputs(seed)
+
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return {"main": source}
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        return {"main": self.specs}
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Any:
+        return source(*inputs)
+
+
 class Foldable(nn.Module, ABC):
     """A graph module some of whose tensors depend on weights alone.
 

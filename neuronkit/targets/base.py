@@ -36,11 +36,14 @@ class Target(ABC):
         name: What `compile_for_inferentia(target=...)` calls it.
         honours: The fields of `CompileOptions` that it passes on.
         saves: Whether what it makes can be written to an artifact.
+        is_neuron: Whether its compiler is Neuron's, with Neuron's limits on operators and dtypes.
     """
 
     name: ClassVar[str]
     honours: ClassVar[frozenset[str]] = frozenset()
     saves: ClassVar[bool] = True
+    rules: ClassVar[str] = "any"
+    is_neuron: ClassVar[bool] = True
 
     def check_options(self, options: CompileOptions) -> None:
         """Raise OptionError for a field that this target cannot honour."""
@@ -48,7 +51,9 @@ class Target(ABC):
         if refused:
             given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
             takes = ", ".join(sorted(self.honours)) or "no option"
-            raise OptionError(f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults")
+            raise OptionError(
+                f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults"
+            )
 
     @abstractmethod
     def check_environment(self) -> dict[str, str]:

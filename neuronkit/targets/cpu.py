@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import platform
+from typing import TYPE_CHECKING
 
 import torch
 
 from neuronkit.options import CompileOptions
-from neuronkit.static.model import Graphs
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.tracing import trace
+
+if TYPE_CHECKING:
+    from neuronkit.static.model import Graphs
 
 
 class CpuTarget(Target):
     """Traces each graph and freezes it. Needs no SDK."""
 
     name = "cpu"
+    is_neuron = False
 
     def check_environment(self) -> dict[str, str]:
         return {"torch": torch.__version__, "python": platform.python_version()}

@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Each makes the environment it needs, once.
+PYTHON ?= python3
+PYTHON310 ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null) \
+                         $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10))
+
+# One thread for each of the two test processes.
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal
+
+.PHONY: demo test lint test-inf1 test-inf2 train clean
+
+demo: .venv/.ready
+	.venv/bin/python -m neuronkit.demo
+
+test: lint
+	$(call PYTEST,.venv) -m "not torchvision and not peers and not xla and not inf1 and not inf2"
+
+lint: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test-inf1: .venv-inf1/.ready
+	$(call PYTEST,.venv-inf1) -m "not peers and not xla and not inf2 and not tooling"
+
+test-inf2: .venv-inf2/.ready
+	PJRT_DEVICE=CPU $(call PYTEST,.venv-inf2) -m "not inf1 and not tooling"
+
+train: .venv/.ready
+	.venv/bin/python -m neuronkit.demo.train
+
+clean:
+	rm -rf .venv .venv-inf1 .venv-inf2 build dist out *.egg-info
+
+.venv/.ready: requirements/dev.txt
+.venv-inf1/.ready: requirements/inf1.txt
+.venv-inf2/.ready: requirements/inf2.txt
+.venv-inf1/.ready: PYTHON = $(PYTHON310)
+
+.venv%/.ready: requirements/base.txt requirements/test.txt pyproject.toml
+	$(call make_environment,.venv$*,$(patsubst -%,%,$*))
+
+.venv/.ready: requirements/base.txt requirements/test.txt pyproject.toml
+	$(call make_environment,.venv,dev)
+
+define make_environment
+	test -n "$(PYTHON)" || { echo "Python 3.10 is missing; install it or pass PYTHON310=/path/to/python3.10" >&2; exit 1; }
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/$(2).txt
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(1)/.ready
+endef

@@ -1,0 +1,220 @@
+"""compile_for_inferentia: the one place where a model meets a target."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from neuronkit.analysis.operators import analyze, check_operators
+from neuronkit.analysis.report import OperatorReport
+from neuronkit.artifact import FORMAT, CompiledModel
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.options import CompileOptions, check_operator_kinds
+from neuronkit.parity import ParityReport, assert_parity
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Graphs, PlainModel, StaticModel
+from neuronkit.targets import find_target
+from neuronkit.targets.base import Target
+from neuronkit.version import __version__
+
+# A static rewrite differs from its original by float32 rounding alone.
+RTOL, ATOL = 1e-4, 1e-4
+_REFUSED_DTYPES = ("int64", "float64")
+
+
+class Processor(Protocol):
+    """Pre- and post-processing whose settings can ride in a manifest."""
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def compile_for_inferentia(
+    model: nn.Module,
+    example_inputs: Tensor | TensorSpec | Iterable[Tensor | TensorSpec] | None = None,
+    *,
+    target: str = "inf2",
+    op_whitelist: Sequence[str] = (),
+    options: CompileOptions | None = None,
+    processor: Processor | None = None,
+    verify: bool = True,
+    progress: bool | None = None,
+) -> CompiledModel:
+    """Compile a model for a chip, after checking everything that can be known before.
+
+    The checks run in this order, cheapest first: arguments, options against the target, SDK and versions, shapes and
+    dtypes, operators, agreement of the static model with its original. Only then the compiler starts. The model is
+    never edited.
+
+    Args:
+        model: A `StaticModel`, such as `make_static` gives, or any module that is static already.
+        example_inputs: The inputs of a plain module: tensors, as `torch.jit.trace` takes them, or `TensorSpec`s.
+            None for a `StaticModel`, which knows its own.
+        target: "cpu", "xla", "inf1", "inf2", "trn1", "trn2", ...
+        op_whitelist: Operator kinds (``"aten::embedding"``) that the caller vouches for, added to those that the SDK
+            says it supports.
+        options: What to ask of the compiler.
+        processor: Pre- and post-processor to keep with the artifact.
+        verify: Compare with the original before compiling, and after it where the compiled model can run here.
+        progress: Show a progress bar on stderr; None shows it on a terminal.
+
+    Returns:
+        The compiled model: called like the original, with tensors as its `specs` say.
+
+    Raises:
+        OptionError: If an option is bad, or the target cannot honour it.
+        UnknownTargetError: If there is no such target.
+        MissingSDKError: If the target's SDK is missing or does not fit; says how to install it.
+        SpecError: If inputs are missing, or of a shape or dtype that the target cannot take.
+        UnsupportedOperatorError: If an operator is neither supported, nor whitelisted, nor left on the CPU.
+        ParityError: If the static or the compiled model does not agree with the original.
+        CompileError: If the compiler fails.
+    """
+    options = _check_arguments(model, op_whitelist, options, processor)
+    chosen = find_target(target)
+    chosen.check_options(options)
+    versions = chosen.check_environment()
+    static = _as_static(model, example_inputs)
+    graphs = static.graphs()
+    if chosen.is_neuron:
+        _check_dtypes(graphs)
+    with _Progress(progress) as report:
+        report("checking operators")
+        operators = _check_operators(static, chosen, tuple(op_whitelist), options)
+        parity = {"static": _check_static(static, report)} if verify else {}
+        compiled = chosen.compile(graphs, options=options, op_whitelist=tuple(op_whitelist), report=report)
+        function = static.assemble(compiled.callables)
+        examples = static.example_inputs()
+        with torch.no_grad():
+            outputs = function(*examples) if chosen.runs_here() else static(*examples)
+        if verify and chosen.runs_here():
+            report("comparing the compiled model with the original")
+            parity["compiled"] = _compare(static, function)
+    manifest = {
+        "format": FORMAT,
+        "neuronkit": __version__,
+        "family": static.family,
+        "target": target,
+        "versions": versions,
+        "inputs": [spec.to_dict() for spec in static.specs],
+        "outputs": [spec.to_dict() for spec in _output_specs(outputs)],
+        "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
+        "options": options.to_dict(),
+        "op_whitelist": list(op_whitelist),
+        "commands": dict(compiled.commands),
+        "operators": operators.to_dict() if operators is not None else None,
+        "parity": {name: result.to_dict() for name, result in parity.items()},
+        "weights": _weight_hash(graphs),
+        "processor": processor.to_dict() if processor is not None else None,
+    }
+    return CompiledModel(function, manifest, processor)
+
+
+def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:
+    if not isinstance(model, nn.Module):
+        raise UnknownModelError(f"model is of type {type(model).__name__}; expected an nn.Module, or what make_static gives")
+    if isinstance(op_whitelist, str):
+        raise OptionError(f"op_whitelist={op_whitelist!r}: expected a sequence of operator kinds, such as ({op_whitelist!r},)")
+    check_operator_kinds("op_whitelist", op_whitelist)
+    if options is not None and not isinstance(options, CompileOptions):
+        raise OptionError(f"options={options!r}: expected CompileOptions(...)")
+    if processor is not None and not callable(getattr(processor, "to_dict", None)):
+        raise OptionError(f"processor={processor!r}: expected a CraftProcessor or ParseqProcessor, or None")
+    return options or CompileOptions()
+
+
+def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
+    if isinstance(model, StaticModel):
+        if example_inputs is not None:
+            raise SpecError(f"{type(model).__name__} knows its inputs ({', '.join(map(str, model.specs))}); leave example_inputs out")
+        return model
+    if example_inputs is None:
+        raise SpecError(
+            "example_inputs is missing; give the tensors or TensorSpecs that the module is called with, or make the "
+            "model static first with neuronkit.make_static(model)"
+        )
+    items = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
+    specs = []
+    for i, item in enumerate(items):
+        if not isinstance(item, (Tensor, TensorSpec)):
+            raise SpecError(f"example_inputs[{i}] is of type {type(item).__name__}; expected a tensor or a TensorSpec")
+        specs.append(item if isinstance(item, TensorSpec) else TensorSpec.of(f"input_{i}", item))
+    static = PlainModel(model, specs)
+    if all(isinstance(item, Tensor) for item in items):
+        static.examples = tuple(items)
+    return static
+
+
+def _check_dtypes(graphs: Graphs) -> None:
+    for name, (_, specs) in graphs.items():
+        for spec in specs:
+            if spec.dtype in _REFUSED_DTYPES:
+                raise SpecError(
+                    f"graph {name!r} takes {spec}; Neuron graphs take no int64 or float64. "
+                    "Use int32 and float32, and convert inside the model"
+                )
+
+
+def _check_operators(
+    static: StaticModel, target: Target, op_whitelist: tuple[str, ...], options: CompileOptions
+) -> OperatorReport | None:
+    # The plain CPU takes whatever traces.
+    if not target.is_neuron:
+        return None
+    report = analyze(static, target=target.name, op_whitelist=op_whitelist)
+    if not options.cpu_fallback:
+        check_operators(report, op_whitelist, options.cpu_operators)
+    return report
+
+
+def _check_static(static: StaticModel, report: Callable[[str], None]) -> ParityReport:
+    report("comparing the static model with the original")
+    return _compare(static, static)
+
+
+def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:
+    inputs = static.example_inputs()
+    return assert_parity(
+        lambda *x: static.meaningful(function(*x), x),
+        lambda *x: static.meaningful(static.reference(*x), x),
+        [inputs],
+        rtol=RTOL,
+        atol=ATOL,
+    )
+
+
+def _output_specs(outputs: Any) -> list[TensorSpec]:
+    tensors = [outputs] if isinstance(outputs, Tensor) else list(outputs.values() if isinstance(outputs, dict) else outputs)
+    return [TensorSpec.of(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
+
+
+def _weight_hash(graphs: Graphs) -> str:
+    """SHA-256 over the names, shapes and bytes of all weights."""
+    digest = hashlib.sha256()
+    for graph, (module, _) in sorted(graphs.items()):
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            digest.update(f"{graph}.{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+class _Progress:
+    """One bar whose text is the stage at hand."""
+
+    def __init__(self, show: bool | None) -> None:
+        self._bar = tqdm(desc="compile", bar_format="{desc}: {postfix} [{elapsed}]", disable=not self._wanted(show))
+
+    @staticmethod
+    def _wanted(show: bool | None) -> bool:
+        return sys.stderr.isatty() if show is None else show
+
+    def __enter__(self) -> Callable[[str], None]:
+        return lambda stage: self._bar.set_postfix_str(stage, refresh=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
