@@ -1,0 +1,30 @@
+"""What can be known before a compile: which operators a target takes, how precise and how fast it will be."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuronkit.analysis.operators import analyze as analyze
+    from neuronkit.analysis.operators import check_operators as check_operators
+    from neuronkit.analysis.report import OperatorReport as OperatorReport
+    from neuronkit.analysis.report import Problem as Problem
+
+_HOMES = {
+    "analyze": "neuronkit.analysis.operators",
+    "check_operators": "neuronkit.analysis.operators",
+    "OperatorReport": "neuronkit.analysis.report",
+    "Problem": "neuronkit.analysis.report",
+}
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -116,7 +116,7 @@ class CompilerMessages:
     texts: Mapping[str, CompilerMessage]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def inf1_operators() -> Inf1Operators:
     """Operators of torch-neuron 1.13.1.2.11, the last release for Inf1."""
     table = _read("inf1_ops")
@@ -130,14 +130,14 @@ def inf1_operators() -> Inf1Operators:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def xla_operators() -> XlaOperators:
     """ATen operators that torch-xla 2.9 lowers."""
     table = _read("neuronx_aten")
     return XlaOperators(frozenset(table["lowered"]), table["special_cases"], table["source"])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def hlo_instructions() -> HloInstructions:
     """HLO instructions of neuronx-cc."""
     table = _read("neuronx_hlo")
@@ -150,7 +150,7 @@ def hlo_instructions() -> HloInstructions:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiler_messages() -> CompilerMessages:
     """Error codes and messages of neuron-cc and neuronx-cc."""
     table = _read("ncc_errors")
@@ -160,9 +160,9 @@ def compiler_messages() -> CompilerMessages:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def hardware() -> Mapping[str, Any]:
-    """Chips, instances and prices: ``"chips"``, ``"instances"``, ``"price_sources"``, ``"source"``, as in the JSON file."""
+    """Chips, instances and prices: ``"chips"``, ``"instances"``, ``"price_sources"`` and ``"source"``, as in the file."""
     return _read("hardware")
 
 

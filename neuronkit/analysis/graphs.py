@@ -1,0 +1,180 @@
+"""The operators of a traced graph, each with its submodule, source line, dtypes and what it is composed of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from neuronkit.specs import TensorSpec
+from neuronkit.targets.source import line_of_range, module_path, user_line
+from neuronkit.targets.tracing import Escape, find_escapes, recorded_warnings, trace_quietly
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One node of a traced graph.
+
+    Attributes:
+        kind: Such as ``"aten::relu"``.
+        module: Path of the submodule that called it.
+        location: ``file:line`` of the model's code.
+        dtypes: Dtypes of its tensor outputs, as far as the trace knows them.
+        node: The node itself, for conditions on arguments.
+        parts: ATen names with overload that it is composed of (``"convolution"``, ``"add.Tensor"``); empty if unknown.
+    """
+
+    kind: str
+    module: str
+    location: str
+    dtypes: tuple[str, ...]
+    node: Any
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TracedGraph:
+    """A traced graph and what was seen while tracing.
+
+    Attributes:
+        name: The graph's name.
+        operators: Its operators in the order of execution, those of nested blocks included.
+        escapes: Values computed from the inputs that Python reads.
+        inputs: Specs of the inputs.
+        outputs: Name and dtype of each output in the trace.
+        module: What was traced.
+        traced: The trace.
+    """
+
+    name: str
+    operators: tuple[Operator, ...]
+    escapes: tuple[Escape, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[tuple[str, str], ...]
+    module: nn.Module
+    traced: torch.jit.ScriptModule = field(repr=False)
+
+    @property
+    def output_dtypes(self) -> tuple[str, ...]:
+        """Dtype of each output, those in tuples, lists and dictionaries one by one."""
+        return tuple(dtype for _, dtype in self.outputs)
+
+    @property
+    def output_operators(self) -> tuple[Operator | None, ...]:
+        """The operator that each output comes from; None for an input or a constant."""
+        makers = {value.debugName(): op for op in self.operators for value in op.node.outputs()}
+        return tuple(makers.get(name) for name, _ in self.outputs)
+
+    def detailed(self) -> TracedGraph:
+        """The same graph with every operator's exact source line and parts, at the price of another run."""
+        if isinstance(self.module, torch.jit.ScriptModule):
+            return self
+        known = _details(self.module, tuple(spec.example() for spec in self.inputs))
+        operators = []
+        for operator in self.operators:
+            queue = known[operator.kind, operator.module]
+            detail = queue.pop(0) if queue else None
+            if detail is not None and detail.parts:
+                operator = replace(operator, location=detail.location, parts=tuple(detail.parts))
+            operators.append(operator)
+        return replace(self, operators=tuple(operators))
+
+
+def trace_graph(name: str, module: nn.Module, specs: Sequence[TensorSpec]) -> TracedGraph:
+    """Trace a graph and list its operators as an SDK that takes TorchScript would see them: inlined."""
+    examples = tuple(spec.example() for spec in specs)
+    traced, suspicious = trace_quietly(module, examples)
+    escapes = tuple(find_escapes(module, examples)) if suspicious else ()
+    graph = traced.inlined_graph
+    operators = tuple(_operator(node) for node in _nodes(graph) if not _is_bookkeeping(node.kind()))
+    outputs = tuple(leaf for output in graph.outputs() for leaf in _output_leaves(output))
+    return TracedGraph(name, operators, escapes, tuple(specs), outputs, module, traced)
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for nested in node.blocks():
+            yield from _nodes(nested)
+
+
+def _is_bookkeeping(kind: str) -> bool:
+    # Control flow is no bookkeeping: no target compiles it.
+    return kind.startswith("prim::") and kind not in {"prim::If", "prim::Loop"}
+
+
+def _operator(node: Any) -> Operator:
+    dtypes = tuple(dtype for output in node.outputs() for dtype in _dtypes(output))
+    return Operator(node.kind(), module_path(node.scopeName()), line_of_range(node.sourceRange()), dtypes, node)
+
+
+def _dtypes(value: Any) -> Iterator[str]:
+    kind = value.type()
+    if kind.kind() == "TensorType" and kind.dtype() is not None:
+        yield str(kind.dtype()).rsplit(".", 1)[-1]
+
+
+def _output_leaves(value: Any) -> Iterator[tuple[str, str]]:
+    """(Name, dtype) of the tensors in a graph output, looking into tuples, lists and dictionaries."""
+    if value.node().kind() in {"prim::TupleConstruct", "prim::ListConstruct", "prim::DictConstruct"}:
+        for item in value.node().inputs():
+            yield from _output_leaves(item)
+    else:
+        for dtype in _dtypes(value):
+            yield value.debugName(), dtype
+
+
+@dataclass
+class _Detail:
+    location: str
+    parts: list[str] = field(default_factory=list)
+
+
+_MARK = "neuronkit_detail"
+
+
+class _DetailMode(TorchDispatchMode):
+    """Notes, at each kernel call, which node of the growing trace it belongs to, and the caller's line.
+
+    The trace that grows meanwhile is good for this alone: a convolution called through a dispatch mode goes unrecorded.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph: Any = None
+        self.details: list[_Detail] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.graph is not None:
+            node = self.graph.insertPoint().prev()
+            if not node.hasAttribute(_MARK):
+                node.i_(_MARK, len(self.details))
+                self.details.append(_Detail(user_line()))
+            name = str(func).removeprefix("aten.").removesuffix(".default")
+            self.details[node.i(_MARK)].parts.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[_Detail | None]]:
+    """(kind, module path) → details in the order of execution; None for a node that called no kernel."""
+    mode = _DetailMode()
+
+    def find_graph(*_: Any) -> None:
+        mode.graph = torch._C._get_tracing_state().graph()
+
+    hook = module.register_forward_pre_hook(find_graph)
+    try:
+        with torch.no_grad(), recorded_warnings(), mode:
+            traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
+    finally:
+        hook.remove()
+    found: dict[tuple[str, str], list[_Detail | None]] = defaultdict(list)
+    for node in _nodes(traced.inlined_graph):
+        detail = mode.details[node.i(_MARK)] if node.hasAttribute(_MARK) else None
+        found[node.kind(), module_path(node.scopeName())].append(detail)
+    return found

@@ -1,0 +1,155 @@
+"""analyze(): which of a model's operators a target takes, before any compiler starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from neuronkit.analysis.graphs import TracedGraph, trace_graph
+from neuronkit.analysis.report import OperatorReport, Problem, Status
+from neuronkit.analysis.rewrites import rewrite_of
+from neuronkit.analysis.rules import AnyOperator, Rules, TorchNeuron, Verdict
+from neuronkit.analysis.xla_rules import TorchXla
+from neuronkit.errors import SpecError, UnsupportedOperatorError
+from neuronkit.options import check_operator_kinds
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Graphs, StaticModel, detached_copy, unwrap
+from neuronkit.targets import find_target
+
+_RULES: dict[str, type[Rules]] = {"any": AnyOperator, "torch-neuron": TorchNeuron, "torch-xla": TorchXla}
+_WORST: tuple[Status, ...] = ("supported", "limited", "unsupported")
+
+
+def analyze(
+    model: nn.Module,
+    example_inputs: Tensor | TensorSpec | Sequence[Tensor | TensorSpec] | None = None,
+    *,
+    target: str,
+    op_whitelist: Sequence[str] = (),
+    cpu_operators: Sequence[str] = (),
+) -> OperatorReport:
+    """Count a model's operators and say which of them a target takes.
+
+    The counts are those of the traced and inlined graph, as the SDK's own compile log prints them. The model is
+    copied, never changed; its modes stay as they are.
+
+    Args:
+        model: Any module, or a `StaticModel`, over whose graphs the counts are summed.
+        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which knows its own.
+        target: Name of a compile target.
+        op_whitelist: Operator kinds that the caller vouches for.
+        cpu_operators: Operator kinds that stay on the host's CPU.
+
+    Raises:
+        UnknownTargetError: If there is no such target.
+        SpecError: If inputs are missing, or the model fails on them.
+        OptionError: If an operator kind is not written as one.
+    """
+    op_whitelist, cpu_operators = tuple(op_whitelist), tuple(cpu_operators)
+    check_operator_kinds("op_whitelist", op_whitelist)
+    check_operator_kinds("cpu_operators", cpu_operators)
+    rules = _RULES[find_target(target).rules]()
+    traced = [_trace(name, *graph) for name, graph in graphs_of(model, example_inputs).items()]
+    return _report(target, rules, traced).allowing(op_whitelist, cpu_operators)
+
+
+def check_operators(
+    report: OperatorReport, op_whitelist: Sequence[str] = (), cpu_operators: Sequence[str] = ()
+) -> None:
+    """Raise unless everything in the report is supported, vouched for, or left on the CPU.
+
+    Raises:
+        UnsupportedOperatorError: Naming each operator with its count, module and source line.
+    """
+    report = report.allowing(tuple(op_whitelist), tuple(cpu_operators))
+    if not report.problems:
+        return
+    lines = "\n".join(f"  {problem}" for problem in report.problems)
+    kinds = sorted({p.kind for p in report.problems if p.nature == "operator"})
+    advice = "rewrite these places"
+    if kinds:
+        advice += (
+            f", or let operators through: op_whitelist={kinds!r} if the compiler takes them after all, "
+            f"CompileOptions(cpu_operators={kinds!r}) to leave them on the host"
+        )
+    raise UnsupportedOperatorError(
+        f"target {report.target!r} does not take {len(report.problems)} thing(s) in this model "
+        f"(according to {report.basis}):\n{lines}\nNext: {advice}"
+    )
+
+
+def graphs_of(model: nn.Module, example_inputs: Any) -> Graphs:
+    """The graphs of a static model, or a copy of a plain one as its only graph, ``"model"``."""
+    if isinstance(model, StaticModel) and example_inputs is None:
+        return model.graphs()
+    if example_inputs is None:
+        raise SpecError(
+            f"analyze({type(model).__name__}) got no example_inputs; give tensors or TensorSpecs of the sizes to "
+            "compile for, or a StaticModel, which knows its own"
+        )
+    given = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
+    specs = tuple(x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in enumerate(given))
+    return {"model": (detached_copy(unwrap(model)), specs)}
+
+
+def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...]) -> TracedGraph:
+    try:
+        return trace_graph(name, module, specs)
+    except Exception as error:
+        given = ", ".join(map(str, specs))
+        raise SpecError(f"graph {name!r} cannot be traced on {given}: {error}") from error
+
+
+def _report(target: str, rules: Rules, graphs: Iterable[TracedGraph]) -> OperatorReport:
+    counts: Counter[str] = Counter()
+    statuses: dict[str, Status] = {}
+    conditions: dict[str, str] = {}
+    problems: Counter[Problem] = Counter()
+    for graph in graphs:
+        graph, verdicts = _judge(rules, graph)
+        for operator, verdict in zip(graph.operators, verdicts):
+            counts[operator.kind] += 1
+            statuses[operator.kind] = max(verdict.status, statuses.get(operator.kind, "supported"), key=_WORST.index)
+            if verdict.status == "limited":
+                conditions[operator.kind] = verdict.reason
+        problems.update(_problems(rules, graph, verdicts))
+    ordered = dict(sorted(counts.items()))
+    return OperatorReport(target, rules.basis, ordered, statuses, _with_counts(problems), conditions)
+
+
+def _judge(rules: Rules, graph: TracedGraph) -> tuple[TracedGraph, list[Verdict]]:
+    """The verdicts, on a graph with exact source lines where there is anything to point at."""
+    if rules.needs_parts:
+        graph = graph.detailed()
+    verdicts = [rules.verdict(operator) for operator in graph.operators]
+    pointed = any(v.status == "unsupported" for v in verdicts) or any(map(rules.rejected_value, graph.operators))
+    if (pointed or any(rules.rejected_dtypes(graph))) and not rules.needs_parts:
+        graph = graph.detailed()
+    return graph, verdicts
+
+
+def _problems(rules: Rules, graph: TracedGraph, verdicts: Sequence[Verdict]) -> Iterator[Problem]:
+    """Every problem once per occurrence, with a count of 1."""
+    for dtype, reason, operator in rules.rejected_dtypes(graph):
+        place = (graph.name, operator.module, operator.location) if operator else (graph.name, "", "")
+        yield Problem(dtype, "dtype", 1, *place, reason, rewrite_of(dtype))
+    for operator, verdict in zip(graph.operators, verdicts):
+        place = (graph.name, operator.module, operator.location)
+        if verdict.status == "unsupported":
+            yield Problem(operator.kind, "operator", 1, *place, verdict.reason, rewrite_of(operator.kind))
+        dtype = rules.rejected_value(operator)
+        if dtype is not None:
+            yield Problem(dtype, "dtype", 1, *place, f"{operator.kind} gives {dtype}", rewrite_of(dtype))
+    for escape in graph.escapes:
+        reason = "a value computed from the inputs decides what Python does next; a fixed graph cannot follow"
+        yield Problem(
+            escape.call, "value", 1, graph.name, escape.module, escape.location, reason, rewrite_of(escape.call)
+        )
+
+
+def _with_counts(problems: Counter[Problem]) -> tuple[Problem, ...]:
+    return tuple(replace(problem, count=count) for problem, count in problems.items())

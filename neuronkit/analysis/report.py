@@ -1,0 +1,113 @@
+"""OperatorReport: what a target makes of a model's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Status = Literal["supported", "limited", "unsupported", "whitelisted", "cpu"]
+# An operator can be vouched for or left on the CPU; a dtype or a value that Python reads cannot.
+Nature = Literal["operator", "dtype", "value"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in a graph that the target does not take.
+
+    Attributes:
+        kind: Operator kind (``"aten::embedding"``), dtype (``"complex64"``) or call (``"Tensor.item"``).
+        nature: "operator", "dtype", or "value" where Python reads a value computed from the inputs.
+        count: How often it occurs at this place.
+        graph: Name of the graph that holds it.
+        module: Path of the submodule, as in ``named_modules()``; empty for the graph's own module.
+        location: ``file:line`` of the model's code, empty where it is not known.
+        reason: Why the target does not take it.
+        rewrite: What to write instead, empty where nothing is known.
+    """
+
+    kind: str
+    nature: Nature
+    count: int
+    graph: str
+    module: str
+    location: str
+    reason: str
+    rewrite: str = ""
+
+    def __str__(self) -> str:
+        place = f"in {self.module or 'the top module'} of graph {self.graph!r}"
+        line = f", {self.location}" if self.location else ""
+        rewrite = f". Instead: {self.rewrite}" if self.rewrite else ""
+        return f"{self.kind} × {self.count} {place}{line}: {self.reason}{rewrite}"
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """Operators of a model, and which of them a target takes.
+
+    Attributes:
+        target: Name of the target.
+        basis: What the verdicts rest on, such as the SDK's own list or the packaged table.
+        counts: Operator kind → count, summed over graphs and nested blocks; the graph's bookkeeping is not counted.
+        statuses: Operator kind → "supported", "limited", "unsupported", "whitelisted" or "cpu".
+        problems: Everything the target does not take and nobody vouched for.
+        conditions: Kind → the condition of a limited operator.
+    """
+
+    target: str
+    basis: str
+    counts: Mapping[str, int]
+    statuses: Mapping[str, Status]
+    problems: tuple[Problem, ...]
+    conditions: Mapping[str, str]
+
+    @property
+    def total(self) -> int:
+        """Number of operators."""
+        return sum(self.counts.values())
+
+    @property
+    def unsupported(self) -> dict[str, int]:
+        """Operator kind → count of those that the target does not take."""
+        return self.having("unsupported")
+
+    @property
+    def supported_fraction(self) -> float:
+        """Share of the operators that the target computes, 0..1; those that the caller vouches for included."""
+        on_device = self.total - sum(self.unsupported.values()) - sum(self.having("cpu").values())
+        return on_device / self.total if self.total else 1.0
+
+    def having(self, status: Status) -> dict[str, int]:
+        """Operator kind → count of the kinds of that status."""
+        return {kind: count for kind, count in self.counts.items() if self.statuses[kind] == status}
+
+    def allowing(self, op_whitelist: tuple[str, ...] = (), cpu_operators: tuple[str, ...] = ()) -> OperatorReport:
+        """The same report, with further operator kinds vouched for or left on the CPU."""
+        allowed: dict[str, Status] = {
+            **dict.fromkeys(op_whitelist, "whitelisted"),
+            **dict.fromkeys(cpu_operators, "cpu"),
+        }
+        statuses = {kind: self._status(kind, allowed) for kind in self.counts}
+        problems = tuple(p for p in self.problems if p.nature != "operator" or p.kind not in allowed)
+        return replace(self, statuses=statuses, problems=problems)
+
+    def _status(self, kind: str, allowed: Mapping[str, Status]) -> Status:
+        status = self.statuses[kind]
+        choice = allowed.get(kind, status)
+        # Vouching for what is supported anyway changes nothing; sending it to the CPU does.
+        return status if choice == "whitelisted" and status == "supported" else choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "target": self.target,
+            "basis": self.basis,
+            "total": self.total,
+            "supported_fraction": self.supported_fraction,
+            "counts": dict(self.counts),
+            "statuses": dict(self.statuses),
+            "unsupported": self.unsupported,
+            "conditions": dict(self.conditions),
+            "problems": [asdict(problem) for problem in self.problems],
+        }

@@ -1,0 +1,131 @@
+"""Which operators a compiler takes: one class per compiler."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from neuronkit import tables
+from neuronkit.analysis.graphs import Operator, TracedGraph
+
+REJECTED_IO_DTYPES = ("int64", "float64")
+_COMPLEX_DTYPES = ("complex32", "complex64", "complex128")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a compiler makes of one operator.
+
+    Attributes:
+        status: "supported", "limited" where a condition is met, or "unsupported".
+        reason: The condition, or why not.
+    """
+
+    status: Literal["supported", "limited", "unsupported"]
+    reason: str = ""
+
+
+SUPPORTED = Verdict("supported")
+
+
+class Rules(ABC):
+    """A compiler's operators.
+
+    Attributes:
+        basis: Where the verdicts come from, in a few words.
+        needs_parts: Whether verdicts rest on what an operator is composed of.
+    """
+
+    basis: str
+    needs_parts: bool = False
+    rejected_io_dtypes: tuple[str, ...] = REJECTED_IO_DTYPES
+
+    @abstractmethod
+    def verdict(self, operator: Operator) -> Verdict:
+        """Whether the compiler takes this operator."""
+
+    def rejected_dtypes(self, graph: TracedGraph) -> Iterator[tuple[str, str, Operator | None]]:
+        """(dtype, reason, operator it comes from) of the inputs and outputs that the compiler does not take."""
+        for spec in graph.inputs:
+            if spec.dtype in self.rejected_io_dtypes:
+                yield spec.dtype, f"input {spec.name!r} is {spec.dtype}, which Neuron graphs do not take", None
+        for i, (dtype, operator) in enumerate(zip(graph.output_dtypes, graph.output_operators)):
+            if dtype in (*self.rejected_io_dtypes, *_COMPLEX_DTYPES):
+                yield dtype, f"output {i} is {dtype}, which Neuron graphs do not give", operator
+
+    def rejected_value(self, operator: Operator) -> str | None:
+        """The dtype of an intermediate value that the compiler does not take, if it has one."""
+        if operator.kind.startswith("aten::fft_"):
+            return None  # The complex result of an FFT is part of what is wrong with the FFT.
+        return next((dtype for dtype in operator.dtypes if dtype in _COMPLEX_DTYPES), None)
+
+
+class AnyOperator(Rules):
+    """Plain TorchScript: every operator and every dtype."""
+
+    basis = "TorchScript takes every operator"
+    rejected_io_dtypes = ()
+
+    def verdict(self, operator: Operator) -> Verdict:
+        return SUPPORTED
+
+    def rejected_dtypes(self, graph: TracedGraph) -> Iterator[tuple[str, str, Operator | None]]:
+        return iter(())
+
+    def rejected_value(self, operator: Operator) -> str | None:
+        return None
+
+
+class TorchNeuron(Rules):
+    """Inf1's torch-neuron: the SDK's own list where it is installed, the packaged table elsewhere."""
+
+    def __init__(self) -> None:
+        self.table = tables.inf1_operators()
+        listed = _sdk_list()
+        self.supported = set(self.table.supported) if listed is None else listed
+        self.basis = "torch-neuron's list page" if listed is None else "torch_neuron.get_supported_operations()"
+
+    def verdict(self, operator: Operator) -> Verdict:
+        kind = operator.kind
+        if kind in self.supported:
+            return SUPPORTED
+        if kind in self.table.limited:
+            condition = self.table.limited[kind].condition
+            met = _CONDITIONS.get(kind, _unknown)(operator.node)
+            return Verdict("unsupported" if met is False else "limited", condition)
+        if kind in ("prim::If", "prim::Loop"):
+            return Verdict("unsupported", "control flow is fixed when torch-neuron compiles")
+        why = self.table.removed.get(kind) or self.table.unlisted.get(kind)
+        return Verdict("unsupported", f"not among torch-neuron's operators{f' ({why})' if why else ''}")
+
+
+def _sdk_list() -> set[str] | None:
+    # Never imported for this: whoever compiles for Inf1 has it loaded, and elsewhere the table says the same.
+    sdk = sys.modules.get("torch_neuron")
+    query: Callable[[], Any] | None = getattr(sdk, "get_supported_operations", None)
+    return None if query is None else set(query())
+
+
+def _unknown(node: Any) -> bool | None:
+    return None
+
+
+def _one_hot_size_known(node: Any) -> bool | None:
+    size = node.inputsAt(1).toIValue()
+    return None if size is None else size != -1
+
+
+def _norm_order_listed(node: Any) -> bool | None:
+    order = node.inputsAt(1).toIValue()
+    return None if order is None else order in (1, 2, float("inf"), float("-inf"))
+
+
+_CONDITIONS: dict[str, Callable[[Any], bool | None]] = {
+    "aten::where": lambda node: node.inputsSize() == 3,
+    "aten::one_hot": _one_hot_size_known,
+    "aten::norm": _norm_order_listed,
+    "aten::max_pool3d_with_indices": lambda node: not node.outputsAt(1).uses(),
+}

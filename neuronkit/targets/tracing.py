@@ -1,0 +1,132 @@
+"""Tracing a static graph, and finding what a trace would freeze: values that leave the graph for Python."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from neuronkit.errors import UnsupportedOperatorError
+from neuronkit.specs import TensorSpec
+from neuronkit.targets.source import module_path, user_line
+
+# Calls that hand a tensor's values to Python. Shapes are no values: they are fixed in a static graph.
+_ESCAPES = frozenset(
+    [
+        "item",
+        "tolist",
+        "numpy",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "__complex__",
+        "__array__",
+        "is_nonzero",
+        "equal",
+        "allclose",
+    ]
+)
+_SHAPE_NODES = frozenset({"aten::size", "aten::dim", "aten::numel", "aten::_shape_as_tensor"})
+
+
+@dataclass(frozen=True)
+class Escape:
+    """A value computed from the inputs that Python reads while the graph is traced.
+
+    Attributes:
+        call: The call that reads it, such as ``"Tensor.item"``.
+        module: Path of the submodule that makes the call.
+        location: ``file:line`` of the caller's code.
+    """
+
+    call: str
+    module: str
+    location: str
+
+
+def trace(module: nn.Module, specs: Sequence[TensorSpec]) -> torch.jit.ScriptModule:
+    """Trace a static graph.
+
+    Raises:
+        UnsupportedOperatorError: If Python reads a value computed from the inputs, which the trace would freeze.
+    """
+    examples = tuple(spec.example() for spec in specs)
+    traced, suspicious = trace_quietly(module, examples)
+    if suspicious:
+        escapes = find_escapes(module, examples)
+        if escapes:
+            raise UnsupportedOperatorError(
+                "a value computed from the inputs decides what Python does next, which a fixed graph cannot follow: "
+                + "; ".join(f"{e.call} at {e.location}" for e in escapes)
+                + ". Keep it a tensor, with torch.where or a mask in place of the branch"
+            )
+    return traced
+
+
+def trace_quietly(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, bool]:
+    """Trace, and tell whether a value may have left the graph.
+
+    Returns:
+        The traced module, and whether the tracer warned; `find_escapes` tells shapes from values.
+    """
+    with torch.no_grad(), recorded_warnings() as caught:
+        # Parity against the original is checked on the whole model, which says more than running the trace again.
+        traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
+    warned = any(issubclass(w.category, torch.jit.TracerWarning) for w in caught)
+    return traced, warned or any(n.kind() in _READING for n in traced.inlined_graph.nodes())
+
+
+_READING = frozenset({"aten::equal", "aten::allclose", "aten::is_nonzero", "aten::item", "aten::_local_scalar_dense"})
+
+
+def find_escapes(module: nn.Module, examples: tuple[Tensor, ...]) -> list[Escape]:
+    """Trace once more and watch for values computed from the inputs that Python reads, in the order of the calls."""
+    watcher = _EscapeWatcher()
+    with torch.no_grad(), recorded_warnings(), watcher:
+        torch.jit.trace(module, examples, check_trace=False, strict=False)
+    return list(dict.fromkeys(watcher.escapes))
+
+
+class _EscapeWatcher(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.escapes: list[Escape] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _ESCAPES and torch.jit.is_tracing():
+            tensors = [arg for arg in args if isinstance(arg, Tensor)]
+            if any(_depends_on_inputs(tensor) for tensor in tensors):
+                scope = torch._C._get_tracing_state().current_scope()
+                self.escapes.append(Escape(f"Tensor.{name}", module_path(scope), user_line()))
+        return func(*args, **(kwargs or {}))
+
+
+def _depends_on_inputs(tensor: Tensor) -> bool:
+    """Whether the traced value comes from a graph input by other ways than its shape."""
+    pending, seen = [torch._C._get_value_trace(tensor)], set()
+    while pending:
+        value = pending.pop()
+        node = value.node()
+        if value.unique() in seen or node.kind() in _SHAPE_NODES:
+            continue
+        seen.add(value.unique())
+        # The first input of a traced graph is the module itself: weights are constants.
+        if node.kind() == "prim::Param" and value.type().kind() == "TensorType":
+            return True
+        pending.extend(node.inputs())
+    return False
+
+
+@contextlib.contextmanager
+def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
