@@ -1,0 +1,53 @@
+"""From a picture to its text: what surrounds a detector and a recogniser, and the reader that joins them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuronkit.ocr.charset import Charset as Charset
+    from neuronkit.ocr.craft import CraftProcessor as CraftProcessor
+    from neuronkit.ocr.craft import find_boxes as find_boxes
+    from neuronkit.ocr.crops import crop_words as crop_words
+    from neuronkit.ocr.geometry import Letterbox as Letterbox
+    from neuronkit.ocr.geometry import TextBox as TextBox
+    from neuronkit.ocr.images import load_image as load_image
+    from neuronkit.ocr.page import Line as Line
+    from neuronkit.ocr.page import Page as Page
+    from neuronkit.ocr.page import Word as Word
+    from neuronkit.ocr.parseq import ParseqProcessor as ParseqProcessor
+    from neuronkit.ocr.parseq import Recognition as Recognition
+    from neuronkit.ocr.pipeline import OCRPipeline as OCRPipeline
+    from neuronkit.ocr.processors import processor_from_dict as processor_from_dict
+
+_HOME = {
+    "Charset": "charset",
+    "CraftProcessor": "craft",
+    "Letterbox": "geometry",
+    "Line": "page",
+    "OCRPipeline": "pipeline",
+    "Page": "page",
+    "ParseqProcessor": "parseq",
+    "Recognition": "parseq",
+    "TextBox": "geometry",
+    "Word": "page",
+    "crop_words": "crops",
+    "find_boxes": "craft",
+    "load_image": "images",
+    "processor_from_dict": "processors",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

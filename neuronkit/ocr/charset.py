@@ -41,9 +41,17 @@ class Charset:
 
     @classmethod
     def named(cls, charset: str | int | Charset) -> Charset:
-        """Take a charset as it is, by the size of a published one (36, 62, 94), or as a string of characters."""
+        """Take a charset as it is, by the size of a published one (36, 62, 94), or as a string of characters.
+
+        Raises:
+            OptionError: If it is none of these, or a character repeats.
+        """
         if isinstance(charset, Charset):
             return charset
+        if isinstance(charset, bool) or not isinstance(charset, (str, int)):
+            raise OptionError(f"charset={charset!r} is no charset; give 36, 62, 94, or a string of characters")
+        if isinstance(charset, int) and str(charset) not in NAMED_CHARSETS:
+            raise OptionError(f"charset={charset} is not one of 36, 62 and 94; give the characters themselves")
         return cls(NAMED_CHARSETS.get(str(charset), str(charset)))
 
     def __len__(self) -> int:

@@ -1,0 +1,29 @@
+"""What models give, as NumPy arrays, without importing the library that made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.errors import SpecError
+
+
+def to_numpy(value: Any) -> NDArray[Any]:
+    """Take a NumPy array or a tensor of any device and dtype as an array; half precision comes back as float32."""
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        tensor = value.detach().cpu()
+        # NumPy has no bfloat16, so half precisions leave torch as float32.
+        value = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
+    if not isinstance(value, np.ndarray):
+        raise SpecError(f"a {type(value).__name__} is neither a NumPy array nor a tensor; convert it to one of them")
+    return value
+
+
+def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:
+    """Take numbers as float32, or as float64 where they are given so."""
+    array = to_numpy(value)
+    if array.dtype.kind not in "fiu":
+        raise SpecError(f"{name} are of dtype {array.dtype}, not of real numbers; give float32")
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)

@@ -1,0 +1,231 @@
+"""What surrounds CRAFT: images to its input, its score maps to boxes, as in clovaai/CRAFT-pytorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.ocr import _checks
+from neuronkit.ocr._arrays import to_numpy
+from neuronkit.ocr._cv2 import load_cv2
+from neuronkit.ocr.components import find_components, score_maps
+from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
+from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
+from neuronkit.ocr.quads import fit_quads
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+_LARGEST_CANVAS = 32_768
+
+
+def find_boxes(
+    region: Any,
+    affinity: Any,
+    *,
+    text_threshold: float = 0.7,
+    link_threshold: float = 0.4,
+    low_text: float = 0.4,
+    min_area: int = 10,
+) -> list[TextBox]:
+    """Find the words in one image's score maps.
+
+    Gives the boxes of the original's `getDetBoxes` (clovaai/CRAFT-pytorch, craft_utils.py): the same ones, in the same
+    order, with the same corners.
+
+    Args:
+        region: (H, W) floating point, score of each pixel for being in the middle of a character, 0..1.
+        affinity: (H, W), score for being between two characters of a word.
+        text_threshold: A word has a region score of at least this somewhere.
+        link_threshold: Pixels with a higher affinity join what they touch.
+        low_text: Pixels with a higher region score belong to a word.
+        min_area: Fewest pixels of text and link in a word.
+
+    Returns:
+        One box a word, in score-map pixels, ordered by each word's first pixel, row by row.
+
+    Raises:
+        OptionError: If a threshold is not a number in 0..1, or `min_area` not a positive one.
+        SpecError: If the maps are not two finite (H, W) arrays of one size.
+    """
+    components = find_components(
+        *score_maps(region, affinity),
+        text_threshold=_checks.number("text_threshold", text_threshold, 0, 1),
+        link_threshold=_checks.number("link_threshold", link_threshold, 0, 1),
+        low_text=_checks.number("low_text", low_text, 0, 1),
+        min_area=_checks.integer("min_area", min_area, 1, 1 << 31),
+    )
+    quads = fit_quads(components.points)
+    return [TextBox(quad, confidence) for quad, confidence in zip(quads, components.peaks.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CraftProcessor:
+    """Turns images into CRAFT's input, and its score maps into boxes.
+
+    Args:
+        canvas_size: Longest side of a scaled image, in pixels. None is the original's 1280, or with a fixed `canvas`
+            that canvas alone.
+        mag_ratio: How much an image may be enlarged.
+        canvas: (height, width) of a fixed canvas, for a detector with a fixed input shape; multiples of 32. None
+            takes the smallest that holds the batch, as in the original.
+        mean: Mean of red, green and blue, 0..1.
+        std: Their standard deviation.
+        text_threshold: See `find_boxes`, as for the next three.
+        link_threshold: See `find_boxes`.
+        low_text: See `find_boxes`.
+        min_area: See `find_boxes`.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    kind: ClassVar[str] = "craft"
+
+    canvas_size: int | None = None
+    mag_ratio: float = 1.5
+    canvas: tuple[int, int] | None = None
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+    text_threshold: float = 0.7
+    link_threshold: float = 0.4
+    low_text: float = 0.4
+    min_area: int = 10
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {
+            "mag_ratio": _checks.number("mag_ratio", self.mag_ratio, 0, 100, open_low=True),
+            "mean": _checks.numbers("mean", self.mean, 3, 0, 1),
+            "std": _checks.numbers("std", self.std, 3, 0, 1, open_low=True),
+            "text_threshold": _checks.number("text_threshold", self.text_threshold, 0, 1),
+            "link_threshold": _checks.number("link_threshold", self.link_threshold, 0, 1),
+            "low_text": _checks.number("low_text", self.low_text, 0, 1),
+            "min_area": _checks.integer("min_area", self.min_area, 1, 1 << 31),
+        }
+        if self.canvas is not None:
+            canvas = _checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
+            if any(side % STRIDE for side in canvas):
+                raise OptionError(
+                    f"canvas={canvas} (height, width): CRAFT needs multiples of {STRIDE}; "
+                    f"take {tuple(-(-side // STRIDE) * STRIDE for side in canvas)}"
+                )
+            checked["canvas"] = canvas
+        default = 1280 if self.canvas is None else max(checked["canvas"])
+        given = default if self.canvas_size is None else self.canvas_size
+        checked["canvas_size"] = _checks.integer("canvas_size", given, STRIDE, _LARGEST_CANVAS)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def preprocess(self, images: Sequence[ImageLike]) -> tuple[NDArray[np.float32], list[Letterbox]]:
+        """Scale, place and normalise a batch of images (clovaai/CRAFT-pytorch, imgproc.py).
+
+        Args:
+            images: N images, each a path, bytes, an open file, a Pillow image or an array; see `load_image`.
+
+        Returns:
+            (N, 3, H, W) float32, RGB, normalised, each image at the top left of the canvas and normalised zeros
+            around it; and where each image lies in it. Without a fixed canvas, H and W are the largest of the batch.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        arrays = [load_image(image) for image in as_batch(images)]
+        letterboxes = [self.letterbox(array.shape[:2]) for array in arrays]
+        height = max(letterbox.canvas_size[0] for letterbox in letterboxes)
+        width = max(letterbox.canvas_size[1] for letterbox in letterboxes)
+        letterboxes = [dataclasses.replace(box, canvas_size=(height, width)) for box in letterboxes]
+        table = self._normalised_levels()
+        canvas = np.empty((len(arrays), 3, height, width), np.float32)
+        for out, array, letterbox in zip(canvas, arrays, letterboxes, strict=True):
+            _place(out, array, letterbox, table)
+        return canvas, letterboxes
+
+    def letterbox(self, source_size: tuple[int, int]) -> Letterbox:
+        """Plan where an image of (height, width) goes in the canvas."""
+        limit = self.canvas_size or 1280
+        return Letterbox.fit(source_size, canvas_size=limit, mag_ratio=self.mag_ratio, canvas=self.canvas)
+
+    def postprocess(self, score_maps: Any, letterboxes: Sequence[Letterbox]) -> list[list[TextBox]]:
+        """Find the words of a batch.
+
+        Args:
+            score_maps: (N, H/2, W/2, 2) array or tensor, channel 0 the region and 1 the affinity score, of the
+                canvases that `preprocess` gave.
+            letterboxes: N, as `preprocess` gave them.
+
+        Returns:
+            For each image its boxes, in source pixels, in the order of `find_boxes`.
+
+        Raises:
+            SpecError: If the score maps do not belong to the letterboxes, or are not finite.
+        """
+        maps = to_numpy(score_maps)
+        letterboxes = list(letterboxes)
+        wrong = [b for b in letterboxes if maps.shape[1:] != (b.canvas_size[0] // 2, b.canvas_size[1] // 2, 2)]
+        if maps.ndim != 4 or len(maps) != len(letterboxes) or wrong:
+            canvas = wrong[0].canvas_size if wrong else "none"
+            raise SpecError(
+                f"score maps of shape {maps.shape} do not belong to {len(letterboxes)} letterboxes (canvas {canvas}); "
+                "expected (N, H/2, W/2, 2) for N canvases of (H, W), as `preprocess` gave them"
+            )
+        if len(letterboxes) == 1:
+            return [self._boxes(maps[0], letterboxes[0])]
+        # OpenCV and most of NumPy release the interpreter's lock, so images run side by side.
+        with ThreadPoolExecutor(max_workers=min(len(letterboxes) or 1, os.cpu_count() or 1)) as threads:
+            return list(threads.map(self._boxes, maps, letterboxes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON can hold them."""
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
+        return {"kind": self.kind, **settings}
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> CraftProcessor:
+        """Make a processor from what `to_dict` gave.
+
+        Raises:
+            OptionError: If a setting is unknown or out of its range.
+        """
+        return cls(**_checks.settings(cls, settings))
+
+    def _boxes(self, scores: NDArray[Any], letterbox: Letterbox) -> list[TextBox]:
+        height, width = (side // 2 for side in letterbox.valid_size)
+        found = find_boxes(
+            scores[:height, :width, 0],
+            scores[:height, :width, 1],
+            text_threshold=self.text_threshold,
+            link_threshold=self.link_threshold,
+            low_text=self.low_text,
+            min_area=self.min_area,
+        )
+        return [dataclasses.replace(box, quad=letterbox.to_source(box.quad, stride=2)) for box in found]
+
+    def _normalised_levels(self) -> NDArray[np.float32]:
+        """Normalised value of each of the 256 levels of each colour, in the original's arithmetic: (3, 256)."""
+        levels = np.repeat(np.arange(256, dtype=np.float32)[None], 3, axis=0)
+        levels -= np.array([mean * 255.0 for mean in self.mean], dtype=np.float32)[:, None]
+        levels /= np.array([std * 255.0 for std in self.std], dtype=np.float32)[:, None]
+        return levels
+
+
+def _place(out: NDArray[np.float32], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32]) -> None:
+    """Write one image into its (3, H, W) canvas.
+
+    Resized images are whole numbers again, so normalising is looking up one of 256 values; and the original
+    normalises its zeros too, so they are level 0 of the table.
+    """
+    cv2 = load_cv2()
+    height, width = letterbox.resized_size
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    for channel, plane, levels in zip(out, cv2.split(resized), table, strict=True):
+        channel[:height, :width] = cv2.LUT(plane, levels)
+        channel[height:] = levels[0]
+        channel[:height, width:] = levels[0]

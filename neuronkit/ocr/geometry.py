@@ -1,0 +1,172 @@
+"""Boxes, and the frames that they are measured in: the source image, and the canvas that a detector sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.errors import SpecError
+from neuronkit.ocr import _checks
+
+STRIDE = 32
+"""CRAFT halves its input five times, so both sides of a canvas are multiples of this."""
+
+_LONGEST_SIDE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class TextBox:
+    """Where a word is.
+
+    Attributes:
+        quad: (4, 2) float32, (x, y), clockwise from the corner nearest the top left.
+        confidence: Highest region score inside the word, 0..1 for a trained CRAFT.
+        polygon: (K, 2) float32, (x, y), clockwise from the top left, following a curved word; None where the
+            quad fits or where polygons were not asked for.
+        characters: How many characters the region score shows, when that was asked for.
+    """
+
+    quad: NDArray[np.float32]
+    confidence: float = 1.0
+    polygon: NDArray[np.float32] | None = None
+    characters: int | None = None
+
+    def __post_init__(self) -> None:
+        quad = _points("quad", self.quad)
+        if quad.shape != (4, 2):
+            raise SpecError(f"quad has shape {quad.shape}, expected (4, 2): four (x, y) corners, clockwise")
+        object.__setattr__(self, "quad", quad)
+        if self.polygon is not None:
+            polygon = _points("polygon", self.polygon)
+            if len(polygon) < 3:
+                raise SpecError(f"polygon has {len(polygon)} corners, expected at least 3; leave it None")
+            object.__setattr__(self, "polygon", polygon)
+
+    @property
+    def outline(self) -> NDArray[np.float32]:
+        """(K, 2) float32: the polygon where there is one, the quad otherwise."""
+        return self.quad if self.polygon is None else self.polygon
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of the upright rectangle around the outline."""
+        left, top = self.outline.min(axis=0)
+        right, bottom = self.outline.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the box as numbers that JSON can hold."""
+        return {
+            "quad": self.quad.tolist(),
+            "polygon": None if self.polygon is None else self.polygon.tolist(),
+            "confidence": float(self.confidence),
+            "characters": self.characters,
+        }
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a source image lies in a canvas: scaled, at the top left, with zeros to its right and below.
+
+    Attributes:
+        source_size: (height, width) of the source image, in its own pixels.
+        resized_size: (height, width) of the scaled image, in canvas pixels.
+        canvas_size: (height, width) of the whole canvas, multiples of 32.
+        scale: Canvas pixels per source pixel. As in the original one number serves both axes, although the scaled
+            sides are cut to whole pixels.
+    """
+
+    source_size: tuple[int, int]
+    resized_size: tuple[int, int]
+    canvas_size: tuple[int, int]
+    scale: float
+
+    def __post_init__(self) -> None:
+        for name in ("source_size", "resized_size", "canvas_size"):
+            object.__setattr__(self, name, _checks.integers(name, getattr(self, name), 2, 1, _LONGEST_SIDE))
+        object.__setattr__(self, "scale", _checks.number("scale", self.scale, 0.0, open_low=True))
+        if any(v > c for v, c in zip(self.valid_size, self.canvas_size, strict=True)):
+            raise SpecError(
+                f"a canvas of {self.canvas_size} (height, width) does not hold {self.resized_size} rounded up to "
+                f"multiples of {STRIDE}, which is {self.valid_size}; give a larger canvas"
+            )
+
+    @classmethod
+    def fit(
+        cls,
+        source_size: tuple[int, int],
+        *,
+        canvas_size: int = 1280,
+        mag_ratio: float = 1.5,
+        canvas: tuple[int, int] | None = None,
+    ) -> Letterbox:
+        """Plan how an image is scaled into its canvas (clovaai/CRAFT-pytorch, imgproc.py).
+
+        Args:
+            source_size: (height, width) of the image.
+            canvas_size: The longer side after scaling, at most.
+            mag_ratio: How much the image may grow, at most.
+            canvas: (height, width) of a fixed canvas that both sides have to fit as well, multiples of 32. None
+                takes the smallest one that holds the scaled image.
+
+        Returns:
+            The letterbox. Sides are cut to whole pixels as in the original; where that left none (a line of
+            pixels) one pixel stays.
+        """
+        height, width = _checks.integers("source_size", source_size, 2, 1, _LONGEST_SIDE)
+        canvas_size = _checks.integer("canvas_size", canvas_size, 1, _LONGEST_SIDE)
+        mag_ratio = _checks.number("mag_ratio", mag_ratio, 0, open_low=True)
+        longest = max(height, width)
+        scale = min(mag_ratio * longest, canvas_size) / longest
+        if canvas is not None:
+            scale = min(scale, canvas[0] / height, canvas[1] / width)
+        resized = (max(1, int(height * scale)), max(1, int(width * scale)))
+        return cls((height, width), resized, canvas or (_round_up(resized[0]), _round_up(resized[1])), scale)
+
+    @property
+    def valid_size(self) -> tuple[int, int]:
+        """(height, width) of the original's canvas: the scaled image rounded up to multiples of 32.
+
+        CRAFT treats all of it as image. What a fixed canvas adds to it is padding, which an exact static model masks.
+        """
+        return _round_up(self.resized_size[0]), _round_up(self.resized_size[1])
+
+    def to_source(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
+        """Move points from the canvas to the source image.
+
+        Args:
+            points: (..., 2), (x, y), in canvas pixels divided by `stride`.
+            stride: 2 for points in CRAFT's score maps, which are half the canvas.
+
+        Returns:
+            (..., 2) float32, (x, y), in source pixels, not clipped to the image.
+        """
+        return _scaled(points, 1 / self.scale * stride)
+
+    def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
+        """Move points from the source image to the canvas; the inverse of `to_source`."""
+        return _scaled(points, self.scale / stride)
+
+
+def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    # In float64 and then cut, as NumPy multiplies float32 arrays in place by a pair of numbers in the original.
+    return (np.asarray(points, np.float64) * factor).astype(np.float32)
+
+
+def _round_up(side: int) -> int:
+    return -(-side // STRIDE) * STRIDE
+
+
+def _points(name: str, value: Any) -> NDArray[np.float32]:
+    try:
+        points = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise SpecError(f"{name} is {type(value).__name__} and not an array of numbers; give (K, 2) float32") from None
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise SpecError(f"{name} has shape {points.shape}, expected (K, 2): one (x, y) for each corner")
+    if not np.isfinite(points).all():
+        raise SpecError(f"{name} holds NaN or infinity; every coordinate has to be a finite number")
+    return points

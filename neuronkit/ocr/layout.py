@@ -1,0 +1,65 @@
+"""Reading order: words to lines, lines from top to bottom, on pages that may be tilted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.ocr.geometry import TextBox
+
+_SAME_LINE = 0.5
+
+
+def reading_order(boxes: Sequence[TextBox]) -> list[list[int]]:
+    """Group words into lines.
+
+    The page's tilt is the median direction of its wide words. In the upright frame, a word belongs to the line whose
+    last word it overlaps in height by more than half of the lower of the two.
+
+    Args:
+        boxes: B boxes of one page, in the same frame.
+
+    Returns:
+        Lines from top to bottom, each the indices of its words from left to right.
+    """
+    if not boxes:
+        return []
+    corners = np.stack([box.quad for box in boxes]).astype(np.float64) @ _rotation(-_tilt(boxes)).T
+    left, right = corners[:, :, 0].min(axis=1), corners[:, :, 0].max(axis=1)
+    # Corners rather than extremes, so that a word tilted against the page does not grow tall.
+    ys = np.sort(corners[:, :, 1], axis=1)
+    top, bottom = ys[:, :2].mean(axis=1), ys[:, 2:].mean(axis=1)
+    lines: list[list[int]] = []
+    for i in np.argsort(left, kind="stable").tolist():
+        best, best_overlap = None, _SAME_LINE
+        for line in lines:
+            last = line[-1]
+            shared = min(bottom[i], bottom[last]) - max(top[i], top[last])
+            lower = max(min(bottom[i] - top[i], bottom[last] - top[last]), 1e-6)
+            # A word that begins before the other's middle lies above or below it, not beside it.
+            beside = left[i] >= (left[last] + right[last]) / 2
+            if beside and shared / lower > best_overlap:
+                best, best_overlap = line, shared / lower
+        if best is None:
+            lines.append([i])
+        else:
+            best.append(i)
+    centre = (top + bottom) / 2
+    return sorted(lines, key=lambda line: float(np.mean(centre[line])))
+
+
+def _tilt(boxes: Sequence[TextBox]) -> float:
+    """Median direction, in radians, of the long side of words that are clearly wider than high."""
+    angles = []
+    for box in boxes:
+        quad = box.quad.astype(np.float64)
+        across, down = (quad[1] - quad[0] + quad[2] - quad[3]) / 2, (quad[3] - quad[0] + quad[2] - quad[1]) / 2
+        if np.hypot(*across) > 1.5 * np.hypot(*down):
+            angles.append(np.arctan2(across[1], across[0]))
+    return float(np.median(angles)) if angles else 0.0
+
+
+def _rotation(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -1,0 +1,190 @@
+"""What surrounds PARSeq: word images to its input, its logits to text, as in baudm/parseq."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.errors import MissingDependencyError, SpecError
+from neuronkit.ocr import _checks
+from neuronkit.ocr._arrays import to_float
+from neuronkit.ocr.charset import Charset
+from neuronkit.ocr.images import ImageLike, as_batch, load_image
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a recogniser read in one word image.
+
+    Attributes:
+        text: The characters.
+        confidence: Product of the probabilities of all characters and of the end of the word, 0..1.
+        char_confidences: Probability of each character, as many as `text` has.
+    """
+
+    text: str
+    confidence: float
+    char_confidences: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ParseqProcessor:
+    """Turns word images into PARSeq's input, and its logits into text.
+
+    Args:
+        charset: 36, 62 or 94 for the published ones, a string of characters in the order of the model's classes, or
+            a `Charset`.
+        image_size: (height, width) that every crop is scaled to, without keeping its proportions, as in the original.
+        tall_ratio: Crops with height / width above this are turned by 90 degrees counter-clockwise first; None, as in
+            the original, turns none.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    kind: ClassVar[str] = "parseq"
+
+    charset: Charset | str | int = 94
+    image_size: tuple[int, int] = (32, 128)
+    tall_ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "charset", Charset.named(self.charset))
+        object.__setattr__(self, "image_size", _checks.integers("image_size", self.image_size, 2, 1, 4096))
+        if self.tall_ratio is not None:
+            object.__setattr__(self, "tall_ratio", _checks.number("tall_ratio", self.tall_ratio, 1, 1000))
+
+    def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[np.float32]:
+        """Scale and normalise word images, bit for bit as torchvision does with Pillow images.
+
+        Args:
+            crops: N images of one word each; see `load_image` for what serves as one.
+
+        Returns:
+            (N, 3, H, W) float32, RGB, -1..1.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        crops = as_batch(crops)
+        height, width = self.image_size
+        out = np.empty((len(crops), 3, height, width), np.float32)
+        for planes, crop in zip(out, crops, strict=True):
+            planes[...] = _LEVELS[self._resize(crop)].transpose(2, 0, 1)
+        return out
+
+    def postprocess(self, logits: Any) -> list[Recognition]:
+        """Read the text out of logits, greedily.
+
+        Args:
+            logits: (N, T, C) array or tensor, C the charset's size + 1, class 0 the end of the word. What comes after
+                the first end is ignored, whatever it holds.
+
+        Returns:
+            N results.
+
+        Raises:
+            SpecError: If the shape does not fit the charset, or a position that counts is NaN or infinite.
+        """
+        charset = Charset.named(self.charset)
+        scores = to_float(logits, "logits")
+        if scores.ndim != 3 or scores.shape[2] != charset.num_classes or scores.shape[1] == 0:
+            raise SpecError(
+                f"logits of shape {scores.shape} do not fit a charset of {len(charset)} characters; "
+                f"expected (N, T, {charset.num_classes}): give the charset that the model was trained with"
+            )
+        ids, probabilities = _most_likely(scores)
+        return [_read(row, p, charset, i) for i, (row, p) in enumerate(zip(ids, probabilities, strict=True))]
+
+    def torchvision_transform(self) -> Any:
+        """Build the equal torchvision pipeline, for a training repository: Pillow RGB image to (3, H, W) tensor.
+
+        Raises:
+            MissingDependencyError: If torchvision is not installed.
+        """
+        try:
+            from torchvision import transforms
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"torchvision cannot be imported ({error}); `pip install neuronkit[torchvision]`, or use `preprocess`, "
+                "which gives the same bits without it"
+            ) from error
+        steps = [
+            transforms.Resize(self.image_size, transforms.InterpolationMode.BICUBIC),
+            transforms.ToTensor(),
+            transforms.Normalize(0.5, 0.5),
+        ]
+        if self.tall_ratio is not None:
+            steps.insert(0, transforms.Lambda(self._upright))
+        return transforms.Compose(steps)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON can hold them."""
+        return {
+            "kind": self.kind,
+            "charset": Charset.named(self.charset).characters,
+            "image_size": list(self.image_size),
+            "tall_ratio": self.tall_ratio,
+        }
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> ParseqProcessor:
+        """Make a processor from what `to_dict` gave.
+
+        Raises:
+            OptionError: If a setting is unknown or out of its range.
+        """
+        arguments = _checks.settings(cls, settings)
+        if isinstance(arguments.get("charset"), str):
+            # Always the characters themselves, also where somebody's charset is "36".
+            arguments["charset"] = Charset(arguments["charset"])
+        return cls(**arguments)
+
+    def _resize(self, crop: ImageLike) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        image = self._upright(Image.fromarray(load_image(crop)))
+        height, width = self.image_size
+        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+    def _upright(self, image: Any) -> Any:
+        from PIL import Image
+
+        if self.tall_ratio is not None and image.height > self.tall_ratio * image.width:
+            return image.transpose(Image.Transpose.ROTATE_90)
+        return image
+
+
+def _levels() -> NDArray[np.float32]:
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    levels = (levels - np.float32(0.5)) / np.float32(0.5)
+    return levels.astype(np.float32)
+
+
+_LEVELS = _levels()
+"""ToTensor and Normalize(0.5, 0.5) of each of the 256 levels, in torch's own arithmetic."""
+
+
+def _most_likely(scores: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Give the likeliest class of each position and its softmax probability; NaN where the logits make none."""
+    ids = scores.argmax(axis=2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        best = np.take_along_axis(scores, ids[:, :, None], axis=2)
+        return ids, 1 / np.exp(scores - best).sum(axis=2)
+
+
+def _read(ids: NDArray[np.intp], probabilities: NDArray[Any], charset: Charset, index: int) -> Recognition:
+    ends = np.flatnonzero(ids == charset.eos_id)
+    length = int(ends[0]) if len(ends) else len(ids)
+    counted = probabilities[: length + 1].astype(np.float64)
+    if not np.isfinite(counted).all():
+        raise SpecError(
+            f"logits of word {index} are NaN or infinite at position {int(np.argmin(np.isfinite(counted)))}; "
+            "check the recogniser's weights, and its precision if it runs in half precision"
+        )
+    return Recognition(charset.decode(ids[:length].tolist()), float(counted.prod()), tuple(counted[:length].tolist()))

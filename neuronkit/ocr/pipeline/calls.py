@@ -1,0 +1,84 @@
+"""Calling a detector or recogniser that may be anything: an eager model, a compiled one, a plain function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuronkit.errors import SpecError
+from neuronkit.ocr._arrays import to_numpy
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCall:
+    """A callable on batches of tensors, called with arrays of any number of rows.
+
+    Attributes:
+        function: Takes tensors whose first dimension is the batch, gives a tensor or a tuple that begins with one.
+        name: What to call it in error messages.
+        batch_size: Rows a call; a callable with `specs` fixes it, and the last rows are filled up.
+    """
+
+    function: Callable[..., Any]
+    name: str
+    batch_size: int
+
+    @property
+    def specs(self) -> tuple[Any, ...]:
+        """The callable's input specs, or () when it has none."""
+        return tuple(getattr(self.function, "specs", None) or ())
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...] | None:
+        """Shape of the first input, when the callable has specs."""
+        return tuple(int(side) for side in self.specs[0].shape) if self.specs else None
+
+    def takes(self, name: str) -> bool:
+        """Whether the specs name an input."""
+        return any(spec.name == name for spec in self.specs)
+
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[Any]:
+        """Run all rows, in chunks.
+
+        Args:
+            inputs: Arrays with the same first dimension, at least 1.
+
+        Returns:
+            The first output, of all rows.
+
+        Raises:
+            SpecError: If the output is not one row for each row of the input.
+        """
+        rows = len(inputs[0])
+        size = self.fixed_shape[0] if self.fixed_shape else self.batch_size
+        outputs = [self._chunk([array[i : i + size] for array in inputs], size) for i in range(0, rows, size)]
+        return np.concatenate(outputs) if len(outputs) > 1 else outputs[0]
+
+    def _chunk(self, inputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
+        rows = len(inputs[0])
+        if self.fixed_shape and rows < size:
+            # Filled with valid rows: zeros may be no valid input at all.
+            inputs = [np.concatenate([array, np.repeat(array[:1], size - rows, axis=0)]) for array in inputs]
+        device = _device(self.function)
+        with torch.no_grad():
+            output = self.function(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in inputs))
+        if isinstance(output, (tuple, list)) and output:
+            output = output[0]
+        result = to_numpy(output)
+        if result.ndim == 0 or len(result) != len(inputs[0]):
+            raise SpecError(
+                f"the {self.name} gave shape {result.shape} for {len(inputs[0])} inputs; expected one row for each"
+            )
+        return result[:rows]
+
+
+def _device(function: Callable[..., Any]) -> torch.device:
+    if isinstance(function, torch.nn.Module):
+        for parameter in function.parameters():
+            return parameter.device
+    return torch.device("cpu")

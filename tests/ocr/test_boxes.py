@@ -1,0 +1,143 @@
+"""find_boxes gives the originals' boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuronkit.errors import NeuronKitError, OptionError, SpecError
+from neuronkit.ocr import CraftProcessor, Letterbox, find_boxes
+
+from .score_maps import THRESHOLDS, make_score_maps, slow_boxes
+
+KINDS = [{}, {"spread": 1.15}, {"shift": 0.5}]
+
+
+def assert_same_boxes(found, expected):
+    assert len(found) == len(expected)
+    if len(expected):
+        np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("words", [0, 1, 9, 64])
+def test_boxes_are_those_of_the_definition(words, kind):
+    region, affinity = make_score_maps(160, words, 3, **kind)
+    expected = slow_boxes(region, affinity, **THRESHOLDS)
+    if words == 9:
+        assert len(expected) >= 5
+    assert_same_boxes(find_boxes(region, affinity, **THRESHOLDS), expected)
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    low=st.sampled_from([0.2, 0.4, 0.5]),
+    link=st.sampled_from([0.2, 0.4, 0.6]),
+    text=st.sampled_from([0.5, 0.7]),
+    area=st.sampled_from([1, 10]),
+)
+@settings(max_examples=150, deadline=None)
+def test_boxes_of_random_fields_are_those_of_the_definition(seed, height, width, low, link, text, area):
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((2, -(-height // 3), -(-width // 3)), dtype=np.float32)
+    region, affinity = (np.kron(plane, np.ones((3, 3), np.float32))[:height, :width] for plane in coarse)
+    options = {"text_threshold": text, "link_threshold": link, "low_text": low, "min_area": area}
+    assert_same_boxes(find_boxes(region, affinity, **options), slow_boxes(region, affinity, **options))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("words", [0, 20, 100, 400])
+def test_boxes_are_those_of_easyocr(words, kind):
+    from easyocr.craft_utils import getDetBoxes
+
+    region, affinity = make_score_maps(640, words, 11, **kind)
+    expected, _, _ = getDetBoxes(region, affinity, 0.7, 0.4, 0.4)
+    assert_same_boxes(find_boxes(region, affinity), expected)
+
+
+def test_confidence_is_the_highest_region_score():
+    region, affinity = np.zeros((2, 20, 40), np.float32)
+    region[5:10, 5:20] = 0.5
+    region[7, 9] = 0.75
+    (box,) = find_boxes(region, affinity)
+    assert box.confidence == 0.75
+
+
+def test_words_below_the_threshold_and_below_the_minimum_size_are_left_out():
+    region, affinity = np.zeros((2, 20, 40), np.float32)
+    region[2:4, 2:6] = 1.0
+    region[10:15, 10:30] = 0.6
+    assert find_boxes(region, affinity) == []
+    assert len(find_boxes(region, affinity, min_area=8)) == 1
+    assert len(find_boxes(region, affinity, text_threshold=0.6)) == 1
+
+
+def test_links_without_text_make_no_box():
+    # Where low_text exceeds text_threshold, the original gives a box of zeros here.
+    region, affinity = np.full((20, 40), 0.55, np.float32), np.zeros((20, 40), np.float32)
+    affinity[5:10, 5:30] = 1.0
+    assert find_boxes(region, affinity, text_threshold=0.5, low_text=0.6, link_threshold=0.2) == []
+
+
+def test_a_map_that_is_one_word_and_larger_than_int32_can_multiply():
+    region = np.ones((1400, 1400), np.float32)
+    (box,) = find_boxes(region, np.zeros_like(region))
+    np.testing.assert_array_equal(box.quad, [[0, 0], [1399, 0], [1399, 1399], [0, 1399]])
+
+
+def test_half_precision_tensors_are_taken():
+    import torch
+
+    region, affinity = make_score_maps(160, 9, 3)
+    low = torch.from_numpy(np.stack([region, affinity], -1))[None].to(torch.bfloat16)
+    letterbox = Letterbox((320, 320), (320, 320), (320, 320), 1.0)
+    (found,) = CraftProcessor().postprocess(low, [letterbox])
+    expected = find_boxes(low[0, :, :, 0].float().numpy(), low[0, :, :, 1].float().numpy())
+    np.testing.assert_array_equal([b.quad for b in found], [b.quad * 2 for b in expected])
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (4,), (1, 4, 4), (2, 2, 2, 2), ()], ids=str)
+def test_maps_of_a_wrong_shape_are_refused(shape):
+    with pytest.raises(SpecError, match=r"expected the same \(H, W\)"):
+        find_boxes(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+
+def test_maps_with_nan_are_refused():
+    region = np.zeros((8, 8), np.float32)
+    region[3, 4] = np.nan
+    with pytest.raises(SpecError, match="region scores hold 1 values that are NaN"):
+        find_boxes(region, np.zeros_like(region))
+    with pytest.raises(SpecError, match="affinity scores hold 1 values that are NaN"):
+        find_boxes(np.zeros_like(region), region)
+
+
+@pytest.mark.parametrize("name", ["text_threshold", "link_threshold", "low_text"])
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "0.4", None, True])
+def test_thresholds_are_checked(name, value):
+    with pytest.raises(OptionError, match=name):
+        find_boxes(np.zeros((4, 4)), np.zeros((4, 4)), **{name: value})
+    with pytest.raises(OptionError, match=name):
+        CraftProcessor(**{name: value})
+
+
+@given(
+    st.data(),
+    st.sampled_from(["float16", "float32", "float64", "uint8", "int64", "bool", "complex64", "object", "U3"]),
+    st.sampled_from([0.0, 1.0, -1e30, 3e38, np.inf, -np.inf, np.nan]),
+)
+@settings(max_examples=200, deadline=None)
+def test_hostile_maps_give_boxes_or_a_documented_error(data, dtype, value):
+    shape = data.draw(st.lists(st.integers(0, 6), max_size=4))
+    other = data.draw(st.sampled_from([shape, [*shape, 2], [3, 3]]))
+    with np.errstate(all="ignore"):
+        region, affinity = np.full(shape, value).astype(dtype), np.full(other, value).astype(dtype)
+    try:
+        boxes = find_boxes(region, affinity, min_area=1)
+    except NeuronKitError:
+        return
+    assert all(np.isfinite(box.quad).all() for box in boxes)

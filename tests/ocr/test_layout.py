@@ -1,0 +1,96 @@
+"""Reading order, and crops that stand upright."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuronkit.errors import NeuronKitError, OptionError, SpecError
+from neuronkit.ocr import TextBox, crop_words
+from neuronkit.ocr.layout import reading_order
+
+
+def word(left, top, width, height=20.0, angle=0.0):
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + np.array([left, top])
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return TextBox(corners @ turn.T)
+
+
+@given(st.randoms(use_true_random=False), st.floats(-0.3, 0.3), st.integers(1, 6), st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_lines_are_found_on_tilted_pages_whatever_the_order_of_the_words(random, angle, lines, words):
+    boxes = {
+        (row, column): word(100 * column + random.uniform(0, 10), 40 * row + random.uniform(-4, 4), 80, 20, angle)
+        for row in range(lines)
+        for column in range(words)
+    }
+    keys = list(boxes)
+    random.shuffle(keys)
+    found = reading_order([boxes[key] for key in keys])
+    assert [[keys[i] for i in line] for line in found] == [[(r, c) for c in range(words)] for r in range(lines)]
+
+
+def test_lines_of_uneven_height_stay_apart():
+    boxes = [word(0, 0, 100, 40), word(120, 8, 60, 20), word(0, 50, 100, 20), word(120, 46, 60, 28)]
+    assert reading_order(boxes) == [[0, 1], [2, 3]]
+
+
+def test_no_words_make_no_lines():
+    assert reading_order([]) == []
+
+
+def test_crops_are_cut_straight():
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[20:40, 10:50] = (10, 20, 30)
+    (crop,) = crop_words(image, [TextBox([[9.5, 19.5], [49.5, 19.5], [49.5, 39.5], [9.5, 39.5]])])
+    np.testing.assert_array_equal(crop, image[20:40, 10:50])
+
+
+@pytest.mark.parametrize("degrees", [-40, -10, 25, 60])
+def test_crops_of_turned_words_are_level(degrees):
+    y, x = np.mgrid[:200, :200] - 100.0
+    angle = math.radians(degrees)
+    along, across = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
+    # Red grows along the word, green across it.
+    image = np.stack([128 + along, 128 + 3 * across, np.zeros_like(x)], -1).clip(0, 255).astype(np.uint8)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    quad = np.array([[-40, -12], [40, -12], [40, 12], [-40, 12]]) @ turn.T + 100
+    (crop,) = crop_words(image, [TextBox(quad)])
+    assert crop.shape == (24, 80, 3)
+    np.testing.assert_allclose(crop[:, :, 0], np.broadcast_to(128 - 39.5 + np.arange(80), (24, 80)), atol=2)
+    np.testing.assert_allclose(
+        crop[:, :, 1], np.broadcast_to(128 + 3 * (np.arange(24)[:, None] - 11.5), (24, 80)), atol=4
+    )
+
+
+def test_words_across_the_border_repeat_it():
+    image = np.full((20, 20, 3), 77, np.uint8)
+    (crop,) = crop_words(image, [TextBox([[-10, -10], [30, -10], [30, 5], [-10, 5]])])
+    assert (crop == 77).all()
+
+
+def test_vertical_words_are_turned_unless_told_otherwise():
+    image = np.zeros((80, 80, 3), np.uint8)
+    tall = TextBox([[10, 10], [30, 10], [30, 60], [10, 60]])
+    assert crop_words(image, [tall])[0].shape == (20, 50, 3)
+    assert crop_words(image, [tall], vertical_ratio=None)[0].shape == (50, 20, 3)
+    with pytest.raises(OptionError, match="vertical_ratio"):
+        crop_words(image, [tall], vertical_ratio=0.5)
+    with pytest.raises(SpecError, match="is not a box"):
+        crop_words(image, [np.zeros((4, 2))])
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=8, max_size=8), st.integers(1, 9), st.integers(1, 9))
+@settings(max_examples=200, deadline=None)
+def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width):
+    image = np.full((height, width, 3), 9, np.uint8)
+    try:
+        (crop,) = crop_words(image, [TextBox(np.reshape(numbers, (4, 2)))])
+    except NeuronKitError:
+        return
+    assert crop.ndim == 3
+    assert crop.size > 0

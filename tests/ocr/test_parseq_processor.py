@@ -1,0 +1,151 @@
+"""ParseqProcessor: the bits of torchvision's transform, and text with confidences out of logits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from neuronkit.errors import NeuronKitError, OptionError, SpecError
+from neuronkit.ocr import Charset, ParseqProcessor, processor_from_dict
+from neuronkit.ocr.charset import CHARSET_36, CHARSET_94
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def logits_of(words, charset, steps=26, confidence=9.0):
+    """Logits that spell words, and nonsense after each end."""
+    scores = np.random.default_rng(0).normal(0, 1, (len(words), steps, len(charset) + 1)).astype(np.float32)
+    for row, word in zip(scores, words, strict=True):
+        for i, c in enumerate(word):
+            row[i, charset.index(c) + 1] += confidence
+        if len(word) < steps:
+            row[len(word), 0] += confidence
+    return scores
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=40, deadline=None)
+def test_preprocessing_is_pillows_bicubic_and_two_normalisations(height, width):
+    image = noise(height, width, height * 301 + width)
+    resized = np.asarray(Image.fromarray(image).resize((128, 32), Image.Resampling.BICUBIC))
+    tensor = torch.from_numpy(resized.copy()).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
+    np.testing.assert_array_equal(ParseqProcessor().preprocess([image])[0], tensor.numpy())
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("tall_ratio", [None, 1.5])
+@pytest.mark.parametrize("size", [(1, 1), (32, 128), (40, 300), (300, 40)], ids=str)
+def test_preprocessing_is_torchvisions(size, tall_ratio):
+    image = noise(*size)
+    processor = ParseqProcessor(tall_ratio=tall_ratio)
+    expected = processor.torchvision_transform()(Image.fromarray(image)).numpy()
+    np.testing.assert_array_equal(processor.preprocess([image])[0], expected)
+
+
+def test_tall_crops_are_turned_counter_clockwise_when_asked():
+    image = noise(60, 20)
+    turned = ParseqProcessor().preprocess([np.rot90(image)])
+    np.testing.assert_array_equal(ParseqProcessor(tall_ratio=2.0).preprocess([image]), turned)
+    assert not np.array_equal(ParseqProcessor(tall_ratio=4.0).preprocess([image]), turned)
+
+
+def test_text_and_confidences():
+    words = ["hello", "", "a" * 26, "42"]
+    scores = logits_of(words, CHARSET_36)
+    results = ParseqProcessor(36).postprocess(scores)
+    probabilities = torch.from_numpy(scores).softmax(-1).amax(-1)
+    assert [r.text for r in results] == words
+    for result, word, p in zip(results, words, probabilities, strict=True):
+        assert result.confidence == pytest.approx(float(p[: len(word) + 1].prod()), rel=1e-5)
+        assert result.char_confidences == pytest.approx(p[: len(word)].tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_follows_the_end_is_ignored(rubbish):
+    scores = logits_of(["ab", "c"], CHARSET_36)
+    expected = ParseqProcessor(36).postprocess(scores)
+    scores[0, 3:] = rubbish
+    scores[1, 2:, 5] = rubbish
+    assert ParseqProcessor(36).postprocess(torch.from_numpy(scores)) == expected
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf])
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_what_counts_has_to_be_a_number(rubbish, position):
+    scores = logits_of(["abc", "ab"], CHARSET_36)
+    scores[1, position, 7] = rubbish
+    with pytest.raises(SpecError, match=f"word 1 are NaN or infinite at position {position}"):
+        ParseqProcessor(36).postprocess(scores)
+
+
+def test_masked_classes_are_allowed():
+    scores = logits_of(["abc"], CHARSET_36)
+    scores[0, :, 30:] = -np.inf
+    assert ParseqProcessor(36).postprocess(scores)[0].text == "abc"
+
+
+@pytest.mark.parametrize("shape", [(2, 26, 36), (2, 26, 38), (26, 37), (2, 0, 37), (2, 26, 37, 1)])
+def test_logits_of_another_charset_are_refused(shape):
+    with pytest.raises(SpecError, match=r"expected \(N, T, 37\)"):
+        ParseqProcessor(36).postprocess(np.zeros(shape, np.float32))
+
+
+def test_no_words_give_no_results():
+    assert ParseqProcessor(36).postprocess(np.zeros((0, 26, 37), np.float32)) == []
+
+
+def test_bfloat16_logits_are_taken():
+    scores = torch.from_numpy(logits_of(["abc"], CHARSET_94)).bfloat16()
+    assert ParseqProcessor().postprocess(scores)[0].text == "abc"
+
+
+@pytest.mark.parametrize("charset", [36, 62, 94, "36", "xyz", "36 ", Charset("36"), "äöü'\"\\"])
+def test_settings_survive_json(charset):
+    processor = ParseqProcessor(charset, image_size=(48, 160), tall_ratio=1.5)
+    settings = json.loads(json.dumps(processor.to_dict()))
+    assert settings["kind"] == "parseq"
+    assert processor_from_dict(settings) == processor
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"charset": 37},
+        {"charset": ""},
+        {"charset": "aa"},
+        {"charset": None},
+        {"charset": True},
+        {"charset": 36.0},
+        {"image_size": 32},
+        {"image_size": (0, 4)},
+        {"tall_ratio": 0.5},
+    ],
+)
+def test_options_are_checked(options):
+    with pytest.raises(OptionError):
+        ParseqProcessor(**options)
+
+
+@given(
+    arrays(
+        st.sampled_from([np.float16, np.float32, np.float64, np.int64, np.bool_, np.complex64]),
+        st.lists(st.integers(0, 4), max_size=4).map(tuple),
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_logits_give_text_or_a_documented_error(scores):
+    try:
+        results = ParseqProcessor("ab").postprocess(scores)
+    except NeuronKitError:
+        return
+    assert len(results) == len(scores)
+    assert all(0 <= r.confidence <= 1 and len(r.char_confidences) == len(r.text) for r in results)

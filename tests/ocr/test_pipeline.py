@@ -1,0 +1,166 @@
+"""OCRPipeline: any detector, any recogniser, one call."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from neuronkit.errors import ImageError, OptionError, SpecError
+from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+
+from .toys import CHARSET, Detector, Recognizer, Spec, detect, draw_page, grid, recognize
+
+
+def reader(detector=detect, recognizer=recognize, **options):
+    options.setdefault("detector_processor", CraftProcessor())
+    options.setdefault("recognizer_processor", ParseqProcessor(CHARSET))
+    return OCRPipeline(detector, recognizer, **options)
+
+
+def test_a_page_is_read_in_order():
+    page = reader()(grid("hgfedcba"))
+    assert page.text == "h g f e\nd c b a"
+    assert [word.text for word in page.words] == list("hgfedcba")
+    assert page.size == (120, 340)
+    assert page.error is None
+    assert all(0.99 < word.confidence <= 1 for word in page.words)
+
+
+def test_boxes_lie_on_the_words():
+    page = reader()(draw_page([("c", 100, 60, 80, 30)]))
+    (word,) = page.words
+    left, top, right, bottom = word.box.bounds
+    np.testing.assert_allclose([left, top, right, bottom], [100, 60, 180, 90], atol=8)
+
+
+def test_every_kind_of_image_is_read():
+    array = grid()
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    for image in (array, Image.fromarray(array), file.getvalue(), file):
+        file.seek(0)
+        assert reader()(image).text == "a b c d\ne f g h"
+
+
+def test_fixed_shapes_are_filled_and_cut():
+    recognizer = Recognizer(batch=3)
+    detector = Detector(batch=2)
+    page = reader(detector, recognizer)(grid("abcdefgh"))
+    assert page.text == "a b c d\ne f g h"
+    assert recognizer.batches == 3
+    # 120 x 340 by 480 / 340 is 169 x 480, on a canvas of whole 32s.
+    assert detector.calls == [[[192, 480], [192, 480]]]
+
+
+def test_a_detector_without_valid_size_gets_images_alone():
+    assert reader(Detector(valid=False))(grid()).text == "a b c d\ne f g h"
+
+
+def test_processors_of_the_models_are_used():
+    assert OCRPipeline(detect, Recognizer(4), detector_processor=CraftProcessor())(grid()).text == "a b c d\ne f g h"
+
+
+def test_a_page_without_words_is_empty():
+    calls = []
+
+    def never(images):
+        calls.append(images)
+        return recognize(images)
+
+    page = reader(recognizer=never)(np.full((50, 80, 3), 255, np.uint8))
+    assert (page.text, page.words, page.lines) == ("", [], ())
+    assert calls == []
+
+
+def test_one_bad_image_does_not_lose_the_others():
+    pages = reader()([grid("abcd"), b"no image", grid("efgh")])
+    assert [page.text for page in pages] == ["a b c d", "", "e f g h"]
+    assert isinstance(pages[1].error, ImageError)
+    assert "cannot be read" in pages[1].to_dict()["error"]
+    with pytest.raises(ImageError):
+        reader()(b"no image")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3)])
+def test_extreme_sizes_are_read(size):
+    for detector in (detect, Detector()):
+        assert reader(detector)(np.zeros((*size, 3), np.uint8)).error is None
+
+
+def test_vertical_words_are_turned():
+    seen = []
+
+    def spy(images):
+        seen.append(images)
+        return recognize(images)
+
+    page = draw_page([("a", 50, 20, 16, 80)])
+    page[20:60, 50:66] = 0  # the upper half is black
+    reader(recognizer=spy, detector_processor=CraftProcessor(low_text=0.2))(page)
+    (image,) = torch.cat(seen)
+    # Turned counter-clockwise, what was above lies to the left.
+    assert image[:, :, 20:50].mean() < image[:, :, 80:110].mean()
+
+
+def test_pages_turn_into_json():
+    page = reader()(grid("ab"))
+    found = json.loads(page.to_json())
+    assert found == json.loads(json.dumps(page.to_dict()))
+    assert found["text"] == "a b"
+    assert found["lines"][0]["words"][1]["text"] == "b"
+    assert np.array(found["lines"][0]["words"][1]["box"]["quad"]).shape == (4, 2)
+
+
+def test_drawing_leaves_the_image_as_it_was():
+    image = grid("ab")
+    before = image.copy()
+    drawn = reader()(image).draw()
+    np.testing.assert_array_equal(image, before)
+    assert drawn.shape == image.shape
+    assert drawn.dtype == np.uint8
+    assert not np.array_equal(drawn, image)
+
+
+def test_missing_processors_are_asked_for():
+    with pytest.raises(OptionError, match="give detector_processor=CraftProcessor"):
+        OCRPipeline(detect, recognize)
+    with pytest.raises(OptionError, match="give recognizer_processor=ParseqProcessor"):
+        OCRPipeline(detect, recognize, detector_processor=CraftProcessor())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detector": None}, "the detector is a NoneType"),
+        ({"detector_processor": "craft"}, "detector_processor is a str"),
+        ({"recognizer_batch_size": 0}, "recognizer_batch_size=0"),
+        ({"vertical_ratio": 0.1}, "vertical_ratio=0.1"),
+        (
+            {"detector": Detector(canvas=(64, 64)), "detector_processor": CraftProcessor(canvas=(32, 64))},
+            "compiled for",
+        ),
+        ({"recognizer": Recognizer(4), "recognizer_processor": ParseqProcessor(image_size=(48, 160))}, "compiled for"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(OptionError, match=message):
+        reader(**options)
+
+
+def test_models_that_give_the_wrong_number_of_rows_are_named():
+    with pytest.raises(SpecError, match="the recognizer gave shape"):
+        reader(recognizer=lambda images: recognize(images)[:1])(grid())
+    with pytest.raises(SpecError, match="do not belong"):
+        reader(detector=lambda images: detect(images)[0][:, ::2])(grid())
+
+
+def test_specs_of_a_strange_shape_are_refused():
+    detector = Detector()
+    detector.specs = [Spec("images", (3, 32))]
+    with pytest.raises(SpecError, match="first spec"):
+        reader(detector)
