@@ -1,0 +1,134 @@
+"""Single operators rewritten so that every compiler takes them.
+
+Inf1 compiles neither `aten::embedding` nor `aten::index_put_`; neuronx-cc has rejected the custom call that bilinear
+upsampling becomes, and miscompiled assignment through a boolean mask. These do the same work with comparisons,
+`where` and matrix products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def one_hot(ids: Tensor, num_classes: int, dtype: torch.dtype, positions: Tensor | None = None) -> Tensor:
+    """Mark the class of each id, by comparison: `torch.nn.functional.one_hot` becomes a scatter in HLO.
+
+    Args:
+        ids: (...) int32 or int64; an id outside 0..num_classes - 1 gives zeros.
+        num_classes: Number of classes.
+        dtype: Of the result.
+        positions: (num_classes,) 0, 1, 2, ... int32, where the caller keeps it as a buffer; None makes it.
+
+    Returns:
+        (..., num_classes) of `dtype`, 0 or 1.
+    """
+    if positions is None:
+        positions = torch.arange(num_classes, dtype=torch.int32, device=ids.device)
+    return (ids.unsqueeze(-1) == positions).to(dtype)
+
+
+def one_hot_embedding(ids: Tensor, weight: Tensor, positions: Tensor | None = None) -> Tensor:
+    """Look ids up in a table, as a product with their one-hot vectors; equals `embedding` where that is defined.
+
+    Args:
+        ids: (...) int32 or int64, each in 0..V - 1.
+        weight: (V, D) float, the table.
+        positions: (V,) 0, 1, 2, ... int32, where the caller keeps it as a buffer; None makes it.
+
+    Returns:
+        (..., D) of the table's dtype.
+    """
+    return torch.matmul(one_hot(ids, weight.shape[0], weight.dtype, positions), weight)
+
+
+def masked_write(buffer: Tensor, where: Tensor, value: Tensor) -> Tensor:
+    """Write into a buffer where a mask says so, without indexing.
+
+    Args:
+        buffer: (...) what to write into; left as it is.
+        where: bool, broadcast against `buffer`: True takes `value`.
+        value: Of the buffer's dtype, broadcast against `buffer`.
+
+    Returns:
+        A new tensor of the buffer's shape.
+    """
+    return torch.where(where, value, buffer)
+
+
+def cumsum(x: Tensor) -> Tensor:
+    """Sum from the first entry up to each, along the last dimension, as a product with a triangular matrix.
+
+    Args:
+        x: (..., T) float.
+
+    Returns:
+        (..., T), of the same dtype.
+    """
+    steps = torch.arange(x.shape[-1], dtype=torch.int32, device=x.device)
+    return torch.matmul(x, (steps.unsqueeze(1) <= steps).to(x.dtype))
+
+
+def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
+    """The weights with which linear interpolation along one dimension sums its inputs.
+
+    Args:
+        source: (N, Lout) or (1, Lout) float32, the coordinate each output is read at, in input entries.
+        size: (N, 1) float32, number of valid input entries; reading stops at the last of them.
+        positions: (Lin,) float32, 0, 1, 2, ...
+
+    Returns:
+        (N, Lout, Lin) float32; each row sums to one and is zero from column `size` on.
+    """
+    source = torch.min(source.clamp(min=0.0), (size - 1.0).clamp(min=0.0))
+    return (1.0 - (source.unsqueeze(-1) - positions).abs()).clamp(min=0.0)
+
+
+def resize(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resize the last two dimensions with a matrix for each.
+
+    Args:
+        x: (N, C, H, W) float.
+        rows: (N, Hout, H) of the same dtype.
+        columns: (N, Wout, W) of the same dtype.
+
+    Returns:
+        (N, C, Hout, Wout).
+    """
+    n, c, h, w = x.shape
+    h_out, w_out = rows.shape[1], columns.shape[1]
+    # Two batched products with few large matrices; a broadcast product would copy the matrix for every channel.
+    x = torch.bmm(rows, x.permute(0, 2, 1, 3).reshape(n, h, c * w))
+    x = torch.bmm(x.reshape(n, h_out * c, w), columns.transpose(1, 2))
+    return x.reshape(n, h_out, c, w_out).permute(0, 2, 1, 3)
+
+
+def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Tensor:
+    """Max pooling without padding, as maxima of shifted slices.
+
+    torch-xla lowers `max_pool2d` with its indices, which become a scatter; and on the CPU maxima of slices are several
+    times faster than the operator.
+
+    Args:
+        x: (..., H, W) float, with any padding already around it.
+        kernel: (height, width) of the window.
+        stride: (height, width) between windows.
+        dilation: (height, width) between the entries of a window.
+
+    Returns:
+        (..., Hout, Wout), with only whole windows counted.
+    """
+    for dim, size, step, gap in zip((-2, -1), kernel, stride, dilation):
+        span = gap * (size - 1)
+        starts = range(0, span + 1, gap)
+        length = x.shape[dim] - span
+        slices = [_strided(x, dim, start, length, step) for start in starts]
+        x = slices[0]
+        for other in slices[1:]:
+            x = torch.max(x, other)
+    return x
+
+
+def _strided(x: Tensor, dim: int, start: int, length: int, step: int) -> Tensor:
+    window = slice(start, start + length, step)
+    return x[..., window, :] if dim == -2 else x[..., window]

@@ -1,0 +1,226 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from neuronkit.adapters.craft import FAMILY, CRAFTOptions, StaticCRAFT, matches
+from neuronkit.adapters.registry import make_static
+from neuronkit.errors import SpecError
+from neuronkit.models.craft import CRAFT
+
+HEIGHT, WIDTH = 160, 224
+TOLERANCE = 1e-6
+
+
+def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give a model batch-norm statistics and biases under which zeros do not stay zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.3, generator=generator)
+            elif isinstance(module, nn.Conv2d) and module.bias is not None:
+                module.bias.normal_(0, 0.1, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> CRAFT:
+    torch.manual_seed(0)
+    return lively(CRAFT(width=0.125))
+
+
+@pytest.fixture(scope="module")
+def static(model: CRAFT) -> StaticCRAFT:
+    return StaticCRAFT(model, batch_size=3, height=HEIGHT, width=WIDTH)
+
+
+def error(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> float:
+    return max(float((a - e).abs().max() / e.abs().max()) for a, e in zip(actual, expected))
+
+
+def cut(output: Tensor, row: int, height: int, width: int) -> Tensor:
+    return output[row : row + 1, : height // 2, : width // 2]
+
+
+sizes = st.tuples(st.integers(1, HEIGHT // 32), st.integers(1, WIDTH // 32)).map(lambda s: (s[0] * 32, s[1] * 32))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(sizes, min_size=3, max_size=3), st.integers(0, 1000))
+def test_padded_rows_equal_unpadded_runs(
+    model: CRAFT, static: StaticCRAFT, valid: list[tuple[int, int]], seed: int
+) -> None:
+    images = torch.randn(3, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        scores, features = static(images, torch.tensor(valid, dtype=torch.int32))
+        assert scores.shape == (3, HEIGHT // 2, WIDTH // 2, 2)
+        assert torch.isfinite(scores).all()
+        assert torch.isfinite(features).all()
+        for row, (height, width) in enumerate(valid):
+            alone = model(images[row : row + 1, :, :height, :width])
+            inside = cut(scores, row, height, width), cut(features.permute(0, 2, 3, 1), row, height, width)
+            assert error(inside, (alone[0], alone[1].permute(0, 2, 3, 1))) <= TOLERANCE
+
+
+@pytest.mark.parametrize("garbage", [1e6, float("nan"), float("inf")])
+def test_what_lies_outside_the_valid_area_does_not_matter(static: StaticCRAFT, garbage: float) -> None:
+    images, valid_size = static.example_inputs(seed=4)
+    dirty = images.clone()
+    for row, (height, width) in enumerate(valid_size.tolist()):
+        dirty[row, :, height:] = garbage
+        dirty[row, :, :, width:] = garbage
+    with torch.no_grad():
+        for clean, other in zip(static(images, valid_size), static(dirty, valid_size)):
+            assert torch.equal(clean, other)
+
+
+def test_plain_padding_leaks_into_the_result(model: CRAFT, static: StaticCRAFT) -> None:
+    images, valid_size = static.example_inputs(seed=1)
+    for row, (height, width) in enumerate(valid_size.tolist()):
+        images[row, :, height:] = 0
+        images[row, :, :, width:] = 0
+    with torch.no_grad():
+        naive = static.meaningful(model(images), (images, valid_size))
+        assert error(naive, static.reference(images, valid_size)) > 1e-3
+
+
+def test_reference_is_the_original_on_each_row_alone(model: CRAFT, static: StaticCRAFT) -> None:
+    images, valid_size = static.example_inputs(seed=2)
+    scores, features = static.reference(images, valid_size)
+    height, width = valid_size[1].tolist()
+    with torch.no_grad():
+        alone, _ = model(images[1:2, :, :height, :width])
+    assert torch.equal(cut(scores, 1, height, width), alone)
+    assert not scores[1, height // 2 :].any()
+    assert not features[1, :, :, width // 2 :].any()
+
+
+def test_example_inputs_are_valid_and_differ(static: StaticCRAFT) -> None:
+    seen = set()
+    for seed in range(8):
+        images, valid_size = static.example_inputs(seed)
+        for spec, tensor in zip(static.specs, (images, valid_size)):
+            spec.check(tensor)
+        assert (valid_size % 32 == 0).all()
+        assert (valid_size >= 32).all()
+        assert (valid_size <= torch.tensor([HEIGHT, WIDTH])).all()
+        seen.update(map(tuple, valid_size.tolist()))
+    assert len(seen) > 5
+
+
+def test_meaningful_zeroes_exactly_what_lies_outside(static: StaticCRAFT) -> None:
+    ones = torch.ones(3, HEIGHT // 2, WIDTH // 2, 2), torch.ones(3, 4, HEIGHT // 2, WIDTH // 2)
+    valid_size = torch.tensor([[32, 64], [160, 224], [96, 32]], dtype=torch.int32)
+    scores, features = static.meaningful(ones, (torch.empty(0), valid_size))
+    assert scores[..., 0].sum((1, 2)).tolist() == [16 * 32, 80 * 112, 48 * 16]
+    assert features[:, 0].sum((1, 2)).tolist() == [16 * 32, 80 * 112, 48 * 16]
+
+
+def test_an_optimizer_step_on_the_original_shows() -> None:
+    model = lively(CRAFT(width=0.125), seed=1).train()
+    static = StaticCRAFT(model, height=64, width=96)
+    inputs = static.example_inputs()
+    with torch.no_grad():
+        before = static(*inputs)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(inputs[0])[0].sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        after = static(*inputs)
+    assert error(after, before) > 1e-2
+    assert error(after, static.reference(*inputs)) <= TOLERANCE
+    assert all(module.training for module in model.modules())
+
+
+def test_the_original_is_not_touched(model: CRAFT) -> None:
+    snapshot = copy.deepcopy(model.state_dict())
+    modules = {name: id(module) for name, module in model.named_modules()}
+    static = StaticCRAFT(model, height=64, width=96)
+    static.to(torch.float64)
+    with torch.no_grad():
+        static(*static.example_inputs())
+    static.graphs()
+    assert {name: id(module) for name, module in model.named_modules()} == modules
+    assert all(layer.inplace for layer in model.modules() if isinstance(layer, nn.ReLU))
+    assert all(torch.equal(value, snapshot[name]) for name, value in model.state_dict().items())
+
+
+def test_graph_traces_to_operators_of_inf1_without_bilinear_upsampling(
+    static: StaticCRAFT, inf1_operators: frozenset[str]
+) -> None:
+    ((module, specs),) = static.graphs().values()
+    traced = torch.jit.trace(module, static.example_inputs(), check_trace=False)
+    kinds = {node.kind() for node in traced.inlined_graph.nodes()}
+    assert "aten::_convolution" in kinds
+    assert "aten::upsample_bilinear2d" not in kinds
+    assert kinds <= inf1_operators
+    inputs = static.example_inputs(seed=7)
+    assert [s.shape for s in specs] == [tuple(i.shape) for i in inputs]
+    assert error(torch.jit.freeze(traced)(*inputs), static.reference(*inputs)) <= TOLERANCE
+
+
+def test_graph_moves_to_another_device_as_a_whole(static: StaticCRAFT) -> None:
+    ((module, _),) = static.graphs().values()
+    module.to("meta")
+    inputs = [tensor.to("meta") for tensor in static.example_inputs()]
+    assert [out.shape for out in module(*inputs)] == [(3, HEIGHT // 2, WIDTH // 2, 2), (3, 4, HEIGHT // 2, WIDTH // 2)]
+
+
+@pytest.mark.xla
+def test_graph_lowers_through_xla_without_scatter_or_sync(
+    static: StaticCRAFT, lower: Callable[[nn.Module, tuple[Tensor, ...]], tuple[tuple[Tensor, ...], str]]
+) -> None:
+    ((module, _),) = static.graphs().values()
+    inputs = static.example_inputs(seed=5)
+    outputs, hlo = lower(module, inputs)
+    assert "convolution" in hlo
+    assert "scatter" not in hlo
+    assert "custom-call" not in hlo
+    assert error(outputs, static.reference(*inputs)) <= TOLERANCE
+
+
+def test_make_static_finds_the_family_by_class_and_by_structure() -> None:
+    class Renamed(CRAFT):
+        pass
+
+    Renamed.__module__ = "somewhere.models.craftnet"
+    for model in (CRAFT(width=0.125), Renamed(width=0.125)):
+        static = make_static(model, batch_size=2, options=CRAFTOptions(64, 96))
+        assert isinstance(static, StaticCRAFT)
+        assert static.specs[0].shape == (2, 3, 64, 96)
+    assert not matches(nn.Sequential(nn.Conv2d(3, 3, 1)))
+    assert FAMILY.name == StaticCRAFT.family == "craft"
+
+
+def test_specs_follow_the_dtype_of_the_weights() -> None:
+    static = StaticCRAFT(lively(CRAFT(width=0.125)).double(), height=64, width=64)
+    assert static.specs[0].dtype == "float64"
+    inputs = static.example_inputs()
+    with torch.no_grad():
+        assert error(static(*inputs), static.reference(*inputs)) <= 1e-13
+
+
+@pytest.mark.parametrize("size", [(0, 64), (64, 31), (64.0, 64), (64, None)])
+def test_a_canvas_that_cannot_be_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(SpecError, match="at least 32"):
+        StaticCRAFT(CRAFT(width=0.125), height=size[0], width=size[1])
+
+
+@pytest.mark.peers
+def test_the_public_object_is_recognised_and_equal() -> None:
+    from easyocr.craft import CRAFT as EasyOCRCRAFT
+
+    model = lively(EasyOCRCRAFT(pretrained=False))
+    static = make_static(model, batch_size=2, options=CRAFTOptions(96, 128))
+    assert isinstance(static, StaticCRAFT)
+    inputs = static.example_inputs(seed=3)
+    with torch.no_grad():
+        assert error(static(*inputs), static.reference(*inputs)) <= TOLERANCE
