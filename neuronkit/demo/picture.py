@@ -1,0 +1,86 @@
+"""The demo's picture, a receipt, and its truth: ``python -m neuronkit.demo.picture`` renders both anew."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neuronkit.demo.pages import PageStyle, PageWord, RenderedPage, render_page
+
+IMAGE = Path(__file__).parent / "receipt.png"
+TRUTH = Path(__file__).parent / "receipt.json"
+SIZE = (690, 450)
+"""(height, width) in pixels; no multiple of CRAFT's stride, so that the demo has something to pad."""
+
+_LINES = (
+    ("neuron", "cafe"),
+    ("station", "road", "48"),
+    ("friday", "23", "october"),
+    ("coffee", "350"),
+    ("apple", "cake", "420"),
+    ("orange", "juice", "390"),
+    ("subtotal", "1160"),
+    ("service", "116"),
+    ("total", "1276"),
+    ("order", "7hk52"),
+    ("thank", "you"),
+)
+_STYLE = PageStyle(font_sizes=(25, 34), max_turn=5.0, max_noise=12.0)
+_SEED = 13
+_COLOURS = 48
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A word of the picture.
+
+    Attributes:
+        text: Lower-case letters and digits.
+        quad: (4, 2) float32, (x, y) clockwise from top-left, in pixels of the picture.
+    """
+
+    text: str
+    quad: NDArray[np.float32]
+
+
+def render_receipt(seed: int = _SEED) -> RenderedPage:
+    """Render the receipt, turned and noisy."""
+    return render_page(np.random.default_rng(seed), SIZE, _STYLE, _LINES)
+
+
+def load_truth() -> list[Truth]:
+    """Read the words of the committed picture, in reading order."""
+    words = json.loads(TRUTH.read_text(encoding="utf-8"))["words"]
+    return [Truth(word["text"], np.array(word["quad"], dtype=np.float32)) for word in words]
+
+
+def save(page: RenderedPage, image: Path, truth: Path) -> None:
+    """Write picture and truth; noise makes true colour large, so the picture has a palette."""
+    Image.fromarray(page.image).quantize(_COLOURS, dither=Image.Dither.NONE).save(image, optimize=True)
+    content = {"height": page.image.shape[0], "width": page.image.shape[1], "words": [_plain(w) for w in page.words]}
+    truth.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(word: PageWord) -> dict[str, Any]:
+    return {"text": word.text, "quad": [[round(float(x), 1), round(float(y), 1)] for x, y in word.quad]}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m neuronkit.demo.picture", description=__doc__)
+    parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--image", type=Path, default=IMAGE)
+    parser.add_argument("--truth", type=Path, default=TRUTH)
+    given = parser.parse_args()
+    save(render_receipt(given.seed), given.image, given.truth)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The demo: its picture, its comparisons, and the whole of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neuronkit.demo import __main__ as module
+from neuronkit.demo import picture
+from neuronkit.demo.__main__ import main
+from neuronkit.demo.picture import SIZE, Truth, load_truth, render_receipt
+from neuronkit.demo.reading import disagreements, match_words
+from neuronkit.models import PARSeq
+from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.page import Line, Page, Word
+
+
+def square(x, y, size=10):
+    return np.array([(x, y), (x + size, y), (x + size, y + size), (x, y + size)], dtype=np.float32)
+
+
+def word(text, x, y):
+    return Word(text, 1.0, TextBox(square(x, y)))
+
+
+def page(*words):
+    return Page((100, 100), (Line(words),))
+
+
+def test_the_committed_picture_is_the_rendered_one():
+    rendered, truth = render_receipt(), load_truth()
+    assert [w.text for w in rendered.words] == [w.text for w in truth]
+    # Releases of FreeType round a glyph's edges in their own ways.
+    for made, committed in zip(rendered.words, truth):
+        np.testing.assert_allclose(made.quad, committed.quad, atol=1.5)
+    image = np.asarray(Image.open(picture.IMAGE).convert("RGB"), dtype=float)
+    assert image.shape == (*SIZE, 3)
+    assert np.abs(image - rendered.image).mean() < 8
+
+
+def test_the_picture_is_small_and_holds_a_dozen_words_turned_and_noisy():
+    truth = load_truth()
+    assert picture.IMAGE.stat().st_size <= 300_000
+    assert len(truth) >= 12
+    tops = np.array([t.quad[1] - t.quad[0] for t in truth])
+    angles = np.degrees(np.arctan2(tops[:, 1], tops[:, 0]))
+    assert np.abs(angles).max() > 2
+    assert np.std(angles) > 0.5
+    noise = np.diff(np.asarray(Image.open(picture.IMAGE).convert("L"), dtype=float)[:40, :40], axis=1)
+    assert noise.std() > 2
+
+
+def test_saving_and_loading_the_truth(tmp_path):
+    page = render_receipt(2)
+    picture.save(page, tmp_path / "a.png", tmp_path / "a.json")
+    assert Image.open(tmp_path / "a.png").size == SIZE[::-1]
+    assert '"subtotal"' in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_words_are_matched_by_place_and_each_only_once():
+    truth = [Truth("a", square(0, 0)), Truth("b", square(50, 0)), Truth("c", square(51, 1))]
+    words = [word("x", 49, 0), word("y", 2, 1), word("z", 80, 80)]
+    assert [None if m is None else m.text for m in match_words(truth, words)] == ["y", "x", None]
+    assert match_words(truth, []) == [None, None, None]
+
+
+def test_pages_that_agree_have_no_disagreements():
+    same = page(word("tea", 0, 0), word("pot", 30, 0))
+    moved = page(word("tea", 0.4, 0), word("pot", 30, 0))
+    assert disagreements({"dynamic": same, "static": moved}) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (page(word("tea", 0, 0)), "found 1 words"),
+        (page(word("tea", 0, 0), word("pat", 30, 0)), "'pat'"),
+        (page(word("tea", 0, 0), word("pot", 33, 0)), "3.00 pixels"),
+    ],
+)
+def test_a_disagreement_is_told(other, said):
+    same = page(word("tea", 0, 0), word("pot", 30, 0))
+    (found,) = disagreements({"dynamic": same, "static": same, "reloaded": other})
+    assert found.startswith("reloaded")
+    assert said in found
+
+
+@pytest.mark.slow
+def test_the_whole_demo(tmp_path, capsys):
+    out = tmp_path / "new" / "demo.png"
+    status = main(["--out", str(out)])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert Image.open(out).size == SIZE[::-1]
+    assert {path.name for path in out.parent.iterdir()} == {"demo.png", "craft.pt", "parseq.pt"}
+    for true in load_truth():
+        assert true.text in printed
+    for name in ("CRAFT, static", "CRAFT, reloaded", "PARSeq, static", "PARSeq, reloaded"):
+        assert f"{name} against dynamic" in printed
+
+
+@pytest.mark.slow
+def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "load_parseq", lambda: PARSeq(36, embed_dim=32, enc_depth=1).eval())
+    assert main(["--out", str(tmp_path / "demo.png")]) == 1
+    assert "90% are required" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
+    """The recogniser that is saved and loaded is not the one that reads dynamically."""
+    prepare = module.Models.prepare
+
+    def swapped(craft, parseq, folder):
+        models = prepare(craft, parseq, folder)
+        dynamic, static, reloaded = models.forms
+        wrong = dataclasses.replace(reloaded, recognizer=lambda images: reloaded.recognizer(images.flip(3)))
+        return dataclasses.replace(models, forms=(dynamic, static, wrong))
+
+    monkeypatch.setattr(module.Models, "prepare", staticmethod(swapped))
+    assert main(["--out", str(tmp_path / "demo.png")]) == 1
+    assert "reloaded read" in capsys.readouterr().out

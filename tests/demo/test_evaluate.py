@@ -1,0 +1,69 @@
+"""Reading fresh words: most are right, and all exact forms of the model agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neuronkit.demo import evaluate as module
+from neuronkit.demo.evaluate import EXACT, Evaluation, evaluate, main
+from neuronkit.demo.weights import load_parseq
+from neuronkit.errors import OptionError
+
+WORDS = 60
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return evaluate(seed=20, words=WORDS)
+
+
+def test_most_words_are_read_right(evaluation):
+    assert len(evaluation.truth) == WORDS
+    assert evaluation.share_right("dynamic") >= 0.85
+
+
+def test_dynamic_static_and_reloaded_agree(evaluation):
+    assert evaluation.disagreements == []
+    assert {evaluation.read[form] for form in EXACT} == {evaluation.read["dynamic"]}
+
+
+def test_the_variant_without_autoregression_is_read_too(evaluation):
+    assert set(evaluation.read) == {*EXACT, "nar"}
+    assert len(evaluation.read["nar"]) == WORDS
+
+
+def test_the_words_follow_from_the_seed(evaluation):
+    assert evaluate(seed=20, words=5).truth == evaluation.truth[:5]
+    assert evaluate(seed=21, words=5).truth != evaluation.truth[:5]
+
+
+def test_an_untrained_model_reads_nothing_right():
+    model = load_parseq()
+    with torch.no_grad():
+        model.head.weight.zero_()
+    assert evaluate(seed=20, words=10, model=model).share_right("dynamic") == 0
+
+
+def test_a_disagreement_is_shown_and_is_a_failure(monkeypatch, capsys):
+    read = {"dynamic": ("tea", "pot"), "static": ("tea", "pot"), "reloaded": ("tea", "pat"), "nar": ("tee", "pot")}
+    wrong = Evaluation(("tea", "pot"), read)
+    assert wrong.share_right("reloaded") == 0.5
+    assert wrong.disagreements == [("pot", {"dynamic": "pot", "static": "pot", "reloaded": "pat"})]
+    monkeypatch.setattr(module, "evaluate", lambda **_: wrong)
+    assert main(["--seed", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert "agree on 1 of 2" in printed
+    assert "'pat'" in printed
+
+
+def test_the_variant_may_disagree(monkeypatch, capsys):
+    read = {"dynamic": ("tea",), "static": ("tea",), "reloaded": ("tea",), "nar": ("tee",)}
+    monkeypatch.setattr(module, "evaluate", lambda **_: Evaluation(("tea",), read))
+    assert main(["--seed", "1"]) == 0
+    assert "agree on 1 of 1" in capsys.readouterr().out
+
+
+def test_no_words_are_refused():
+    with pytest.raises(OptionError, match="words=0"):
+        evaluate(seed=0, words=0)
