@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any, TypeVar, overload
 
-import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import CheckpointError
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.parseq import PARSeq
+from neuronkit.models.weights_only import torch_load
 from neuronkit.ocr.charset import NAMED_CHARSETS
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -66,7 +66,7 @@ def load_checkpoint(model_or_class: Any, path: str | PathLike[str]) -> Any:
 
 def _read(path: str | PathLike[str]) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch_load(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except pickle.UnpicklingError as error:
@@ -75,9 +75,8 @@ def _read(path: str | PathLike[str]) -> Any:
             f"it was written and save torch.save(model.state_dict(), path) instead ({str(error).splitlines()[0]})"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{path}: not a whole PyTorch checkpoint; copy or download it again ({str(error).splitlines()[0] if str(error) else error!r})"
-        ) from error
+        cause = str(error).splitlines()[0] if str(error) else repr(error)
+        raise CheckpointError(f"{path}: not a whole PyTorch checkpoint; copy or download it again ({cause})") from error
 
 
 def _find_state(contents: Any, path: str | PathLike[str]) -> State:
@@ -87,9 +86,10 @@ def _find_state(contents: Any, path: str | PathLike[str]) -> State:
                 return _strip(contents[key])
         if any(isinstance(value, Tensor) for value in contents.values()):
             return _strip(contents)
-    found = f"keys {', '.join(map(str, list(contents)[:8]))}" if isinstance(contents, Mapping) else type(contents).__name__
+    keys = ", ".join(map(str, list(contents)[:8])) if isinstance(contents, Mapping) else ""
     raise CheckpointError(
-        f"{path}: holds no state dict (found {found}); expected tensors by name, at the top or under {', '.join(_STATE_KEYS)}"
+        f"{path}: holds no state dict (found {'keys ' + keys if keys else type(contents).__name__}); "
+        f"expected tensors by name, at the top or under {', '.join(_STATE_KEYS)}"
     )
 
 
@@ -159,7 +159,8 @@ def _image_size(patches: int, patch_size: tuple[int, ...], path: str | PathLike[
     if side * side == patches:
         return side * patch_size[0], side * patch_size[1]
     raise CheckpointError(
-        f"{path}: {patches} patches of {patch_size} pixels are of no published image size; pass PARSeq(..., img_size=(height, width))"
+        f"{path}: {patches} patches of {patch_size} pixels are of no published image size; "
+        "pass PARSeq(..., img_size=(height, width))"
     )
 
 
@@ -189,5 +190,6 @@ def _check_fit(model: nn.Module, state: State, path: str | PathLike[str]) -> Non
     ]
     if problems:
         raise CheckpointError(
-            f"{path} does not fit {type(model).__name__}. " + "; ".join(problems) + ". Build the model with the sizes it was trained with"
+            f"{path} does not fit {type(model).__name__}. {'; '.join(problems)}. "
+            "Build the model with the sizes it was trained with"
         )

@@ -1,0 +1,210 @@
+"""StaticPARSeq computes what the dynamic model computes, up to each row's first EOS."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit import CompileOptions, StaticPARSeq, make_static
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.models import PARSeq
+from neuronkit.static.decode import after_eos
+from neuronkit.targets import find_target
+
+TINY = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
+
+
+def lively(seed: int, charset: int = 36, *, eos_bias: float = 0.0, **sizes: object) -> PARSeq:
+    """A random model whose tokens depend on the tokens before them."""
+    torch.manual_seed(seed)
+    model = PARSeq(charset, **{**TINY, **sizes}).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3.0)
+        model.head.bias[0] += eos_bias
+    return model
+
+
+def images(batch: int, seed: int = 0) -> Tensor:
+    return torch.randn(batch, 3, 32, 128, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_equal_up_to_eos(actual: Tensor, dynamic: Tensor, tolerance: float = 1e-4) -> None:
+    assert torch.isfinite(actual).all()
+    actual = actual[:, : dynamic.shape[1]]
+    kept = ~after_eos(dynamic.argmax(-1), 0)
+    assert torch.equal(actual.argmax(-1)[kept], dynamic.argmax(-1)[kept])
+    assert (actual - dynamic)[kept].abs().max() < tolerance
+
+
+def compile_for_cpu(static: StaticPARSeq) -> object:
+    compiled = find_target("cpu").compile(static.graphs(), options=CompileOptions(), report=lambda stage: None)
+    return static.assemble(compiled.callables)
+
+
+def dynamic_logits(model: PARSeq, batch: Tensor) -> Tensor:
+    # Beyond one layer the original cannot refine once it has stopped early; all steps run give the same otherwise.
+    deep = len(model.decoder.layers) > 1 and model.refine_iters > 0
+    with torch.no_grad():
+        return model(batch, model.max_label_length if deep else None)
+
+
+@pytest.mark.parametrize("charset", [36, 94])
+@pytest.mark.parametrize("length", [25, 50])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("refine_iters", [0, 1, 2])
+def test_equals_the_dynamic_model(charset: int, length: int, depth: int, refine_iters: int) -> None:
+    sizes = {"max_label_length": length, "dec_depth": depth, "refine_iters": refine_iters}
+    for batch, eos_bias in ((1, 0.0), (3, 0.5), (8, 1.0)):
+        model = lively(length + depth, charset, eos_bias=eos_bias, **sizes)
+        static = StaticPARSeq(model, batch_size=batch)
+        inputs = images(batch)
+        dynamic = dynamic_logits(model, inputs)
+        assert_equal_up_to_eos(static(inputs), dynamic)
+        assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic)  # type: ignore[operator]
+
+
+def test_the_comparison_above_sees_early_and_late_ends() -> None:
+    ends: set[int | None] = set()
+    for batch, eos_bias in ((1, 0.0), (3, 0.5), (8, 1.0)):
+        predictions = dynamic_logits(lively(26, eos_bias=eos_bias, refine_iters=0), images(batch)).argmax(-1)
+        ends |= {row.tolist().index(0) if 0 in row else None for row in predictions}
+    assert None in ends
+    assert len(ends) > 2
+
+
+def test_tokens_do_depend_on_context() -> None:
+    # Otherwise the null-context guess would be right already and the tests above would show nothing.
+    model = lively(0, refine_iters=0)
+    inputs = images(8)
+    exact, guess = StaticPARSeq(model, batch_size=8), StaticPARSeq(model, batch_size=8, decoding="nar")
+    assert not torch.equal(exact(inputs).argmax(-1), guess(inputs).argmax(-1))
+    assert exact.passes(inputs) > 3
+
+
+def test_nar_without_refinement_is_the_single_null_context_pass() -> None:
+    model = lively(1)
+    static = StaticPARSeq(model, batch_size=2, decoding="nar", refine_iters=0)
+    original = copy.deepcopy(model)
+    original.decode_ar, original.refine_iters = False, 0
+    inputs = images(2)
+    with torch.no_grad():
+        torch.testing.assert_close(static(inputs), original(inputs), rtol=0, atol=1e-4)
+    assert static.passes(inputs) == 1
+
+
+@pytest.mark.parametrize("refine_iters", [1, 2])
+def test_nar_with_refinement(refine_iters: int) -> None:
+    model = lively(2, eos_bias=0.5, decode_ar=False, refine_iters=refine_iters)
+    inputs = images(4)
+    with torch.no_grad():
+        torch.testing.assert_close(StaticPARSeq(model, batch_size=4)(inputs), model(inputs), rtol=0, atol=1e-4)
+
+
+def test_shorter_max_length() -> None:
+    model = lively(3)
+    static = StaticPARSeq(model, max_length=7)
+    inputs = images(1)
+    with torch.no_grad():
+        assert_equal_up_to_eos(static(inputs), model(inputs, 7))
+    assert static(inputs).shape == (1, 8, 37)
+
+
+def test_float64_is_exact_to_its_own_rounding() -> None:
+    model = lively(4, refine_iters=1, dec_depth=2).double()
+    static = StaticPARSeq(model, batch_size=3)
+    inputs = images(3).double()
+    assert_equal_up_to_eos(static(inputs), dynamic_logits(model, inputs), 1e-9)
+    assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic_logits(model, inputs), 1e-9)  # type: ignore[operator]
+
+
+def test_rows_do_not_influence_each_other() -> None:
+    model = lively(5, eos_bias=0.5, refine_iters=1)
+    inputs = images(6)
+    whole = StaticPARSeq(model, batch_size=6)(inputs)
+    for i in range(6):
+        alone = StaticPARSeq(model)(inputs[i : i + 1])
+        assert_equal_up_to_eos(whole[i : i + 1], alone)
+
+
+def test_follows_the_weights_after_an_optimizer_step_and_leaves_the_model_as_it_was() -> None:
+    model = lively(6).train()
+    model.head.eval()
+    static = StaticPARSeq(model)
+    compiled = compile_for_cpu(static)
+    inputs = images(1)
+    before = static(inputs)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    model(inputs, 5).square().mean().backward()
+    optimizer.step()
+    assert not torch.allclose(static(inputs), before)
+    assert torch.allclose(compiled(inputs), before, atol=1e-4)  # type: ignore[operator]
+    assert (model.training, model.head.training, model.dropout.training) == (True, False, True)
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    reference = static.reference(inputs)
+    assert_equal_up_to_eos(static(inputs), reference)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert (model.decode_ar, model.refine_iters) == (True, 1)
+
+
+def test_static_model_and_original_are_independent_modules() -> None:
+    model = lively(7).train()
+    static = StaticPARSeq(model)
+    static.eval()
+    assert model.training
+    assert list(static.state_dict()) == []
+
+
+def test_wrapped_models_are_unwrapped() -> None:
+    model = lively(8)
+    inputs = images(1)
+    expected = StaticPARSeq(model)(inputs)
+    assert torch.equal(make_static(nn.DataParallel(model))(inputs), expected)
+
+
+def test_graphs_hold_no_loop_no_branch_and_only_operators_of_inf1() -> None:
+    model = lively(9, 94, max_label_length=50, dec_depth=2, refine_iters=2)
+    report = neuronkit.analyze(StaticPARSeq(model), target="inf1")
+    assert report.unsupported == {}
+    assert not {"prim::Loop", "prim::If"} & set(report.counts)
+    assert report.total < 1000
+    for name, (_, specs) in StaticPARSeq(model).graphs().items():
+        assert not {"int64", "float64"} & {spec.dtype for spec in specs}, name
+
+
+def test_passes_counts_guess_causal_passes_and_refinements() -> None:
+    model = lively(10, refine_iters=2)
+    settled = StaticPARSeq(model, refine_iters=0).passes(images(1))
+    assert StaticPARSeq(model).passes(images(1)) == settled + 2
+    assert 2 <= settled <= 27
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"max_length": 26}, SpecError, "max_length=26: this model reads words of 1 to 25 characters"),
+        ({"max_length": 0}, SpecError, "max_length=0"),
+        ({"decoding": "beam"}, OptionError, "decoding='beam': expected 'ar', 'nar'"),
+        ({"method": "magic"}, OptionError, "method='magic'"),
+        ({"refine_iters": -1}, OptionError, "refine_iters=-1"),
+    ],
+)
+def test_refuses_what_it_cannot_do(arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        StaticPARSeq(PARSeq(36, **TINY), **arguments)  # type: ignore[arg-type]
+
+
+def test_make_static_names_the_families_it_knows() -> None:
+    with pytest.raises(UnknownModelError, match=r"Linear is of no known family \('craft', 'parseq'.*adding-a-family"):
+        make_static(nn.Linear(2, 2))
+    with pytest.raises(UnknownModelError, match="family 'crnn' is not known"):
+        make_static(nn.Linear(2, 2), family="crnn")
+    with pytest.raises(OptionError, match="family 'parseq' takes PARSeqOptions, got int"):
+        make_static(PARSeq(36, **TINY), options=3)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="batch_size=0"):
+        make_static(PARSeq(36, **TINY), batch_size=0)  # type: ignore[arg-type]
