@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -109,10 +110,11 @@ def compile_for_inferentia(
         "commands": dict(compiled.commands),
         "operators": operators.to_dict() if operators is not None else None,
         "parity": {name: result.to_dict() for name, result in parity.items()},
-        "weights": _weight_hash(graphs),
+        "weight_hash": _weight_hash(graphs),
         "processor": processor.to_dict() if processor is not None else None,
     }
-    return CompiledModel(function, manifest, processor)
+    # Through JSON, so that a fresh manifest and a loaded one are the same.
+    return CompiledModel(function, json.loads(json.dumps(manifest)), processor)
 
 
 def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:

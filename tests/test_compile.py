@@ -1,0 +1,135 @@
+"""compile_for_inferentia checks everything it can before a compiler starts."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit import CompileOptions, TensorSpec, compile_for_inferentia, make_static
+from neuronkit.errors import (
+    MissingSDKError,
+    OptionError,
+    ParityError,
+    SpecError,
+    UnknownModelError,
+    UnknownTargetError,
+    UnsupportedOperatorError,
+)
+from neuronkit.models import PARSeq
+from neuronkit.static.model import StaticModel
+
+X = TensorSpec("x", (1, 4))
+LINEAR = nn.Linear(4, 2)
+
+
+def test_tensors_and_specs_both_serve_as_examples() -> None:
+    x = torch.randn(1, 4)
+    for example in (x, [x], X, (X,)):
+        compiled = compile_for_inferentia(LINEAR, example, target="cpu")
+        assert torch.allclose(compiled(x), LINEAR(x))
+
+
+def test_the_callers_model_is_left_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)).train()
+    model[2].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    compile_for_inferentia(model, torch.randn(3, 4), target="cpu")
+    assert (model.training, model[1].training, model[2].training) == (True, True, False)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model": lambda x: x}, UnknownModelError, "model is of type function; expected an nn.Module"),
+        ({"target": "gpu"}, UnknownTargetError, "target 'gpu' is not known; choose one of 'cpu'"),
+        ({"op_whitelist": "aten::add"}, OptionError, r"expected a sequence of operator kinds, such as \('aten::add',\)"),
+        ({"op_whitelist": ["add"]}, OptionError, "op_whitelist: 'add' is not an operator kind"),
+        ({"options": {"optlevel": 1}}, OptionError, "expected CompileOptions"),
+        ({"processor": 3}, OptionError, "processor=3: expected a CraftProcessor or ParseqProcessor"),
+        ({"options": CompileOptions(optlevel=1)}, OptionError, "target 'cpu' cannot honour optlevel=1"),
+        ({"example_inputs": None}, SpecError, "example_inputs is missing.*make_static"),
+        ({"example_inputs": [1]}, SpecError, r"example_inputs\[0\] is of type int; expected a tensor or a TensorSpec"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    given = {"model": LINEAR, "example_inputs": X, "target": "cpu", **arguments}
+    model, example = given.pop("model"), given.pop("example_inputs")
+    with pytest.raises(error, match=message):
+        compile_for_inferentia(model, example, **given)  # type: ignore[arg-type]
+
+
+def test_a_static_model_knows_its_inputs() -> None:
+    static = make_static(PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2, patch_size=(8, 16)))
+    with pytest.raises(SpecError, match=r"StaticPARSeq knows its inputs \(images: float32\[1, 3, 32, 128\]\)"):
+        compile_for_inferentia(static, X, target="cpu")
+
+
+@pytest.mark.parametrize("target", ["inf1", "inf2", "trn1", "trn2"])
+def test_a_missing_sdk_comes_with_its_install_command(target: str) -> None:
+    with pytest.raises(MissingSDKError, match="pip install"):
+        compile_for_inferentia(LINEAR, X, target=target)
+
+
+def test_a_branch_on_values_is_refused_with_its_line() -> None:
+    class Branch(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum().item() > 0 else -x
+
+    with pytest.raises(UnsupportedOperatorError, match=r"item at .*test_compile.py:\d+"):
+        compile_for_inferentia(Branch(), X, target="cpu")
+
+
+class Wrong(StaticModel):
+    """A rewrite that is off by a little."""
+
+    family = "wrong"
+
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return {"main": nn.Sequential(source, nn.Hardtanh(-0.3, 0.3))}
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        return {"main": self.specs}
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        return source(*inputs)  # type: ignore[no-any-return]
+
+
+def test_a_wrong_rewrite_never_reaches_the_compiler() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ParityError, match="out of tolerance"):
+        compile_for_inferentia(Wrong(nn.Linear(4, 8), [X]), target="cpu")
+
+
+def test_parity_can_be_left_out() -> None:
+    torch.manual_seed(0)
+    compiled = compile_for_inferentia(Wrong(nn.Linear(4, 8), [X]), target="cpu", verify=False)
+    assert compiled.manifest["parity"] == {}
+
+
+def test_several_outputs_and_several_graphs() -> None:
+    model = PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2, patch_size=(8, 16))
+    compiled = compile_for_inferentia(make_static(model, batch_size=2), target="cpu")
+    assert set(compiled.manifest["graphs"]) == {"encode", "decode"}
+    assert compiled.manifest["outputs"] == [{"name": "output_0", "shape": [2, 26, 37], "dtype": "float32"}]
+
+
+def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    compile_for_inferentia(LINEAR, X, target="cpu", progress=True)
+    assert "comparing the compiled model" in capsys.readouterr().err
+    compile_for_inferentia(LINEAR, X, target="cpu")
+    assert capsys.readouterr().err == ""
+
+
+def test_no_warning_escapes() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        compile_for_inferentia(LINEAR, X, target="cpu")
+
+
+def test_is_importable_from_the_top() -> None:
+    assert neuronkit.compile_for_inferentia is compile_for_inferentia
