@@ -58,12 +58,14 @@ class StaticModel(nn.Module, ABC):
         The modules hold a copy of the weights, on the CPU and in eval mode, with everything folded that depends on
         weights alone.
         """
-        modules = self.modules_by_name(detached_copy(self.source))
-        for module in modules.values():
+        specs = self.graph_specs()
+        graphs: Graphs = {}
+        for name, live in self.modules_by_name(self.source).items():
+            module = detached_copy(live)
             if isinstance(module, Foldable):
                 module.fold()
-        specs = self.graph_specs()
-        return {name: (module.eval(), specs[name]) for name, module in modules.items()}
+            graphs[name] = (module, specs[name])
+        return graphs
 
     def assemble(self, compiled: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         """Join compiled graphs into one callable that takes `specs`.
