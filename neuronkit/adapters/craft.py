@@ -98,10 +98,14 @@ class StaticCRAFT(StaticModel):
         steps = [torch.randint(1, size // STRIDE + 1, (len(images),), generator=generator) for size in images.shape[2:]]
         return images, (torch.stack(steps, dim=1) * STRIDE).to(torch.int32)
 
+    def valid_output_sizes(self, valid_size: Tensor) -> tuple[Tensor, Tensor]:
+        """Size of the valid area of each output: (N, 2) int32 (height, width) for (N, 2) valid sizes."""
+        return valid_size // SCORE_STRIDE, valid_size // SCORE_STRIDE
+
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The outputs with everything outside the valid area set to zero."""
         scores, features = outputs
-        valid = inputs[1].to(scores.device) // SCORE_STRIDE
+        valid = self.valid_output_sizes(inputs[1].to(scores.device))[0]
         rows = torch.arange(features.shape[2], device=scores.device) < valid[:, :1]
         columns = torch.arange(features.shape[3], device=scores.device) < valid[:, 1:]
         inside = rows[:, :, None] & columns[:, None, :]

@@ -1,0 +1,183 @@
+from collections import OrderedDict, namedtuple
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuronkit.adapters.craft import StaticCRAFT
+from neuronkit.errors import SpecError
+from neuronkit.models.craft import CRAFT
+from neuronkit.specs import TensorSpec
+from neuronkit.static.padding import FixedShape
+
+IMAGES = TensorSpec("images", (3, 2, 8, 10))
+SIZE = TensorSpec("size", (3, 2), "int32")
+
+
+class Recorder:
+    """Stands for a compiled graph: takes exactly its shape, and remembers what it got."""
+
+    def __init__(self, fn: Any, *specs: TensorSpec) -> None:
+        self.fn = fn
+        self.specs = specs
+        self.calls: list[tuple[Tensor, ...]] = []
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        assert len(inputs) == len(self.specs)
+        for spec, tensor in zip(self.specs, inputs):
+            spec.check(tensor)
+        self.calls.append(tuple(tensor.clone() for tensor in inputs))
+        return self.fn(*inputs)
+
+
+@given(st.integers(0, 11), st.integers(1, 8), st.integers(1, 10))
+def test_rows_and_size_come_back_as_they_were_given(rows: int, height: int, width: int) -> None:
+    graph = Recorder(lambda x: x * 2 + 1, IMAGES)
+    images = torch.randn(rows, 2, height, width)
+    assert torch.equal(FixedShape(graph, graph.specs)(images), images * 2 + 1)
+    assert len(graph.calls) == max(1, -(-rows // 3))
+
+
+def test_the_last_chunk_is_filled_with_a_valid_row_and_the_canvas_with_the_pad_value() -> None:
+    graph = Recorder(lambda x: x, IMAGES)
+    images = torch.randn(4, 2, 5, 6)
+    FixedShape(graph, graph.specs, pad_value=-7.5)(images)
+    ((first,), (second,)) = graph.calls
+    assert torch.equal(first[:, :, :5, :6], images[:3])
+    assert (first[:, :, 5:] == -7.5).all()
+    assert (first[:, :, :, 6:] == -7.5).all()
+    assert torch.equal(second[:, :, :5, :6], images[3:].expand(3, 2, 5, 6))
+
+
+def test_an_exact_fit_is_not_copied() -> None:
+    seen = []
+    images = torch.randn(3, 2, 8, 10)
+    FixedShape(lambda x: seen.append(x.data_ptr()) or x, [IMAGES])(images)
+    assert seen == [images.data_ptr()]
+
+
+def test_valid_size_is_derived_or_taken_from_the_call() -> None:
+    graph = Recorder(lambda x, size: size.float(), IMAGES, SIZE)
+    fixed = FixedShape(graph, graph.specs, valid_size="size")
+    assert fixed(torch.zeros(4, 2, 5, 6)).tolist() == [[5, 6]] * 4
+    given = torch.tensor([[1, 2], [3, 4], [5, 6], [2, 2]], dtype=torch.int32)
+    assert fixed(torch.zeros(4, 2, 5, 6), given).tolist() == given.tolist()
+    assert graph.calls[-1][1].tolist() == [[2, 2]] * 3
+
+
+def test_padding_rows_have_a_valid_size_even_without_any_row() -> None:
+    graph = Recorder(lambda x, size: x, IMAGES, SIZE)
+    out = FixedShape(graph, graph.specs, valid_size="size")(torch.zeros(0, 2, 5, 6))
+    assert out.shape == (0, 2, 5, 6)
+    assert graph.calls[0][1].tolist() == [[5, 6]] * 3
+
+
+Pair = namedtuple("Pair", ["maps", "scores"])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: (x, x.sum((2, 3))),
+        lambda x: [x, x.sum((2, 3))],
+        lambda x: {"a": x, "b": x.sum((2, 3))},
+        lambda x: OrderedDict(a=x, b=x.sum((2, 3))),
+        lambda x: Pair(x, x.sum((2, 3))),
+    ],
+)
+def test_the_kind_of_structure_is_kept(build: Any) -> None:
+    images = torch.randn(4, 2, 5, 6)
+    out = FixedShape(Recorder(build, IMAGES), [IMAGES])(images)
+    expected = build(images)
+    assert type(out) is type(expected)
+    values = list(out.values()) if isinstance(out, dict) else list(out)
+    assert torch.equal(values[0], images)
+    assert torch.allclose(values[1], images.sum((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "output_sizes", [0.5, lambda size: size // 2, lambda size: {"nhwc": size // 2, "pooled": None}]
+)
+def test_outputs_of_another_size_and_layout_are_cut(output_sizes: Any) -> None:
+    def graph(x: Tensor) -> dict[str, Tensor]:
+        half = F.avg_pool2d(x, 2)
+        return {"nhwc": half.permute(0, 2, 3, 1), "pooled": x.amax((2, 3), keepdim=True)}
+
+    images = torch.rand(2, 2, 6, 7) + 1
+    out = FixedShape(graph, [IMAGES], output_sizes=output_sizes)(images)
+    assert torch.equal(out["nhwc"], graph(images)["nhwc"])
+    assert torch.equal(out["pooled"], graph(images)["pooled"])
+
+
+def test_sequences_are_padded_and_cut_too() -> None:
+    tokens = TensorSpec("tokens", (2, 9), "int32")
+    graph = Recorder(lambda t: F.one_hot(t.long(), 20), tokens)
+    out = FixedShape(graph, [tokens], pad_value={"tokens": 19})(torch.arange(15, dtype=torch.int32).reshape(3, 5))
+    assert out.argmax(-1).tolist() == torch.arange(15).reshape(3, 5).tolist()
+    assert (graph.calls[0][0][:, 5:] == 19).all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((torch.zeros(1, 2, 9, 10),), r"at most \(3, 2, 8, 10\).*Buckets"),
+        ((torch.zeros(1, 2, 8, 11),), "at most"),
+        ((torch.zeros(1, 1, 8, 10),), "channels are never padded"),
+        ((torch.zeros(1, 3, 8, 10),), "channels are never padded"),
+        ((torch.zeros(2, 8, 10),), "4 dimensions"),
+        ((torch.zeros(1, 2, 8, 10, dtype=torch.float64),), "float32"),
+        ((torch.zeros(1, 2, 0, 10),), "at least one entry"),
+        ((), "got 0 inputs"),
+        ((torch.zeros(1, 2, 8, 10), torch.zeros(2, 2, dtype=torch.int32)), "same number in each"),
+        ((torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, dtype=torch.int32)), "height, width"),
+    ],
+)
+def test_what_cannot_fit_is_refused(inputs: tuple[Tensor, ...], message: str) -> None:
+    fixed = FixedShape(lambda x, size: x, [IMAGES, SIZE], valid_size="size")
+    with pytest.raises(SpecError, match=message):
+        fixed(*inputs)
+
+
+@pytest.mark.parametrize(
+    ("specs", "valid_size"),
+    [
+        ([IMAGES, TensorSpec("other", (2, 2))], None),
+        ([IMAGES], "size"),
+        ([SIZE], "size"),
+        ([TensorSpec("x", ())], None),
+    ],
+)
+def test_specs_that_make_no_sense_are_refused(specs: list[TensorSpec], valid_size: str | None) -> None:
+    with pytest.raises(SpecError):
+        FixedShape(lambda x: x, specs, valid_size=valid_size)
+
+
+def test_an_output_without_rows_is_refused() -> None:
+    with pytest.raises(SpecError, match="not the batch of 3"):
+        FixedShape(lambda x: x.sum(), [IMAGES])(torch.zeros(3, 2, 8, 10))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(0, 5))
+def test_craft_of_any_size_equals_the_dynamic_model(height: int, width: int, rows: int) -> None:
+    torch.manual_seed(height * 100 + width * 10 + rows)
+    # In float64 rounding cannot hide a difference.
+    model = CRAFT(width=0.125).double().eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3)
+            module.bias.data.normal_(0, 0.3)
+    static = StaticCRAFT(model, batch_size=2, height=96, width=160)
+    fixed = FixedShape(static, static.specs, valid_size="valid_size")
+    images = torch.randn(rows, 3, height * 32, width * 32, dtype=torch.float64)
+    with torch.no_grad():
+        scores, features = fixed(images)
+        expected = model(images) if rows else model(images.new_zeros(1, *images.shape[1:]))
+    for actual, wanted in zip((scores, features), expected):
+        assert actual.shape == (rows, *wanted.shape[1:])
+        if rows:
+            assert (actual - wanted).abs().max() <= 1e-12 * wanted.abs().max()
