@@ -1,11 +1,11 @@
 """From CRAFT's score maps to connected regions, each one word, as arrays over all words at once.
 
-The original looks at the whole map once for every word. Here every step looks at the whole map once for all words,
-and then only at the *runs*: stretches of neighbouring text pixels in one row, of which a word has a few dozen.
+The original looks at the whole map several times for every word. Here every step looks at it once for all words.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
-from neuronkit.ocr._cv2 import load_cv2
+from neuronkit.ocr.runs import Index, RowMask, Runs, connect
 
 Map = NDArray[np.floating[Any]]
 
@@ -24,19 +24,33 @@ class Components:
     """The connected regions of a score map that are words, in the order of their first pixel, row by row.
 
     Attributes:
-        labels: (H, W) int32, 0 is background.
-        ids: (B,) the label of each word.
+        runs: The runs of text or link pixels of the whole map.
+        regions: (R,) the region of each run.
+        ids: (B,) the region of each word.
         peaks: (B,) the highest region score of each word.
-        dilations: (B,) how many pixels the original widens each word by.
         points: One (P, 2) int32 array of (x, y) a word: pixels of the widened word, row by row, with all the corners
             of its convex hull among them.
+        text: Where the region score says text.
     """
 
-    labels: NDArray[np.int32]
-    ids: NDArray[np.int64]
+    runs: Runs
+    regions: Index
+    ids: Index
     peaks: Map
-    dilations: NDArray[np.int64]
     points: list[NDArray[np.int32]]
+    text: RowMask
+
+    def paint_labels(self) -> NDArray[np.int32]:
+        """Give the word that each pixel belongs to, counted from 1: (H, W) int32, 0 where there is none."""
+        height, width = self.text.pixels.shape
+        numbers = np.zeros(len(self.regions) + 1, np.int32)
+        numbers[self.ids] = np.arange(1, len(self.ids) + 1)
+        # Background and runs take turns.
+        values = np.zeros(2 * len(self.regions) + 1, np.int32)
+        values[1::2] = numbers[self.regions]
+        bounds = np.empty(len(values) + 1, np.intp)
+        bounds[0], bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = 0, self.runs.begin, self.runs.end, height * (width + 1)
+        return np.repeat(values, np.diff(bounds)).reshape(height, width + 1)[:, :width]
 
 
 def score_maps(region: Any, affinity: Any) -> tuple[Map, Map]:
@@ -60,7 +74,8 @@ def score_maps(region: Any, affinity: Any) -> tuple[Map, Map]:
                 f"{name} scores hold {np.count_nonzero(~np.isfinite(scores))} values that are NaN or infinite; "
                 "check the detector's weights, and its precision if it runs in half precision"
             )
-    return region, affinity
+    # A channel of interleaved maps is read several times: once in one piece, it is read faster.
+    return np.ascontiguousarray(region), np.ascontiguousarray(affinity)
 
 
 def find_components(
@@ -71,67 +86,52 @@ def find_components(
     A word is a 4-connected region of pixels with text or link, of at least `min_area` pixels, with a region score of
     `text_threshold` somewhere. Regions of links alone, of which the original makes boxes at (0, 0), are left out.
     """
-    text, runs = _text_runs(region, low_text)
-    joined = np.logical_or(text, affinity > link_threshold).view(np.uint8)
-    count, labels, stats, _ = load_cv2().connectedComponentsWithStats(joined, connectivity=4)
-    run_labels = labels[runs.row, runs.first]
+    text, joined = RowMask(*region.shape), RowMask(*region.shape)
+    np.greater(region, low_text, out=text.pixels)
+    np.logical_or(text.pixels, affinity > link_threshold, out=joined.pixels)
+    runs, text_runs = joined.runs(), text.runs()
+    regions, count = connect(runs)
+    text_regions = regions[runs.holding(text_runs)]
     peaks = np.full(count, -np.inf, dtype=region.dtype)
-    np.maximum.at(peaks, run_labels, _run_maxima(region, runs))
-    stats = stats.astype(np.int64)
-    areas = stats[:, 4]
-    kept = (areas >= min_area) & (peaks >= text_threshold) & np.isfinite(peaks)
-    kept[0] = False
-    ids = np.flatnonzero(kept)
-    dilations = _dilations(areas[ids], stats[ids, 2], stats[ids, 3])
-    points = _outline_points(runs, run_labels, ids, dilations, count, region.shape)
-    return Components(labels, ids, peaks[ids], dilations, points)
+    np.maximum.at(peaks, text_regions, _run_maxima(region, text_runs))
+    areas, widths, heights = _extents(runs, regions, count)
+    ids = np.flatnonzero((areas >= min_area) & (peaks >= text_threshold) & np.isfinite(peaks))
+    filled = areas[ids] * np.minimum(widths[ids], heights[ids]) / (widths[ids] * heights[ids])
+    dilations = (np.sqrt(filled) * 2).astype(np.intp)
+    points = _outline_points(text_runs, text_regions, ids, dilations, count, region.shape)
+    return Components(runs, regions, ids, peaks[ids], points, text)
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Stretches of text pixels: row, first and last column of each, in reading order."""
-
-    row: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-
-
-def _text_runs(region: Map, low_text: float) -> tuple[NDArray[np.bool_], _Runs]:
-    height, width = region.shape
-    # A column of background after each row, and a pixel before the first: no run goes on in the next row.
-    stride = width + 1
-    flat = np.zeros(height * stride + 1, dtype=np.bool_)
-    text = flat[1:].reshape(height, stride)[:, :width]
-    np.greater(region, low_text, out=text)
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    begin, end = edges[0::2], edges[1::2]
-    row = begin // stride
-    return text, _Runs(row, begin - row * stride, end - row * stride - 1)
+def _extents(runs: Runs, regions: Index, count: int) -> tuple[Index, Index, Index]:
+    """Area, width and height of each region, in pixels."""
+    row, first, last = runs.rows_and_columns()
+    areas = np.zeros(count, np.intp)
+    np.add.at(areas, regions, last - first + 1)
+    left, right, bottom = np.full(count, runs.stride), np.zeros(count, np.intp), np.zeros(count, np.intp)
+    np.minimum.at(left, regions, first)
+    np.maximum.at(right, regions, last)
+    np.maximum.at(bottom, regions, row)
+    # Runs come row by row, so that a region's first run lies in its first row.
+    top = row[np.unique(regions, return_index=True)[1]]
+    return areas, right - left + 1, bottom - top + 1
 
 
-def _run_maxima(region: Map, runs: _Runs) -> Map:
-    if not len(runs.row):
+def _run_maxima(region: Map, runs: Runs) -> Map:
+    if not len(runs.begin):
         return np.empty(0, region.dtype)
-    flat = np.ascontiguousarray(region).reshape(-1)
-    begin = runs.row * region.shape[1]
-    bounds = np.stack([begin + runs.first, begin + runs.last + 1], axis=1).reshape(-1)
-    # reduceat runs from each bound to the next: every second result is the gap between two runs.
+    flat = region.reshape(-1)
+    row, first, last = runs.rows_and_columns()
+    begin = row * region.shape[1]
+    bounds = np.stack([begin + first, begin + last + 1], axis=1).reshape(-1)
+    # reduceat goes from each bound to the next: every second result is the gap between two runs.
     if bounds[-1] == flat.size:
         bounds = bounds[:-1]
-    return np.maximum.reduceat(flat, bounds)[0::2]
-
-
-def _dilations(areas: NDArray[np.int64], widths: NDArray[np.int64], heights: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (np.sqrt(areas * np.minimum(widths, heights) / (widths * heights)) * 2).astype(np.int64)
+    maxima: Map = np.maximum.reduceat(flat, bounds)[0::2]
+    return maxima
 
 
 def _outline_points(
-    runs: _Runs,
-    run_labels: NDArray[np.int32],
-    ids: NDArray[np.int64],
-    dilations: NDArray[np.int64],
-    count: int,
-    shape: tuple[int, ...],
+    runs: Runs, regions: Index, ids: Index, dilations: Index, count: int, shape: tuple[int, ...]
 ) -> list[NDArray[np.int32]]:
     """Corners of all runs, widened as a dilation by a square would, grouped by word and sorted row by row.
 
@@ -142,20 +142,22 @@ def _outline_points(
     height, width = shape
     index = np.full(count, -1)
     index[ids] = np.arange(len(ids))
-    word = index[run_labels]
-    chosen = word >= 0
+    word = index[regions]
+    chosen = np.flatnonzero(word >= 0)
     word = word[chosen]
     after = (dilations[word] + 1) // 2
     before = dilations[word] - after
-    row, first, last = runs.row[chosen], runs.first[chosen], runs.last[chosen]
+    row, first, last = (places[chosen] for places in runs.rows_and_columns())
     left, right = np.maximum(first - before, 0), np.minimum(last + after, width - 1)
     up, down = np.maximum(row - before, 0), np.minimum(row + after, height - 1)
     base = word * height
-    keys = np.concatenate([(base + y) * width + x for y, x in ((up, left), (up, right), (down, left), (down, right))])
-    keys.sort()
-    keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
+    # One number for word, row and column sorts all points of all words at once.
+    upper, lower = (base + up) * width, (base + down) * width
+    keys = np.sort(np.concatenate([upper + left, upper + right, lower + left, lower + right]))
+    if len(keys):
+        keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])]
     rows, x = np.divmod(keys, width)
     word, y = np.divmod(rows, height)
     points = np.stack([x, y], axis=1).astype(np.int32)
-    bounds = np.searchsorted(word, np.arange(len(ids) + 1))
-    return [points[begin:end] for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
+    bounds = np.searchsorted(word, np.arange(len(ids) + 1)).tolist()
+    return [points[begin:end] for begin, end in itertools.pairwise(bounds)]

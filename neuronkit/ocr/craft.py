@@ -16,54 +16,26 @@ from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import to_numpy
 from neuronkit.ocr._cv2 import load_cv2
-from neuronkit.ocr.components import find_components, score_maps
+from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
-from neuronkit.ocr.quads import fit_quads
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+_ORIGINS: dict[str, dict[str, Any]] = {
+    "clovaai": {},
+    "easyocr": {"canvas_size": 2560, "mag_ratio": 1.0},
+    "zerohertz": {
+        "canvas_size": 2380,
+        "mag_ratio": 2.75,
+        "text_threshold": 0.5,
+        "link_threshold": 0.2,
+        "low_text": 0.6,
+        "min_polygon_side": 30,
+        "crop_padding": True,
+    },
+}
 _LARGEST_CANVAS = 32_768
-
-
-def find_boxes(
-    region: Any,
-    affinity: Any,
-    *,
-    text_threshold: float = 0.7,
-    link_threshold: float = 0.4,
-    low_text: float = 0.4,
-    min_area: int = 10,
-) -> list[TextBox]:
-    """Find the words in one image's score maps.
-
-    Gives the boxes of the original's `getDetBoxes` (clovaai/CRAFT-pytorch, craft_utils.py): the same ones, in the same
-    order, with the same corners.
-
-    Args:
-        region: (H, W) floating point, score of each pixel for being in the middle of a character, 0..1.
-        affinity: (H, W), score for being between two characters of a word.
-        text_threshold: A word has a region score of at least this somewhere.
-        link_threshold: Pixels with a higher affinity join what they touch.
-        low_text: Pixels with a higher region score belong to a word.
-        min_area: Fewest pixels of text and link in a word.
-
-    Returns:
-        One box a word, in score-map pixels, ordered by each word's first pixel, row by row.
-
-    Raises:
-        OptionError: If a threshold is not a number in 0..1, or `min_area` not a positive one.
-        SpecError: If the maps are not two finite (H, W) arrays of one size.
-    """
-    components = find_components(
-        *score_maps(region, affinity),
-        text_threshold=_checks.number("text_threshold", text_threshold, 0, 1),
-        link_threshold=_checks.number("link_threshold", link_threshold, 0, 1),
-        low_text=_checks.number("low_text", low_text, 0, 1),
-        min_area=_checks.integer("min_area", min_area, 1, 1 << 31),
-    )
-    quads = fit_quads(components.points)
-    return [TextBox(quad, confidence) for quad, confidence in zip(quads, components.peaks.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +50,15 @@ class CraftProcessor:
             takes the smallest that holds the batch, as in the original.
         mean: Mean of red, green and blue, 0..1.
         std: Their standard deviation.
-        text_threshold: See `find_boxes`, as for the next three.
+        normalize: False gives uint8 canvases, for a detector that normalises on the device; see `fold_normalization`.
+        text_threshold: See `find_boxes`, as for the next six.
         link_threshold: See `find_boxes`.
         low_text: See `find_boxes`.
+        polygons: See `find_boxes`.
+        count_characters: See `find_boxes`.
         min_area: See `find_boxes`.
+        min_polygon_side: See `find_boxes`.
+        crop_padding: Search the scaled image alone, without what rounds its canvas up to multiples of 32.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -94,10 +71,15 @@ class CraftProcessor:
     canvas: tuple[int, int] | None = None
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
+    normalize: bool = True
     text_threshold: float = 0.7
     link_threshold: float = 0.4
     low_text: float = 0.4
+    polygons: bool = False
+    count_characters: bool = False
     min_area: int = 10
+    min_polygon_side: int = 10
+    crop_padding: bool = False
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
@@ -108,7 +90,10 @@ class CraftProcessor:
             "link_threshold": _checks.number("link_threshold", self.link_threshold, 0, 1),
             "low_text": _checks.number("low_text", self.low_text, 0, 1),
             "min_area": _checks.integer("min_area", self.min_area, 1, 1 << 31),
+            "min_polygon_side": _checks.integer("min_polygon_side", self.min_polygon_side, 1, 1 << 31),
         }
+        for name in ("normalize", "polygons", "count_characters", "crop_padding"):
+            checked[name] = _checks.flag(name, getattr(self, name))
         if self.canvas is not None:
             canvas = _checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
             if any(side % STRIDE for side in canvas):
@@ -123,7 +108,22 @@ class CraftProcessor:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def preprocess(self, images: Sequence[ImageLike]) -> tuple[NDArray[np.float32], list[Letterbox]]:
+    @classmethod
+    def like(cls, origin: str, **changes: Any) -> CraftProcessor:
+        """Make a processor with the settings of a published program.
+
+        Args:
+            origin: ``"clovaai"`` (CRAFT-pytorch), ``"easyocr"``, or ``"zerohertz"`` (the port to Inferentia).
+            changes: Fields that are to differ.
+
+        Raises:
+            OptionError: If the program is unknown, or a value out of its range.
+        """
+        if origin not in _ORIGINS:
+            raise OptionError(f"origin {origin!r} is unknown; expected one of {sorted(_ORIGINS)}")
+        return cls(**{**_ORIGINS[origin], **changes})
+
+    def preprocess(self, images: Sequence[ImageLike]) -> tuple[NDArray[Any], list[Letterbox]]:
         """Scale, place and normalise a batch of images (clovaai/CRAFT-pytorch, imgproc.py).
 
         Args:
@@ -131,7 +131,8 @@ class CraftProcessor:
 
         Returns:
             (N, 3, H, W) float32, RGB, normalised, each image at the top left of the canvas and normalised zeros
-            around it; and where each image lies in it. Without a fixed canvas, H and W are the largest of the batch.
+            around it (uint8, 0..255, with plain zeros where `normalize` is False); and where each image lies in it.
+            Without a fixed canvas, H and W are the largest of the batch.
 
         Raises:
             ImageError: If an image is empty, unreadable or not an image.
@@ -143,9 +144,9 @@ class CraftProcessor:
         width = max(letterbox.canvas_size[1] for letterbox in letterboxes)
         letterboxes = [dataclasses.replace(box, canvas_size=(height, width)) for box in letterboxes]
         table = self._normalised_levels()
-        canvas = np.empty((len(arrays), 3, height, width), np.float32)
+        canvas = np.empty((len(arrays), 3, height, width), np.float32 if self.normalize else np.uint8)
         for out, array, letterbox in zip(canvas, arrays, letterboxes, strict=True):
-            _place(out, array, letterbox, table)
+            _place(out, array, letterbox, table if self.normalize else None)
         return canvas, letterboxes
 
     def letterbox(self, source_size: tuple[int, int]) -> Letterbox:
@@ -197,16 +198,28 @@ class CraftProcessor:
         return cls(**_checks.settings(cls, settings))
 
     def _boxes(self, scores: NDArray[Any], letterbox: Letterbox) -> list[TextBox]:
-        height, width = (side // 2 for side in letterbox.valid_size)
+        searched = letterbox.resized_size if self.crop_padding else letterbox.valid_size
+        height, width = (max(1, side // 2) for side in searched)
         found = find_boxes(
             scores[:height, :width, 0],
             scores[:height, :width, 1],
             text_threshold=self.text_threshold,
             link_threshold=self.link_threshold,
             low_text=self.low_text,
+            polygons=self.polygons,
+            count_characters=self.count_characters,
             min_area=self.min_area,
+            min_polygon_side=self.min_polygon_side,
         )
-        return [dataclasses.replace(box, quad=letterbox.to_source(box.quad, stride=2)) for box in found]
+        return [
+            TextBox(
+                letterbox.to_source(box.quad, stride=2),
+                box.confidence,
+                None if box.polygon is None else letterbox.to_source(box.polygon, stride=2),
+                box.characters,
+            )
+            for box in found
+        ]
 
     def _normalised_levels(self) -> NDArray[np.float32]:
         """Normalised value of each of the 256 levels of each colour, in the original's arithmetic: (3, 256)."""
@@ -216,7 +229,7 @@ class CraftProcessor:
         return levels
 
 
-def _place(out: NDArray[np.float32], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32]) -> None:
+def _place(out: NDArray[Any], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32] | None) -> None:
     """Write one image into its (3, H, W) canvas.
 
     Resized images are whole numbers again, so normalising is looking up one of 256 values; and the original
@@ -225,7 +238,9 @@ def _place(out: NDArray[np.float32], image: RGBImage, letterbox: Letterbox, tabl
     cv2 = load_cv2()
     height, width = letterbox.resized_size
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    for channel, plane, levels in zip(out, cv2.split(resized), table, strict=True):
-        channel[:height, :width] = cv2.LUT(plane, levels)
-        channel[height:] = levels[0]
-        channel[:height, width:] = levels[0]
+    for index, plane in enumerate(cv2.split(resized)):
+        channel = out[index]
+        channel[:height, :width] = plane if table is None else cv2.LUT(plane, table[index])
+        zero = 0 if table is None else table[index, 0]
+        channel[height:] = zero
+        channel[:height, width:] = zero

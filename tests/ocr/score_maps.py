@@ -139,3 +139,63 @@ def _widen(shape, rows, columns, n):
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         widened[max(row - before, 0) : row + after + 1, max(column - before, 0) : column + after + 1] = True
     return widened
+
+
+def slow_polygon(quad, word, min_side=10):
+    """Fit a polygon by the definition, one column after the other.
+
+    Args:
+        quad: (4, 2) the word's box.
+        word: (H, W) bool, the pixels of the word with its links.
+        min_side: Fewest pixels of a side.
+
+    The word is warped upright into a box of its sides' lengths plus one, cut to whole pixels. Of each column with two
+    pixels or more count the lowest and the highest. A column that fills 70 % of the height makes the word straight.
+    Eleven segments of equal width; a column beyond the current segment's end opens the next one, and only one. The
+    first tallest column of every second segment is a pivot. No polygon without all five, or if a quarter of the
+    tallest is more than a segment's width. The corners lie 1.45 / 2 of the median height away from the pivots, across
+    the line between the centres of the segments beside it. Both ends move by 0.5, 0.7, ... heights along the sum of the
+    last two slopes until the line meets nothing, at the latest at the first that leaves less than two steps to 2.
+    """
+    w, h = (int(np.linalg.norm(quad[i] - quad[i + 1]) + np.float32(1)) for i in (0, 1))
+    if min(w, h) < min_side:
+        return None
+    matrix = cv2.getPerspectiveTransform(quad, np.array([(0, 0), (w, 0), (w, h), (0, h)], np.float32))
+    upright = cv2.warpPerspective(word.astype(np.int32), matrix, (w, h), flags=cv2.INTER_NEAREST) > 0
+    columns = []
+    for x in range(w):
+        rows = np.flatnonzero(upright[:, x])
+        if len(rows) > 1:
+            columns.append((x, int(rows[0]), int(rows[-1])))
+    if not columns or max(low - high + 1 for _, high, low in columns) > h * 0.7 or columns[0][0] >= w / 11:
+        return None
+    segments, number = [[] for _ in range(11)], 0
+    for x, high, low in columns:
+        number += x >= (number + 1) * (w / 11)
+        segments[number].append((x, (high + low) * 0.5, low - high + 1))
+    if not all(segments[1::2]):
+        return None
+    pivots = [max(segment, key=lambda column: column[2]) for segment in segments[1::2]]
+    heights = [height for _, _, height in pivots]
+    if w / 11 < max(heights) * 0.25:
+        return None
+    reach = float(np.median(heights)) * 1.45 / 2
+    means = [np.mean([c[:2] for c in segment], axis=0) if segment else np.zeros(2) for segment in segments[::2]]
+    pairs = []
+    for (x, y, _), before, after in zip(pivots, means, means[1:], strict=False):
+        angle = math.atan2(after[1] - before[1], after[0] - before[0]) if after[0] != before[0] else 0.0
+        across, up = reach * math.sin(angle), reach * math.cos(angle)
+        pairs.append(np.array([x + across, y - up, x - across, y + up]))
+    ends = []
+    for pair, direction, (a, b, c) in ((pairs[0], -1, pivots[:3]), (pairs[-1], 1, pivots[:-4:-1])):
+        slope = (b[1] - a[1]) / (b[0] - a[0]) + (c[1] - b[1]) / (c[0] - b[0])
+        for step in np.arange(0.5, 2, 0.2):
+            moved = pair + direction * 2 * reach * step * np.array([1, slope, 1, slope])
+            line = cv2.line(np.zeros((h, w), np.uint8), tuple(map(int, moved[:2])), tuple(map(int, moved[2:])), 1)
+            if step + 0.4 >= 2 or not (line.astype(bool) & upright).any():
+                break
+        ends.append(moved)
+    ring = [ends[0], *pairs, ends[1]]
+    corners = np.array([p[:2] for p in ring] + [p[2:] for p in ring[::-1]])
+    x, y, scale = np.linalg.inv(matrix) @ np.column_stack([corners, np.ones(14)]).T
+    return np.column_stack([x / scale, y / scale])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from neuronkit.errors import NeuronKitError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, Letterbox, find_boxes
 
-from .score_maps import THRESHOLDS, make_score_maps, slow_boxes
+from .score_maps import THRESHOLDS, make_score_maps, slow_boxes, slow_polygon
 
 KINDS = [{}, {"spread": 1.15}, {"shift": 0.5}]
 
@@ -58,6 +59,49 @@ def test_boxes_are_those_of_easyocr(words, kind):
     region, affinity = make_score_maps(640, words, 11, **kind)
     expected, _, _ = getDetBoxes(region, affinity, 0.7, 0.4, 0.4)
     assert_same_boxes(find_boxes(region, affinity), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_polygons_are_those_of_the_definition(seed):
+    region, affinity = make_score_maps(400, 25, seed)
+    joined = ((region > 0.4) | (affinity > 0.4)).astype(np.uint8)
+    labels = cv2.connectedComponents(joined, connectivity=4)[1]
+    curved = 0
+    for box in find_boxes(region, affinity, polygons=True):
+        # The box touches its word: the most frequent label inside it is the word's.
+        inside = cv2.fillPoly(np.zeros_like(joined), [np.rint(box.quad).astype(np.int32)], 1) & (region > 0.4)
+        label = np.bincount(labels[inside > 0]).argmax()
+        expected = slow_polygon(box.quad, labels == label)
+        assert (box.polygon is None) == (expected is None)
+        if expected is not None:
+            curved += 1
+            np.testing.assert_allclose(box.polygon, expected, rtol=0, atol=1e-2)
+    assert curved >= 2
+
+
+def test_small_words_get_no_polygon():
+    region, affinity = make_score_maps(400, 25, 0)
+    assert any(box.polygon is not None for box in find_boxes(region, affinity, polygons=True))
+    assert all(box.polygon is None for box in find_boxes(region, affinity, polygons=True, min_polygon_side=100))
+    assert all(box.polygon is None for box in find_boxes(region, affinity))
+
+
+def test_characters_are_counted():
+    region, affinity = np.zeros((2, 20, 80), np.float32)
+    for x in (10, 30, 50):
+        region[6:14, x : x + 10] = 0.9
+        affinity[8:12, x + 10 : x + 20] = 0.5
+    # Joined in one row of scores that are high enough to be text and too low to be a character.
+    region[10, 10:60] = np.maximum(region[10, 10:60], 0.5)
+    (box,) = find_boxes(region, affinity, count_characters=True)
+    assert box.characters == 3
+    assert find_boxes(region, affinity)[0].characters is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("polygons", 1), ("count_characters", None), ("min_polygon_side", 0)])
+def test_switches_are_checked(name, value):
+    with pytest.raises(OptionError, match=name):
+        find_boxes(np.zeros((4, 4)), np.zeros((4, 4)), **{name: value})
 
 
 def test_confidence_is_the_highest_region_score():

@@ -1,0 +1,112 @@
+"""A thousand score maps: the boxes and polygons of the original, in a small part of its time."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from neuronkit.ocr import CraftProcessor, find_boxes
+
+from .score_maps import make_score_maps
+
+COUNTS = (0, 1, 5, 20, 50, 100, 200, 400)
+KINDS = ({}, {"spread": 1.15}, {"shift": 0.5}, {"spread": 1.05, "shift": 0.3})
+CHUNKS, CHUNK = 20, 50
+
+
+def assert_same_words(found, quads, polygons):
+    assert len(found) == len(quads)
+    for box, quad, polygon in zip(found, quads, polygons, strict=True):
+        np.testing.assert_allclose(box.quad, quad, rtol=0, atol=1e-3)
+        assert (box.polygon is None) == (polygon is None)
+        if polygon is not None:
+            np.testing.assert_allclose(box.polygon, polygon, rtol=0, atol=1e-2)
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_boxes_and_polygons_of_generated_maps(chunk):
+    from easyocr.craft_utils import getDetBoxes
+
+    boxes = curved = 0
+    for i in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        size = (640, 1200)[i % 2]
+        region, affinity = make_score_maps(size, COUNTS[i // 2 % len(COUNTS)], i, **KINDS[i // 16 % len(KINDS)])
+        quads, polygons, _ = getDetBoxes(region, affinity, 0.7, 0.4, 0.4, poly=True)
+        assert_same_words(find_boxes(region, affinity, polygons=True), quads, polygons)
+        boxes += len(quads)
+        curved += sum(polygon is not None for polygon in polygons)
+    # The comparison means something only if there is something to compare.
+    assert boxes > 2000
+    assert curved > 100
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("thresholds", [(0.5, 0.2, 0.3), (0.8, 0.6, 0.5), (0.6, 0.4, 0.2)])
+def test_other_thresholds(thresholds):
+    from easyocr.craft_utils import getDetBoxes
+
+    text, link, low = thresholds
+    for seed in range(4):
+        region, affinity = make_score_maps(640, 100, seed, spread=1.1)
+        quads, polygons, _ = getDetBoxes(region, affinity, *thresholds, poly=True)
+        found = find_boxes(region, affinity, text_threshold=text, link_threshold=link, low_text=low, polygons=True)
+        assert_same_words(found, quads, polygons)
+
+
+@pytest.mark.peers
+def test_character_counts_are_easyocrs():
+    from easyocr.craft_utils import getDetBoxes
+
+    seen = set()
+    for seed in range(4):
+        region, affinity = make_score_maps(640, 60, seed)
+        _, _, counts = getDetBoxes(region, affinity, 0.7, 0.4, 0.4, estimate_num_chars=True)
+        assert [box.characters for box in find_boxes(region, affinity, count_characters=True)] == counts
+        seen.update(counts)
+    assert len(seen) > 5
+
+
+@pytest.mark.peers
+def test_source_coordinates_are_easyocrs():
+    from easyocr.craft_utils import adjustResultCoordinates, getDetBoxes
+
+    processor = CraftProcessor(canvas_size=1280, mag_ratio=1.5)
+    letterbox = processor.letterbox((731, 1234))
+    height, width = letterbox.valid_size
+    region, affinity = (plane[: height // 2, : width // 2] for plane in make_score_maps(640, 60, 5))
+    quads, _, _ = getDetBoxes(region, affinity, 0.7, 0.4, 0.4)
+    expected = adjustResultCoordinates(quads, 1 / letterbox.scale, 1 / letterbox.scale)
+    (found,) = processor.postprocess(np.stack([region, affinity], -1)[None], [letterbox])
+    np.testing.assert_array_equal([box.quad for box in found], expected)
+
+
+def best_times(*functions, rounds):
+    """Shortest time of each, taken in turns, so that a busy machine slows all of them."""
+    best = [float("inf")] * len(functions)
+    for _ in range(rounds):
+        for i, function in enumerate(functions):
+            begin = time.perf_counter()
+            function()
+            best[i] = min(best[i], time.perf_counter() - begin)
+    return best
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "polygons", "ratio"), [(100, False, 25), (400, False, 80), (100, True, 15), (400, True, 25)]
+)
+def test_time_as_a_share_of_the_originals(words, polygons, ratio):
+    from easyocr.craft_utils import getDetBoxes
+
+    region, affinity = make_score_maps(1200, words, 1200 + words)
+    slow, fast = best_times(
+        lambda: getDetBoxes(region, affinity, 0.7, 0.4, 0.4, poly=polygons),
+        lambda: find_boxes(region, affinity, polygons=polygons),
+        rounds=5,
+    )
+    assert slow / fast >= ratio
