@@ -41,11 +41,10 @@ class ParseqRecipe(Recipe):
             "patch_size": [8, 8],
             "max_label_length": 25,
             "refine_iters": 1,
-            "dropout": 0.0,
         }
 
     def build(self) -> PARSeq:
-        return PARSeq(**self.hyper_parameters())
+        return PARSeq(**self.hyper_parameters(), dropout=0.0)
 
     def batch(self, seed: int, step: int) -> Batch:
         rng = np.random.default_rng([seed, step])

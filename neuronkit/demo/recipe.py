@@ -34,7 +34,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def hyper_parameters(self) -> dict[str, Any]:
-        """Arguments of the model, plain data."""
+        """What a file of weights is to say besides the weights: strings, integers, lists."""
 
     @abstractmethod
     def build(self) -> nn.Module:

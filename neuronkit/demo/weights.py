@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neuronkit.errors import CheckpointError
+from neuronkit.models.checkpoint import load_checkpoint
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.parseq import PARSeq
 
@@ -25,7 +25,7 @@ def load_craft(path: Path = FOLDER / "craft.pt") -> CRAFT:
     Raises:
         CheckpointError: If the file cannot be read, or is not of a CRAFT.
     """
-    return _load(CRAFT, path)
+    return load_checkpoint(CRAFT, path)
 
 
 def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
@@ -37,11 +37,17 @@ def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
     Raises:
         CheckpointError: If the file cannot be read, or is not of a PARSeq.
     """
-    return _load(PARSeq, path)
+    return load_checkpoint(PARSeq, path)
 
 
 def save_weights(path: Path, model: nn.Module, hyper_parameters: dict[str, Any]) -> None:
-    """Write weights as float16, and what is needed to build the model."""
+    """Write weights as float16, and what is needed to build the model.
+
+    Args:
+        path: The file.
+        model: Whose weights.
+        hyper_parameters: Strings, integers, lists; no floats, which torch 1.13 does not take for plain data.
+    """
     state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     write_whole(path, {"hyper_parameters": hyper_parameters, "state_dict": state})
 
@@ -54,16 +60,3 @@ def write_whole(path: Path, state: dict[str, Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _load(model_class: Any, path: Path) -> Any:
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        model = model_class(**saved["hyper_parameters"])
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved["state_dict"].items()})
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} does not hold the weights of a {model_class.__name__} ({error}); "
-            "reinstall neuronkit, or train anew with `python -m neuronkit.demo.train`"
-        ) from error
-    return model.eval()

@@ -6,13 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from neuronkit import StaticPARSeq
 from neuronkit.demo import __main__ as module
 from neuronkit.demo import picture
 from neuronkit.demo.__main__ import main
 from neuronkit.demo.picture import SIZE, Truth, load_truth, render_receipt
-from neuronkit.demo.reading import disagreements, match_words
+from neuronkit.demo.reading import BATCH_SIZE, compile_and_reload, disagreements, match_words
 from neuronkit.models import PARSeq
 from neuronkit.ocr.geometry import TextBox
 from neuronkit.ocr.page import Line, Page, Word
@@ -30,13 +32,28 @@ def page(*words):
     return Page((100, 100), (Line(words),))
 
 
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def committed(mode):
+    with Image.open(picture.IMAGE) as image:
+        return np.asarray(image.convert(mode), dtype=float)
+
+
+def untrained():
+    torch.manual_seed(0)
+    return PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2).eval()
+
+
 def test_the_committed_picture_is_the_rendered_one():
     rendered, truth = render_receipt(), load_truth()
     assert [w.text for w in rendered.words] == [w.text for w in truth]
     # Releases of FreeType round a glyph's edges in their own ways.
-    for made, committed in zip(rendered.words, truth):
-        np.testing.assert_allclose(made.quad, committed.quad, atol=1.5)
-    image = np.asarray(Image.open(picture.IMAGE).convert("RGB"), dtype=float)
+    for made, true in zip(rendered.words, truth):
+        np.testing.assert_allclose(made.quad, true.quad, atol=1.5)
+    image = committed("RGB")
     assert image.shape == (*SIZE, 3)
     assert np.abs(image - rendered.image).mean() < 8
 
@@ -49,14 +66,14 @@ def test_the_picture_is_small_and_holds_a_dozen_words_turned_and_noisy():
     angles = np.degrees(np.arctan2(tops[:, 1], tops[:, 0]))
     assert np.abs(angles).max() > 2
     assert np.std(angles) > 0.5
-    noise = np.diff(np.asarray(Image.open(picture.IMAGE).convert("L"), dtype=float)[:40, :40], axis=1)
+    noise = np.diff(committed("L")[:40, :40], axis=1)
     assert noise.std() > 2
 
 
 def test_saving_and_loading_the_truth(tmp_path):
     page = render_receipt(2)
     picture.save(page, tmp_path / "a.png", tmp_path / "a.json")
-    assert Image.open(tmp_path / "a.png").size == SIZE[::-1]
+    assert size_of(tmp_path / "a.png") == SIZE[::-1]
     assert '"subtotal"' in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
@@ -94,7 +111,7 @@ def test_the_whole_demo(tmp_path, capsys):
     status = main(["--out", str(out)])
     printed = capsys.readouterr().out
     assert status == 0, printed
-    assert Image.open(out).size == SIZE[::-1]
+    assert size_of(out) == SIZE[::-1]
     assert {path.name for path in out.parent.iterdir()} == {"demo.png", "craft.pt", "parseq.pt"}
     for true in load_truth():
         assert true.text in printed
@@ -104,20 +121,23 @@ def test_the_whole_demo(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(module, "load_parseq", lambda: PARSeq(36, embed_dim=32, enc_depth=1).eval())
+    monkeypatch.setattr(module, "load_parseq", untrained)
     assert main(["--out", str(tmp_path / "demo.png")]) == 1
     assert "90% are required" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
-    """The recogniser that is saved and loaded is not the one that reads dynamically."""
+    """What is loaded is another recogniser than the one that reads dynamically."""
     prepare = module.Models.prepare
 
     def swapped(craft, parseq, folder):
         models = prepare(craft, parseq, folder)
         dynamic, static, reloaded = models.forms
-        wrong = dataclasses.replace(reloaded, recognizer=lambda images: reloaded.recognizer(images.flip(3)))
+        other = compile_and_reload(
+            StaticPARSeq(untrained(), batch_size=BATCH_SIZE), models.recognizer_processor, tmp_path / "x"
+        )
+        wrong = dataclasses.replace(reloaded, recognizer=other)
         return dataclasses.replace(models, forms=(dynamic, static, wrong))
 
     monkeypatch.setattr(module.Models, "prepare", staticmethod(swapped))

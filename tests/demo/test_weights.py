@@ -20,6 +20,7 @@ def test_they_are_small():
 def test_they_are_plain_data(name):
     saved = torch.load(FOLDER / f"{name}.pt", weights_only=True)
     assert saved.keys() == {"hyper_parameters", "state_dict"}
+    assert all(isinstance(value, (str, int, list)) for value in saved["hyper_parameters"].values())
     assert {value.dtype for value in saved["state_dict"].values()} <= {torch.float16, torch.int64}
 
 
@@ -37,12 +38,12 @@ def test_a_broken_file_is_refused(tmp_path):
     whole = (FOLDER / "craft.pt").read_bytes()
     cut = tmp_path / "cut.pt"
     cut.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r"cut\.pt does not hold the weights of a CRAFT"):
+    with pytest.raises(CheckpointError, match=r"cut\.pt"):
         load_craft(cut)
 
 
 def test_weights_of_the_other_model_are_refused():
-    with pytest.raises(CheckpointError, match="does not hold the weights of a PARSeq"):
+    with pytest.raises(CheckpointError, match="is not a PARSeq"):
         load_parseq(FOLDER / "craft.pt")
 
 
