@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuronkit.ocr.boxes import find_boxes as find_boxes
     from neuronkit.ocr.charset import Charset as Charset
     from neuronkit.ocr.craft import CraftProcessor as CraftProcessor
-    from neuronkit.ocr.craft import find_boxes as find_boxes
     from neuronkit.ocr.crops import crop_words as crop_words
     from neuronkit.ocr.geometry import Letterbox as Letterbox
     from neuronkit.ocr.geometry import TextBox as TextBox
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.parseq import ParseqProcessor as ParseqProcessor
     from neuronkit.ocr.parseq import Recognition as Recognition
     from neuronkit.ocr.pipeline import OCRPipeline as OCRPipeline
+    from neuronkit.ocr.pipeline.folding import fold_normalization as fold_normalization
     from neuronkit.ocr.processors import processor_from_dict as processor_from_dict
 
 _HOME = {
@@ -33,7 +34,8 @@ _HOME = {
     "TextBox": "geometry",
     "Word": "page",
     "crop_words": "crops",
-    "find_boxes": "craft",
+    "find_boxes": "boxes",
+    "fold_normalization": "pipeline.folding",
     "load_image": "images",
     "processor_from_dict": "processors",
 }

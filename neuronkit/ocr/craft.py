@@ -19,6 +19,7 @@ from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
+from neuronkit.ocr.normalization import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -143,11 +144,16 @@ class CraftProcessor:
         height = max(letterbox.canvas_size[0] for letterbox in letterboxes)
         width = max(letterbox.canvas_size[1] for letterbox in letterboxes)
         letterboxes = [dataclasses.replace(box, canvas_size=(height, width)) for box in letterboxes]
-        table = self._normalised_levels()
+        table = self.normalization.table() if self.normalize else None
         canvas = np.empty((len(arrays), 3, height, width), np.float32 if self.normalize else np.uint8)
         for out, array, letterbox in zip(canvas, arrays, letterboxes, strict=True):
-            _place(out, array, letterbox, table if self.normalize else None)
+            _place(out, array, letterbox, table)
         return canvas, letterboxes
+
+    @property
+    def normalization(self) -> Normalization:
+        """What happens to levels 0..255."""
+        return Normalization(1.0, tuple(m * 255.0 for m in self.mean), tuple(s * 255.0 for s in self.std))
 
     def letterbox(self, source_size: tuple[int, int]) -> Letterbox:
         """Plan where an image of (height, width) goes in the canvas."""
@@ -220,13 +226,6 @@ class CraftProcessor:
             )
             for box in found
         ]
-
-    def _normalised_levels(self) -> NDArray[np.float32]:
-        """Normalised value of each of the 256 levels of each colour, in the original's arithmetic: (3, 256)."""
-        levels = np.repeat(np.arange(256, dtype=np.float32)[None], 3, axis=0)
-        levels -= np.array([mean * 255.0 for mean in self.mean], dtype=np.float32)[:, None]
-        levels /= np.array([std * 255.0 for std in self.std], dtype=np.float32)[:, None]
-        return levels
 
 
 def _place(out: NDArray[Any], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32] | None) -> None:

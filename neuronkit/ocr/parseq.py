@@ -14,6 +14,7 @@ from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_image
+from neuronkit.ocr.normalization import Normalization
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ParseqProcessor:
         image_size: (height, width) that every crop is scaled to, without keeping its proportions, as in the original.
         tall_ratio: Crops with height / width above this are turned by 90 degrees counter-clockwise first; None, as in
             the original, turns none.
+        normalize: False gives uint8 images, for a recogniser that normalises on the device; see `fold_normalization`.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -51,21 +53,23 @@ class ParseqProcessor:
     charset: Charset | str | int = 94
     image_size: tuple[int, int] = (32, 128)
     tall_ratio: float | None = None
+    normalize: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "charset", Charset.named(self.charset))
         object.__setattr__(self, "image_size", _checks.integers("image_size", self.image_size, 2, 1, 4096))
         if self.tall_ratio is not None:
             object.__setattr__(self, "tall_ratio", _checks.number("tall_ratio", self.tall_ratio, 1, 1000))
+        _checks.flag("normalize", self.normalize)
 
-    def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[np.float32]:
+    def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
         """Scale and normalise word images, bit for bit as torchvision does with Pillow images.
 
         Args:
             crops: N images of one word each; see `load_image` for what serves as one.
 
         Returns:
-            (N, 3, H, W) float32, RGB, -1..1.
+            (N, 3, H, W) float32, RGB, -1..1; or uint8, 0..255, where `normalize` is False.
 
         Raises:
             ImageError: If an image is empty, unreadable or not an image.
@@ -73,10 +77,16 @@ class ParseqProcessor:
         """
         crops = as_batch(crops)
         height, width = self.image_size
-        out = np.empty((len(crops), 3, height, width), np.float32)
-        for planes, crop in zip(out, crops, strict=True):
-            planes[...] = _LEVELS[self._resize(crop)].transpose(2, 0, 1)
-        return out
+        resized = np.empty((len(crops), 3, height, width), np.uint8)
+        for planes, crop in zip(resized, crops, strict=True):
+            planes[...] = self._resize(crop).transpose(2, 0, 1)
+        # One table serves all three colours: mean and deviation are the same.
+        return self.normalization.table()[0][resized] if self.normalize else resized
+
+    @property
+    def normalization(self) -> Normalization:
+        """What happens to levels 0..255: torchvision's ToTensor and Normalize(0.5, 0.5)."""
+        return Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
 
     def postprocess(self, logits: Any) -> list[Recognition]:
         """Read the text out of logits, greedily.
@@ -130,6 +140,7 @@ class ParseqProcessor:
             "charset": Charset.named(self.charset).characters,
             "image_size": list(self.image_size),
             "tall_ratio": self.tall_ratio,
+            "normalize": self.normalize,
         }
 
     @classmethod
@@ -158,16 +169,6 @@ class ParseqProcessor:
         if self.tall_ratio is not None and image.height > self.tall_ratio * image.width:
             return image.transpose(Image.Transpose.ROTATE_90)
         return image
-
-
-def _levels() -> NDArray[np.float32]:
-    levels = np.arange(256, dtype=np.float32) / np.float32(255)
-    levels = (levels - np.float32(0.5)) / np.float32(0.5)
-    return levels.astype(np.float32)
-
-
-_LEVELS = _levels()
-"""ToTensor and Normalize(0.5, 0.5) of each of the 256 levels, in torch's own arithmetic."""
 
 
 def _most_likely(scores: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:

@@ -38,6 +38,11 @@ class ModelCall:
         """Shape of the first input, when the callable has specs."""
         return tuple(int(side) for side in self.specs[0].shape) if self.specs else None
 
+    def dtype(self, index: int = 0) -> str | None:
+        """Name of an input's dtype, when the specs tell it."""
+        found = getattr(self.specs[index], "dtype", None) if index < len(self.specs) else None
+        return None if found is None else str(found).rsplit(".", 1)[-1]
+
     def takes(self, name: str) -> bool:
         """Whether the specs name an input."""
         return any(spec.name == name for spec in self.specs)
@@ -65,8 +70,9 @@ class ModelCall:
             # Filled with valid rows: zeros may be no valid input at all.
             inputs = [np.concatenate([array, np.repeat(array[:1], size - rows, axis=0)]) for array in inputs]
         device = _device(self.function)
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in inputs]
         with torch.no_grad():
-            output = self.function(*(torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in inputs))
+            output = self.function(*(self._cast(tensor, i) for i, tensor in enumerate(tensors)))
         if isinstance(output, (tuple, list)) and output:
             output = output[0]
         result = to_numpy(output)
@@ -75,6 +81,13 @@ class ModelCall:
                 f"the {self.name} gave shape {result.shape} for {len(inputs[0])} inputs; expected one row for each"
             )
         return result[:rows]
+
+    def _cast(self, tensor: torch.Tensor, index: int) -> torch.Tensor:
+        """Give floating-point inputs the precision that the specs name."""
+        name = self.dtype(index)
+        if name is None or not tensor.is_floating_point():
+            return tensor
+        return tensor.to(getattr(torch, name))
 
 
 def _device(function: Callable[..., Any]) -> torch.device:

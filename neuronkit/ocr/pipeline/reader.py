@@ -55,9 +55,9 @@ class OCRPipeline:
         batch_size = _checks.integer("recognizer_batch_size", recognizer_batch_size, 1, 1 << 16)
         self._recognize = ModelCall(_callable("recognizer", recognizer), "recognizer", batch_size)
         found = _processor("detector", detector, detector_processor)
-        self.detector_processor = _fit_canvas(found, self._detect.fixed_shape)
+        self.detector_processor = _fit_bytes(_fit_canvas(found, self._detect.fixed_shape), self._detect)
         found = _processor("recognizer", recognizer, recognizer_processor)
-        self.recognizer_processor = _fit_words(found, self._recognize.fixed_shape)
+        self.recognizer_processor = _fit_bytes(_fit_words(found, self._recognize.fixed_shape), self._recognize)
         self.vertical_ratio = None
         if vertical_ratio is not None:
             self.vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
@@ -164,6 +164,21 @@ def _fit_canvas(processor: Any, shape: tuple[int, ...] | None) -> Any:
             f"canvas={processor.canvas}; give the same, or leave the processor's None"
         )
     return processor if processor.canvas else dataclasses.replace(processor, canvas=canvas)
+
+
+def _fit_bytes(processor: Any, model: ModelCall) -> Any:
+    """Leave normalising to a model that takes bytes, and refuse to leave it to one that does not."""
+    dtype, normalize = model.dtype(), getattr(processor, "normalize", None)
+    if normalize is None or dtype is None:
+        return processor
+    if dtype == "uint8":
+        return dataclasses.replace(processor, normalize=False)
+    if not normalize:
+        raise OptionError(
+            f"the {model.name} takes {dtype} and its processor has normalize=False; leave that True, "
+            "or fold the normalisation into the model with fold_normalization"
+        )
+    return processor
 
 
 def _fit_words(processor: Any, shape: tuple[int, ...] | None) -> Any:
