@@ -141,9 +141,9 @@ def _problems(rules: Rules, graph: TracedGraph, verdicts: Sequence[Verdict]) -> 
         place = (graph.name, operator.module, operator.location)
         if verdict.status == "unsupported":
             yield Problem(operator.kind, "operator", 1, *place, verdict.reason, rewrite_of(operator.kind))
-        dtype = rules.rejected_value(operator)
-        if dtype is not None:
-            yield Problem(dtype, "dtype", 1, *place, f"{operator.kind} gives {dtype}", rewrite_of(dtype))
+        rejected = rules.rejected_value(operator)
+        if rejected is not None:
+            yield Problem(rejected, "dtype", 1, *place, f"{operator.kind} gives {rejected}", rewrite_of(rejected))
     for escape in graph.escapes:
         reason = "a value computed from the inputs decides what Python does next; a fixed graph cannot follow"
         yield Problem(

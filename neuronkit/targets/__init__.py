@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "cpu": ("neuronkit.targets.cpu", "CpuTarget"),
+    "xla": ("neuronkit.targets.xla", "XlaTarget"),
+    "inf1": ("neuronkit.targets.inf1", "Inf1Target"),
+    "inf2": ("neuronkit.targets.neuronx", "Inf2Target"),
+    "trn1": ("neuronkit.targets.neuronx", "Trn1Target"),
+    "trn2": ("neuronkit.targets.neuronx", "Trn2Target"),
 }
+
+
+def target_names() -> tuple[str, ...]:
+    """Every target's name."""
+    return tuple(_MODULES)
 
 
 def find_target(name: str) -> Target:
@@ -22,7 +32,7 @@ def find_target(name: str) -> Target:
         UnknownTargetError: If there is none; the message lists those that exist.
     """
     if name not in _MODULES:
-        raise UnknownTargetError(f"target {name!r} is not known; choose one of {', '.join(map(repr, _MODULES))}")
+        raise UnknownTargetError(f"target {name!r} is not known; choose one of {', '.join(map(repr, target_names()))}")
     module, cls = _MODULES[name]
     target: Target = getattr(importlib.import_module(module), cls)()
     return target

@@ -66,7 +66,7 @@ class Target(ABC):
             MissingSDKError: If it is not, with the command that installs it.
         """
 
-    def prepare_load(self) -> None:
+    def prepare_load(self) -> None:  # noqa: B027  most targets need nothing
         """Import what must be there before `torch.jit.load` reads an artifact of this target.
 
         Raises:

@@ -64,7 +64,7 @@ def trace(module: nn.Module, specs: Sequence[TensorSpec]) -> torch.jit.ScriptMod
         if escapes:
             raise UnsupportedOperatorError(
                 "a value computed from the inputs decides what Python does next, which a fixed graph cannot follow: "
-                + "; ".join(f"{e.call} at {e.location}" for e in escapes)
+                + "; ".join(f"{e.call} in {e.module or 'the top module'}, {e.location}" for e in escapes)
                 + ". Keep it a tensor, with torch.where or a mask in place of the branch"
             )
     return traced
@@ -79,11 +79,7 @@ def trace_quietly(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[torc
     with torch.no_grad(), recorded_warnings() as caught:
         # Parity against the original is checked on the whole model, which says more than running the trace again.
         traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
-    warned = any(issubclass(w.category, torch.jit.TracerWarning) for w in caught)
-    return traced, warned or any(n.kind() in _READING for n in traced.inlined_graph.nodes())
-
-
-_READING = frozenset({"aten::equal", "aten::allclose", "aten::is_nonzero", "aten::item", "aten::_local_scalar_dense"})
+    return traced, any(issubclass(w.category, torch.jit.TracerWarning) for w in caught)  # type: ignore[attr-defined]
 
 
 def find_escapes(module: nn.Module, examples: tuple[Tensor, ...]) -> list[Escape]:
@@ -101,7 +97,7 @@ class _EscapeWatcher(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if name in _ESCAPES and torch.jit.is_tracing():
+        if name in _ESCAPES and torch.jit.is_tracing():  # type: ignore[attr-defined]
             tensors = [arg for arg in args if isinstance(arg, Tensor)]
             if any(_depends_on_inputs(tensor) for tensor in tensors):
                 scope = torch._C._get_tracing_state().current_scope()
@@ -111,7 +107,7 @@ class _EscapeWatcher(TorchFunctionMode):
 
 def _depends_on_inputs(tensor: Tensor) -> bool:
     """Whether the traced value comes from a graph input by other ways than its shape."""
-    pending, seen = [torch._C._get_value_trace(tensor)], set()
+    pending, seen = [torch._C._get_value_trace(tensor)], set()  # type: ignore[attr-defined]
     while pending:
         value = pending.pop()
         node = value.node()

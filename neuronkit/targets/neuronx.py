@@ -1,0 +1,174 @@
+"""Inf2, Trn1 and Trn2: torch_neuronx.trace, the PyTorch/XLA front end of neuronx-cc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from torch import nn
+
+from neuronkit.errors import MissingSDKError, OptionError
+from neuronkit.options import CompileOptions
+from neuronkit.specs import TensorSpec
+from neuronkit.targets.exported import export_graph, load_portable
+from neuronkit.targets.job import Job
+from neuronkit.targets.sdk import (
+    check_framework,
+    distribution_version,
+    import_sdk,
+    install_command,
+    numbers,
+    visible_devices,
+    within,
+)
+from neuronkit.targets.sdk_target import SdkTarget, examples_of, flag_given, rendered, save_result
+
+INSTALL = install_command("torch==2.9.*", "torch-neuronx==2.9.*", "neuronx-cc==2.*")
+
+
+class NeuronxTarget(SdkTarget):
+    """The chips of the second generation and later, through their XLA front end.
+
+    Attributes:
+        chip: neuronx-cc's name of the chip.
+        cores_per_copy: Physical cores that one copy of a model can span.
+    """
+
+    rules = "torch-xla"
+    honours = frozenset(
+        [
+            "auto_cast",
+            "auto_cast_type",
+            "optlevel",
+            "model_type",
+            "cpu_operators",
+            "cpu_fallback",
+            "dynamic_batch",
+            "inline_weights",
+            "neuroncores",
+            "timeout_s",
+            "workdir",
+            "extra_args",
+        ]
+    )
+    chip: ClassVar[str]
+    cores_per_copy: ClassVar[tuple[int, ...]] = (1,)
+
+    def check_environment(self) -> dict[str, str]:
+        found = check_framework(self.name, torch_versions="2.5-2.9", pythons="3.10-3.13", command=INSTALL)
+        sdk = import_sdk("torch_neuronx", self.name, INSTALL)
+        version = str(getattr(sdk, "__version__", None) or distribution_version("torch-neuronx"))
+        if not hasattr(sdk, "trace") or numbers(version) >= (2, 10):
+            raise MissingSDKError(
+                f"torch-neuronx {version} is TorchNeuron, which has no trace; target {self.name!r} needs the XLA-based "
+                f"releases up to 2.9. In another environment: {INSTALL}"
+            )
+        if not within(version, ".".join(found["torch"].split(".")[:2])):
+            raise MissingSDKError(f"torch-neuronx {version} does not fit torch {found['torch']}. {INSTALL}")
+        found["torch-neuronx"] = version
+        for package in ("neuronx-cc", "torch-xla"):
+            installed = distribution_version(package)
+            if installed is not None:
+                found[package] = installed
+        return found
+
+    def prepare_load(self) -> None:
+        # Without this import, torch.jit.load does not know neuron::Model.
+        import_sdk("torch_neuronx", self.name, INSTALL)
+
+    def call_arguments(self, options: CompileOptions, op_whitelist: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            "compiler_args": self.compiler_args(options),
+            "cpu_operators": list(options.cpu_operators),
+            "cpu_fallback": options.cpu_fallback,
+            "dynamic_batch": options.dynamic_batch,
+            "inline_weights_to_neff": options.inline_weights,
+            "cpu_backend": not self.runs_here(),
+        }
+
+    def compiler_args(self, options: CompileOptions) -> list[str]:
+        """neuronx-cc's command line; whether and how it casts is always written out, since its default changed.
+
+        Raises:
+            OptionError: If neuronx-cc has no such setting.
+        """
+        args = [] if flag_given(options.extra_args, "--target") else ["--target", self.chip]
+        args += _cast_args(options)
+        if options.optlevel is not None:
+            args.append(f"-O{options.optlevel}")
+        if options.model_type is not None:
+            args += ["--model-type", options.model_type]
+        if options.neuroncores is not None:
+            if options.neuroncores not in self.cores_per_copy:
+                allowed = " or ".join(map(str, self.cores_per_copy))
+                raise OptionError(
+                    f"target {self.name!r} cannot honour neuroncores={options.neuroncores}; it takes {allowed}"
+                )
+            if self.cores_per_copy != (1,):
+                args += ["--logical-nc-config", str(options.neuroncores)]
+        return [*args, *options.extra_args]
+
+    def write_graph(self, module: nn.Module, specs: tuple[TensorSpec, ...], directory: Path) -> None:
+        export_graph(module, specs, directory / "graph.pt2")
+
+    def compile_in_child(self, job: Job, directory: Path) -> None:
+        sdk = import_sdk("torch_neuronx", self.name, INSTALL)
+        graph = load_portable(directory / "graph.pt2")
+        keywords = _keywords(sdk, job.arguments, directory / "compiler")
+        compiled = sdk.trace(graph, examples_of(job.specs), **keywords)
+        if job.arguments["dynamic_batch"]:
+            compiled = sdk.dynamic_batch(compiled) or compiled
+        if not visible_devices() and hasattr(sdk, "lazy_load"):
+            # Otherwise loading the file looks for a device, and the machine that compiles has none.
+            sdk.lazy_load(compiled, enable_lazy_load=True)
+        save_result(compiled, rendered("torch_neuronx.trace", keywords), directory)
+
+
+class Inf2Target(NeuronxTarget):
+    """AWS Inferentia2."""
+
+    name = "inf2"
+    chip = "inf2"
+
+
+class Trn1Target(NeuronxTarget):
+    """AWS Trainium."""
+
+    name = "trn1"
+    chip = "trn1"
+
+
+class Trn2Target(NeuronxTarget):
+    """AWS Trainium2; one copy of a model runs on one physical core or on a logical one made of two."""
+
+    name = "trn2"
+    chip = "trn2"
+    cores_per_copy = (1, 2)
+
+
+def _cast_args(options: CompileOptions) -> list[str]:
+    cast, narrow = options.auto_cast, options.auto_cast_type
+    if flag_given(options.extra_args, "--auto-cast", "--auto-cast-type"):
+        if (cast, narrow) != (None, None):
+            raise OptionError(f"auto_cast={cast!r} and extra_args={options.extra_args!r} both set the precision")
+        return []
+    if cast in (None, "none"):
+        if narrow is not None:
+            raise OptionError(f"auto_cast_type={narrow!r} has no effect without auto_cast='matmult' or 'all'; set both")
+        return ["--auto-cast", "none"]
+    return ["--auto-cast", str(cast), "--auto-cast-type", narrow or "bf16"]
+
+
+def _keywords(sdk: ModuleType, arguments: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    keywords: dict[str, Any] = {
+        "compiler_workdir": str(workdir),
+        "compiler_args": arguments["compiler_args"],
+        "inline_weights_to_neff": arguments["inline_weights_to_neff"],
+        "cpu_backend": arguments["cpu_backend"],
+    }
+    if arguments["cpu_operators"]:
+        keywords["partitioner_config"] = sdk.PartitionerConfig(ops_to_partition=set(arguments["cpu_operators"]))
+    elif arguments["cpu_fallback"]:
+        keywords["partitioner_config"] = sdk.PartitionerConfig()
+    return keywords

@@ -1,0 +1,109 @@
+"""Which Neuron SDK is installed, and whether it fits torch and Python."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from neuronkit.errors import MissingSDKError
+
+# AWS's own package index; the SDK wheels are not on PyPI.
+NEURON_INDEX = "https://pip.repos.neuron.amazonaws.com"
+_DRIVER_VERSION = Path("/sys/module/neuron/version")
+
+
+def install_command(*requirements: str) -> str:
+    """The pip command that installs these from AWS's index."""
+    quoted = " ".join(f"'{r}'" if re.search(r"[<>*\[]", r) else r for r in requirements)
+    return f"pip install --extra-index-url={NEURON_INDEX} {quoted}"
+
+
+def import_sdk(module: str, target: str, command: str) -> ModuleType:
+    """Import an SDK package.
+
+    Raises:
+        MissingSDKError: If it is not installed or fails to import, with the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == module:
+            raise MissingSDKError(
+                f"target {target!r} needs the package {module}, which is not installed. {command}"
+            ) from error
+        raise MissingSDKError(f"{module} is installed, but needs {error.name}: {error}. {command}") from error
+    except Exception as error:  # A broken SDK raises anything, from ImportError to OSError for a missing library.
+        raise MissingSDKError(f"{module} is installed but cannot be imported: {error}. {command}") from error
+
+
+def check_framework(target: str, *, torch_versions: str, pythons: str, command: str) -> dict[str, str]:
+    """Make sure that torch and Python are of releases for which the SDK has wheels.
+
+    Args:
+        target: Name of the target, for the message.
+        torch_versions: First and last torch release, as ``"2.5-2.9"`` or a single one.
+        pythons: First and last Python release.
+        command: What installs a set that fits.
+
+    Returns:
+        Package → version.
+
+    Raises:
+        MissingSDKError: If one does not fit.
+    """
+    found = {"torch": torch.__version__, "python": platform.python_version()}
+    wrong = []
+    if not within(found["torch"], torch_versions):
+        wrong.append(f"torch {found['torch']} (needs {torch_versions})")
+    if not within(found["python"], pythons):
+        wrong.append(f"Python {found['python']} (needs {pythons})")
+    if wrong:
+        raise MissingSDKError(
+            f"the SDK of target {target!r} has no wheel for {' and '.join(wrong)}. In an environment of Python "
+            f"{pythons.rpartition('-')[2]}: {command}"
+        )
+    return found
+
+
+def within(version: str, span: str) -> bool:
+    """Whether a version lies in ``"2.5-2.9"``, both ends with all their patch releases included."""
+    first, _, last = span.partition("-")
+    low, high = numbers(first), numbers(last or first)
+    given = numbers(version)
+    return low <= given[: len(low)] and given[: len(high)] <= high
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """``"2.9.0.2.15+abc"`` → (2, 9, 0, 2, 15)."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
+
+
+def distribution_version(name: str) -> str | None:
+    """The version of an installed distribution, without importing it; None if there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def driver_version() -> str | None:
+    """The version of the loaded Neuron driver; None on a machine without one."""
+    try:
+        return _DRIVER_VERSION.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def visible_devices() -> list[str]:
+    """The Neuron devices of this machine, such as ``["/dev/neuron0"]``."""
+    if not sys.platform.startswith("linux"):
+        return []
+    return sorted(map(str, Path("/dev").glob("neuron[0-9]*")), key=lambda name: int(re.sub(r"\D", "", name)))

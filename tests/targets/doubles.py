@@ -1,0 +1,126 @@
+"""Recording doubles of the two SDKs: they accept the documented arguments, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_COMMON = """
+import json, os, signal, sys, time
+import torch
+
+__version__ = @version@
+_RECORD = @record@
+_MODE = @mode@
+
+
+def _record(**fields):
+    with open(_RECORD, "a", encoding="utf-8") as file:
+        file.write(json.dumps(fields, default=sorted) + "\\n")
+
+
+def _behave():
+    print("pid", os.getpid(), flush=True)
+    if _MODE == "fail":
+        print("2026 ERROR [NCC_EVRF001] An unsupported operator was used.")
+        raise RuntimeError("neuronx-cc failed with code 70")
+    if _MODE == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if _MODE == "hang":
+        time.sleep(600)
+    if _MODE == "cpu trace":
+        print("WARNING:Neuron:No operator is placed on Neuron runtime; returning a CPU trace")
+    print("INFO: /opt/bin/neuronx-cc compile --framework XLA graph.hlo --target inf2")
+"""
+
+_INF1 = (
+    _COMMON
+    + """
+
+def get_supported_operations():
+    return ["aten::linear", "aten::relu", "aten::add"]
+
+
+def trace(model, example_inputs, compiler_args=None, compiler_timeout=None, compiler_workdir=None,
+          subgraph_builder_function=None, minimum_segment_size=2, single_fusion_ratio_threshold=0.6, fallback=True,
+          dynamic_batch_size=False, optimizations=None, separate_weights=False@whitelist@, **kwargs):
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(f"model is a {type(model)}")
+    # What is left goes to torch.jit.trace, which refuses what it does not know.
+    traced = torch.jit.trace(model, example_inputs, **kwargs)
+    nodes = [node for node in traced.inlined_graph.nodes() if node.kind().startswith("aten::")]
+    on_device = [n.kind() for n in nodes if subgraph_builder_function is None or subgraph_builder_function(n)]
+    _record(compiler_args=compiler_args, compiler_timeout=compiler_timeout, compiler_workdir=compiler_workdir,
+            fallback=fallback, dynamic_batch_size=dynamic_batch_size, separate_weights=separate_weights,
+            filtered=subgraph_builder_function is not None, on_device=on_device,
+            shapes=[list(x.shape) for x in example_inputs], kwargs=kwargs, pid=os.getpid()@recorded@)
+    _behave()
+    return traced
+"""
+)
+
+_INF2 = (
+    _COMMON
+    + """
+
+class PartitionerConfig:
+    def __init__(self, *, trace_kwargs=None, model_support_percentage_threshold=0.5, min_subgraph_size=-1,
+                 max_subgraph_count=-1, ops_to_partition=None, analyze_parameters=None):
+        self.ops_to_partition = ops_to_partition
+
+
+def trace(func, example_inputs, *, input_output_aliases=None, compiler_workdir=None, compiler_args=None,
+          partitioner_config=None, inline_weights_to_neff=True, cpu_backend=False):
+    if cpu_backend and "--target" not in compiler_args:
+        raise ValueError("cpu_backend needs --target")
+    config = partitioner_config
+    _record(compiler_args=compiler_args, compiler_workdir=compiler_workdir, cpu_backend=cpu_backend,
+            inline_weights_to_neff=inline_weights_to_neff, partitioned=config is not None,
+            ops_to_partition=config and config.ops_to_partition, shapes=[list(x.shape) for x in example_inputs],
+            pid=os.getpid())
+    _behave()
+    return torch.jit.trace(func, example_inputs, strict=False)
+
+
+def dynamic_batch(neuron_script):
+    _record(dynamic_batch=True)
+    return neuron_script
+
+
+def lazy_load(trace, enable_lazy_load=True):
+    _record(lazy_load=enable_lazy_load)
+"""
+)
+
+
+class Double:
+    """A fake SDK package in a directory.
+
+    Args:
+        directory: Put on `sys.path` by the caller.
+        package: "torch_neuron" or "torch_neuronx".
+        version: Its `__version__`.
+        mode: What `trace` does: "" compiles; "fail", "crash", "hang" and "cpu trace" go wrong.
+        takes_op_whitelist: Whether `torch_neuron.trace` knows the undocumented op_whitelist.
+    """
+
+    def __init__(
+        self, directory: Path, package: str, version: str, mode: str = "", takes_op_whitelist: bool = False
+    ) -> None:
+        self._record = directory / f"{package}.jsonl"
+        whitelist, recorded = (", op_whitelist=None", ", op_whitelist=op_whitelist") if takes_op_whitelist else ("", "")
+        source = {"torch_neuron": _INF1, "torch_neuronx": _INF2}[package]
+        fields = {"version": repr(version), "record": repr(str(self._record)), "mode": repr(mode)}
+        for name, value in {**fields, "whitelist": whitelist, "recorded": recorded}.items():
+            source = source.replace(f"@{name}@", value)
+        path = directory / package / "__init__.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(source, encoding="utf-8")
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """What `trace` and its companions were called with, in order."""
+        if not self._record.exists():
+            return []
+        return [json.loads(line) for line in self._record.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch import nn
+
+from neuronkit.errors import UnknownTargetError, UnsupportedOperatorError
+from neuronkit.options import CompileOptions
+from neuronkit.specs import TensorSpec
+from neuronkit.targets import find_target, target_names
+from neuronkit.targets.tracing import trace
+
+SPEC = TensorSpec("x", (2, 4))
+
+
+class Reads(nn.Module):
+    """Reads a value in one of many ways."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        return x + self.how(x)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: 1 if x.sum() > 0 else 2,
+        lambda x: x.max().item(),
+        lambda x: float(x[0, 0]),
+        lambda x: int(x[0, 0]),
+        lambda x: x[0].tolist()[1],
+        lambda x: 1 if bool(x.any()) else 2,
+    ],
+)
+def test_values_that_python_reads_are_refused_with_module_and_line(how):
+    line = how.__code__.co_firstlineno
+    model = nn.Sequential(nn.Identity(), Reads(how))
+    with pytest.raises(UnsupportedOperatorError, match=rf"Tensor\.\w+ in 1, {__file__}:{line}"):
+        trace(model, (SPEC,))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: 1 if x.shape[0] == 2 else 2,
+        lambda x: x.size(1) // 2,
+        lambda x: sum(row.sum() for row in x),
+        lambda x: torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        lambda x: x.shape[-1] ** -0.5,
+        lambda x: len(x),
+    ],
+)
+def test_shapes_are_no_values(how):
+    model = Reads(how)
+    x = SPEC.example()
+    torch.testing.assert_close(trace(model, (SPEC,))(x), model(x))
+
+
+def test_a_branch_on_a_weight_is_fixed_like_the_weight():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return x if self.gate > 0 else -x
+
+    x = SPEC.example()
+    torch.testing.assert_close(trace(Gated(), (SPEC,))(x), x)
+
+
+def test_cpu_target_refuses_a_read_value_and_takes_the_rest():
+    def compile_on_cpu(model):
+        graphs = {"model": (model.eval(), (SPEC,))}
+        return find_target("cpu").compile(graphs, options=CompileOptions(), report=lambda stage: None)
+
+    with pytest.raises(UnsupportedOperatorError):
+        compile_on_cpu(Reads(lambda x: x.max().item()))
+    model = Reads(lambda x: torch.fft.fft(x).abs() + x.nonzero().sum())
+    x = SPEC.example()
+    torch.testing.assert_close(compile_on_cpu(model).callables["model"](x), model(x))
+
+
+def test_unknown_target_lists_those_that_exist():
+    with pytest.raises(UnknownTargetError, match=r"'inf3' is not known; choose one of 'cpu', 'xla', 'inf1'"):
+        find_target("inf3")
+    assert all(find_target(name).name == name for name in target_names())
