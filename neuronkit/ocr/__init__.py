@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.charset import Charset as Charset
     from neuronkit.ocr.craft import CraftProcessor as CraftProcessor
     from neuronkit.ocr.crops import crop_words as crop_words
+    from neuronkit.ocr.ctc import CtcProcessor as CtcProcessor
     from neuronkit.ocr.geometry import Letterbox as Letterbox
     from neuronkit.ocr.geometry import TextBox as TextBox
     from neuronkit.ocr.images import load_image as load_image
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Charset": "charset",
     "CraftProcessor": "craft",
+    "CtcProcessor": "ctc",
     "Letterbox": "geometry",
     "Line": "page",
     "OCRPipeline": "pipeline",

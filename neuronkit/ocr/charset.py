@@ -79,6 +79,17 @@ class Charset:
         """Number of rows in the embedding: the characters, EOS, BOS and PAD."""
         return len(self.characters) + 3
 
+    def adapt(self, text: str) -> str:
+        """Write a text as this charset can: in its case where it has only one, without what it lacks.
+
+        For comparing what was read with what was written (baudm/parseq, `CharsetAdapter`).
+        """
+        if self.characters == self.characters.lower():
+            text = text.lower()
+        elif self.characters == self.characters.upper():
+            text = text.upper()
+        return "".join(character for character in text if character in self.characters)
+
     def encode(self, labels: Sequence[str]) -> NDArray[np.int64]:
         """Turn words into token ids.
 

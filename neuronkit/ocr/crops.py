@@ -1,4 +1,4 @@
-"""Word images cut out of a page and set straight."""
+"""Word images cut out of a page and set straight, each in one pass over its pixels."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from neuronkit.errors import SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr.geometry import TextBox
-from neuronkit.ocr.images import RGBImage, load_image
+from neuronkit.ocr.images import ImageLike, RGBImage, load_image
+
+Points = NDArray[np.float32]
 
 
-def crop_words(image: RGBImage, boxes: Sequence[TextBox], *, vertical_ratio: float | None = 1.5) -> list[RGBImage]:
-    """Cut words out of a page, with the perspective taken out.
+def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: float | None = 1.5) -> list[RGBImage]:
+    """Cut words out of a page, with perspective and bends taken out.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
-        boxes: B boxes, in pixels of `image`. What lies outside of it repeats its border.
+        image: The page; see `load_image`.
+        boxes: B boxes, in pixels of the upright image. What lies outside of it repeats its border. A polygon with as
+            many corners above as below, as CRAFT's have, is straightened; any other box is cut along its quad.
         vertical_ratio: Words with height / width of at least this are turned by 90 degrees counter-clockwise, so that
             text running down the page reads from left to right. None turns none.
 
@@ -32,30 +35,65 @@ def crop_words(image: RGBImage, boxes: Sequence[TextBox], *, vertical_ratio: flo
         OptionError: If `vertical_ratio` is not a number of at least 1.
         SpecError: If something in `boxes` is not a `TextBox`.
     """
-    image = load_image(image)
+    pixels = load_image(image)
     if vertical_ratio is not None:
         vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
-    crops = []
     for box in boxes:
         if not isinstance(box, TextBox):
             raise SpecError(f"a {type(box).__name__} is not a box; give TextBox objects")
-        crop = _warp_quad(image, box.quad)
-        if vertical_ratio is not None and crop.shape[0] >= vertical_ratio * crop.shape[1]:
-            crop = np.ascontiguousarray(np.rot90(crop))
-        crops.append(crop)
-    return crops
+    return [_crop(pixels, box, vertical_ratio) for box in boxes]
 
 
-def _warp_quad(image: RGBImage, quad: NDArray[np.float32]) -> RGBImage:
-    cv2 = load_cv2()
-    sides = np.linalg.norm(np.roll(quad, -1, axis=0).astype(np.float64) - quad, axis=1)
+def _crop(image: RGBImage, box: TextBox, vertical_ratio: float | None) -> RGBImage:
+    bent = box.polygon is not None and len(box.polygon) > 4 and len(box.polygon) % 2 == 0
+    top, bottom = _edges(box.polygon if bent else box.quad)  # type: ignore[arg-type]
+    width = max(_length(top), _length(bottom))
+    height = float(np.hypot(*(bottom - top).T).max())
+    turned = vertical_ratio is not None and height >= vertical_ratio * width
     # No word is longer than the page's diagonal; a box that is asks for no more detail than that.
     longest = math.ceil(math.hypot(*image.shape[:2]))
-    width, height = (int(np.clip(round(max(sides[i], sides[i + 2])), 1, longest)) for i in (0, 1))
-    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    width, height = (min(max(round(side), 1), longest) for side in (width, height))
+    if bent:
+        crop = _straighten(image, top, bottom, width, height)
+        return np.ascontiguousarray(np.rot90(crop)) if turned else crop
+    corners = np.stack([top[0], top[1], bottom[1], bottom[0]])
+    if turned:
+        return _warp(image, np.roll(corners, -1, axis=0), height, width)
+    return _warp(image, corners, width, height)
+
+
+def _edges(outline: Points) -> tuple[Points, Points]:
+    """The upper and the lower edge of an outline, both from left to right."""
+    half = len(outline) // 2
+    return outline[:half], outline[half:][::-1]
+
+
+def _length(edge: Points) -> float:
+    return float(np.hypot(*np.diff(edge, axis=0).T).sum())
+
+
+def _warp(image: RGBImage, corners: Points, width: int, height: int) -> RGBImage:
+    cv2 = load_cv2()
     # Pixel centres lie half a pixel inside the corners of a crop.
-    matrix = cv2.getPerspectiveTransform(quad, target - np.float32(0.5))
+    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(0.5)
+    matrix = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
     crop: RGBImage = cv2.warpPerspective(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    return crop
+
+
+def _straighten(image: RGBImage, top: Points, bottom: Points, width: int, height: int) -> RGBImage:
+    """Sample along lines from the upper to the lower edge, at equal steps along the middle between them."""
+    cv2 = load_cv2()
+    steps = np.hypot(*np.diff((top + bottom) / 2, axis=0).T)
+    places = np.concatenate([[0], np.cumsum(steps)])
+    columns = (np.arange(width) + 0.5) / width * places[-1]
+    upper, lower = (
+        np.stack([np.interp(columns, places, edge[:, axis]) for axis in (0, 1)]).astype(np.float32)
+        for edge in (top, bottom)
+    )
+    down = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
+    x, y = (upper[axis] + (lower[axis] - upper[axis]) * down for axis in (0, 1))
+    crop: RGBImage = cv2.remap(image, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop

@@ -1,13 +1,17 @@
-"""Boxes and text drawn over a page."""
+"""Boxes, text and heat maps drawn over a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit.ocr._cv2 import load_cv2
 
 if TYPE_CHECKING:
+    from neuronkit.ocr.geometry import Letterbox
     from neuronkit.ocr.images import RGBImage
     from neuronkit.ocr.page import Word
 
@@ -16,8 +20,8 @@ _TEXT = (31, 72, 180)
 _PAPER = (255, 255, 255)
 
 
-def draw_words(image: RGBImage, words: Sequence[Word]) -> RGBImage:
-    """Draw each word's outline, and above it what was read.
+def draw_boxes(image: RGBImage, words: Sequence[Word]) -> RGBImage:
+    """Draw the outline of each word.
 
     Args:
         image: (H, W, 3) uint8, RGB; left as it is.
@@ -26,22 +30,55 @@ def draw_words(image: RGBImage, words: Sequence[Word]) -> RGBImage:
     Returns:
         (H, W, 3) uint8, RGB.
     """
+    from PIL import Image, ImageDraw
+
+    canvas = Image.fromarray(image)
+    pen = ImageDraw.Draw(canvas)
+    for word in words:
+        outline = [(float(x), float(y)) for x, y in word.box.outline]
+        pen.line([*outline, outline[0]], fill=_BOX, width=_stroke(image))
+    return np.array(canvas)
+
+
+def draw_text(image: RGBImage, words: Sequence[Word]) -> RGBImage:
+    """Write what was read above each word; arguments and result as for `draw_boxes`."""
     from PIL import Image, ImageDraw, ImageFont
 
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
-    stroke = max(1, round(max(image.shape[:2]) / 800))
-    for word in words:
-        outline = [(float(x), float(y)) for x, y in word.box.outline]
-        pen.line([*outline, outline[0]], fill=_BOX, width=stroke)
     for word in words:
         left, top, _, _ = word.box.bounds
         font = ImageFont.load_default(size=_font_size(word))
         _, _, right, bottom = pen.textbbox((0, 0), word.text, font=font)
-        at = (max(0.0, left), max(0.0, top - bottom - stroke))
-        pen.rectangle((at[0], at[1], at[0] + right, at[1] + bottom), fill=_PAPER)
-        pen.text(at, word.text, fill=_TEXT, font=font)
-    return np.asarray(canvas)
+        x, y = max(0.0, left), max(0.0, top - bottom - _stroke(image))
+        pen.rectangle((x, y, x + right, y + bottom), fill=_PAPER)
+        pen.text((x, y), word.text, fill=_TEXT, font=font)
+    return np.array(canvas)
+
+
+def draw_heat_map(image: RGBImage, scores: NDArray[Any], letterbox: Letterbox, *, strength: float = 0.5) -> RGBImage:
+    """Lay a score map over the image: blue where it is 0, red where it is 1.
+
+    Args:
+        image: (H, W, 3) uint8, RGB, the letterbox's source; left as it is.
+        scores: (h, w) floating point, half the size of the letterbox's canvas.
+        letterbox: How the image lay in the canvas.
+        strength: Share of the colours in the result, 0..1.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+    """
+    cv2 = load_cv2()
+    height, width = (max(1, round(side / 2)) for side in letterbox.resized_size)
+    levels = (np.clip(scores[:height, :width].astype(np.float32), 0, 1) * 255).astype(np.uint8)
+    levels = cv2.resize(levels, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    blended: RGBImage = cv2.addWeighted(image, 1 - strength, colours, strength, 0)
+    return blended
+
+
+def _stroke(image: RGBImage) -> int:
+    return max(1, round(max(image.shape[:2]) / 800))
 
 
 def _font_size(word: Word) -> float:

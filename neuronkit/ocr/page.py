@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+from base64 import b64encode
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from neuronkit.ocr.draw import draw_words
-from neuronkit.ocr.geometry import TextBox
+from neuronkit.errors import ImageError, OptionError
+from neuronkit.ocr.draw import draw_boxes, draw_heat_map, draw_text
+from neuronkit.ocr.geometry import Letterbox, TextBox
+from neuronkit.ocr.hocr import page_to_hocr
 from neuronkit.ocr.images import load_image
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from neuronkit.errors import NeuronKitError
     from neuronkit.ocr.images import ImageLike, RGBImage
+
+_SHOWN = 1000
+"""Longest side, in pixels, of a page shown in a notebook."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +74,16 @@ class Page:
         lines: From top to bottom.
         source: What was given as the image; `draw` opens it again.
         error: Why there are no lines, when the image could not be read.
+        scores: (H/2, W/2, 2) float32, region and affinity score on the detector's canvas, where they were kept.
+        letterbox: How the image lay in that canvas.
     """
 
     size: tuple[int, int]
     lines: tuple[Line, ...]
-    source: ImageLike | None = field(default=None, repr=False)
+    source: ImageLike | None = field(default=None, repr=False, compare=False)
     error: NeuronKitError | None = None
+    scores: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    letterbox: Letterbox | None = field(default=None, repr=False)
 
     @property
     def words(self) -> list[Word]:
@@ -93,16 +109,62 @@ class Page:
         """Give `to_dict` as JSON text."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
-    def draw(self, image: ImageLike | None = None) -> RGBImage:
-        """Draw boxes and text over the image.
+    def to_hocr(self) -> str:
+        """Give the page as an hOCR document, with boxes in whole pixels and confidences in percent."""
+        return page_to_hocr(self, title=self._name())
+
+    def draw(
+        self, image: ImageLike | None = None, *, boxes: bool = True, text: bool = True, heat_map: bool = False
+    ) -> RGBImage:
+        """Draw what was found over the image.
 
         Args:
             image: The page's image, where `source` cannot be opened again (an open file that was read).
+            boxes: Draw the words' outlines.
+            text: Write above each word what was read.
+            heat_map: Lay the region score over the image; for readers with ``keep_scores=True``.
 
         Returns:
             (H, W, 3) uint8, RGB: a new image of the page's size.
 
         Raises:
-            ImageError: If there is no image to draw on.
+            ImageError: If there is no image to draw on, or one of another size.
+            OptionError: If a heat map is asked for and the scores were not kept.
         """
-        return draw_words(load_image(self.source if image is None else image), self.words)  # type: ignore[arg-type]
+        pixels = load_image(self.source if image is None else image)  # type: ignore[arg-type]
+        if pixels.shape[:2] != self.size:
+            raise ImageError(
+                f"the image is {pixels.shape[:2]} (height, width) and the page {self.size}; "
+                "give the image that was read"
+            )
+        if heat_map:
+            if self.scores is None or self.letterbox is None:
+                raise OptionError("the scores of this page were not kept; make the reader with keep_scores=True")
+            pixels = draw_heat_map(pixels, self.scores[:, :, 0], self.letterbox)
+        if boxes:
+            pixels = draw_boxes(pixels, self.words)
+        return draw_text(pixels, self.words) if text else pixels.copy()
+
+    def _name(self) -> str:
+        return os.path.basename(os.fspath(self.source)) if isinstance(self.source, (str, os.PathLike)) else ""
+
+    def _repr_png_(self) -> bytes | None:
+        """Show the drawn page in a notebook; None, so that text is shown, where its image is gone."""
+        from PIL import Image
+
+        try:
+            drawn = Image.fromarray(self.draw())
+        except ImageError:
+            return None
+        drawn.thumbnail((_SHOWN, _SHOWN))
+        out = io.BytesIO()
+        drawn.save(out, "PNG")
+        return out.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Show the drawn page and its text in a notebook."""
+        if self.error is not None:
+            return f"<pre>{escape(str(self.error))}</pre>"
+        png = self._repr_png_()
+        picture = "" if png is None else f'<img src="data:image/png;base64,{b64encode(png).decode()}">'
+        return f"<div>{picture}<pre>{escape(self.text)}</pre></div>"

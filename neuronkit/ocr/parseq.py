@@ -108,7 +108,7 @@ class ParseqProcessor:
                 f"logits of shape {scores.shape} do not fit a charset of {len(charset)} characters; "
                 f"expected (N, T, {charset.num_classes}): give the charset that the model was trained with"
             )
-        ids, probabilities = _most_likely(scores)
+        ids, probabilities = most_likely(scores)
         return [_read(row, p, charset, i) for i, (row, p) in enumerate(zip(ids, probabilities, strict=True))]
 
     def torchvision_transform(self) -> Any:
@@ -171,7 +171,7 @@ class ParseqProcessor:
         return image
 
 
-def _most_likely(scores: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+def most_likely(scores: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Give the likeliest class of each position and its softmax probability; NaN where the logits make none."""
     ids = scores.argmax(axis=2)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -6,12 +6,13 @@ from typing import Any
 
 from neuronkit.errors import OptionError
 from neuronkit.ocr.craft import CraftProcessor
+from neuronkit.ocr.ctc import CtcProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
 
 Processor = CraftProcessor | ParseqProcessor
 
 _CLASSES: dict[str, type[CraftProcessor] | type[ParseqProcessor]] = {
-    processor.kind: processor for processor in (CraftProcessor, ParseqProcessor)
+    processor.kind: processor for processor in (CraftProcessor, ParseqProcessor, CtcProcessor)
 }
 
 

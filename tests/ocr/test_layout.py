@@ -94,3 +94,33 @@ def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width):
         return
     assert crop.ndim == 3
     assert crop.size > 0
+
+
+def test_bent_words_are_straightened():
+    # A ring of text: red depends on the angle alone and green on the radius, so straightened, red is the same in all
+    # rows and green in all columns.
+    y, x = np.mgrid[:300, :300].astype(np.float64) - 150
+    angle = np.arctan2(y, x)
+    image = np.stack([128 + 100 * np.sin(6 * angle), np.hypot(x, y).clip(0, 255), 0 * x], axis=2).astype(np.uint8)
+    angles = np.linspace(math.radians(200), math.radians(340), 7)
+    top, bottom = (150 + r * np.stack([np.cos(angles), np.sin(angles)], -1) for r in (130, 100))
+    bent = TextBox([top[0], top[-1], bottom[-1], bottom[0]], polygon=np.concatenate([top, bottom[::-1]]))
+    (crop,) = crop_words(image, [bent])
+    assert abs(crop.shape[0] - 30) <= 1
+    assert abs(crop.shape[1] - 130 * math.radians(140)) < 8
+    middle = 128 + 100 * np.sin(6 * np.linspace(angles[0], angles[-1], crop.shape[1]))
+    np.testing.assert_allclose(crop[:, :, 0].astype(float), np.broadcast_to(middle, crop.shape[:2]), atol=16)
+    np.testing.assert_allclose(crop[:, :, 1].astype(float).std(axis=1), 0, atol=2)
+    (straight,) = crop_words(image, [TextBox(bent.quad)])
+    assert straight[:, :, 1].astype(float).std(axis=1).min() > 10
+
+
+def test_bent_words_down_the_page_are_turned():
+    left = np.stack([np.full(7, 10.0), np.linspace(80, 10, 7)], -1)
+    image = np.zeros((100, 100, 3), np.uint8)
+    down = TextBox([[10, 10], [30, 10], [30, 80], [10, 80]], polygon=np.concatenate([left[:1], left[:1] + 1, left]))
+    assert crop_words(image, [down])[0].size > 0  # nine corners have no upper and lower edge: the quad serves
+    # Seven corners down the left side and seven up the right: "top" is what is left.
+    polygon = np.concatenate([[[x, 10] for x in np.linspace(10, 30, 7)], [[x, 80] for x in np.linspace(30, 10, 7)]])
+    (crop,) = crop_words(image, [TextBox([[10, 10], [30, 10], [30, 80], [10, 80]], polygon=polygon)])
+    assert crop.shape == (20, 70, 3)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuronkit.errors import SpecError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr._arrays import to_numpy
 
 
@@ -27,6 +27,11 @@ class ModelCall:
     function: Callable[..., Any]
     name: str
     batch_size: int
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            found = type(self.function).__name__
+            raise OptionError(f"the {self.name} is a {found}, which cannot be called; give a model or a function")
 
     @property
     def specs(self) -> tuple[Any, ...]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.errors import ImageError, OptionError, SpecError
+from neuronkit.errors import ImageError, SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.crops import crop_words
-from neuronkit.ocr.geometry import Letterbox, TextBox
-from neuronkit.ocr.images import ImageLike, RGBImage, load_image
+from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.images import MAX_PIXELS, ImageLike, RGBImage, load_image
 from neuronkit.ocr.layout import reading_order
 from neuronkit.ocr.page import Line, Page, Word
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.pipeline.fitting import fit_detector, fit_recognizer
+from neuronkit.ocr.pipeline.folder import FolderReport, read_folder
+
+_LONG_LIST = 16
 
 
 class OCRPipeline:
@@ -33,6 +41,9 @@ class OCRPipeline:
         recognizer_processor: What surrounds the recogniser; None takes `recognizer.processor`.
         recognizer_batch_size: Words a call, where the recogniser's `specs` do not fix it.
         vertical_ratio: See `crop_words`.
+        max_pixels: Larger images are refused; see `load_image`.
+        keep_scores: Keep score maps in the pages, to draw heat maps from.
+        progress: Show a progress bar; None shows one on a terminal for lists of 16 images and more.
 
     Where a model has `specs`, a sequence of objects with `.name` and `.shape`, the first one fixes batch, height and
     width: batches are cut to it, the last one is filled up with valid rows, and images are scaled to fit the canvas.
@@ -50,17 +61,21 @@ class OCRPipeline:
         recognizer_processor: ParseqProcessor | None = None,
         recognizer_batch_size: int = 64,
         vertical_ratio: float | None = 1.5,
+        max_pixels: int = MAX_PIXELS,
+        keep_scores: bool = False,
+        progress: bool | None = None,
     ) -> None:
-        self._detect = ModelCall(_callable("detector", detector), "detector", 1)
         batch_size = _checks.integer("recognizer_batch_size", recognizer_batch_size, 1, 1 << 16)
-        self._recognize = ModelCall(_callable("recognizer", recognizer), "recognizer", batch_size)
-        found = _processor("detector", detector, detector_processor)
-        self.detector_processor = _fit_bytes(_fit_canvas(found, self._detect.fixed_shape), self._detect)
-        found = _processor("recognizer", recognizer, recognizer_processor)
-        self.recognizer_processor = _fit_bytes(_fit_words(found, self._recognize.fixed_shape), self._recognize)
-        self.vertical_ratio = None
+        self._detect = ModelCall(detector, "detector", 1)
+        self._recognize = ModelCall(recognizer, "recognizer", batch_size)
+        self.detector_processor = fit_detector(detector_processor, self._detect)
+        self.recognizer_processor = fit_recognizer(recognizer_processor, self._recognize)
+        self.vertical_ratio = vertical_ratio
         if vertical_ratio is not None:
             self.vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
+        self.max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+        self.keep_scores = _checks.flag("keep_scores", keep_scores)
+        self.progress = progress if progress is None else _checks.flag("progress", progress)
 
     @overload
     def __call__(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Page]: ...
@@ -79,42 +94,92 @@ class OCRPipeline:
         Raises:
             ImageError: If a single image cannot be read.
         """
-        if isinstance(images, (list, tuple)):
-            return list(self.read(images))
-        return self._read(images)
+        if not isinstance(images, (list, tuple)):
+            (page,) = self._finish(self._find([_Opened(images, load_image(images, max_pixels=self.max_pixels))]))
+            return page
+        shown = len(images) >= _LONG_LIST if self.progress is None else self.progress
+        return list(_with_bar(self.read(images), len(images), shown, forced=self.progress is True))
 
     def read(self, images: Iterable[ImageLike]) -> Iterator[Page]:
-        """Read images one after the other, holding none longer than needed.
+        """Read images one after the other, holding only those at work.
+
+        The next images are opened and searched for words while those before them are read. The detector runs in a
+        thread of its own, the recogniser in the caller's; neither is called twice at once.
 
         Args:
-            images: Any iterable of images, also an endless one.
+            images: Any iterable of images, also an endless one; it is read a few images ahead.
 
         Yields:
             One page for each image, in order; one that carries the `error` for an image that cannot be read.
+
+        Raises:
+            SpecError: If `images` is not iterable, or a model gives what its processor cannot read.
         """
-        for image in images:
-            try:
-                yield self._read(image)
-            except ImageError as error:
-                yield Page((0, 0), (), image, error)
+        rows = self._detect.fixed_shape[0] if self._detect.fixed_shape else 1
+        if not isinstance(images, Iterable):
+            raise SpecError(f"images are a {type(images).__name__}; give a list or another iterable of images")
+        source = iter(images)
+        with ThreadPoolExecutor(2) as openers, ThreadPoolExecutor(1) as searcher, contextlib.ExitStack() as leaving:
+            ahead: deque[Future[list[_Searched]]] = deque()
+            leaving.callback(lambda: [future.cancel() for future in ahead])
+            while True:
+                while len(ahead) < 2 and (batch := list(islice(source, rows))):
+                    opened = [openers.submit(self._open, image) for image in batch]
+                    ahead.append(searcher.submit(lambda opened=opened: self._find([f.result() for f in opened])))  # type: ignore[misc]
+                if not ahead:
+                    return
+                yield from self._finish(ahead.popleft().result())
 
-    def _read(self, source: ImageLike) -> Page:
-        image = load_image(source)
-        boxes = self._find(image)
-        words = self._words(image, boxes)
-        lines = tuple(Line(tuple(words[i] for i in line)) for line in reading_order([word.box for word in words]))
-        height, width = image.shape[:2]
-        return Page((height, width), lines, source)
+    def read_folder(
+        self, folder: str | os.PathLike[str], output: str | os.PathLike[str], *, pattern: str = "**/*"
+    ) -> FolderReport:
+        """Read all images of a folder into JSON files, going on where an earlier call stopped.
 
-    def _find(self, image: RGBImage) -> list[TextBox]:
-        canvas, letterboxes = self.detector_processor.preprocess([image])
+        Args:
+            folder: Where the images are. Files with other endings than those of images are passed over.
+            output: Where ``<path of the image>.json`` goes for each; made if it is not there.
+            pattern: Which files to read, as `pathlib.Path.glob` understands it.
+
+        Returns:
+            Which images were read now, which had been read before and have not changed since, and which could not be.
+
+        Raises:
+            ImageError: If `folder` is not a folder.
+        """
+        return read_folder(self, folder, output, pattern=pattern)
+
+    def _open(self, source: ImageLike) -> _Opened:
+        try:
+            return _Opened(source, load_image(source, max_pixels=self.max_pixels))
+        except ImageError as error:
+            return _Opened(source, None, error)
+
+    def _find(self, opened: Sequence[_Opened]) -> list[_Searched]:
+        """Search a batch of images for words."""
+        images = [page.image for page in opened if page.image is not None]
+        if not images:
+            return [_Searched(page, []) for page in opened]
+        canvas, letterboxes = self.detector_processor.preprocess(images)
         inputs: list[NDArray[Any]] = [canvas]
         if self._detect.takes("valid_size"):
-            inputs.append(_valid_sizes(letterboxes))
-        boxes: list[TextBox] = self.detector_processor.postprocess(self._detect(*inputs), letterboxes)[0]
-        return boxes
+            inputs.append(np.array([letterbox.valid_size for letterbox in letterboxes], np.int32))
+        scores = self._detect(*inputs)
+        boxes = self.detector_processor.postprocess(scores, letterboxes)
+        found = iter(zip(boxes, scores, letterboxes, strict=True))
+        return [_Searched(page, []) if page.image is None else _Searched(page, *next(found)) for page in opened]
 
-    def _words(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[Word]:
+    def _finish(self, searched: Sequence[_Searched]) -> Iterator[Page]:
+        for page in searched:
+            if page.opened.image is None:
+                yield Page((0, 0), (), page.opened.source, page.opened.error)
+                continue
+            words = self._read_words(page.opened.image, page.boxes)
+            lines = tuple(Line(tuple(words[i] for i in line)) for line in reading_order(page.boxes))
+            height, width = page.opened.image.shape[:2]
+            kept = (np.array(page.scores, np.float32), page.letterbox) if self.keep_scores else (None, None)
+            yield Page((height, width), lines, page.opened.source, None, *kept)
+
+    def _read_words(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[Word]:
         if not boxes:
             return []
         crops = crop_words(image, boxes, vertical_ratio=self.vertical_ratio)
@@ -129,64 +194,25 @@ class OCRPipeline:
         return [words[i] for i in range(len(boxes))]
 
 
-def _valid_sizes(letterboxes: Sequence[Letterbox]) -> NDArray[np.int32]:
-    return np.array([letterbox.valid_size for letterbox in letterboxes], np.int32)
+class _Opened:
+    """An image as it was given, and its pixels or why there are none."""
+
+    def __init__(self, source: ImageLike, image: RGBImage | None, error: ImageError | None = None) -> None:
+        self.source, self.image, self.error = source, image, error
 
 
-def _callable(role: str, model: Any) -> Callable[..., Any]:
-    if not callable(model):
-        raise OptionError(f"the {role} is a {type(model).__name__}, which cannot be called; give a model or a function")
-    return model  # type: ignore[no-any-return]
+class _Searched:
+    """An image and where its words are."""
+
+    def __init__(self, opened: _Opened, boxes: list[TextBox], scores: Any = None, letterbox: Any = None) -> None:
+        self.opened, self.boxes, self.scores, self.letterbox = opened, boxes, scores, letterbox
 
 
-def _processor(role: str, model: Any, processor: Any) -> Any:
-    found = getattr(model, "processor", None) if processor is None else processor
-    if found is None:
-        raise OptionError(
-            f"the {role} has no processor of its own; give {role}_processor="
-            f"{'CraftProcessor()' if role == 'detector' else 'ParseqProcessor(charset=...)'}"
-        )
-    missing = [name for name in ("preprocess", "postprocess") if not callable(getattr(found, name, None))]
-    if missing:
-        raise OptionError(f"{role}_processor is a {type(found).__name__} without {missing}; give a processor")
-    return found
+def _with_bar(pages: Iterator[Page], total: int, shown: bool, *, forced: bool) -> Iterator[Page]:
+    if not shown:
+        return pages
+    from tqdm import tqdm
 
-
-def _fit_canvas(processor: Any, shape: tuple[int, ...] | None) -> Any:
-    if shape is None or not isinstance(processor, CraftProcessor):
-        return processor
-    if len(shape) != 4:
-        raise SpecError(f"the detector's first spec has shape {shape}, expected (N, 3, H, W)")
-    canvas = shape[2], shape[3]
-    if processor.canvas not in (None, canvas):
-        raise OptionError(
-            f"the detector is compiled for a canvas of {canvas} (height, width) and its processor has "
-            f"canvas={processor.canvas}; give the same, or leave the processor's None"
-        )
-    return processor if processor.canvas else dataclasses.replace(processor, canvas=canvas)
-
-
-def _fit_bytes(processor: Any, model: ModelCall) -> Any:
-    """Leave normalising to a model that takes bytes, and refuse to leave it to one that does not."""
-    dtype, normalize = model.dtype(), getattr(processor, "normalize", None)
-    if normalize is None or dtype is None:
-        return processor
-    if dtype == "uint8":
-        return dataclasses.replace(processor, normalize=False)
-    if not normalize:
-        raise OptionError(
-            f"the {model.name} takes {dtype} and its processor has normalize=False; leave that True, "
-            "or fold the normalisation into the model with fold_normalization"
-        )
-    return processor
-
-
-def _fit_words(processor: Any, shape: tuple[int, ...] | None) -> Any:
-    if shape is None or not isinstance(processor, ParseqProcessor):
-        return processor
-    if len(shape) != 4 or shape[2:] != processor.image_size:
-        raise OptionError(
-            f"the recogniser is compiled for inputs of {shape} and its processor has "
-            f"image_size={processor.image_size} (height, width); give ParseqProcessor(image_size={shape[2:]})"
-        )
-    return processor
+    # None shows the bar on a terminal only.
+    bar: Iterator[Page] = iter(tqdm(pages, total=total, unit="page", disable=False if forced else None))
+    return bar

@@ -1,0 +1,93 @@
+"""Pages: what they say as JSON, hOCR, pictures and in notebooks."""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from neuronkit.errors import ImageError, OptionError
+from neuronkit.ocr import Letterbox, Line, Page, TextBox, Word
+
+QUAD = np.array([[10, 10], [50, 12], [49, 30], [9, 28]])
+IMAGE = np.full((40, 80, 3), 250, np.uint8)
+
+
+def page(*texts, **fields):
+    words = tuple(Word(text, 0.876, TextBox(QUAD), (0.9,) * len(text)) for text in texts)
+    return Page((40, 80), (Line(words),) if words else (), IMAGE, **fields)
+
+
+def words_of(hocr):
+    root = ElementTree.fromstring(hocr)
+    return [e for e in root.iter() if e.get("class") == "ocrx_word"]
+
+
+@given(st.lists(st.text(max_size=10), max_size=5))
+def test_hocr_is_xml_whatever_the_text(texts):
+    found = [e.text or "" for e in words_of(page(*texts).to_hocr())]
+    allowed = [
+        "".join(c for c in t if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff")
+        for t in texts
+    ]
+    assert found == allowed
+
+
+def test_hocr_holds_boxes_and_confidences():
+    hocr = page("a<b>&").to_hocr()
+    (word,) = words_of(hocr)
+    assert word.get("title") == "bbox 9 10 50 30; x_wconf 88"
+    root = ElementTree.fromstring(hocr)
+    assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_page"] == ["bbox 0 0 80 40"]
+    assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_line"] == ["bbox 9 10 50 30"]
+
+
+def test_drawing_shows_what_is_asked_for():
+    plain = page("hello").draw(boxes=False, text=False)
+    np.testing.assert_array_equal(plain, IMAGE)
+    assert not np.shares_memory(plain, IMAGE)
+    boxes, text = page("hello").draw(text=False), page("hello").draw(boxes=False)
+    assert (boxes != IMAGE).any()
+    assert (text != IMAGE).any()
+    assert (boxes != text).any()
+
+
+def test_heat_maps_are_red_where_the_score_is():
+    scores = np.zeros((32, 48, 2), np.float32)
+    scores[:20, :20, 0] = 1
+    drawn = page(scores=scores, letterbox=Letterbox((40, 80), (40, 80), (64, 96), 1.0)).draw(heat_map=True)
+    assert drawn[10, 10, 0] > drawn[10, 10, 2]
+    assert drawn[10, 70, 0] < drawn[10, 70, 2]
+    with pytest.raises(OptionError, match="keep_scores=True"):
+        page("a").draw(heat_map=True)
+
+
+def test_drawing_needs_the_image():
+    with pytest.raises(ImageError, match=r"the page \(40, 80\)"):
+        page("a").draw(IMAGE[:20])
+    with pytest.raises(ImageError):
+        Page((40, 80), (), "/gone.png").draw()
+    assert Page((40, 80), (), "/gone.png").draw(IMAGE).shape == IMAGE.shape
+
+
+def test_notebooks_show_the_page():
+    shown = page("<b>")
+    assert Image.open(io.BytesIO(shown._repr_png_())).size == (80, 40)
+    assert "data:image/png;base64," in shown._repr_html_()
+    assert "<pre>&lt;b&gt;</pre>" in shown._repr_html_()
+    assert "<img" not in Page((40, 80), (), "/gone.png")._repr_html_()
+    assert "bad &lt;file&gt;" in Page((0, 0), (), None, ImageError("bad <file>"))._repr_html_()
+
+
+def test_text_of_unusual_letters_is_drawn():
+    assert (page("ä字🙂").draw() != IMAGE).any()
+
+
+def test_pages_compare_and_print_without_their_image():
+    assert page() == page()
+    assert "array" not in repr(page())

@@ -1,0 +1,184 @@
+"""Many pages: overlapped stages, folders in several goes, steady memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+
+import pytest
+from PIL import Image
+
+from neuronkit.errors import ImageError, SpecError
+from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+
+from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
+
+
+def reader(detector=detect, recognizer=recognize, **options):
+    return OCRPipeline(
+        detector,
+        recognizer,
+        detector_processor=CraftProcessor(),
+        recognizer_processor=ParseqProcessor(CHARSET),
+        **options,
+    )
+
+
+def test_pages_come_in_order_and_share_the_detectors_batch():
+    detector = Detector(batch=3)
+    texts = ["abc", "d", "ef", "gh", "a", "b", "c"]
+    pages = reader(detector, Recognizer(4))([grid(text) for text in texts])
+    assert [page.text.replace(" ", "") for page in pages] == texts
+    assert len(detector.calls) == 3
+
+
+def test_bad_images_leave_the_others_of_their_batch_alone():
+    pages = reader(Detector(batch=3))([grid("a"), b"x", grid("b"), b"y", b"z", b""])
+    assert [page.text for page in pages] == ["a", "", "b", "", "", ""]
+    assert [page.error is None for page in pages] == [True, False, True, False, False, False]
+
+
+def test_a_page_is_searched_while_the_one_before_is_read():
+    searching, reading = threading.Event(), threading.Event()
+    searches = itertools.count()
+
+    def slow_detect(images):
+        if next(searches) == 1:
+            searching.set()
+            # Released by the reading of the first page only: one after the other, this would wait in vain.
+            assert reading.wait(20)
+        return detect(images)
+
+    def slow_recognize(images):
+        assert searching.wait(20)
+        reading.set()
+        return recognize(images)
+
+    assert [page.text for page in reader(slow_detect, slow_recognize)([grid("a"), grid("b")])] == ["a", "b"]
+
+
+def test_only_a_few_images_are_held():
+    taken = []
+
+    def endless():
+        for i in itertools.count():
+            taken.append(i)
+            yield grid("a")
+
+    pages = reader().read(endless())
+    for _ in range(5):
+        next(pages)
+    assert len(taken) <= 8
+    threads = threading.active_count()
+    pages.close()
+    assert threading.active_count() < threads
+
+
+def test_errors_of_a_model_reach_the_caller():
+    def broken(images):
+        raise RuntimeError("the device is gone")
+
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        reader(broken)([grid("a"), grid("b"), grid("c")])
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        reader(detect, broken)([grid("a"), grid("b"), grid("c")])
+    with pytest.raises(SpecError, match="give a list"):
+        list(reader().read(5))
+
+
+def test_a_progress_bar_is_shown_when_asked_for(capsys):
+    reader(progress=True)([grid("a")] * 2)
+    assert "2/2" in capsys.readouterr().err
+    reader(progress=False)([grid("a")] * 20)
+    assert capsys.readouterr().err == ""
+    reader()([grid("a")] * 20)  # not a terminal
+    assert capsys.readouterr().err == ""
+
+
+def test_scores_are_kept_when_asked_for():
+    (page,) = reader(keep_scores=True)([grid("a")])
+    assert page.scores.shape == (page.letterbox.canvas_size[0] // 2, page.letterbox.canvas_size[1] // 2, 2)
+    assert (page.draw(heat_map=True) != page.draw()).any()
+    assert reader()(grid("a")).scores is None
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grid(text)).save(path)
+
+
+def test_folders_are_read_in_several_goes(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    write(images / "a.png", "abc")
+    write(images / "deep" / "b.PNG", "de")
+    (images / "bad.jpg").write_bytes(b"broken")
+    (images / "notes.txt").write_text("no image")
+    calls = []
+
+    def counting(batch):
+        calls.append(len(batch))
+        return detect(batch)
+
+    first = reader(counting).read_folder(images, out)
+    assert [p.name for p in first.read] == ["a.png", "b.PNG"]
+    assert [p.name for p in first.failed] == ["bad.jpg"]
+    assert "bad.jpg" in str(first)
+    assert json.loads((out / "a.png.json").read_text())["text"] == "a b c"
+    assert json.loads((out / "deep" / "b.PNG.json").read_text())["text"] == "d e"
+    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.png.json", "b.PNG.json"]
+
+    second = reader(counting).read_folder(images, out)
+    assert [p.name for p in second.skipped] == ["a.png", "b.PNG"]
+    assert second.read == []
+    assert len(calls) == 2
+
+    write(images / "a.png", "hg")
+    (out / "deep" / "b.PNG.json").write_text("{")
+    third = reader(counting).read_folder(images, out)
+    assert [p.name for p in third.read] == ["a.png", "b.PNG"]
+    assert json.loads((out / "a.png.json").read_text())["text"] == "h g"
+
+
+def test_a_folder_that_is_stopped_goes_on_later(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    for i in range(6):
+        write(images / f"{i}.png", "a")
+    seen = itertools.count()
+
+    def failing(batch):
+        if next(seen) == 3:
+            raise KeyboardInterrupt
+        return recognize(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        reader(detect, failing).read_folder(images, out)
+    report = reader().read_folder(images, out)
+    assert [p.name for p in report.skipped] == ["0.png", "1.png", "2.png"]
+    assert [p.name for p in report.read] == ["3.png", "4.png", "5.png"]
+
+
+def test_what_is_no_folder_is_named(tmp_path):
+    with pytest.raises(ImageError, match="is not a folder"):
+        reader().read_folder(tmp_path / "none", tmp_path)
+
+
+def resident_megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's account of memory")
+def test_ten_thousand_pages_do_not_grow_the_memory():
+    pictures = [draw_page([("abcdefgh"[i % 8], 8 + i % 5, 8, 30, 16)], (40, 64)) for i in range(16)]
+    processor = CraftProcessor(mag_ratio=1.0)
+    many = OCRPipeline(detect, recognize, detector_processor=processor, recognizer_processor=ParseqProcessor(CHARSET))
+    before = 0.0
+    pages = many.read(pictures[i % 16].copy() for i in range(10_000))
+    for i, page in enumerate(pages):
+        assert page.text == "abcdefgh"[i % 8]
+        if i == 1000:
+            before = resident_megabytes()
+    assert resident_megabytes() - before < 8
