@@ -25,7 +25,7 @@ FONTS = tuple(
 
 @dataclass(frozen=True)
 class Ink:
-    """A word drawn on its own, cut to the ink.
+    """A word drawn on its own, cut to the ink above and below, and to the pen's way (or ink beyond it) at the sides.
 
     Attributes:
         mask: Mode "L", 0 paper to 255 ink.

@@ -60,6 +60,8 @@ def test_a_finished_run_leaves_weights_that_load_and_a_curve(name, tmp_path):
     assert not loaded.training
     for key, value in loaded.state_dict().items():
         torch.testing.assert_close(value, run.model.state_dict()[key], rtol=1e-3, atol=1e-6)
+    saved = torch.load(tmp_path / f"{name}.pt", weights_only=True)["state_dict"]
+    assert {value.dtype for value in saved.values()} <= {torch.float16, torch.int64}
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 

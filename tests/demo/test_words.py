@@ -89,6 +89,12 @@ def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font):
     assert boxes[:, 3].max() == height
 
 
+def test_characters_fill_the_mask_also_where_ink_juts_out_to_the_left():
+    ink = draw_ink("jj", "DejaVuSerif-Italic.ttf", 48)
+    assert ink.characters[0, 0] == 0
+    assert ink.characters[1, 2] == pytest.approx(ink.mask.width, abs=1)
+
+
 def test_without_the_fonts_the_error_says_where_to_get_them(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     glyphs._folder.cache_clear()
