@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.parseq_graphs import Decode, Encode, Reader
+from neuronkit.adapters.parseq_graphs import Decode, EmptyState, Encode, Step
+from neuronkit.adapters.parseq_reader import FixedPoint, KeepLogits, NullContext, Reader, Refine, Whole
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decode import after_eos
+from neuronkit.static.decode import StepLoop, Unrolled, after_eos
 from neuronkit.static.model import StaticModel, eval_mode
 
-METHODS = ("auto", "fixed_point")
+METHODS = ("auto", "fixed_point", "stepwise", "unrolled")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class PARSeqOptions:
         max_length: Longest word, in characters, at most the model's own.
         decoding: "ar" decodes greedily, exactly as the dynamic model; "nar" predicts all characters without context.
         refine_iters: Refinement passes after decoding.
-        method: "fixed_point", or "auto", which chooses it.
+        method: "fixed_point" decodes all positions at once until they stop changing, in few calls of one small graph;
+            "stepwise" calls a smaller one once per character; "unrolled" does everything in one large graph. All give
+            the same. "auto" takes "fixed_point".
 
     Raises:
         OptionError: If a value is none of these.
@@ -88,6 +91,8 @@ class StaticPARSeq(StaticModel):
         self.steps = (longest if max_length is None else max_length) + 1
         self.autoregressive = bool(core.decode_ar) if decoding is None else decoding == "ar"
         self.refine_iters = int(core.refine_iters) if refine_iters is None else refine_iters
+        # Without context there is nothing to iterate: the one null-context pass is the fixed point's first.
+        self.method = "fixed_point" if method == "auto" or not self.autoregressive else method
         self.bos_id = core.text_embed.embedding.num_embeddings - 2
         self.eos_id = 0
         height, width = _image_size(core)
@@ -101,37 +106,64 @@ class StaticPARSeq(StaticModel):
         return inner if isinstance(inner, nn.Module) and matches(inner) else source
 
     def passes(self, images: Tensor) -> int:
-        """Number of decoder passes that reading these images takes: guess, causal passes and refinements."""
+        """Number of decoder passes that reading these images takes.
+
+        A pass is a guess, a causal pass or a refinement over all positions; with "stepwise" and "unrolled", every step
+        counts as one.
+        """
+        if self.method == "unrolled":
+            return self.steps + self.refine_iters
         with eval_mode(self.source), torch.no_grad():
             return self.join(self.modules_by_name(self.source)).read(images)[1]
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        return {"encode": Encode(source), "decode": Decode(source, self.steps)}
+        encode, decode, step = Encode(source), Decode(source, self.steps), Step(source, self.steps)
+        if self.method == "unrolled":
+            unrolled = Unrolled(self._start(), step, self.steps, self.bos_id)
+            return {"read": Whole(encode, unrolled, self._refine(decode), self.refine_iters)}
+        if self.method == "fixed_point":
+            return {"encode": encode, "decode": decode}
+        return {"encode": encode, "step": step, **({"decode": decode} if self.refine_iters else {})}
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
-        core, dtype = self.source, self.specs[0].dtype
-        heads = core.decoder.layers[0].cross_attn.num_heads
+        core, dtype, batch = self.source, self.specs[0].dtype, self.batch_size
+        heads, layers = core.decoder.layers[0].cross_attn.num_heads, len(core.decoder.layers)
         width, patches = core.pos_queries.shape[-1], core.encoder.pos_embed.shape[1]
-        memory = (2 * len(core.decoder.layers), self.batch_size, heads, patches, width // heads)
+        memory = TensorSpec("memory", (2 * layers, batch, heads, patches, width // heads), dtype)
         return {
+            "read": self.specs,
             "encode": self.specs,
             "decode": (
-                TensorSpec("tokens", (self.batch_size, self.steps), "int32"),
-                TensorSpec("mask", (self.batch_size, self.steps, self.steps), dtype),
-                TensorSpec("memory", memory, dtype),
+                TensorSpec("tokens", (batch, self.steps), "int32"),
+                TensorSpec("mask", (batch, self.steps, self.steps), dtype),
+                memory,
+            ),
+            "step": (
+                TensorSpec("token", (batch,), "int32"),
+                TensorSpec("state", (batch, self.steps * (1 + 2 * layers * width)), dtype),
+                memory,
             ),
         }
 
-    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Reader:
-        return Reader(
-            graphs["encode"],
-            graphs["decode"],
-            self.steps,
-            self.bos_id,
-            self.eos_id,
-            self.autoregressive,
-            self.refine_iters,
-        )
+    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
+        if self.method == "unrolled":
+            return graphs["read"]
+        decode = graphs.get("decode")
+        decoder: nn.Module
+        if self.method == "stepwise":
+            decoder = StepLoop(self._start(), graphs["step"], self.steps, self.bos_id, self.eos_id)
+        elif self.autoregressive:
+            decoder = FixedPoint(graphs["decode"], self.steps, self.bos_id, self.eos_id)
+        else:
+            decoder = NullContext(graphs["decode"], self.steps, self.bos_id)
+        return Reader(graphs["encode"], decoder, self._refine(decode) if decode else KeepLogits(), self.refine_iters)
+
+    def _start(self) -> EmptyState:
+        core = self.source
+        return EmptyState(self.steps, 2 * len(core.decoder.layers) * core.pos_queries.shape[-1])
+
+    def _refine(self, decode: Callable[..., Any]) -> Refine:
+        return Refine(decode, self.steps, self.bos_id, self.eos_id)
 
     def run_original(self, source: nn.Module, images: Tensor) -> Tensor:
         """Let the original run all its steps: what it gives before it would have stopped early is the same."""

@@ -1,19 +1,18 @@
-"""The graphs of a static PARSeq, and the loop that joins them.
+"""The graphs of a static PARSeq.
 
-One decoder graph serves every kind of pass. What differs between the null-context guess, a causal pass and a
+One `Decode` graph serves every kind of pass. What differs between the null-context guess, a causal pass and a
 refinement pass is only which keys a query sees, and that is an input. The published model gives the content stream
 the same mask as the queries, in refinement too, so one mask is enough at any depth.
 """
 
-# No `from __future__ import annotations`: TorchScript reads the annotations of Reader.
+# No `from __future__ import annotations`: TorchScript reads the annotations of EmptyState.
 import math
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.static.decode import FixedPointLoop, after_eos, shift_right
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import one_hot_embedding
 
@@ -59,14 +58,16 @@ class Encode(Foldable):
         return attn.proj(attended.transpose(1, 2).reshape(-1, self.num_patches, width))
 
 
-class Decode(Foldable):
-    """One pass of the two-stream decoder over all positions.
+class TwoStreamDecoder(Foldable):
+    """The decoder's layers over a fixed number of positions, and what of them depends on weights alone.
 
-    Tokens (N, T) int32, BOS first; mask (N, T, T), 0 where a query (row) sees a key (column) and `HIDDEN` where not;
-    memory as `Encode` gives it → logits (N, T, C).
+    Args:
+        core: The dynamic model.
+        steps: Positions of a whole word, EOS included.
+        length: Positions that one call computes.
     """
 
-    def __init__(self, core: Any, steps: int) -> None:
+    def __init__(self, core: Any, steps: int, length: int) -> None:
         super().__init__()
         self.layers = core.decoder.layers
         self.norm = core.decoder.norm
@@ -74,50 +75,119 @@ class Decode(Foldable):
         self.embedding = core.text_embed.embedding
         self.pos_queries = core.pos_queries
         self.steps = steps
+        self.length = length
+        self.width = core.pos_queries.shape[-1]
 
     def compute_constants(self) -> Tuple[Tensor, ...]:
-        width = self.pos_queries.shape[-1]
-        table = math.sqrt(width) * self.embedding.weight
+        """Embedding table (V, D), 0..V-1, position queries, content positions, projected queries (1, T, D)."""
+        table = math.sqrt(self.width) * self.embedding.weight
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
         queries = self.pos_queries[:, : self.steps]
         # BOS is the null context: it alone carries no position.
         positions = torch.cat([torch.zeros_like(queries[:, :1]), queries[:, :-1]], dim=1)
         first = self.layers[0]
-        first_queries = split_heads(project_query(first.self_attn, first.norm_q(queries)), first.self_attn, self.steps)
-        return table, token_ids, queries, positions, first_queries
+        return table, token_ids, queries, positions, project_query(first.self_attn, first.norm_q(queries))
+
+    def stream(self, layer: Any, stream: Tensor, attended: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Finish a layer for one stream, after its self-attention."""
+        stream = stream + self.merge_heads(layer.self_attn, attended)
+        query = self.project(layer.cross_attn, layer.norm1(stream))
+        stream = stream + self.merge_heads(layer.cross_attn, attend(query, keys, values))
+        return stream + layer.linear2(F.gelu(layer.linear1(layer.norm2(stream))))
+
+    def project(self, attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
+        return split_heads(project_query(attn, x), attn, self.length)
+
+    def merge_heads(self, attn: nn.MultiheadAttention, attended: Tensor) -> Tensor:
+        return attn.out_proj(attended.transpose(1, 2).reshape(-1, self.length, self.width))
+
+    def keys_values(self, attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
+        """(N, T, D) → (N, T, 2 D), keys before values."""
+        return F.linear(x, attn.in_proj_weight[self.width :], attn.in_proj_bias[self.width :])
+
+
+class Decode(TwoStreamDecoder):
+    """One pass over all positions.
+
+    Tokens (N, T) int32, BOS first; mask (N, T, T), 0 where a query (row) sees a key (column) and `HIDDEN` where not;
+    memory as `Encode` gives it → logits (N, T, C).
+    """
+
+    def __init__(self, core: Any, steps: int) -> None:
+        super().__init__(core, steps, length=steps)
 
     def forward(self, tokens: Tensor, mask: Tensor, memory: Tensor) -> Tensor:
         table, token_ids, query, positions, projected = self.constants
+        projected = split_heads(projected, self.layers[0].self_attn, self.steps)
         content = one_hot_embedding(tokens, table, token_ids) + positions
         mask = mask.unsqueeze(1)
         for i, layer in enumerate(self.layers):
-            keys, values = self._keys_values(layer, layer.norm_c(content))
+            attn, normed = layer.self_attn, layer.norm_c(content)
+            keys, values = self.keys_values(attn, normed).split(self.width, dim=-1)
+            keys, values = split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
             cross = (memory[2 * i], memory[2 * i + 1])
             if i > 0:
-                projected = self._project(layer.self_attn, layer.norm_q(query))
-            query = self._stream(layer, query, attend(projected, keys, values, mask), cross)
+                projected = self.project(attn, layer.norm_q(query))
+            query = self.stream(layer, query, attend(projected, keys, values, mask), *cross)
             if i + 1 < len(self.layers):
-                projected = self._project(layer.self_attn, layer.norm_c(content))
-                content = self._stream(layer, content, attend(projected, keys, values, mask), cross)
+                own = attend(self.project(attn, normed), keys, values, mask)
+                content = self.stream(layer, content, own, *cross)
         return self.head(self.norm(query))
 
-    def _stream(self, layer: Any, stream: Tensor, attended: Tensor, cross: Tuple[Tensor, Tensor]) -> Tensor:
-        stream = stream + self._merge(layer.self_attn, attended)
-        query = self._project(layer.cross_attn, layer.norm1(stream))
-        stream = stream + self._merge(layer.cross_attn, attend(query, cross[0], cross[1]))
-        return stream + layer.linear2(F.gelu(layer.linear1(layer.norm2(stream))))
 
-    def _project(self, attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
-        return split_heads(project_query(attn, x), attn, self.steps)
+class Step(TwoStreamDecoder):
+    """One position, with the keys and values of the positions before it kept in fixed buffers.
 
-    def _keys_values(self, layer: Any, x: Tensor) -> Tuple[Tensor, Tensor]:
-        attn, width = layer.self_attn, layer.self_attn.embed_dim
-        keys_values = F.linear(x, attn.in_proj_weight[width:], attn.in_proj_bias[width:])
-        keys, values = keys_values.split(width, dim=-1)
-        return split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
+    Token (N,) int32; state (N, T + 2 * layers * T * D), which holds the position, one-hot, and for every layer its
+    keys and values; memory as `Encode` gives it → logits (N, C) and the next state.
+    """
 
-    def _merge(self, attn: nn.MultiheadAttention, attended: Tensor) -> Tensor:
-        return attn.out_proj(attended.transpose(1, 2).reshape(-1, self.steps, attn.embed_dim))
+    def __init__(self, core: Any, steps: int) -> None:
+        super().__init__(core, steps, length=1)
+
+    def compute_constants(self) -> Tuple[Tensor, ...]:
+        table, token_ids, queries, positions, projected = super().compute_constants()
+        causal = (1 - torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()) * HIDDEN
+        return table, token_ids, queries[0], positions[0], projected[0], causal
+
+    def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor]:
+        table, token_ids, queries, positions, projected_queries, causal = self.constants
+        position, buffers = state[:, : self.steps], state[:, self.steps :]
+        buffers = buffers.reshape(-1, len(self.layers), self.steps, 2 * self.width)
+        content = (one_hot_embedding(token, table, token_ids) + position @ positions).unsqueeze(1)
+        query, projected = (position @ queries).unsqueeze(1), (position @ projected_queries).unsqueeze(1)
+        projected = split_heads(projected, self.layers[0].self_attn, 1)
+        mask = (position @ causal).unsqueeze(1).unsqueeze(1)
+        written = []
+        for i, layer in enumerate(self.layers):
+            attn, normed = layer.self_attn, layer.norm_c(content)
+            # Each place is written once and was zero before, so adding writes.
+            buffer = buffers[:, i] + position.unsqueeze(-1) * self.keys_values(attn, normed)
+            written.append(buffer.reshape(-1, self.steps * 2 * self.width))
+            keys, values = buffer.split(self.width, dim=-1)
+            keys, values = split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
+            cross = (memory[2 * i], memory[2 * i + 1])
+            if i > 0:
+                projected = self.project(attn, layer.norm_q(query))
+            query = self.stream(layer, query, attend(projected, keys, values, mask), *cross)
+            if i + 1 < len(self.layers):
+                own = attend(self.project(attn, normed), keys, values, mask)
+                content = self.stream(layer, content, own, *cross)
+        following = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], dim=1)
+        return self.head(self.norm(query)).squeeze(1), torch.cat([following, *written], dim=1)
+
+
+class EmptyState(nn.Module):
+    """The state before the first `Step`: empty buffers, and the position at 0."""
+
+    def __init__(self, steps: int, width: int) -> None:
+        super().__init__()
+        state = torch.zeros(1, steps + steps * width)
+        state[:, 0] = 1
+        self.register_buffer("state", state, persistent=False)
+
+    def forward(self, memory: Tensor) -> Tensor:
+        return self.state.to(device=memory.device, dtype=memory.dtype).expand(memory.shape[1], -1)
 
 
 def project_query(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
@@ -138,86 +208,3 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Te
     """
     scores = q @ k.transpose(-2, -1)
     return (scores if mask is None else scores + mask).softmax(-1) @ v
-
-
-class Reader(nn.Module):
-    """Encodes once, then runs the decoder graph until the word is settled, and refines it.
-
-    Args:
-        encode: The `Encode` graph, in whatever form a target gave it.
-        decode: The `Decode` graph, likewise.
-        steps: Positions, EOS included.
-        bos_id: The id that begins a word.
-        eos_id: The id that ends it.
-        autoregressive: Decode greedily; otherwise the null-context guess stands.
-        refine_iters: Refinement passes.
-    """
-
-    def __init__(
-        self,
-        encode: Callable[..., Tensor],
-        decode: Callable[..., Tensor],
-        steps: int,
-        bos_id: int,
-        eos_id: int,
-        autoregressive: bool,
-        refine_iters: int,
-    ) -> None:
-        super().__init__()
-        seen = torch.ones(steps, steps)
-        null_context = torch.zeros(steps, steps)
-        null_context[:, 0] = 1
-        # Cloze: a query sees every token but its own, which stands one place to the right of it.
-        cloze = 1 - torch.diag(torch.ones(steps - 1), 1)
-        self.encode = encode
-        self.guess = MaskedPass(decode, null_context)
-        self.loop = FixedPointLoop(MaskedPass(decode, seen.tril()), steps, bos_id, eos_id)
-        self.refine = MaskedPass(decode, cloze)
-        self.steps = steps
-        self.bos_id = bos_id
-        self.eos_id = eos_id
-        self.autoregressive = autoregressive
-        self.refine_iters = refine_iters
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.read(images)[0]
-
-    @torch.jit.export
-    def read(self, images: Tensor) -> Tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder passes that ran."""
-        memory = self.encode(images)
-        tokens = torch.full([images.shape[0], self.steps], self.bos_id, dtype=torch.int32, device=images.device)
-        logits = self.guess(tokens, memory)
-        passes = 1
-        if self.autoregressive:
-            logits, causal_passes = self.loop(logits.argmax(-1), memory)
-            passes += causal_passes
-        for _ in range(self.refine_iters):
-            tokens = shift_right(logits.argmax(-1), self.bos_id)
-            # From its first EOS on, a word's tokens are hidden from everybody.
-            ended = after_eos(tokens, self.eos_id) | (tokens == self.eos_id)
-            logits = self.refine(tokens, memory, ended)
-            passes += 1
-        return logits, passes
-
-
-class MaskedPass(nn.Module):
-    """A pass of the decoder graph under one mask.
-
-    Args:
-        decode: ``decode(tokens, mask, memory)`` → logits.
-        seen: (T, T) float, 1 where a query (row) sees a key (column).
-    """
-
-    def __init__(self, decode: Callable[..., Tensor], seen: Tensor) -> None:
-        super().__init__()
-        self.decode = decode
-        self.hidden_score = HIDDEN
-        self.register_buffer("hidden", (1 - seen) * HIDDEN, persistent=False)
-
-    def forward(self, tokens: Tensor, memory: Tensor, ended: Optional[Tensor] = None) -> Tensor:
-        """Decode (N, T) int32 tokens; `ended` (N, T) bool hides tokens from every query of the row."""
-        mask = self.hidden.to(device=memory.device, dtype=memory.dtype).expand(tokens.shape[0], -1, -1)
-        if ended is not None:
-            mask = mask.masked_fill(ended.unsqueeze(1), self.hidden_score)
-        return self.decode(tokens, mask.contiguous(), memory)

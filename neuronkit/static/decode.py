@@ -1,10 +1,11 @@
-"""Greedy decoding in fixed shapes.
+"""Greedy decoding in fixed shapes: the loops.
 
 Under a causal mask, position i of a decoder depends only on tokens before i. A full-length buffer whose tail is hidden
 therefore gives the logits that a growing slice gives, and decoding all positions at once, feeding the argmax back
 until the tokens stop changing, ends at the greedy result: position i is right after at most i + 1 passes.
 
-The loops here are TorchScript as well as Python, so that one artifact holds the loop and the graphs it runs.
+The loops are TorchScript as well as Python, so that one artifact holds the loop and the graphs it runs. Inputs and
+outputs of the graphs are single tensors, which every target and every loop can pass on.
 """
 
 # No `from __future__ import annotations`: TorchScript reads the annotations of this file.
@@ -24,8 +25,15 @@ def after_eos(predictions: Tensor, eos_id: int) -> Tensor:
     Returns:
         (N, T) bool, False up to and including the first EOS.
     """
-    is_eos = (predictions == eos_id).to(torch.int32)
+    # Counted in float32: int32 would be summed in int64, which no Neuron graph should hold.
+    is_eos = (predictions == eos_id).to(torch.float32)
     return (is_eos.cumsum(-1) - is_eos) > 0
+
+
+def shift_right(predictions: Tensor, bos_id: int) -> Tensor:
+    """Make a decoder's input from its predictions: BOS, then all but the last, as int32."""
+    bos = torch.full_like(predictions[:, :1], bos_id)
+    return torch.cat([bos, predictions[:, :-1]], dim=1).to(torch.int32)
 
 
 class FixedPointLoop(nn.Module):
@@ -70,8 +78,78 @@ class FixedPointLoop(nn.Module):
         return logits, passes
 
 
-def shift_right(predictions: Tensor, bos_id: int) -> Tensor:
-    """Make a decoder's input from its predictions: BOS, then all but the last, as int32."""
-    shifted = torch.full_like(predictions, bos_id)
-    shifted[:, 1:] = predictions[:, :-1]
-    return shifted.to(torch.int32)
+class StepLoop(nn.Module):
+    """Decodes one position after the other, and stops once every row has ended.
+
+    Args:
+        start: ``start(memory)`` → the state before the first step, one tensor.
+        step: ``step(token, state, memory)``: token (N,) int32 → logits (N, C) and the next state.
+        steps: T, the longest row.
+        bos_id: The id that begins a row.
+        eos_id: The id that ends a row.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Tensor], Tensor],
+        step: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor]],
+        steps: int,
+        bos_id: int,
+        eos_id: int,
+    ) -> None:
+        super().__init__()
+        self.start = start
+        self.step = step
+        self.steps = steps
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+
+    def forward(self, memory: Tensor, batch: int) -> Tuple[Tensor, int]:
+        """Decode `batch` rows.
+
+        Returns:
+            Logits (N, T, C), those of steps that did not run zero, and the number of steps that ran.
+        """
+        state = self.start(memory)
+        token = torch.full([batch], self.bos_id, dtype=torch.int32, device=memory.device)
+        logits, state = self.step(token, state, memory)
+        rows = [logits]
+        token = logits.argmax(-1).to(torch.int32)
+        ended = token == self.eos_id
+        while len(rows) < self.steps and not bool(ended.all()):
+            logits, state = self.step(token, state, memory)
+            rows.append(logits)
+            token = logits.argmax(-1).to(torch.int32)
+            ended = ended | (token == self.eos_id)
+        stacked = torch.stack(rows, dim=1)
+        missing = self.steps - len(rows)
+        return torch.nn.functional.pad(stacked, [0, 0, 0, missing]), len(rows)
+
+
+class Unrolled(nn.Module):
+    """All steps in one graph, without loop or branch.
+
+    Args:
+        start: As in `StepLoop`.
+        step: As in `StepLoop`.
+        steps: T.
+        bos_id: The id that begins a row.
+    """
+
+    def __init__(self, start: nn.Module, step: nn.Module, steps: int, bos_id: int) -> None:
+        super().__init__()
+        self.start = start
+        self.step = step
+        self.steps = steps
+        # One row stands for all: it is broadcast against the state's.
+        self.register_buffer("bos", torch.full((1,), bos_id, dtype=torch.int32), persistent=False)
+
+    def forward(self, memory: Tensor) -> Tensor:
+        """Memory → logits (N, T, C)."""
+        state, token = self.start(memory), self.bos.to(memory.device)
+        rows = []
+        for _ in range(self.steps):
+            logits, state = self.step(token, state, memory)
+            rows.append(logits)
+            token = logits.argmax(-1).to(torch.int32)
+        return torch.stack(rows, dim=1)

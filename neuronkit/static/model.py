@@ -62,8 +62,9 @@ class StaticModel(nn.Module, ABC):
         graphs: Graphs = {}
         for name, live in self.modules_by_name(self.source).items():
             module = detached_copy(live)
-            if isinstance(module, Foldable):
-                module.fold()
+            for part in list(module.modules()):
+                if isinstance(part, Foldable):
+                    part.fold()
             graphs[name] = (module, specs[name])
         return graphs
 

@@ -60,11 +60,22 @@ def test_equals_the_dynamic_model(charset: int, length: int, depth: int, refine_
     sizes = {"max_label_length": length, "dec_depth": depth, "refine_iters": refine_iters}
     for batch, eos_bias in ((1, 0.0), (3, 0.5), (8, 1.0)):
         model = lively(length + depth, charset, eos_bias=eos_bias, **sizes)
-        static = StaticPARSeq(model, batch_size=batch)
         inputs = images(batch)
         dynamic = dynamic_logits(model, inputs)
-        assert_equal_up_to_eos(static(inputs), dynamic)
-        assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic)  # type: ignore[operator]
+        for method in ("fixed_point", "stepwise", "unrolled"):
+            static = StaticPARSeq(model, batch_size=batch, method=method)
+            assert_equal_up_to_eos(static(inputs), dynamic)
+            if method == "fixed_point" or (method == "stepwise" and batch == 3):
+                assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic)  # type: ignore[operator]
+
+
+def test_unrolled_compiles_into_one_graph_without_loop_or_branch() -> None:
+    model = lively(11, eos_bias=0.5, max_label_length=12, refine_iters=1)
+    static = StaticPARSeq(model, batch_size=3, method="unrolled")
+    compiled = compile_for_cpu(static)
+    assert_equal_up_to_eos(compiled(images(3)), dynamic_logits(model, images(3)))  # type: ignore[operator]
+    kinds = {node.kind() for node in compiled.graph.nodes()}  # type: ignore[attr-defined]
+    assert not {"prim::Loop", "prim::If", "prim::CallMethod"} & kinds
 
 
 def test_the_comparison_above_sees_early_and_late_ends() -> None:
@@ -113,9 +124,10 @@ def test_shorter_max_length() -> None:
     assert static(inputs).shape == (1, 8, 37)
 
 
-def test_float64_is_exact_to_its_own_rounding() -> None:
-    model = lively(4, refine_iters=1, dec_depth=2).double()
-    static = StaticPARSeq(model, batch_size=3)
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
+def test_float64_is_exact_to_its_own_rounding(method: str) -> None:
+    model = lively(4, refine_iters=1, dec_depth=2, max_label_length=12).double()
+    static = StaticPARSeq(model, batch_size=3, method=method)
     inputs = images(3).double()
     assert_equal_up_to_eos(static(inputs), dynamic_logits(model, inputs), 1e-9)
     assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic_logits(model, inputs), 1e-9)  # type: ignore[operator]
