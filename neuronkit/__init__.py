@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
+    from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
     from neuronkit.static.padding import FixedShape as FixedShape
 
@@ -46,6 +47,7 @@ _HOMES = {
     "describe_environment": "neuronkit.environment",
     "load": "neuronkit.artifact",
     "make_static": "neuronkit.adapters.registry",
+    "static_greedy_decoder": "neuronkit.static.greedy",
 }
 _SUBPACKAGES = frozenset({"adapters", "analysis", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"})
 

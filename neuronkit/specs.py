@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from neuronkit.errors import SpecError
@@ -23,6 +23,7 @@ class TensorSpec:
         name: What the tensor is called, in error messages and manifests.
         shape: Every dimension as a number: a compiled graph has no other kind.
         dtype: A dtype's name, or the `torch.dtype` itself.
+        fill: Value of every entry of an example, where random numbers would lie outside the tensor's domain.
 
     Raises:
         SpecError: If a dimension is unknown (None or negative) or not an integer, or the dtype has no such name.
@@ -31,11 +32,15 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    fill: float | None = field(default=None, compare=False, repr=False)
 
-    def __init__(self, name: str, shape: Iterable[int], dtype: str | torch.dtype = "float32") -> None:
+    def __init__(
+        self, name: str, shape: Iterable[int], dtype: str | torch.dtype = "float32", *, fill: float | None = None
+    ) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "shape", tuple(_dimension(name, d) for d in shape))
         object.__setattr__(self, "dtype", str(dtype).rsplit(".", 1)[-1])
+        object.__setattr__(self, "fill", fill)
         if self.dtype not in DTYPES:
             raise SpecError(f"{name}: dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
 
@@ -59,9 +64,11 @@ class TensorSpec:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def example(self, seed: int = 0) -> torch.Tensor:
-        """Make a tensor of this shape and dtype: standard normal for floats, 0 or 1 for integers and bools."""
+        """Make a tensor of this shape and dtype: `fill`, or standard normal for floats, 0 or 1 for integers and bools."""
         import torch
 
+        if self.fill is not None:
+            return torch.full(self.shape, self.fill, dtype=self.torch_dtype)
         generator = torch.Generator().manual_seed(seed)
         if self.torch_dtype.is_floating_point:
             return torch.randn(self.shape, generator=generator).to(self.torch_dtype)

@@ -126,6 +126,56 @@ class StepLoop(nn.Module):
         return torch.nn.functional.pad(stacked, [0, 0, 0, missing]), len(rows)
 
 
+class FixedPointReader(nn.Module):
+    """`FixedPointLoop` from a memory alone, for decoders that offer no better guess.
+
+    Args:
+        logits: As in `FixedPointLoop`, as the arguments after it.
+    """
+
+    def __init__(self, logits: Callable[[Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int) -> None:
+        super().__init__()
+        self.loop = FixedPointLoop(logits, steps, bos_id, eos_id)
+        self.steps = steps
+        self.eos_id = eos_id
+
+    def forward(self, memory: Tensor) -> Tensor:
+        return self.read(memory)[0]
+
+    @torch.jit.export
+    def read(self, memory: Tensor) -> Tuple[Tensor, int]:
+        """Memory (N, ...) → logits (N, T, C), and the number of passes that ran."""
+        guess = torch.full([memory.shape[0], self.steps], self.eos_id, dtype=torch.int64, device=memory.device)
+        return self.loop(guess, memory)
+
+
+class StepReader(nn.Module):
+    """`StepLoop` from a memory alone.
+
+    Args:
+        start: As in `StepLoop`, as the arguments after it.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Tensor], Tensor],
+        step: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor]],
+        steps: int,
+        bos_id: int,
+        eos_id: int,
+    ) -> None:
+        super().__init__()
+        self.loop = StepLoop(start, step, steps, bos_id, eos_id)
+
+    def forward(self, memory: Tensor) -> Tensor:
+        return self.read(memory)[0]
+
+    @torch.jit.export
+    def read(self, memory: Tensor) -> Tuple[Tensor, int]:
+        """Memory (N, ...) → logits (N, T, C), and the number of steps that ran."""
+        return self.loop(memory, memory.shape[0])
+
+
 class Unrolled(nn.Module):
     """All steps in one graph, without loop or branch.
 

@@ -1,0 +1,274 @@
+"""static_greedy_decoder: any greedy decoder in fixed shapes, exactly."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, after_eos
+from neuronkit.static.model import StaticModel, eval_mode
+from neuronkit.static.steps import LogitsStep, PackedStart, PackedStep, packed_layout
+
+METHODS = ("auto", "fixed_point", "stepwise", "unrolled")
+
+
+def static_greedy_decoder(
+    decoder: Any,
+    *,
+    max_length: int,
+    bos_id: int,
+    eos_id: int,
+    memory: TensorSpec | Tensor | None = None,
+    method: str = "auto",
+) -> GreedyDecoder:
+    """Decode greedily in fixed shapes, with the result of the growing loop.
+
+    Args:
+        decoder: One of two protocols, as an object with methods of these names, or as a function of these arguments:
+            ``logits(tokens, memory)`` takes (N, T) int32 tokens, BOS first, and gives (N, T, C), where entry i depends
+            on tokens 0..i only; ``step(token, state, memory)`` takes (N,) int32 and gives (N, C) and the next state, a
+            tensor or a tuple of tensors with N rows each, beginning with ``initial_state(memory)``.
+        max_length: Longest sequence, in tokens, EOS not counted.
+        bos_id: The id that begins a sequence.
+        eos_id: The id that ends it.
+        memory: What the decoder attends to, as an example or its spec; needed to compile, not to run eagerly.
+        method: "fixed_point" decodes all positions at once until they stop changing (few calls of one graph),
+            "stepwise" one position a call, "unrolled" all in one graph. "auto" takes "fixed_point" for the first
+            protocol, whose every call computes all positions anyway, and "stepwise" for the second, which cannot
+            compute them at once.
+
+    Returns:
+        A static model: memory → logits (N, max_length + 1, C), right up to and including each row's first EOS.
+
+    Raises:
+        OptionError: If the method does not exist, or the protocol cannot serve it.
+        SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved.
+    """
+    return GreedyDecoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, memory=memory, method=method)
+
+
+class GreedyDecoder(StaticModel):
+    """What `static_greedy_decoder` makes; see there."""
+
+    family = "greedy"
+
+    def __init__(
+        self,
+        decoder: Any,
+        *,
+        max_length: int,
+        bos_id: int,
+        eos_id: int,
+        memory: TensorSpec | Tensor | None = None,
+        method: str = "auto",
+    ) -> None:
+        if max_length < 1:
+            raise SpecError(f"max_length={max_length}: expected at least 1 token")
+        module = _as_module(decoder)
+        super().__init__(module, ())
+        self.protocol = "step" if hasattr(module, "step") else "logits"
+        self.method = _choose_method(method, self.protocol)
+        self.steps, self.bos_id, self.eos_id = max_length + 1, bos_id, eos_id
+        self._causality_checked = self.protocol == "step"
+        if isinstance(memory, Tensor):
+            memory = TensorSpec.of("memory", memory)
+        if memory is not None:
+            self.specs = (memory,)
+            self.check_causality(memory.example())
+
+    def forward(self, memory: Tensor) -> Tensor:
+        """Memory → logits (N, max_length + 1, C)."""
+        self.check_causality(memory)
+        return self.read(memory)[0]
+
+    def passes(self, memory: Tensor) -> int:
+        """Number of decoder calls that decoding this memory takes; the steps in one graph count too."""
+        with torch.no_grad():
+            return self.read(memory)[1]
+
+    def tokens(self, memory: Tensor) -> list[list[int]]:
+        """The decoded ids of each row, up to and without its EOS."""
+        with torch.no_grad():
+            rows = self(memory).argmax(-1).tolist()
+        return [row[: row.index(self.eos_id)] if self.eos_id in row else row for row in rows]
+
+    def read(self, memory: Tensor) -> tuple[Tensor, int]:
+        """Logits, and the number of decoder calls."""
+        with eval_mode(self.source):
+            module = self.join(self._graph_modules(self.source, memory))
+            if self.method == "unrolled":
+                return module(memory), self.steps
+            logits, passes = module.read(memory)
+            return logits, passes
+
+    def check_causality(self, memory: Tensor) -> None:
+        """Raise SpecError if a later token moves an earlier logit. Checked once."""
+        if not self._causality_checked:
+            with eval_mode(self.source), torch.no_grad():
+                _check_causality(self.source.logits, memory, self.steps, self.bos_id)
+            self._causality_checked = True
+
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return self._graph_modules(source, self._memory_spec().example())
+
+    def _graph_modules(self, source: nn.Module, memory: Tensor) -> dict[str, nn.Module]:
+        if self.method == "fixed_point":
+            return {"decode": _Logits(source)}
+        steps = source if self.protocol == "step" else LogitsStep(source, self.steps)
+        with torch.no_grad():
+            layout = packed_layout(steps.initial_state(memory))
+        start, step = PackedStart(steps), PackedStep(steps, layout)
+        if self.method == "unrolled":
+            return {"read": Unrolled(start, step, self.steps, self.bos_id)}
+        return {"start": start, "step": step}
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        memory = self._memory_spec()
+        specs = {"decode": (TensorSpec("tokens", (self._batch(), self.steps), "int32"), memory), "read": (memory,)}
+        if self.method == "stepwise":
+            with eval_mode(self.source), torch.no_grad():
+                state = self._graph_modules(self.source, memory.example())["start"](memory.example())
+            token = TensorSpec("token", state.shape[:1], "int32")
+            specs |= {"start": (memory,), "step": (token, TensorSpec("state", state.shape, state.dtype, fill=0), memory)}
+        return specs
+
+    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
+        if self.method == "unrolled":
+            return graphs["read"]
+        if self.method == "fixed_point":
+            return FixedPointReader(graphs["decode"], self.steps, self.bos_id, self.eos_id)
+        return StepReader(graphs["start"], graphs["step"], self.steps, self.bos_id, self.eos_id)
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        """The growing loop, all its steps."""
+        (memory,) = inputs
+        return growing_loop(source, memory, self.steps, self.bos_id)
+
+    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """The logits, zero after each row's first EOS."""
+        return outputs.masked_fill(after_eos(outputs.argmax(-1), self.eos_id)[..., None], 0.0)
+
+    def _memory_spec(self) -> TensorSpec:
+        if not self.specs:
+            raise SpecError(
+                "the memory's shape is not known; pass memory=TensorSpec('memory', shape) to static_greedy_decoder to compile"
+            )
+        return self.specs[0]
+
+    def _batch(self) -> int:
+        return self._memory_spec().shape[0]
+
+
+def growing_loop(decoder: Any, memory: Tensor, steps: int, bos_id: int) -> Tensor:
+    """The dynamic original: one position after the other, on a growing prefix or a carried state.
+
+    Args:
+        decoder: An object with `logits`, or with `step` and `initial_state`.
+        memory: (N, ...) what it attends to.
+        steps: How many positions.
+        bos_id: The id that begins a sequence.
+
+    Returns:
+        Logits (N, steps, C).
+    """
+    tokens = torch.full((len(memory), 1), bos_id, dtype=torch.int32, device=memory.device)
+    carried = hasattr(decoder, "step")
+    state = decoder.initial_state(memory) if carried else None
+    rows = []
+    for _ in range(steps):
+        if carried:
+            logits, state = decoder.step(tokens[:, -1], state, memory)
+        else:
+            logits = decoder.logits(tokens, memory)[:, -1]
+        rows.append(logits)
+        tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True).to(torch.int32)], dim=1)
+    return torch.stack(rows, dim=1)
+
+
+def _choose_method(method: str, protocol: str) -> str:
+    if method not in METHODS:
+        raise OptionError(f"method={method!r}: expected one of {', '.join(map(repr, METHODS))}")
+    if method == "fixed_point" and protocol == "step":
+        raise OptionError(
+            "method='fixed_point' computes all positions at once, which step(token, state, memory) cannot; "
+            "give the decoder as logits(tokens, memory), or choose 'stepwise' or 'unrolled'"
+        )
+    return {"logits": "fixed_point", "step": "stepwise"}[protocol] if method == "auto" else method
+
+
+def _as_module(decoder: Any) -> nn.Module:
+    if hasattr(decoder, "step") and not hasattr(decoder, "initial_state"):
+        raise SpecError(f"{type(decoder).__name__} has step but no initial_state(memory); add it, with N rows in each tensor")
+    named = hasattr(decoder, "step") or hasattr(decoder, "logits")
+    if isinstance(decoder, nn.Module) and named:
+        return decoder
+    function = decoder.forward if isinstance(decoder, nn.Module) else decoder.logits if hasattr(decoder, "logits") else decoder
+    if hasattr(decoder, "step"):
+        return _Steps(decoder)
+    if callable(function) and len(inspect.signature(function).parameters) == 2:
+        return _LogitsFunction(decoder if isinstance(decoder, nn.Module) else None, function)
+    raise SpecError(
+        f"{type(decoder).__name__} is no decoder neuronkit knows; give logits(tokens, memory), or an object with "
+        "step(token, state, memory) and initial_state(memory)"
+    )
+
+
+class _LogitsFunction(nn.Module):
+    """A function, or a module's forward, under the protocol's name."""
+
+    def __init__(self, module: nn.Module | None, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self._function = function
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        return self._function(tokens, memory) if self.module is None else self.module(tokens, memory)
+
+
+class _Steps(nn.Module):
+    """An object that is no module, under the protocol's names."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.step = decoder.step
+        self.initial_state = decoder.initial_state
+
+
+class _Logits(nn.Module):
+    """A decoder's `logits` as a graph."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        return self.decoder.logits(tokens, memory)
+
+
+def _check_causality(logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int) -> None:
+    """Change one later token at a time; no logit before it may move."""
+    generator = torch.Generator().manual_seed(0)
+    bos = torch.full((len(memory), 1), bos_id, dtype=torch.int32, device=memory.device)
+    classes = logits(bos.expand(-1, steps), memory).shape[-1]
+    drawn = torch.randint(0, classes, (len(memory), steps - 1), generator=generator, dtype=torch.int32)
+    tokens = torch.cat([bos, drawn.to(memory.device)], dim=1)
+    before = logits(tokens, memory)
+    tolerance = 1e-5 * max(1.0, float(before.abs().max()))
+    moved: set[int] = set()
+    # Every position of a short decoder; of a long one, those that are told apart by their powers of two.
+    for changed in range(1, steps) if steps <= 64 else sorted({*(2**k for k in range(steps.bit_length() - 1)), steps - 1}):
+        other = tokens.clone()
+        other[:, changed] = (other[:, changed] + 1) % classes
+        difference = (logits(other, memory) - before)[:, :changed].abs().amax(dim=(0, 2))
+        moved.update(torch.nonzero(~(difference <= tolerance)).flatten().tolist())
+    if moved:
+        raise SpecError(
+            f"the decoder is not causal: logits at positions {sorted(moved)} moved when a later token changed. "
+            "Greedy decoding in fixed shapes needs a causal mask; hide keys j > i from query i"
+        )
