@@ -7,6 +7,7 @@ import doctest
 import functools
 import importlib.util
 import io
+import itertools
 import linecache
 import re
 import shlex
@@ -23,7 +24,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NOTEBOOKS = sorted(ROOT.glob("docs/**/*.ipynb"))
 PYTHONS = ("python", "python3", ".venv/bin/python")
-SHELLS = ("bash", "sh", "console")
+SHELLS = ("bash", "console")
+DATA = ("text", "json", "toml", "yaml")
 
 # Every code block that is not run or checked, by page. Each carries its reason: <!-- not run: the reason -->
 NOT_RUN: dict[str, int] = {}
@@ -144,15 +146,28 @@ def test_blocks_that_are_not_run_are_counted() -> None:
     assert {page: count for page, count in excluded.items() if count} == NOT_RUN
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_block_hides_behind_another_language(page: Path) -> None:
+    languages = {block.language for block in parse(page.read_text(encoding="utf-8"))}
+    assert languages <= {"python", *SHELLS, *DATA}
+
+
 def commands(page: Path) -> Iterator[list[str]]:
     """The commands of a page's shell blocks, split into words; in a console block only lines with a prompt."""
     for block in blocks(page, *SHELLS):
         for line in block.text.replace("\\\n", " ").splitlines():
             if block.language == "console":
                 line = line.removeprefix("$ ") if line.startswith("$ ") else ""
-            for part in re.split(r"&&|\|\|?|;", line):
-                if words := shlex.split(part, comments=True):
-                    yield words
+            yield from split(line)
+
+
+def split(line: str) -> Iterator[list[str]]:
+    """Commands of one line, each as its words."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split = True
+    for separator, words in itertools.groupby(lexer, lambda word: set(word) <= set(";&|")):
+        if not separator:
+            yield list(words)
 
 
 def check_command(words: list[str]) -> None:
@@ -192,24 +207,34 @@ def check_pip(arguments: list[str]) -> None:
 
     action, *rest = arguments
     assert action in ("install", "uninstall"), f"pip {action}"
-    extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
     for argument in rest:
         if argument.startswith("-"):
             option = argument.partition("=")[0]
             assert option in ("-e", "-y", "-r", "--extra-index-url", "--no-deps", "--upgrade"), f"pip {option}"
-        elif argument.startswith((".", "requirements/")):
-            assert (ROOT / argument.partition("[")[0]).exists(), f"no {argument}"
+        elif argument.startswith("requirements/"):
+            assert (ROOT / argument).exists(), f"no {argument}"
         else:
-            requirement = Requirement(argument)
+            requirement = Requirement(re.sub(r"^\.(?=\[|$)", "neuronkit", argument))
             if requirement.name == "neuronkit":
-                missing = [e for e in requirement.extras if not re.search(rf"^{e} = ", extras, re.MULTILINE)]
-                assert not missing, f"no extra {missing}"
+                check_extras(requirement.extras)
+
+
+def check_extras(names: set[str]) -> None:
+    table = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
+    missing = [name for name in names if not re.search(rf"^{name} = ", table, re.MULTILINE)]
+    assert not missing, f"no extra {missing}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, *SHELLS)], ids=name_of)
 def test_commands_exist(page: Path) -> None:
     for words in commands(page):
         check_command(words)
+
+
+def test_a_line_is_split_into_its_commands() -> None:
+    line = "A=1 make test && pip install '.[x;y]' ; git clone u  # and; more"
+    assert list(split(line)) == [["A=1", "make", "test"], ["pip", "install", ".[x;y]"], ["git", "clone", "u"]]
+    assert list(split("# nothing")) == []
 
 
 @pytest.mark.parametrize(
@@ -219,6 +244,8 @@ def test_commands_exist(page: Path) -> None:
         "python -m neuronkit.nonsense",
         "python -m neuronkit.demo.evaluate --nonsense 3",
         "pip install 'neuronkit[nonsense]'",
+        "pip install -e '.[nonsense]'",
+        "pip install -r requirements/nonsense.txt",
         "pip install torch==",
         "pip download torch",
         "wget x",
