@@ -80,11 +80,11 @@ def test_unrolled_compiles_into_one_graph_without_loop_or_branch() -> None:
 
 def test_the_comparison_above_sees_early_and_late_ends() -> None:
     ends: set[int | None] = set()
-    for batch, eos_bias in ((1, 0.0), (3, 0.5), (8, 1.0)):
-        predictions = dynamic_logits(lively(26, eos_bias=eos_bias, refine_iters=0), images(batch)).argmax(-1)
+    for seed in range(25, 53):
+        predictions = dynamic_logits(lively(seed, eos_bias=1.0, refine_iters=0), images(8)).argmax(-1)
         ends |= {row.tolist().index(0) if 0 in row else None for row in predictions}
     assert None in ends
-    assert len(ends) > 2
+    assert len(ends) > 5
 
 
 def test_tokens_do_depend_on_context() -> None:
