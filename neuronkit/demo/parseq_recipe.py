@@ -24,7 +24,7 @@ class ParseqRecipe(Recipe):
     """PARSeq by permutation language modelling on single words; the words grow harder over the first steps."""
 
     name: str = "parseq"
-    steps: int = 8000
+    steps: int = 5500
     learning_rate: float = 1.2e-3
     warmup: int = 300
     batch_size: int = 128
