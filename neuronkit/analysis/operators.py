@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from neuronkit.analysis.graphs import TracedGraph, trace_graph
 from neuronkit.analysis.report import OperatorReport, Problem, Status
 from neuronkit.analysis.rewrites import rewrite_of
-from neuronkit.analysis.rules import AnyOperator, Rules, TorchNeuron, Verdict
-from neuronkit.analysis.xla_rules import TorchXla
+from neuronkit.analysis.rules import AnyOperator, Judgement, Rules, TorchNeuron
+from neuronkit.analysis.xla_rules import TorchNeuronNative, TorchXla
 from neuronkit.errors import SpecError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel, detached_copy, unwrap
 from neuronkit.targets import find_target
 
-_RULES: dict[str, type[Rules]] = {"any": AnyOperator, "torch-neuron": TorchNeuron, "torch-xla": TorchXla}
+_RULES: dict[str, type[Rules]] = {
+    "any": AnyOperator,
+    "torch-neuron": TorchNeuron,
+    "torch-xla": TorchXla,
+    "torch-neuron-native": TorchNeuronNative,
+}
 _WORST: tuple[Status, ...] = ("supported", "limited", "unsupported")
 
 
@@ -58,18 +63,30 @@ def analyze(
 
 
 def check_operators(
-    report: OperatorReport, op_whitelist: Sequence[str] = (), cpu_operators: Sequence[str] = ()
+    report: OperatorReport,
+    op_whitelist: Sequence[str] = (),
+    cpu_operators: Sequence[str] = (),
+    *,
+    cpu_fallback: bool = False,
 ) -> None:
     """Raise unless everything in the report is supported, vouched for, or left on the CPU.
+
+    Args:
+        report: What `analyze` gave.
+        op_whitelist: Operator kinds that the caller vouches for.
+        cpu_operators: Operator kinds that stay on the host's CPU.
+        cpu_fallback: Every operator may stay on the host's CPU. Dtypes and values that Python reads may not.
 
     Raises:
         UnsupportedOperatorError: Naming each operator with its count, module and source line.
     """
-    report = report.allowing(tuple(op_whitelist), tuple(cpu_operators))
-    if not report.problems:
+    problems = report.allowing(tuple(op_whitelist), tuple(cpu_operators)).problems
+    if cpu_fallback:
+        problems = tuple(problem for problem in problems if problem.nature != "operator")
+    if not problems:
         return
-    lines = "\n".join(f"  {problem}" for problem in report.problems)
-    kinds = sorted({p.kind for p in report.problems if p.nature == "operator"})
+    lines = "\n".join(f"  {problem}" for problem in problems)
+    kinds = sorted({p.kind for p in problems if p.nature == "operator"})
     advice = "rewrite these places"
     if kinds:
         advice += (
@@ -77,7 +94,7 @@ def check_operators(
             f"CompileOptions(cpu_operators={kinds!r}) to leave them on the host"
         )
     raise UnsupportedOperatorError(
-        f"target {report.target!r} does not take {len(report.problems)} thing(s) in this model "
+        f"target {report.target!r} does not take {len(problems)} thing(s) in this model "
         f"(according to {report.basis}):\n{lines}\nNext: {advice}"
     )
 
@@ -106,50 +123,61 @@ def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Trace
 
 def _report(target: str, rules: Rules, graphs: Iterable[TracedGraph]) -> OperatorReport:
     counts: Counter[str] = Counter()
+    instructions: Counter[str] = Counter()
     statuses: dict[str, Status] = {}
     conditions: dict[str, str] = {}
     problems: Counter[Problem] = Counter()
+    notes: list[str] = []
     for graph in graphs:
-        graph, verdicts = _judge(rules, graph)
-        for operator, verdict in zip(graph.operators, verdicts):
+        graph, judgement = _judge(rules, graph)
+        for operator, verdict in zip(graph.operators, judgement.verdicts):
             counts[operator.kind] += 1
             statuses[operator.kind] = max(verdict.status, statuses.get(operator.kind, "supported"), key=_WORST.index)
             if verdict.status == "limited":
                 conditions[operator.kind] = verdict.reason
-        problems.update(_problems(rules, graph, verdicts))
-    ordered = dict(sorted(counts.items()))
-    return OperatorReport(target, rules.basis, ordered, statuses, _with_counts(problems), conditions)
+        problems.update(_problems(rules, graph, judgement))
+        instructions.update(judgement.instructions)
+        notes += [f"graph {graph.name!r}: {note}" for note in judgement.notes]
+    return OperatorReport(
+        target=target,
+        basis=rules.basis,
+        counts=dict(sorted(counts.items())),
+        statuses=statuses,
+        problems=tuple(replace(problem, count=count) for problem, count in problems.items()),
+        conditions=conditions,
+        instructions=dict(instructions.most_common()),
+        notes=tuple(notes),
+    )
 
 
-def _judge(rules: Rules, graph: TracedGraph) -> tuple[TracedGraph, list[Verdict]]:
-    """The verdicts, on a graph with exact source lines where there is anything to point at."""
+def _judge(rules: Rules, graph: TracedGraph) -> tuple[TracedGraph, Judgement]:
+    """The judgement, on a graph with exact source lines where there is anything to point at."""
     if rules.needs_parts:
         graph = graph.detailed()
-    verdicts = [rules.verdict(operator) for operator in graph.operators]
-    pointed = any(v.status == "unsupported" for v in verdicts) or any(map(rules.rejected_value, graph.operators))
+    judgement = rules.judge(graph)
+    pointed = any(v.status == "unsupported" for v in judgement.verdicts) or any(
+        map(rules.rejected_value, graph.operators)
+    )
     if (pointed or any(rules.rejected_dtypes(graph))) and not rules.needs_parts:
         graph = graph.detailed()
-    return graph, verdicts
+    return graph, judgement
 
 
-def _problems(rules: Rules, graph: TracedGraph, verdicts: Sequence[Verdict]) -> Iterator[Problem]:
+def _problems(rules: Rules, graph: TracedGraph, judgement: Judgement) -> Iterator[Problem]:
     """Every problem once per occurrence, with a count of 1."""
     for dtype, reason, operator in rules.rejected_dtypes(graph):
         place = (graph.name, operator.module, operator.location) if operator else (graph.name, "", "")
         yield Problem(dtype, "dtype", 1, *place, reason, rewrite_of(dtype))
-    for operator, verdict in zip(graph.operators, verdicts):
+    for operator, verdict in zip(graph.operators, judgement.verdicts):
         place = (graph.name, operator.module, operator.location)
         if verdict.status == "unsupported":
             yield Problem(operator.kind, "operator", 1, *place, verdict.reason, rewrite_of(operator.kind))
         rejected = rules.rejected_value(operator)
         if rejected is not None:
             yield Problem(rejected, "dtype", 1, *place, f"{operator.kind} gives {rejected}", rewrite_of(rejected))
+    for kind, reason in judgement.strays:
+        yield Problem(kind, "operator", 1, graph.name, "", "", reason, rewrite_of(kind))
     for escape in graph.escapes:
         reason = "a value computed from the inputs decides what Python does next; a fixed graph cannot follow"
-        yield Problem(
-            escape.call, "value", 1, graph.name, escape.module, escape.location, reason, rewrite_of(escape.call)
-        )
-
-
-def _with_counts(problems: Counter[Problem]) -> tuple[Problem, ...]:
-    return tuple(replace(problem, count=count) for problem, count in problems.items())
+        place = (graph.name, escape.module, escape.location)
+        yield Problem(escape.call, "value", 1, *place, reason, rewrite_of(escape.call))

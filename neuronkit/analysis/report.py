@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Status = Literal["supported", "limited", "unsupported", "whitelisted", "cpu"]
@@ -53,6 +54,8 @@ class OperatorReport:
         statuses: Operator kind → "supported", "limited", "unsupported", "whitelisted" or "cpu".
         problems: Everything the target does not take and nobody vouched for.
         conditions: Kind → the condition of a limited operator.
+        instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
+        notes: What is worth knowing and no reason to refuse.
     """
 
     target: str
@@ -61,6 +64,8 @@ class OperatorReport:
     statuses: Mapping[str, Status]
     problems: tuple[Problem, ...]
     conditions: Mapping[str, str]
+    instructions: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -109,5 +114,38 @@ class OperatorReport:
             "statuses": dict(self.statuses),
             "unsupported": self.unsupported,
             "conditions": dict(self.conditions),
+            "instructions": dict(self.instructions),
+            "notes": list(self.notes),
             "problems": [asdict(problem) for problem in self.problems],
         }
+
+    def __str__(self) -> str:
+        lines = [self._headline()]
+        width = max((len(kind) for kind in self.counts), default=0)
+        lines += [f"  {kind:<{width}}  {count:>6}  {self._remark(kind)}" for kind, count in self.counts.items()]
+        lines += [f"Problem: {problem}" for problem in self.problems]
+        lines += [f"Note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td><code>{html.escape(kind)}</code></td><td style='text-align:right'>{count}</td>"
+            f"<td>{html.escape(self._remark(kind))}</td></tr>"
+            for kind, count in self.counts.items()
+        )
+        remarks = [*(f"Problem: {problem}" for problem in self.problems), *(f"Note: {note}" for note in self.notes)]
+        items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
+        return (
+            f"<p>{html.escape(self._headline())}</p><table><thead><tr><th>operator</th><th>count</th><th>verdict</th>"
+            f"</tr></thead><tbody>{rows}</tbody></table><ul>{items}</ul>"
+        )
+
+    def _headline(self) -> str:
+        return (
+            f"{self.total} operators of {len(self.counts)} kinds, {100 * self.supported_fraction:.2f} % supported by "
+            f"target {self.target!r}, according to {self.basis}"
+        )
+
+    def _remark(self, kind: str) -> str:
+        condition = self.conditions.get(kind)
+        return f"{self.statuses[kind]}: {condition}" if condition else self.statuses[kind]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from neuronkit import tables
@@ -31,6 +31,23 @@ class Verdict:
 SUPPORTED = Verdict("supported")
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a compiler makes of a graph.
+
+    Attributes:
+        verdicts: One for each of the graph's operators, in their order.
+        strays: (Kind, reason) of what it rejects without a trace of which operator it comes from.
+        instructions: The compiler's own instructions by kind, where the graph was lowered to them.
+        notes: What is worth knowing and no reason to refuse.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    strays: tuple[tuple[str, str], ...] = ()
+    instructions: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 class Rules(ABC):
     """A compiler's operators.
 
@@ -46,6 +63,10 @@ class Rules(ABC):
     @abstractmethod
     def verdict(self, operator: Operator) -> Verdict:
         """Whether the compiler takes this operator."""
+
+    def judge(self, graph: TracedGraph) -> Judgement:
+        """What the compiler makes of a whole graph."""
+        return Judgement(tuple(self.verdict(operator) for operator in graph.operators))
 
     def rejected_dtypes(self, graph: TracedGraph) -> Iterator[tuple[str, str, Operator | None]]:
         """(dtype, reason, operator it comes from) of the inputs and outputs that the compiler does not take."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from neuronkit import tables
-from neuronkit.analysis.graphs import Operator
-from neuronkit.analysis.rules import SUPPORTED, Rules, Verdict
+from neuronkit.analysis.graphs import Operator, TracedGraph
+from neuronkit.analysis.hlo import Hlo, parse, rejected
+from neuronkit.analysis.rules import SUPPORTED, Judgement, Rules, Verdict
+from neuronkit.errors import CompileError, MissingSDKError
+from neuronkit.targets.xla import XlaTarget, lower
+
+# Worth a warning: PARSeq unrolled over 50 steps, whose compiles take long, lowers to about this many instructions.
+MANY_INSTRUCTIONS = 20_000
 
 # Lowered by torch-xla with a shape that depends on data, which neuronx-cc rejects (NCC_EMOD025).
 _DYNAMIC = frozenset(
@@ -46,31 +54,136 @@ _COMPOSITE_KEYS = (
     "CompositeExplicitAutogradNonFunctional",
 )
 _BOOLEAN_MASK = (
-    "a boolean mask as index has a shape that depends on data; as a target of assignment it is compiled wrongly"
+    "a boolean mask as index takes its shape from the data; assigning through one is known to be compiled wrongly"
 )
 
 
 class TorchXla(Rules):
-    """torch-neuronx: the table of torch-xla's lowerings."""
+    """torch-neuronx: its own first stage, the lowering to HLO, where torch-xla is installed; a table elsewhere."""
 
     needs_parts = True
 
     def __init__(self) -> None:
-        self.basis = "torch-xla's table of lowered ATen operators"
+        versions = _xla_versions()
+        self.lowers = versions is not None
+        self.basis = (
+            f"lowering to HLO through torch-xla {versions['torch-xla']}"
+            if versions
+            else "the table of what torch-xla lowers (torch-xla is not installed)"
+        )
+
+    def judge(self, graph: TracedGraph) -> Judgement:
+        by_table = super().judge(graph)
+        # What has no fixed shape has no fixed HLO.
+        if not self.lowers or graph.escapes:
+            return by_table
+        try:
+            lowered = lower(graph.module, graph.inputs)
+        except CompileError as error:
+            if any(verdict.status == "unsupported" for verdict in by_table.verdicts):
+                return by_table
+            return replace(by_table, strays=(("lowering", str(error)),))
+        return judge_lowered(graph, lowered.fallbacks, parse(lowered.hlo))
 
     def verdict(self, operator: Operator) -> Verdict:
-        if operator.kind in ("prim::If", "prim::Loop"):
-            return Verdict("unsupported", "control flow is fixed when torch-neuronx compiles")
-        if operator.kind.startswith("aten::index") and _has_boolean_index(operator.node):
-            return Verdict("unsupported", _BOOLEAN_MASK)
-        parts = operator.parts or (operator.kind.partition("::")[2],)
-        dynamic = [part for part in parts if _base(part) in _DYNAMIC]
-        if dynamic:
-            return Verdict("unsupported", f"the shape of {dynamic[0]} depends on data")
-        missing = sorted({part for part in parts if not _lowered(part)})
+        shape = _shape_verdict(operator)
+        if shape is not None:
+            return shape
+        missing = sorted({part for part in _parts(operator) if not _lowered(part)})
         if missing:
             return Verdict("unsupported", f"torch-xla does not lower {', '.join(missing)}")
         return SUPPORTED
+
+
+class TorchNeuronNative(TorchXla):
+    """TorchNeuron, which publishes no list of operators: what torch-xla lowers is taken for a first approximation."""
+
+    def __init__(self) -> None:
+        self.lowers = False
+        self.basis = "the table of what torch-xla lowers (TorchNeuron publishes no list of its own)"
+
+
+def judge_lowered(graph: TracedGraph, fallbacks: Mapping[str, int], hlo: Hlo) -> Judgement:
+    """The judgement from a lowering that has happened.
+
+    Args:
+        graph: What was lowered.
+        fallbacks: ATen operators that torch-xla left to the CPU.
+        hlo: What came out.
+    """
+    left = {name.partition("::")[2] for name in fallbacks}
+    refused = list(rejected(hlo))
+    verdicts = tuple(_verdict_after_lowering(operator, left, refused) for operator in graph.operators)
+    blamed = [operator for operator, verdict in zip(graph.operators, verdicts) if verdict.status == "unsupported"]
+    explained = {_base(part) for operator in blamed for part in _parts(operator)}
+    if any(_has_boolean_index(operator.node) for operator in blamed):
+        explained.add("nonzero")  # What a boolean mask becomes.
+    strays = [(f"aten::{name}", "torch-xla leaves it to the CPU") for name in sorted(left - explained)]
+    strays += [(code, why) for code, why in refused if not any(_may_have_made(operator, code) for operator in blamed)]
+    return Judgement(verdicts, tuple(strays), hlo.counts, tuple(_notes(hlo)))
+
+
+def _verdict_after_lowering(operator: Operator, left: set[str], refused: list[tuple[str, str]]) -> Verdict:
+    shape = _shape_verdict(operator)
+    if shape is not None:
+        return shape
+    on_cpu = sorted({_base(part) for part in _parts(operator)} & left)
+    if on_cpu:
+        return Verdict("unsupported", f"torch-xla leaves {', '.join(on_cpu)} to the CPU")
+    for opcode, reason in refused:
+        if _may_have_made(operator, opcode):
+            return Verdict("unsupported", f"becomes the HLO instruction {opcode}: {reason}")
+    return SUPPORTED
+
+
+def _shape_verdict(operator: Operator) -> Verdict | None:
+    """Refuse what has no fixed shape, whether or not torch-xla lowers it."""
+    if operator.kind in ("prim::If", "prim::Loop"):
+        return Verdict("unsupported", "control flow is fixed when torch-neuronx compiles")
+    if _has_boolean_index(operator.node):
+        return Verdict("unsupported", _BOOLEAN_MASK)
+    dynamic = [part for part in _parts(operator) if _base(part) in _DYNAMIC]
+    return Verdict("unsupported", f"the shape of {dynamic[0]} depends on data") if dynamic else None
+
+
+# HLO instruction → the ATen operators that become one.
+_MAKERS = {
+    "dot": {"mm", "bmm", "addmm", "baddbmm", "dot", "mv", "einsum", "addmv", "addbmm"},
+    "power": {"pow"},
+    "convolution": {"convolution", "_convolution"},
+    "reduce-window": {"max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "cumsum"},
+}
+_INTEGER_ONLY = {"dot", "power"}
+
+
+def _may_have_made(operator: Operator, opcode: str) -> bool:
+    if opcode in _INTEGER_ONLY and "int64" not in operator.dtypes:
+        return False
+    return bool({_base(part) for part in _parts(operator)} & _MAKERS.get(opcode, set()))
+
+
+def _notes(hlo: Hlo) -> Iterator[str]:
+    total = sum(hlo.counts.values())
+    if total > MANY_INSTRUCTIONS:
+        yield f"{total} HLO instructions; neuronx-cc unrolls them and stops at 5,000,000 (NCC_EVRF007)"
+    if "scatter" in hlo.counts:
+        yield f"{hlo.counts['scatter']} scatter instructions; those that compute on integers are rejected (NCC_EVRF016)"
+    if "f64" in hlo.dtypes:
+        yield "float64 values inside; torch-xla turns them to float32 for Neuron"
+    for target, count in hlo.custom_calls.items():
+        yield f"custom call {target} × {count}"
+
+
+def _xla_versions() -> dict[str, str] | None:
+    try:
+        return XlaTarget().check_environment()
+    except MissingSDKError:
+        return None
+
+
+def _parts(operator: Operator) -> tuple[str, ...]:
+    """What it is composed of; itself where that is unknown."""
+    return operator.parts or (operator.kind.partition("::")[2],)
 
 
 def _base(part: str) -> str:

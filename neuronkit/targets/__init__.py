@@ -17,6 +17,8 @@ _MODULES = {
     "inf2": ("neuronkit.targets.neuronx", "Inf2Target"),
     "trn1": ("neuronkit.targets.neuronx", "Trn1Target"),
     "trn2": ("neuronkit.targets.neuronx", "Trn2Target"),
+    "trn2-native": ("neuronkit.targets.native", "Trn2NativeTarget"),
+    "trn3": ("neuronkit.targets.native", "Trn3Target"),
 }
 
 

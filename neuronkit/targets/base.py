@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from neuronkit.errors import OptionError
+from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from neuronkit.static.model import Graphs
 
 Report = Callable[[str], None]
@@ -36,12 +38,16 @@ class Target(ABC):
         name: What `compile_for_inferentia(target=...)` calls it.
         honours: The fields of `CompileOptions` that it passes on.
         saves: Whether what it makes can be written to an artifact.
+        saves_directory: Whether its artifact is a directory, which `save_directory` writes and `load_directory` reads,
+            rather than TorchScript.
+        rules: Whose operators it takes: "torch-neuron", "torch-xla", "torch-neuron-native", or "any" for TorchScript.
         is_neuron: Whether its compiler is Neuron's, with Neuron's limits on operators and dtypes.
     """
 
     name: ClassVar[str]
     honours: ClassVar[frozenset[str]] = frozenset()
     saves: ClassVar[bool] = True
+    saves_directory: ClassVar[bool] = False
     rules: ClassVar[str] = "any"
     is_neuron: ClassVar[bool] = True
 
@@ -76,6 +82,22 @@ class Target(ABC):
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True
+
+    def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
+        """Write what `compile` made, joined, into an existing directory.
+
+        Raises:
+            ArtifactError: If it cannot be written.
+        """
+        raise ArtifactError(f"target {self.name!r} makes no directory")
+
+    def load_directory(self, directory: Path) -> Callable[..., Any]:
+        """Read what `save_directory` wrote.
+
+        Raises:
+            ArtifactError: If it cannot be read.
+        """
+        raise ArtifactError(f"target {self.name!r} makes no directory")
 
     @abstractmethod
     def compile(

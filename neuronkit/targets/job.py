@@ -131,13 +131,7 @@ _SIGNAL_HINTS = {"SIGKILL": " (the usual cause is too little host memory)", "SIG
 
 def failure(job: Job, outcome: str, text: str, log: Path) -> CompileError:
     """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end."""
-    codes = _CODE.findall(text)
-    code = codes[-1] if codes else None
-    known = tables.compiler_messages()
-    explained = known.codes.get(code or "")
-    if explained is None:
-        explained = next((e for piece, e in known.texts.items() if piece in text), None)
-    hint = explained.hint if explained else None
+    code, hint = explain(text)
     tail = "\n".join(f"  | {line}" for line in text.splitlines()[-_TAIL_LINES:])
     advice = hint or "read the log; compile again with CompileOptions(workdir=...) to keep the compiler's own files"
     return CompileError(
@@ -147,6 +141,17 @@ def failure(job: Job, outcome: str, text: str, log: Path) -> CompileError:
         log_path=log,
         hint=hint,
     )
+
+
+def explain(text: str) -> tuple[str | None, str | None]:
+    """The compiler's error code in what it printed, and what the documentation recommends; None where there is none."""
+    codes = _CODE.findall(text)
+    code = codes[-1] if codes else None
+    known = tables.compiler_messages()
+    explained = known.codes.get(code or "")
+    if explained is None:
+        explained = next((e for piece, e in known.texts.items() if piece in text), None)
+    return code, explained.hint if explained else None
 
 
 def write_job(directory: Path, job: Job) -> None:

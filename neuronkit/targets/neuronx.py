@@ -94,7 +94,7 @@ class NeuronxTarget(SdkTarget):
             OptionError: If neuronx-cc has no such setting.
         """
         args = [] if flag_given(options.extra_args, "--target") else ["--target", self.chip]
-        args += _cast_args(options)
+        args += cast_args(options)
         if options.optlevel is not None:
             args.append(f"-O{options.optlevel}")
         if options.model_type is not None:
@@ -147,7 +147,8 @@ class Trn2Target(NeuronxTarget):
     cores_per_copy = (1, 2)
 
 
-def _cast_args(options: CompileOptions) -> list[str]:
+def cast_args(options: CompileOptions) -> list[str]:
+    """Whether and how neuronx-cc casts, always written out."""
     cast, narrow = options.auto_cast, options.auto_cast_type
     if flag_given(options.extra_args, "--auto-cast", "--auto-cast-type"):
         if (cast, narrow) != (None, None):

@@ -93,6 +93,33 @@ def lazy_load(trace, enable_lazy_load=True):
 """
 )
 
+# TorchNeuron's device cannot be faked in Python; its torch.compile backend can.
+_NATIVE = (
+    _COMMON
+    + """
+import torch._dynamo
+
+
+def _backend(graph, example_inputs, **kwargs):
+    names = [name for name in os.environ if name.startswith(("TORCH_NEURONX_", "NEURON_"))]
+    _record(environment={name: os.environ[name] for name in names}, kwargs=list(kwargs),
+            shapes=[list(x.shape) for x in example_inputs if isinstance(x, torch.Tensor)])
+    _behave()
+    cache = os.environ["TORCH_NEURONX_NEFF_CACHE_DIR"]
+    os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, "program.neff"), "w") as file:
+        file.write("compiled")
+    return graph.forward
+
+
+torch._dynamo.reset()
+if "neuron" in torch._dynamo.list_backends(exclude_tags=()):
+    torch._dynamo.backends.registry._BACKENDS.pop("neuron", None)
+    torch._dynamo.backends.registry._COMPILER_FNS.pop("neuron", None)
+torch._dynamo.register_backend(_backend, name="neuron")
+"""
+)
+
 
 class Double:
     """A fake SDK package in a directory.
@@ -102,15 +129,22 @@ class Double:
         package: "torch_neuron" or "torch_neuronx".
         version: Its `__version__`.
         mode: What `trace` does: "" compiles; "fail", "crash", "hang" and "cpu trace" go wrong.
+        native: Whether torch_neuronx is TorchNeuron.
         takes_op_whitelist: Whether `torch_neuron.trace` knows the undocumented op_whitelist.
     """
 
     def __init__(
-        self, directory: Path, package: str, version: str, mode: str = "", takes_op_whitelist: bool = False
+        self,
+        directory: Path,
+        package: str,
+        version: str,
+        mode: str = "",
+        takes_op_whitelist: bool = False,
+        native: bool = False,
     ) -> None:
         self._record = directory / f"{package}.jsonl"
         whitelist, recorded = (", op_whitelist=None", ", op_whitelist=op_whitelist") if takes_op_whitelist else ("", "")
-        source = {"torch_neuron": _INF1, "torch_neuronx": _INF2}[package]
+        source = _NATIVE if native else {"torch_neuron": _INF1, "torch_neuronx": _INF2}[package]
         fields = {"version": repr(version), "record": repr(str(self._record)), "mode": repr(mode)}
         for name, value in {**fields, "whitelist": whitelist, "recorded": recorded}.items():
             source = source.replace(f"@{name}@", value)
