@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static import ops
+from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
 
 STRIDE = 32
@@ -61,6 +60,8 @@ class StaticCRAFT(StaticModel):
     """
 
     family = "craft"
+    # The original's modules, by identity, and the network made of them: rewriting takes longer than a small forward.
+    _rewritten: tuple[tuple[int, ...], ExactPadding] | None = None
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, height: int, width: int) -> None:
         self.options = CRAFTOptions(height, width)
@@ -72,7 +73,18 @@ class StaticCRAFT(StaticModel):
         )
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        return {"craft": _MaskedCRAFT(source, self.options.height, self.options.width)}
+        key = tuple(map(id, source.modules()))
+        if source is not self.source:
+            return {"craft": self._rewrite(source)}
+        if self._rewritten is None or self._rewritten[0] != key:
+            # Not registered: this holds the original's layers, which stay the original's alone.
+            self.__dict__["_rewritten"] = key, self._rewrite(source)
+        return {"craft": self._rewritten[1]}  # type: ignore[index]
+
+    def _rewrite(self, source: nn.Module) -> ExactPadding:
+        return exact_padding(source).fix_canvas(
+            self.options.height, self.options.width, next(source.parameters()).device
+        )
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"craft": self.specs}
@@ -111,105 +123,6 @@ class StaticCRAFT(StaticModel):
         inside = rows[:, :, None] & columns[:, None, :]
         zero = scores.new_zeros(())
         return torch.where(inside[..., None], scores, zero), torch.where(inside[:, None], features, zero)
-
-
-class _MaskedCRAFT(nn.Module):
-    """CRAFT's own operators, each fed with what it would see on the image alone.
-
-    Args:
-        model: Any CRAFT; its layers are shared.
-        height: Of the canvas, in pixels.
-        width: Of the canvas, in pixels.
-    """
-
-    def __init__(self, model: Any, height: int, width: int) -> None:
-        super().__init__()
-        self.model = model
-        device = next(model.parameters()).device
-        for name, size in (("rows", height), ("columns", width)):
-            self.register_buffer(name, torch.arange(size, dtype=torch.int32, device=device), persistent=False)
-
-    def forward(self, images: Tensor, valid_size: Tensor) -> tuple[Tensor, Tensor]:
-        levels = [self._level(images, valid_size, stride) for stride in (1, 2, 4, 8, 16)]
-        # Garbage may be infinite, which zero times it is not; everything after this is finite.
-        x = torch.where(levels[0].inside, images, torch.zeros_like(images))
-        net = self.model.basenet
-        skips = []
-        level = 0
-        for layers in (net.slice1, net.slice2, net.slice3, net.slice4, net.slice5):
-            for layer in layers:
-                if isinstance(layer, nn.ReLU):
-                    x = F.relu(x)
-                elif isinstance(layer, nn.MaxPool2d):
-                    # 2x2 windows with stride 2 never reach over the border; those with padding do.
-                    if layer.padding == 0:
-                        x, level = ops.max_pool(x, (2, 2), (2, 2)), level + 1
-                    else:
-                        x = self._padded_pool(layer, x, levels[level])
-                else:
-                    x = self._layer(layer, x, levels[level])
-            skips.append(x)
-        # The published slices begin with a ReLU that works in place, and so rewrites the skip before them.
-        skips[:3] = [F.relu(skip) for skip in skips[:3]]
-        y = self._decode(self.model.upconv1, torch.cat([skips[4], skips[3]], dim=1), levels[4])
-        for step, upconv in enumerate((self.model.upconv2, self.model.upconv3, self.model.upconv4)):
-            fine, coarse = levels[3 - step], levels[4 - step]
-            y = ops.resize(y, _upsampling(coarse.rows, fine.rows), _upsampling(coarse.columns, fine.columns))
-            y = self._decode(upconv, torch.cat([y, skips[2 - step]], dim=1), fine)
-        scores = y
-        for layer in self.model.conv_cls:
-            scores = F.relu(scores) if isinstance(layer, nn.ReLU) else self._layer(layer, scores, levels[1])
-        mask = levels[1].mask
-        return (scores * mask).permute(0, 2, 3, 1), y * mask
-
-    def _level(self, images: Tensor, valid_size: Tensor, stride: int) -> _Level:
-        """Entry y exists where stride * (y + 1) rows do: the floor of a division, without dividing."""
-        height, width = images.shape[2] // stride, images.shape[3] // stride
-        rows = valid_size[:, :1] >= (self.rows[:height] + 1) * stride  # type: ignore[index]
-        columns = valid_size[:, 1:] >= (self.columns[:width] + 1) * stride  # type: ignore[index]
-        return _Level(rows.to(images.dtype), columns.to(images.dtype))
-
-    def _padded_pool(self, pool: Any, x: Tensor, level: _Level) -> Tensor:
-        lowest = -1e30 if x.dtype != torch.float16 else -6e4
-        # Finite, unlike -inf: a product with the next mask makes it zero.
-        x = x * level.mask + (1 - level.mask) * lowest
-        x = torch.constant_pad_nd(x, [pool.padding] * 4, lowest)
-        return ops.max_pool(x, (pool.kernel_size,) * 2, (pool.stride,) * 2)
-
-    def _decode(self, upconv: Any, x: Tensor, level: _Level) -> Tensor:
-        for layer in upconv.conv:
-            x = F.relu(x) if isinstance(layer, nn.ReLU) else self._layer(layer, x, level)
-        return x
-
-    def _layer(self, layer: nn.Module, x: Tensor, level: _Level) -> Tensor:
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1):
-            x = x * level.mask
-        return layer(x)  # type: ignore[no-any-return]
-
-
-class _Level:
-    """Which entries are valid at one stride.
-
-    Args:
-        rows: (N, H) 1 where valid.
-        columns: (N, W) 1 where valid.
-    """
-
-    def __init__(self, rows: Tensor, columns: Tensor) -> None:
-        self.rows = rows
-        self.columns = columns
-        self.mask = (rows[:, :, None] * columns[:, None, :])[:, None]
-        self.inside = self.mask > 0
-
-
-def _upsampling(coarse: Tensor, fine: Tensor) -> Tensor:
-    """Interpolation matrix (N, F, C) from the valid entries of (N, C) to those of (N, F)."""
-    coarse_size = coarse.sum(1, keepdim=True).to(torch.float32)
-    fine_size = fine.sum(1, keepdim=True).to(torch.float32)
-    positions = torch.arange(coarse.shape[1], dtype=torch.float32, device=coarse.device)
-    targets = torch.arange(fine.shape[1], dtype=torch.float32, device=coarse.device)
-    source = (targets + 0.5) * (coarse_size / fine_size.clamp(min=1.0)) - 0.5
-    return ops.bilinear_matrix(source, coarse_size, positions).to(coarse.dtype)
 
 
 def matches(model: nn.Module) -> bool:

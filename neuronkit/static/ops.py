@@ -7,8 +7,19 @@ upsampling becomes, and miscompiled assignment through a boolean mask. These do 
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
+
+
+def length(x: Tensor, dim: int) -> int:
+    """A size as a plain number. A fixed canvas is what static graphs are for, so a trace may freeze it."""
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return x.shape[dim]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        return int(x.shape[dim])
 
 
 def one_hot(ids: Tensor, num_classes: int, dtype: torch.dtype, positions: Tensor | None = None) -> Tensor:
@@ -84,24 +95,27 @@ def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
     return (1.0 - (source.unsqueeze(-1) - positions).abs()).clamp(min=0.0)
 
 
-def resize(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
     """Resize the last two dimensions with a matrix for each.
 
     Args:
         x: (N, C, H, W) float.
-        rows: (N, Hout, H) of the same dtype.
-        columns: (N, Wout, W) of the same dtype.
+        rows: (N, Hout, H) of the same dtype; None keeps the height.
+        columns: (N, Wout, W) of the same dtype; None keeps the width.
 
     Returns:
         (N, C, Hout, Wout).
     """
-    n, c, h, w = x.shape
-    h_out, w_out = rows.shape[1], columns.shape[1]
+    n, c, h, w = (length(x, dim) for dim in range(4))
     # Two batched products with few large matrices; a broadcast product would copy the matrix for every channel.
-    # Columns first, as torch's own kernel rounds: on most CPUs the results are then equal to the last bit.
-    x = torch.bmm(x.reshape(n, c * h, w), columns.transpose(1, 2))
-    x = x.reshape(n, c, h, w_out).permute(0, 2, 1, 3).reshape(n, h, c * w_out)
-    return torch.bmm(rows, x).reshape(n, h_out, c, w_out).permute(0, 2, 1, 3)
+    # Columns first, as torch's own kernel does.
+    if columns is not None:
+        w = length(columns, 1)
+        x = torch.bmm(x.reshape(n, c * h, length(columns, 2)), columns.transpose(1, 2)).reshape(n, c, h, w)
+    if rows is not None:
+        x = torch.bmm(rows, x.permute(0, 2, 1, 3).reshape(n, h, c * w))
+        x = x.reshape(n, length(rows, 1), c, w).permute(0, 2, 1, 3)
+    return x
 
 
 def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Tensor:
@@ -122,14 +136,14 @@ def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilati
     for dim, size, step, gap in zip((-2, -1), kernel, stride, dilation):
         span = gap * (size - 1)
         starts = range(0, span + 1, gap)
-        length = x.shape[dim] - span
-        slices = [_strided(x, dim, start, length, step) for start in starts]
+        reach = length(x, dim) - span
+        slices = [_strided(x, dim, start, reach, step) for start in starts]
         x = slices[0]
         for other in slices[1:]:
             x = torch.max(x, other)
     return x
 
 
-def _strided(x: Tensor, dim: int, start: int, length: int, step: int) -> Tensor:
-    window = slice(start, start + length, step)
+def _strided(x: Tensor, dim: int, start: int, reach: int, step: int) -> Tensor:
+    window = slice(start, start + reach, step)
     return x[..., window, :] if dim == -2 else x[..., window]

@@ -218,9 +218,10 @@ def test_a_canvas_that_cannot_be_is_refused(size: tuple[int, int]) -> None:
 def test_the_public_object_is_recognised_and_equal() -> None:
     from easyocr.craft import CRAFT as EasyOCRCRAFT
 
-    model = lively(EasyOCRCRAFT(pretrained=False))
+    # At full width, float32 convolutions on maps of different sizes differ by 1e-6 on their own.
+    model = lively(EasyOCRCRAFT(pretrained=False)).double()
     static = make_static(model, batch_size=2, options=CRAFTOptions(96, 128))
     assert isinstance(static, StaticCRAFT)
     inputs = static.example_inputs(seed=3)
     with torch.no_grad():
-        assert error(static(*inputs), static.reference(*inputs)) <= TOLERANCE
+        assert error(static(*inputs), static.reference(*inputs)) <= 1e-12

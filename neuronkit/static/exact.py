@@ -1,0 +1,157 @@
+"""exact_padding(): a convolutional network on a padded canvas computes what it would compute on the image alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.errors import SpecError
+from neuronkit.static.exact_graph import Table
+from neuronkit.static.exact_rewrite import rewrite
+from neuronkit.static.exact_sizes import Dim, Extent
+
+
+def exact_padding(module: nn.Module) -> ExactPadding:
+    """Rewrite a convolutional network so that padding cannot reach its results.
+
+    Zeros around an image stop being zeros after the first bias, and leak back over the border with the next
+    convolution. The rewritten network is told the valid size of each row, and gives every operator what it would see on
+    the image alone: zeros outside the valid area before a convolution, values that lose before max pooling, statistics
+    of the valid entries, and resizing from the valid size to the valid size.
+
+    Weights are shared: training the module trains both. The module computes as in eval mode.
+
+    Args:
+        module: Called with images (N, C, H, W). `torch.fx` must be able to trace it.
+
+    Returns:
+        A module that is called with images on a canvas and their valid sizes.
+
+    Raises:
+        SpecError: If the module cannot be traced, or holds an operator that would let padding into the result. The
+            message names the node.
+    """
+    return ExactPadding(module)
+
+
+class ExactPadding(nn.Module):
+    """A network that computes on a padded canvas what it would compute on the image alone.
+
+    Made by `exact_padding`. Its graph is static: it has no branch and no loop, and its operators do not depend on the
+    valid size.
+
+    Args:
+        module: The network; its weights are shared.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._name = type(module).__name__
+        rewritten = rewrite(module)
+        self.network = rewritten.module
+        self._tables = rewritten.tables
+        self._structure = rewritten.structure
+        self._output_dims = rewritten.output_dims
+        self._agreements = rewritten.agreements
+        self._batch_norms = rewritten.batch_norms
+        self._canvas: tuple[int, int] | None = None
+
+    def forward(self, images: Tensor, valid_size: Tensor) -> Any:
+        """Compute on images that lie at the top left of their canvases.
+
+        Args:
+            images: (N, C, H, W); what lies outside the valid area has no influence, NaN included.
+            valid_size: (N, 2) int32, (height, width) of each row's valid area, at least 1 and at most (H, W).
+
+        Returns:
+            What the module returns for images of the canvas's size: right inside the valid area, zero outside.
+
+        Raises:
+            SpecError: If a layer is in train mode and would compute with statistics of the batch, or a canvas of this
+                size does not fit the network.
+        """
+        if any(layer.training for layer in self._batch_norms):
+            raise SpecError(
+                f"{self._name} is in train mode, where batch normalisation lets rows, and their padding, influence one "
+                "another; call eval() first"
+            )
+        outputs = self.network(images, valid_size, *self._constants(images))
+        return _rebuild(self._structure, outputs)
+
+    def valid_output_sizes(self, valid_size: Tensor) -> Any:
+        """Size of the valid area of each output.
+
+        Args:
+            valid_size: (N, 2) integers, (height, width) of the input's valid area.
+
+        Returns:
+            For each output, in the structure that `forward` returns: (N, 2) int32, (height, width) of its valid area;
+            (N, 1) if only one of its dimensions varies, None if none does.
+
+        Raises:
+            SpecError: If the module itself cannot run on an image of one of these sizes.
+        """
+        sizes = [(int(height), int(width)) for height, width in valid_size.tolist()]
+        for size in dict.fromkeys(sizes):
+            self._check_size(size)
+        outputs = [_valid_area(dims, sizes) for dims in self._output_dims]
+        return _rebuild(self._structure, outputs)
+
+    def fix_canvas(self, height: int, width: int, device: torch.device | None = None) -> ExactPadding:
+        """Keep the constants of one canvas size as buffers, which move with the module to a target's device.
+
+        Without this they are made at every call.
+
+        Args:
+            height: Of the canvas, in pixels.
+            width: Of the canvas, in pixels.
+            device: Where to make them.
+
+        Returns:
+            The module itself.
+        """
+        self._check_size((height, width))
+        self._canvas = (height, width)
+        for table in self._tables:
+            self.register_buffer(table.name, _to_tensor(table, self._canvas, device), persistent=False)
+        return self
+
+    def _constants(self, images: Tensor) -> list[Tensor]:
+        if self._canvas is not None:
+            return [getattr(self, table.name) for table in self._tables]
+        canvas = (int(images.shape[2]), int(images.shape[3]))
+        self._check_size(canvas)
+        return [_to_tensor(table, canvas, images.device) for table in self._tables]
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        for agreement in self._agreements:
+            if not agreement.holds(size):
+                n = size[agreement.left.source]
+                raise SpecError(
+                    f"{self._name} cannot run on {size[0]}x{size[1]} pixels: node {agreement.where} joins sizes "
+                    f"{agreement.left.at(n)} and {agreement.right.at(n)}. Take a multiple of its stride"
+                )
+
+
+def _rebuild(structure: Any, outputs: Any) -> Any:
+    if isinstance(structure, int):
+        return outputs[structure]
+    if isinstance(structure, (tuple, list)):
+        items = [_rebuild(item, outputs) for item in structure]
+        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
+    if isinstance(structure, dict):
+        return type(structure)((key, _rebuild(item, outputs)) for key, item in structure.items())
+    return structure
+
+
+def _valid_area(dims: tuple[Dim, ...], sizes: list[tuple[int, int]]) -> Tensor | None:
+    varying = [dim for dim in dims if isinstance(dim, Extent)]
+    if not varying:
+        return None
+    return torch.tensor([[dim.at(size[dim.source]) for dim in varying] for size in sizes], dtype=torch.int32)
+
+
+def _to_tensor(table: Table, canvas: tuple[int, int], device: torch.device | None) -> Tensor:
+    return torch.from_numpy(table.compute(canvas)).to(device)

@@ -1,0 +1,218 @@
+"""Rewriting a traced network, call by call, into one that computes on a padded canvas."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from neuronkit.static import exact_rules, exact_rules_norm, exact_rules_resize, exact_rules_shape, exact_rules_windows
+from neuronkit.static.exact_graph import (
+    Agreement,
+    Builder,
+    Call,
+    Fill,
+    Opaque,
+    Pieces,
+    Refused,
+    Size,
+    Table,
+    Value,
+    find,
+    refusal,
+)
+from neuronkit.static.exact_sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
+from neuronkit.static.exact_trace import INPLACE_OPERATORS, Traced, trace
+
+# Importing a file of rules registers them.
+RULE_FILES = (exact_rules, exact_rules_norm, exact_rules_resize, exact_rules_shape, exact_rules_windows)
+
+_OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A network that computes on a padded canvas.
+
+    Attributes:
+        module: Takes images, valid sizes and the tables; returns the tensors of the result, in order.
+        tables: Its constants that depend on the canvas.
+        structure: What the network returns, with the index of a tensor in its place.
+        output_dims: The dimensions of each tensor.
+        agreements: Sizes that must be equal for an input to fit the network.
+        batch_norms: Modules that compute with the batch's own statistics when in train mode.
+    """
+
+    module: fx.GraphModule
+    tables: tuple[Table, ...]
+    structure: Any
+    output_dims: tuple[tuple[Dim, ...], ...]
+    agreements: tuple[Agreement, ...]
+    batch_norms: tuple[nn.Module, ...]
+
+
+def rewrite(root: nn.Module) -> Rewritten:
+    """Rewrite a module that takes images (N, C, H, W).
+
+    Raises:
+        SpecError: If it cannot be traced, or holds an operator that would let padding into the result.
+    """
+    return _Rewriter(root, trace(root)).run()
+
+
+class _Rewriter:
+    def __init__(self, root: nn.Module, traced: Traced) -> None:
+        self.root = root
+        self.traced = traced
+        self.nodes = list(traced.graph.nodes)
+        self.builder = Builder()
+        self.values: dict[fx.Node, Any] = {}
+        position = {node: i for i, node in enumerate(self.nodes)}
+        self.last_use = {node: max((position[user] for user in node.users), default=-1) for node in self.nodes}
+        self.modules: list[nn.Module] = []
+
+    def run(self) -> Rewritten:
+        result: Any = None
+        for position, node in enumerate(self.nodes):
+            try:
+                if node.op == "output":
+                    result = self._finish(node)
+                else:
+                    self.values[node] = self._value(node, position)
+            except Refused as reason:
+                raise refusal(self.root, node, str(reason)) from reason
+        return result  # type: ignore[no-any-return]
+
+    def _value(self, node: fx.Node, position: int) -> Any:
+        if node.op == "placeholder":
+            return self._placeholder(node)
+        if node.op == "get_attr":
+            return self._attribute(str(node.target))
+        return self._call(node, position)
+
+    def _placeholder(self, node: fx.Node) -> Any:
+        if node is self.nodes[0]:
+            height, width = Extent(HEIGHT), Extent(WIDTH)
+            images = Value(self.builder.images, (BATCH, None, height, width), Fill.ANYTHING)
+            # Zeroed once, at three channels: what a canvas holds outside may be anything, NaN included.
+            return Value(self.builder.zeroed(images), images.dims, Fill.ZERO)
+        if node.args:
+            return node.args[0]
+        raise Refused("is a second input; exact_padding takes modules that are called with images alone")
+
+    def _attribute(self, target: str) -> Any:
+        value: Any = self.traced.constants.get(target)
+        if value is None:
+            value = self.root
+            for name in target.split("."):
+                value = getattr(value, name)
+        if not isinstance(value, torch.Tensor):
+            raise Refused("is an attribute that is no tensor")
+        node = self.builder.attribute(value)
+        assert node is not None  # A tensor always has one.
+        return Value(node, tuple(value.shape))
+
+    def _call(self, node: fx.Node, position: int) -> Any:
+        args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
+        module = self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        name, target, in_place = _identify(node, module)
+        call = Call(self.builder, node, args, kwargs, module, target, name or "")
+        if "out" in kwargs:
+            call.refuse("writes into a tensor that is given")
+        rule = exact_rules.RULES.get(name) if name is not None else None
+        if module is not None:
+            self.modules.append(module)
+        value = self._apply(call, rule)
+        if in_place or kwargs.get("inplace") or getattr(module, "inplace", False):
+            self._write_back(call.input, value, position)
+        return value
+
+    def _apply(self, call: Call, rule: Callable[[Call], Any] | None) -> Any:
+        given = (call.args, call.kwargs)
+        varies = any(v.varying for v in find(given, Value)) or any(s.varies for s in find(given, Size))
+        varies = varies or any(p.piece.varying for p in find(given, Pieces))
+        if rule is None and varies:
+            call.refuse("is not an operator that it knows")
+        if rule is not None:
+            try:
+                return rule(call)
+            except Refused:
+                if varies:
+                    raise
+        # Nothing here depends on the size of the image: taken as it is.
+        node = call.again()
+        return Value(node, None) if find(given, Value) or find(given, Pieces) or call.module else Opaque(node)
+
+    def _resolve(self, tree: Any) -> Any:
+        return fx.node.map_aggregate(tree, lambda a: self.values[a] if isinstance(a, fx.Node) else a)
+
+    def _write_back(self, before: Value, after: Value, position: int) -> None:
+        """Let every name of a tensor that was changed in place stand for its new content."""
+        for node, value in self.values.items():
+            if value is before:
+                self.values[node] = after
+                continue
+            views = [v for v in [*find(value, Value), *(p.piece for p in find(value, Pieces))]]
+            if self.last_use[node] > position and any(v.storage is before.storage for v in views if v is not before):
+                raise Refused(f"changes in place a tensor of which {node.name!r} is a view that is read later")
+
+    def _finish(self, node: fx.Node) -> Rewritten:
+        outputs: list[Value] = []
+
+        def place(tree: Any) -> Any:
+            if isinstance(tree, Value):
+                outputs.append(tree)
+                return len(outputs) - 1
+            if isinstance(tree, (tuple, list)):
+                items = [place(item) for item in tree]
+                return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+            if isinstance(tree, dict):
+                return {key: place(item) for key, item in tree.items()}
+            if tree is None:
+                return None
+            raise Refused(f"returns {type(tree).__name__}; only tensors can be cut back to the valid size")
+
+        structure = place(self._resolve(node.args[0]))
+        if self.traced.returned is OrderedDict:
+            structure = OrderedDict(structure)
+        builder = self.builder
+        builder.graph.output(tuple(builder.zeroed(value) for value in outputs))
+        builder.drop_unused()
+        return Rewritten(
+            fx.GraphModule(builder.attributes, builder.graph),
+            tuple(builder.tables),
+            structure,
+            tuple(value.dims or () for value in outputs),
+            tuple(builder.agreements),
+            tuple(m for m in self.modules if isinstance(m, (nn.modules.batchnorm._BatchNorm,))),
+        )
+
+
+def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any, bool]:
+    """The rule's name for a call, what to call in its place, and whether it works in place."""
+    target = node.target
+    if module is not None:
+        return exact_rules.module_rule(module), target, False
+    if node.op == "call_method":
+        name = str(target)
+        if name.endswith("_") and not name.endswith("__"):
+            return name[:-1], name[:-1], True
+        return name, name, False
+    if target in _OUT_OF_PLACE:
+        function = _OUT_OF_PLACE[target]
+        return exact_rules.name_of(function), function, True
+    if target in exact_rules_shape.FUNCTIONS:
+        return ("getattr" if target is getattr else "getitem"), target, False
+    if getattr(target, "__module__", None) == "torchvision.ops.stochastic_depth":
+        return "stochastic_depth", target, False
+    name = exact_rules.name_of(target) or ""
+    if name.endswith("_") and not name.endswith("__"):
+        function = next((getattr(space, name[:-1]) for space in (torch, F) if hasattr(space, name[:-1])), None)
+        return name[:-1], function, True
+    return name or None, target, False

@@ -1,0 +1,232 @@
+"""Rules: how each operator is rewritten so that padding cannot reach a result. This file: the registry, and
+operators that work on each entry alone.
+
+A rule is given a `Call` and returns what it yields. It may assume nothing about the padding of a tensor beyond
+`Value.fill`, and must leave nothing in the result that depends on padding, but outside the valid area.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neuronkit.static.exact_graph import Call, Fill, Opaque, Size, Value
+from neuronkit.static.exact_sizes import BATCH, MIXED, Dim, Extent
+
+Rule = Callable[[Call], Any]
+
+RULES: dict[str, Rule] = {}
+MODULES: dict[type[nn.Module], str] = {}
+_NAMESPACES = (torch, F, operator, torch.Tensor)
+
+
+def rule(*names: str, modules: Sequence[type[nn.Module]] = ()) -> Callable[[Rule], Rule]:
+    """Register a rule for functions and methods of these names, and for modules of these classes."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        MODULES.update(dict.fromkeys(modules, names[0]))
+        return function
+
+    return register
+
+
+def name_of(function: Any) -> str | None:
+    """The name under which torch or the operator module holds a function; None for any other function."""
+    name = getattr(function, "__name__", "")
+    held = any(getattr(namespace, name, None) is function for namespace in _NAMESPACES)
+    return name if held else None
+
+
+def module_rule(module: nn.Module) -> str | None:
+    """The rule of a module's class, or of the closest class it derives from."""
+    return next((MODULES[cls] for cls in type(module).__mro__ if cls in MODULES), None)
+
+
+# Operators of one tensor that give 0 for 0, and finite values for finite ones.
+KEEPING = {
+    "relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "silu": nn.SiLU, "gelu": nn.GELU,
+    "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "celu": nn.CELU, "selu": nn.SELU, "mish": nn.Mish, "tanh": nn.Tanh,
+    "softsign": nn.Softsign, "tanhshrink": nn.Tanhshrink, "softshrink": nn.Softshrink, "hardshrink": nn.Hardshrink,
+    "rrelu": nn.RReLU, "prelu": nn.PReLU, "abs": None, "neg": None, "negative": None, "square": None, "sign": None,
+    "sin": None, "erf": None, "round": None, "floor": None, "ceil": None, "nan_to_num": None, "pos": None,
+    "to": None, "type": None, "float": None, "half": None, "double": None, "bfloat16": None, "type_as": None,
+    "contiguous": None, "clone": None, "detach": None, "zeros_like": None,
+}  # fmt: skip
+# Those that give finite values, but not 0 for 0.
+BOUNDED = {
+    "sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid, "softplus": nn.Softplus, "logsigmoid": nn.LogSigmoid,
+    "threshold": nn.Threshold, "cos": None, "ones_like": None, "logical_not": None, "bitwise_not": None, "invert": None,
+}  # fmt: skip
+# Those that may give anything.
+UNBOUNDED = ("exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "isnan", "isinf")
+# These may return the tensor they are given, or a view of it.
+_ALIASING = frozenset({"to", "type", "float", "half", "double", "bfloat16", "type_as", "contiguous", "detach"})
+
+ADDITIVE = ("add", "sub", "rsub", "subtract", "maximum", "minimum", "where", "fmax", "fmin", "lerp", "logaddexp")
+MULTIPLICATIVE = ("mul", "multiply", "addcmul")
+DIVISIVE = ("div", "divide", "true_divide", "truediv", "pow", "floordiv", "floor_divide", "remainder", "mod", "fmod")
+COMPARING = ("eq", "ne", "lt", "gt", "le", "ge", "logical_and", "logical_or", "logical_xor", "and_", "or_", "xor")
+
+
+def _keep(call: Call) -> Value:
+    x = call.input
+    if not x.varying and len(call.args) > 1 and isinstance(call.args[1], Value) and call.args[1].varying:
+        call.refuse("takes its settings from a map")
+    storage = {"storage": x.storage} if call.name in _ALIASING else {}
+    return call.builder.output(call.again(), x.dims, x.fill, **storage)
+
+
+def _bounded(call: Call) -> Value:
+    return call.builder.output(call.again(), call.input.dims, max(call.input.fill, Fill.FINITE))
+
+
+def _unbounded(call: Call) -> Value:
+    return call.builder.output(call.again(), call.input.dims, Fill.ANYTHING)
+
+
+for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
+    for _name, _module in _table.items():
+        rule(_name, modules=[_module] if _module else [])(_rule)
+rule(*UNBOUNDED)(_unbounded)
+
+
+@rule("identity", "dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "stochastic_depth",
+      modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])  # fmt: skip
+def identity(call: Call) -> Value:
+    """What does nothing outside training."""
+    return call.input
+
+
+@rule("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", modules=[nn.Hardtanh])
+def clamp(call: Call) -> Value:
+    x = call.input
+    if call.module is not None:
+        bounds = [call.module.min_val, call.module.max_val]
+    else:
+        bounds = [*call.args[1:], *(value for name, value in call.kwargs.items() if name != "inplace")]
+    numbers = [bound for bound in bounds if isinstance(bound, (int, float)) and not isinstance(bound, bool)]
+    if len(numbers) < len([bound for bound in bounds if bound is not None and not isinstance(bound, bool)]):
+        return _elementwise(call, Fill.FINITE)
+    keeps_zero = len(numbers) == 2 and numbers[0] <= 0 <= numbers[1]
+    keeps_zero = keeps_zero or (call.name == "clamp_min" and numbers[0] <= 0)
+    keeps_zero = keeps_zero or (call.name == "clamp_max" and numbers[0] >= 0)
+    return call.builder.output(call.again(), x.dims, x.fill if keeps_zero else max(x.fill, Fill.FINITE))
+
+
+@rule(*ADDITIVE, *COMPARING)
+def additive(call: Call) -> Any:
+    if not _tensors(call):
+        return _of_sizes(call)
+    tensors = _tensors(call)
+    zero = call.name in ("add", "sub", "maximum", "minimum") and len(tensors) == 2
+    zero = zero and all(t.fill is Fill.ZERO and t.varying for t in tensors)
+    return _elementwise(call, Fill.ZERO if zero else max(Fill.FINITE, *(t.fill for t in tensors)))
+
+
+@rule(*MULTIPLICATIVE)
+def multiplicative(call: Call) -> Any:
+    tensors = _tensors(call)
+    if not tensors:
+        return _of_sizes(call)
+    fill = max(t.fill for t in tensors if t.varying) if any(t.varying for t in tensors) else Fill.FINITE
+    if call.name != "addcmul" and fill < Fill.ANYTHING and any(t.varying and t.fill is Fill.ZERO for t in tensors):
+        fill = Fill.ZERO
+    return _elementwise(call, max(fill, Fill.FINITE) if call.name == "addcmul" else fill)
+
+
+@rule(*DIVISIVE)
+def divisive(call: Call) -> Any:
+    tensors = _tensors(call)
+    if not tensors:
+        return _of_sizes(call)
+    by_number = len(tensors) == 1 and isinstance(call.args[0], Value)
+    whole_power = call.name == "pow" and isinstance(call.args[-1], int) and call.args[-1] > 0
+    keeps = by_number and (whole_power or (call.name in ("div", "true_divide", "truediv") and call.args[1:] != (0,)))
+    return _elementwise(call, tensors[0].fill if keeps else Fill.ANYTHING)
+
+
+def _tensors(call: Call) -> list[Value]:
+    return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Value)]
+
+
+def _elementwise(call: Call, fill: Fill) -> Value:
+    given = (*call.args, *call.kwargs.values())
+    if any(isinstance(a, Size) and a.varies for a in given):
+        call.refuse("computes with the size of a map, which on a canvas is another than that of the image")
+    return call.builder.output(call.again(), broadcast(call, _tensors(call)), fill)
+
+
+def broadcast(call: Call, tensors: Sequence[Value]) -> tuple[Dim, ...] | None:
+    """The dimensions of an operator that works on the entries of several tensors, aligned at their last."""
+    shapes = [t.dims for t in tensors]
+    if any(shape is None for shape in shapes):
+        if any(t.varying for t in tensors):
+            call.refuse("joins a map with a tensor whose shape is not known here")
+        return None
+    known = [shape for shape in shapes if shape is not None]
+    rank = max(len(shape) for shape in known)
+    return tuple(
+        _broadcast_dim(call, [shape[i - rank] for shape in known if len(shape) >= rank - i]) for i in range(rank)
+    )
+
+
+def _broadcast_dim(call: Call, dims: Sequence[Dim]) -> Dim:
+    extents = [dim for dim in dims if isinstance(dim, Extent)]
+    others = [dim for dim in dims if not isinstance(dim, Extent) and dim != 1]
+    if extents:
+        if others:
+            call.refuse(f"joins a varying size with a fixed one ({others[0]})")
+        joined = extents[0]
+        for other in extents[1:]:
+            joined = call.builder.agree(joined, other, call)
+        return joined
+    if BATCH in others:
+        return BATCH
+    return next((dim for dim in others if dim is not None), None) if others else 1
+
+
+def _of_sizes(call: Call) -> Any:
+    """Arithmetic of Python numbers that come from shapes."""
+    function = call.target
+    if call.kwargs or not all(isinstance(a, (Size, int, float, Opaque)) for a in call.args):
+        call.refuse("is given something else than tensors and sizes")
+    if any(isinstance(a, Opaque) for a in call.args):
+        return Opaque(call.again())
+    dims = [a.dim if isinstance(a, Size) else a for a in call.args]
+    if all(isinstance(dim, (int, float)) for dim in dims):
+        return function(*dims)
+    return Size(_size_dim(function, dims), call.again)
+
+
+def _size_dim(function: Any, dims: list[Any]) -> Dim:
+    extents = [dim for dim in dims if isinstance(dim, Extent)]
+    if not extents:
+        return MIXED if MIXED in dims else None
+    whole = function is not operator.truediv and function is not operator.pow
+    if not whole or not all(isinstance(dim, (Extent, int)) for dim in dims) or len({e.source for e in extents}) > 1:
+        return MIXED
+    left = extents[0]
+    if len(dims) == 1:
+        return Extent(left.source, lambda n: function(left.function(n)))
+
+    def evaluate(n: Any) -> Any:
+        return function(*(dim.function(n) if isinstance(dim, Extent) else dim for dim in dims))
+
+    return Extent(left.source, evaluate)
+
+
+def constant(size: Any, call: Call) -> Any:
+    """A size as a number, where it is the same for every input that the network can run."""
+    if isinstance(size, Size) and isinstance(size.dim, Extent):
+        values = size.dim.values[call.builder.runnable[size.dim.source]]
+        if len(values) and (values == values[0]).all():
+            return int(values[0])
+    if isinstance(size, Size) and isinstance(size.dim, int):
+        return size.dim
+    return size

@@ -1,0 +1,133 @@
+"""Rules for resizing, as products with matrices made from the valid sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from neuronkit.static import exact_runtime as runtime
+from neuronkit.static.exact_graph import Call, Fill, Size, Value
+from neuronkit.static.exact_rules import constant, rule
+from neuronkit.static.exact_rules_windows import average_areas, pair
+from neuronkit.static.exact_sizes import MIXED, Dim, Extent, step
+
+_OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
+_MATRICES = {"bilinear": runtime.linear_matrix, "bicubic": runtime.cubic_matrix}
+
+
+@rule("interpolate", "upsample", modules=[nn.Upsample])
+def interpolate(call: Call) -> Value:
+    x = call.image()
+    size, factor, mode, align_corners, recompute, antialias = call.read(
+        "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias",
+        size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False,
+    )  # fmt: skip
+    known = (x.dims or ())[2:]
+    if not x.varying and (not all(isinstance(dim, int) for dim in known) or (_is_fixed(size) and mode == "area")):
+        return call.builder.output(call.again(), None)
+    if antialias:
+        call.refuse("resizes with antialiasing")
+    wanted, scales = _targets(call, known, size, factor, bool(recompute))
+    if mode == "area":
+        return average_areas(call, x, wanted)
+    if mode not in _OFFSETS and mode not in _MATRICES:
+        call.refuse(f"resizes in mode {mode!r}")
+    whole = _whole_factors(known, wanted, scales) if mode in _OFFSETS else None
+    if whole is not None:
+        node = call.emit(runtime.repeat_entries, x, *whole)
+        return call.builder.output(node, (*(x.dims or ())[:2], *wanted), x.fill)
+    matrices = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
+    node = call.emit(runtime.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *matrices)
+    clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(matrices, wanted))
+    fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
+    return call.builder.output(node, (*(x.dims or ())[:2], *wanted), fill)
+
+
+def _is_fixed(size: Any) -> bool:
+    return all(not isinstance(s, Size) for s in pair(size))
+
+
+def _targets(
+    call: Call, known: tuple[Dim, ...], size: Any, factor: Any, recompute: bool
+) -> tuple[list[Any], list[float | None]]:
+    """The sizes after resizing, and how many inputs one output spans where that does not follow from the sizes."""
+    if size is not None:
+        wanted = [constant(s, call) for s in pair(size)]
+        dims = [s.dim if isinstance(s, Size) else s for s in wanted]
+        if any(dim is None or dim is MIXED for dim in dims):
+            call.refuse("resizes to a size that is not known here")
+        return dims, [None, None]
+    factors = pair(factor)
+    if not all(isinstance(f, (int, float)) for f in factors):
+        call.refuse("resizes by a factor that is not known here")
+    dims = [step(dim, lambda n, f=float(f): np.floor(n * f).astype(np.int64)) for dim, f in zip(known, factors)]  # type: ignore[misc]
+    return dims, [None if recompute else 1.0 / float(f) for f in factors]
+
+
+def _whole_factors(known: tuple[Dim, ...], wanted: list[Any], scales: list[float | None]) -> tuple[int, int] | None:
+    """By how much each entry is repeated, if by a whole number that is the same for every input."""
+    factors = []
+    for dim, target, scale in zip(known, wanted, scales):
+        if isinstance(dim, Extent) and isinstance(target, Extent) and dim.source == target.source:
+            factor = int(target.values[-1] // max(1, dim.values[-1]))
+            if not np.array_equal(dim.values * factor, target.values):
+                return None
+        elif isinstance(dim, int) and isinstance(target, int) and target % dim == 0:
+            factor = target // dim
+        else:
+            return None
+        if factor < 1 or (scale is not None and scale != 1.0 / factor):
+            return None
+        factors.append(factor)
+    return factors[0], factors[1]
+
+
+def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, scale: float | None) -> Any:
+    """The matrix along one dimension; None if it would change nothing."""
+    builder = call.builder
+    keys = [d.key if isinstance(d, Extent) else d for d in (dim, wanted)]
+    if keys[0] == keys[1] and scale in (None, 1.0):
+        return None
+    valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
+    sizes = builder.images, builder.size(dim), builder.size(wanted), valid_out
+    positions = builder.positions(dim), builder.positions(wanted)
+    if mode in _OFFSETS:
+        function: Any = runtime.nearest_matrix
+        last: Any = _OFFSETS[mode]
+    else:
+        function, last = _MATRICES[mode], align_corners
+    return builder.emit_once(function, *sizes, *positions, scale, last, key=(*keys, scale, last))
+
+
+@rule("pixel_shuffle", modules=[nn.PixelShuffle])
+def pixel_shuffle(call: Call) -> Value:
+    x = call.image()
+    (factor,) = call.read("upscale_factor")
+    known = x.dims or ()
+    channels = known[1] // factor**2 if isinstance(known[1], int) else None
+    dims = [step(dim, lambda n: n * factor) for dim in known[2:]]
+    return call.builder.output(call.again(), (known[0], channels, *dims), x.fill)
+
+
+@rule("pixel_unshuffle", modules=[nn.PixelUnshuffle])
+def pixel_unshuffle(call: Call) -> Value:
+    x = call.image()
+    (factor,) = call.read("downscale_factor")
+    known = x.dims or ()
+    for dim in known[2:]:
+        if isinstance(dim, Extent):
+            builder = call.builder
+            whole = dim.then(lambda n: n // factor * factor)
+            if whole is not dim:
+                builder.agree(dim, whole, call)
+    channels = known[1] * factor**2 if isinstance(known[1], int) else None
+    dims = [step(dim, lambda n: n // factor) for dim in known[2:]]
+    return call.builder.output(call.again(), (known[0], channels, *dims), x.fill)
+
+
+@rule("channel_shuffle", modules=[nn.ChannelShuffle])
+def channel_shuffle(call: Call) -> Value:
+    x = call.image()
+    return call.builder.output(call.again(), x.dims, x.fill)
