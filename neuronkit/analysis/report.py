@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -74,17 +75,22 @@ class OperatorReport:
 
     @property
     def unsupported(self) -> dict[str, int]:
-        """Operator kind → count of those that the target does not take."""
-        return self.having("unsupported")
+        """Operator kind → count of the calls that the target does not take and nobody vouched for."""
+        found: Counter[str] = Counter()
+        for problem in self.problems:
+            if problem.nature == "operator":
+                found[problem.kind] += problem.count
+        return dict(sorted(found.items()))
 
     @property
     def supported_fraction(self) -> float:
         """Share of the operators that the target computes, 0..1; those that the caller vouches for included."""
-        on_device = self.total - sum(self.unsupported.values()) - sum(self.having("cpu").values())
+        refused = sum(count for kind, count in self.unsupported.items() if kind in self.counts)
+        on_device = self.total - refused - sum(self.having("cpu").values())
         return on_device / self.total if self.total else 1.0
 
     def having(self, status: Status) -> dict[str, int]:
-        """Operator kind → count of the kinds of that status."""
+        """Operator kind → count of the kinds of that status; one unsupported call makes a kind unsupported."""
         return {kind: count for kind, count in self.counts.items() if self.statuses[kind] == status}
 
     def allowing(self, op_whitelist: tuple[str, ...] = (), cpu_operators: tuple[str, ...] = ()) -> OperatorReport:

@@ -39,7 +39,7 @@ _INF1 = (
     + """
 
 def get_supported_operations():
-    return ["aten::linear", "aten::relu", "aten::add"]
+    return ["aten::linear", "aten::relu", "aten::add", "aten::to"]
 
 
 def trace(model, example_inputs, compiler_args=None, compiler_timeout=None, compiler_workdir=None,

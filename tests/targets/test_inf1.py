@@ -82,7 +82,7 @@ def test_whitelist_is_added_to_what_the_sdk_supports(install_double, in_process,
     double = install_double("torch_neuron", takes_op_whitelist=True)
     compile_graphs({"tokens": graphs["tokens"]}, op_whitelist=("aten::embedding",))
     (call,) = double.calls
-    assert call["op_whitelist"] == ["aten::add", "aten::embedding", "aten::linear", "aten::relu"]
+    assert call["op_whitelist"] == ["aten::add", "aten::embedding", "aten::linear", "aten::relu", "aten::to"]
     assert call["filtered"] is False
 
 
