@@ -237,6 +237,19 @@ def test_a_line_is_split_into_its_commands() -> None:
     assert list(split("# nothing")) == []
 
 
+COMMANDS_WITH_OUTPUT = [(page, block) for page in PAGES for block in blocks(page, *SHELLS) if block.output]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "block"), COMMANDS_WITH_OUTPUT, ids=lambda p: name_of(p) if p in PAGES else p.line)
+def test_commands_with_output_give_it(page: Path, block: Block, tmp_path: Path) -> None:
+    (words,) = split(block.text.strip())
+    assert words[0] in PYTHONS
+    done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_printed(done.stdout, block.output or "", f"{page}:{block.line}")
+
+
 @pytest.mark.parametrize(
     "command",
     [
