@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from neuronkit.demo.pages import PageStyle, render_page
 
@@ -20,14 +20,11 @@ def page(seed, style=None, lines=None, size=SIZE):
 
 def inside(words, size, grow):
     """(H, W) bool: what lies in a word's quad, or within `grow` pixels of it."""
-    stencil = Image.new("1", size[::-1])
+    stencil = Image.new("L", size[::-1])
     pen = ImageDraw.Draw(stencil)
     for word in words:
-        corners = [(float(x) - 0.5, float(y) - 0.5) for x, y in word.quad]
-        pen.polygon(corners, fill=1, outline=1)
-        if grow:
-            pen.line([*corners, *corners[:2]], fill=1, width=2 * grow)
-    return np.asarray(stencil)
+        pen.polygon([(float(x) - 0.5, float(y) - 0.5) for x, y in word.quad], fill=1, outline=1)
+    return np.asarray(stencil.filter(ImageFilter.MaxFilter(2 * grow + 1))) > 0
 
 
 def edges(image):
