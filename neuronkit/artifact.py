@@ -42,6 +42,8 @@ class CompiledModel:
         self.manifest = dict(manifest)
         self.specs = tuple(TensorSpec.from_dict(spec) for spec in manifest["inputs"])
         self.processor = processor
+        graphs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
+        self._run = find_target(manifest["target"]).accelerate(function, graphs)
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Run the compiled graph.
@@ -62,7 +64,7 @@ class CompiledModel:
                 raise SpecError(f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)")
             spec.check(tensor)
         with torch.no_grad():
-            return self._function(*inputs)
+            return self._run(*inputs)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.

@@ -89,32 +89,33 @@ def compile_for_inferentia(
         operators = _check_operators(static, chosen, tuple(op_whitelist), options)
         parity = {"static": _check_static(static, report)} if verify else {}
         compiled = chosen.compile(graphs, options=options, op_whitelist=tuple(op_whitelist), report=report)
-        function = static.assemble(compiled.callables)
-        examples = static.example_inputs()
+        manifest = {
+            "format": FORMAT,
+            "neuronkit": __version__,
+            "family": static.family,
+            "target": target,
+            "versions": versions,
+            "inputs": [spec.to_dict() for spec in static.specs],
+            "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
+            "options": options.to_dict(),
+            "op_whitelist": list(op_whitelist),
+            "commands": dict(compiled.commands),
+            "operators": operators.to_dict() if operators is not None else None,
+            "weight_hash": _weight_hash(graphs),
+            "processor": processor.to_dict() if processor is not None else None,
+        }
+        result = CompiledModel(static.assemble(compiled.callables), manifest, processor)
+        runs = result if chosen.runs_here() else static
         with torch.no_grad():
-            outputs = function(*examples) if chosen.runs_here() else static(*examples)
+            outputs = runs(*static.example_inputs())
         if verify and chosen.runs_here():
             report("comparing the compiled model with the original")
-            parity["compiled"] = _compare(static, function)
-    manifest = {
-        "format": FORMAT,
-        "neuronkit": __version__,
-        "family": static.family,
-        "target": target,
-        "versions": versions,
-        "inputs": [spec.to_dict() for spec in static.specs],
-        "outputs": [spec.to_dict() for spec in _output_specs(outputs)],
-        "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
-        "options": options.to_dict(),
-        "op_whitelist": list(op_whitelist),
-        "commands": dict(compiled.commands),
-        "operators": operators.to_dict() if operators is not None else None,
-        "parity": {name: result.to_dict() for name, result in parity.items()},
-        "weight_hash": _weight_hash(graphs),
-        "processor": processor.to_dict() if processor is not None else None,
-    }
+            parity["compiled"] = _compare(static, result)
+    result.manifest["outputs"] = [spec.to_dict() for spec in _output_specs(outputs)]
+    result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
     # Through JSON, so that a fresh manifest and a loaded one are the same.
-    return CompiledModel(function, json.loads(json.dumps(manifest)), processor)
+    result.manifest = json.loads(json.dumps(result.manifest))
+    return result
 
 
 def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,7 @@ from neuronkit.options import CompileOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from neuronkit.specs import TensorSpec
     from neuronkit.static.model import Graphs
 
 Report = Callable[[str], None]
@@ -82,6 +83,17 @@ class Target(ABC):
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True
+
+    def accelerate(
+        self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
+    ) -> Callable[..., Any]:
+        """The form of a compiled function that runs fastest on this machine, where that is not the one to save.
+
+        Args:
+            function: What `compile` made, joined.
+            graphs: Name → input specs.
+        """
+        return function
 
     def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
         """Write what `compile` made, joined, into an existing directory.
