@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from neuronkit.errors import NeuronKitError, OptionError, SpecError
+from neuronkit.errors import MissingDependencyError, NeuronKitError, OptionError, SpecError
 from neuronkit.ocr import Charset, ParseqProcessor, processor_from_dict
 from neuronkit.ocr.charset import CHARSET_36, CHARSET_94
 
@@ -41,7 +42,7 @@ def test_preprocessing_is_pillows_bicubic_and_two_normalisations(height, width):
     np.testing.assert_array_equal(ParseqProcessor().preprocess([image])[0], tensor.numpy())
 
 
-@pytest.mark.peers
+@pytest.mark.torchvision
 @pytest.mark.parametrize("tall_ratio", [None, 1.5])
 @pytest.mark.parametrize("size", [(1, 1), (32, 128), (40, 300), (300, 40)], ids=str)
 def test_preprocessing_is_torchvisions(size, tall_ratio):
@@ -49,6 +50,12 @@ def test_preprocessing_is_torchvisions(size, tall_ratio):
     processor = ParseqProcessor(tall_ratio=tall_ratio)
     expected = processor.torchvision_transform()(Image.fromarray(image)).numpy()
     np.testing.assert_array_equal(processor.preprocess([image])[0], expected)
+
+
+def test_missing_torchvision_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install neuronkit\[torchvision\]"):
+        ParseqProcessor().torchvision_transform()
 
 
 def test_tall_crops_are_turned_counter_clockwise_when_asked():

@@ -1,0 +1,339 @@
+"""OCR processing against EasyOCR and docTR, in one process, each pair measured in turns.
+
+    python benchmarks/ocr.py                # everything
+    python benchmarks/ocr.py boxes images   # some parts
+    python benchmarks/ocr.py --json out.json --rounds 15
+
+Every part first checks that both sides give the same answer, and stops if they do not. Parts that need a peer which is
+not installed are left out, and named. Times are medians in milliseconds with the quartiles; the ratio is the median of
+the ratios of each round. CRAFT is the demo's, its weights laid into the channels of the full-size network, so that it
+finds words and costs what the published one costs. Recognisers have random weights: they cost the same as trained ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+import neuronkit
+from neuronkit.demo.pages import PageStyle, render_page
+from neuronkit.demo.weights import load_craft
+from neuronkit.models import CRAFT, PARSeq
+from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor, crop_words, find_boxes
+
+SEED = 7
+CANVAS = (1280, 1280)
+THRESHOLDS = (0.7, 0.4, 0.4)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One comparison: medians and quartiles in milliseconds, ratio = theirs / ours."""
+
+    name: str
+    peer: str
+    theirs_ms: tuple[float, float, float]
+    ours_ms: tuple[float, float, float]
+    ratio: float
+    note: str = ""
+
+    def __str__(self) -> str:
+        def ms(quartiles: tuple[float, float, float]) -> str:
+            return f"{quartiles[1]:9.1f} ({quartiles[0]:.1f}-{quartiles[2]:.1f})"
+
+        times = f"{self.peer:>8} {ms(self.theirs_ms):<30} neuronkit {ms(self.ours_ms):<28}"
+        return f"{self.name:<34} {times} {self.ratio:6.2f}x  {self.note}"
+
+
+def compare(
+    name: str, peer: str, theirs: Callable[[], Any], ours: Callable[[], Any], rounds: int, note: str = ""
+) -> Result:
+    """Measure two functions in turns, after one call of each to warm up."""
+    theirs(), ours()
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for function, taken in zip((theirs, ours), times):
+            begin = time.perf_counter()
+            function()
+            taken.append((time.perf_counter() - begin) * 1e3)
+    quartiles = [tuple(statistics.quantiles(taken, n=4, method="inclusive")) for taken in times]
+    ratio = statistics.median(a / b for a, b in zip(*times))
+    return Result(name, peer, quartiles[0], quartiles[1], ratio, note)  # type: ignore[arg-type]
+
+
+def score_maps(size: int, words: int) -> tuple[np.ndarray, np.ndarray]:
+    """The score maps that the tests compare on."""
+    path = Path(__file__).parent.parent / "tests" / "ocr" / "score_maps.py"
+    spec = importlib.util.spec_from_file_location("score_maps", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    region, affinity = module.make_score_maps(size, words, 1000 + size + words)
+    return region, affinity
+
+
+def same_boxes(found: list[Any], quads: Any, polygons: Any = None) -> None:
+    """Stop unless the boxes are the peer's: number, order, corners, polygons."""
+    assert len(found) == len(quads), f"{len(found)} boxes, the peer finds {len(quads)}"
+    for box, quad, polygon in zip(found, quads, polygons or [None] * len(quads)):
+        np.testing.assert_allclose(box.quad, quad, rtol=0, atol=1e-3)
+        if polygon is not None:
+            np.testing.assert_allclose(box.polygon, polygon, rtol=0, atol=1e-2)
+
+
+def boxes(rounds: int) -> list[Result]:
+    """Score maps to boxes and polygons, against EasyOCR, whose code is clovaai's."""
+    from easyocr.craft_utils import getDetBoxes
+
+    results = []
+    for size, words in ((640, 20), (640, 100), (640, 400), (1200, 20), (1200, 100), (1200, 400)):
+        region, affinity = score_maps(size, words)
+        for polygons in (False, True):
+            quads, outlines, _ = getDetBoxes(region, affinity, *THRESHOLDS, poly=polygons)
+            same_boxes(find_boxes(region, affinity, polygons=polygons), quads, outlines)
+            results.append(
+                compare(
+                    f"{'polygons' if polygons else 'boxes'} {size} px, {words} words",
+                    "easyocr",
+                    lambda: getDetBoxes(region, affinity, *THRESHOLDS, poly=polygons),  # noqa: B023
+                    lambda: find_boxes(region, affinity, polygons=polygons),  # noqa: B023
+                    max(3, rounds // 3),
+                    f"{len(quads)} equal boxes, {sum(o is not None for o in outlines)} equal polygons",
+                )
+            )
+    return results
+
+
+def images(rounds: int) -> list[Result]:
+    """Images to CRAFT's input, against EasyOCR."""
+    from easyocr.imgproc import normalizeMeanVariance, resize_aspect_ratio
+
+    results = []
+    for height, width in ((2000, 3000), (720, 1280)):
+        photo = cv2.resize(np.random.default_rng(SEED).integers(0, 256, (40, 60, 3), dtype=np.uint8), (width, height))
+        processor = CraftProcessor(canvas_size=1280, mag_ratio=1.5)
+
+        def theirs(photo: Any = photo) -> Any:
+            resized, _, _ = resize_aspect_ratio(photo, 1280, cv2.INTER_LINEAR, 1.5)
+            return torch.from_numpy(np.array([np.transpose(normalizeMeanVariance(resized), (2, 0, 1))]))
+
+        def ours(photo: Any = photo, processor: Any = processor) -> Any:
+            return processor.preprocess([photo])[0]
+
+        error = float(np.abs(theirs().numpy() - ours()).max())
+        assert error <= 1e-6
+        note = f"largest difference {error:.1g}"
+        results.append(compare(f"preprocess {width} x {height}", "easyocr", theirs, ours, rounds, note))
+    return results
+
+
+def words(rounds: int) -> list[Result]:
+    """Word images to PARSeq's input, against torchvision, and against docTR's processor for its own PARSeq."""
+    from doctr.models.preprocessor import PreProcessor
+    from PIL import Image
+
+    page = render_page(np.random.default_rng(SEED), (960, 1280), PageStyle(font_sizes=(16, 22), max_words=400))
+    crops = crop_words(page.image, [_box(word.quad) for word in page.words[:128]])
+    processor = ParseqProcessor(94)
+    transform = processor.torchvision_transform()
+    doctr = PreProcessor((32, 128), batch_size=128, preserve_aspect_ratio=True)
+
+    def theirs() -> torch.Tensor:
+        return torch.stack([transform(Image.fromarray(crop)) for crop in crops])
+
+    np.testing.assert_array_equal(theirs().numpy(), processor.preprocess(crops))
+    note = f"{len(crops)} words"
+    return [
+        compare("word images", "torchvis", theirs, lambda: processor.preprocess(crops), rounds, note + ", equal bits"),
+        compare("word images", "doctr", lambda: doctr(crops), lambda: processor.preprocess(crops), rounds, note),
+    ]
+
+
+def detection(rounds: int) -> list[Result]:
+    """Detection of a page of words: network alone, and from image to boxes, on a reloaded artifact, against EasyOCR."""
+    from easyocr.craft import CRAFT as TheirCRAFT
+    from easyocr.detection import test_net
+
+    craft = widened(load_craft())
+    theirs_net = TheirCRAFT(pretrained=False)
+    theirs_net.load_state_dict(craft.state_dict())
+    theirs_net.eval()
+    page = dense_page()
+    processor = CraftProcessor(canvas_size=1280, mag_ratio=1.0)
+    inputs, letterboxes = processor.preprocess([page])
+    ours_net = reloaded(craft, inputs.shape)
+    tensor = torch.from_numpy(inputs)
+
+    def theirs() -> Any:
+        with torch.no_grad():
+            return test_net(1280, 1.0, theirs_net, page, *THRESHOLDS, False, "cpu")[0][0]
+
+    def ours() -> Any:
+        canvas, boxes = processor.preprocess([page])
+        return processor.postprocess(ours_net(torch.from_numpy(canvas))[0], boxes)[0]
+
+    def theirs_alone() -> Any:
+        with torch.no_grad():
+            return theirs_net(tensor)[0]
+
+    found = ours()
+    same_boxes(found, theirs())
+    assert len(found) >= 100
+    scores = theirs_alone()[0].numpy()
+    parity = float((theirs_alone() - ours_net(tensor)[0]).abs().max())
+    from easyocr.craft_utils import getDetBoxes
+
+    rounds = max(3, rounds // 3)
+    side = f"{inputs.shape[3]} x {inputs.shape[2]}"
+    return [
+        compare(
+            "boxes of the page's score maps",
+            "easyocr",
+            lambda: getDetBoxes(scores[..., 0], scores[..., 1], *THRESHOLDS),
+            lambda: processor.postprocess(scores[None], letterboxes),
+            rounds,
+            f"{len(found)} equal boxes",
+        ),
+        compare(
+            f"network {side}", "easyocr", theirs_alone, lambda: ours_net(tensor), rounds, f"differs by {parity:.1g}"
+        ),
+        compare(f"detection {side}", "easyocr", theirs, ours, rounds, f"{len(found)} equal boxes"),
+    ]
+
+
+def reader(rounds: int) -> list[Result]:
+    """A page from image to text with equal detectors; the recognisers are each side's own, full-size, untrained."""
+    from doctr.models.preprocessor import PreProcessor
+    from doctr.models.recognition import parseq as doctr_parseq
+    from doctr.models.recognition.predictor import RecognitionPredictor
+    from easyocr.craft import CRAFT as TheirCRAFT
+    from easyocr.detection import test_net
+
+    craft = widened(load_craft())
+    theirs_net = TheirCRAFT(pretrained=False)
+    theirs_net.load_state_dict(craft.state_dict())
+    theirs_net.eval()
+    torch.manual_seed(SEED)
+    their_reader = RecognitionPredictor(
+        PreProcessor((32, 128), batch_size=64, preserve_aspect_ratio=True), doctr_parseq(pretrained=False).eval()
+    )
+    page = dense_page()
+    detector = CraftProcessor(canvas_size=1280, mag_ratio=1.0)
+    inputs, _ = detector.preprocess([page])
+    ours = OCRPipeline(
+        reloaded(craft, inputs.shape),
+        PARSeq(94, decode_ar=True, refine_iters=1).eval(),
+        detector_processor=detector,
+        recognizer_processor=ParseqProcessor(94),
+    )
+
+    def theirs() -> Any:
+        with torch.no_grad():
+            quads = test_net(1280, 1.0, theirs_net, page, *THRESHOLDS, False, "cpu")[0][0]
+            return their_reader(crop_words(page, [_box(quad) for quad in quads]))
+
+    assert len(theirs()) == len(ours(page).words)
+    note = f"{len(ours(page).words)} words; EasyOCR's detection and docTR's PARSeq on the left"
+    return [compare("page to text", "both", theirs, lambda: ours(page), max(3, rounds // 5), note)]
+
+
+def dense_page() -> np.ndarray:
+    """A page of a few hundred words that fills the canvas."""
+    style = PageStyle(font_sizes=(14, 18), max_words=1000, max_turn=1.0)
+    return render_page(np.random.default_rng(SEED), CANVAS, style).image
+
+
+def reloaded(craft: CRAFT, shape: tuple[int, ...]) -> neuronkit.CompiledModel:
+    """Compile a CRAFT for the CPU at one canvas, save it, and load it again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "craft.pt"
+        neuronkit.compile_for_inferentia(craft, [torch.zeros(shape)], target="cpu").save(path)
+        return neuronkit.load(path)
+
+
+def widened(small: CRAFT) -> CRAFT:
+    """A full-size CRAFT that computes what a narrow one does: its weights in the first channels, zeros elsewhere."""
+    large = CRAFT().eval()
+    state, given = large.state_dict(), small.state_dict()
+    # Where two features meet, the second one's channels begin after the first one's.
+    joints = {
+        f"upconv{i}.conv.0.weight": f"upconv{i - 1}.conv.3.weight" if i > 1 else "basenet.slice5.2.weight"
+        for i in range(1, 5)
+    }
+    for name, tensor in state.items():
+        narrow = given[name]
+        tensor.fill_(1.0 if name.endswith("running_var") else 0.0) if tensor.ndim else tensor.copy_(narrow)
+        if name in joints:
+            first, wide = given[joints[name]].shape[0], state[joints[name]].shape[0]
+            tensor[: len(narrow), :first] = narrow[:, :first]
+            tensor[: len(narrow), wide : wide + narrow.shape[1] - first] = narrow[:, first:]
+        elif tensor.ndim:
+            tensor[tuple(slice(0, size) for size in narrow.shape)] = narrow
+    probe = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(SEED))
+    with torch.no_grad():
+        torch.testing.assert_close(large(probe)[0], small.eval()(probe)[0], rtol=1e-4, atol=1e-5)
+    return large
+
+
+def _box(quad: np.ndarray) -> neuronkit.ocr.TextBox:
+    return neuronkit.ocr.TextBox(quad)
+
+
+PARTS: dict[str, Callable[[int], list[Result]]] = {
+    "boxes": boxes,
+    "images": images,
+    "words": words,
+    "detection": detection,
+    "reader": reader,
+}
+
+
+def main() -> int:
+    """Run the parts that are asked for; return 1 if any was left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="parts to run; all of them without any")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    machine = {
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "seed": SEED,
+    }
+    print(json.dumps(machine))
+    results, missing = [], []
+    for name in arguments.parts or PARTS:
+        try:
+            found = PARTS[name](arguments.rounds)
+        except ModuleNotFoundError as error:
+            missing.append(name)
+            print(f"{name}: left out, {error}")
+            continue
+        results += found
+        print(*found, sep="\n", flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine, "results": [asdict(r) for r in results]}, indent=1))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
