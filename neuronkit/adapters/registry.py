@@ -12,7 +12,7 @@ from torch import nn
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
-ADAPTER_MODULES = ("craft", "parseq")
+ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq")
 GUIDE = "docs/adding-a-family.md"
 
 

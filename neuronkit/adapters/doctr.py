@@ -1,0 +1,109 @@
+"""What docTR's recognition models share: how they are called, how they attend and what they return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.adapters.parseq_graphs import attend
+from neuronkit.errors import SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Foldable
+from neuronkit.static.ops import length
+
+INPUT_SIZE = (32, 128)
+
+
+@dataclass(frozen=True)
+class DoctrOptions:
+    """The input.
+
+    Args:
+        height: Of the images, in pixels; None follows the model, or takes 32 where the model does not say.
+        width: Of the images, in pixels; None follows the model, or takes 128.
+
+    Raises:
+        SpecError: If one is no number of pixels.
+    """
+
+    height: int | None = None
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise SpecError(f"{name}={value!r}: expected a number of pixels, or None to follow the model")
+
+
+def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec:
+    """Images (N, 3, H, W), of the size that the model was made for."""
+    shape = (getattr(model, "cfg", None) or {}).get("input_shape") or (3, *INPUT_SIZE)
+    height, width = options.height or shape[1], options.width or shape[2]
+    return TensorSpec("images", (batch_size, 3, height, width), next(model.parameters()).dtype)
+
+
+def logits_of_rows(model: nn.Module, images: Tensor) -> Tensor:
+    """The original's logits, each row alone: docTR stops a batch when its last row has ended."""
+    rows = [model(row, return_model_output=True) for row in images.split(1)]
+    # A model made to be exported gives its logits under another name.
+    return torch.cat([row["logits" if "logits" in row else "out_map"] for row in rows])
+
+
+def words(model: Any, logits: Tensor) -> list[tuple[str, float]]:
+    """Text and confidence (0..1) of each row, by the model's own post-processor."""
+    return [(text, float(confidence)) for text, confidence in model.postprocessor(logits.detach())]
+
+
+class VisionFeatures(Foldable):
+    """docTR's vision transformer with nothing that Python computes from sizes: images → (N, 1 + patches, D)."""
+
+    def __init__(self, backbone: Any, image: TensorSpec) -> None:
+        super().__init__()
+        self.patches, self.blocks = backbone["0"], backbone["1"]
+        self.height, self.width = image.shape[2:]
+
+    def compute_constants(self) -> tuple[Tensor, ...]:
+        patches = self.patches
+        positions = patches.positions
+        # Positions of square patches follow the image's size, which is fixed here.
+        if patches.interpolate:
+            height, width = self.height // patches.patch_size[0], self.width // patches.patch_size[1]
+            embeddings = positions[:, :1].expand(-1, 1 + height * width, -1)
+            positions = patches.interpolate_pos_encoding(embeddings, self.height, self.width)
+        return patches.cls_token + positions[:, :1], positions[:, 1:]
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, positions = self.constants
+        x = self.patches.projection(images).flatten(2).transpose(1, 2) + positions
+        x = torch.cat([first.expand(length(images, 0), -1, -1), x], dim=1)
+        blocks = self.blocks
+        for attention, feed_forward in zip(blocks.attention, blocks.position_feed_forward):
+            normed = blocks.layer_norm_input(x)
+            x = x + attended(attention, queries(attention, normed), *keys_values(attention, normed))
+            x = x + feed_forward(blocks.layer_norm_attention(x))
+        return blocks.layer_norm_output(x)
+
+
+def queries(attention: Any, x: Tensor) -> Tensor:
+    """Scaled queries of a docTR attention: (N, T, D) → (N, heads, T, D / heads)."""
+    return split_heads(attention, attention.linear_layers[0](x)) * attention.d_k**-0.5
+
+
+def keys_values(attention: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of a docTR attention: (N, S, D) → twice (N, heads, S, D / heads)."""
+    return split_heads(attention, attention.linear_layers[1](x)), split_heads(attention, attention.linear_layers[2](x))
+
+
+def split_heads(attention: Any, x: Tensor) -> Tensor:
+    """(N, T, D) → (N, heads, T, D / heads)."""
+    return x.reshape(-1, length(x, 1), attention.num_heads, attention.d_k).transpose(1, 2)
+
+
+def attended(attention: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What a docTR attention gives for projected queries, keys and values: (N, T, D)."""
+    x = attend(q, k, v, mask).transpose(1, 2)
+    return attention.output_linear(x.reshape(-1, length(x, 1), attention.num_heads * attention.d_k))

@@ -1,0 +1,53 @@
+"""docTR's recognition models at small random sizes. Imported by tests that have docTR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+VOCAB = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def lively(model: nn.Module, eos: Callable[[Any], Tensor], *, scale: float = 3.0, eos_bias: float = 0.0) -> nn.Module:
+    """Scale random weights up until what is read depends on image and context, and ends early, late or never."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "feat_extractor" not in name:
+                parameter.mul_(scale)
+        eos(model).add_(eos_bias)
+    return model.eval()
+
+
+def predictions(model: nn.Module, images: Tensor) -> list[Any]:
+    """Text and confidence that the original gives."""
+    with torch.no_grad():
+        return model.eval()(images, return_preds=True)["preds"]
+
+
+def vision_transformer(patch_size: tuple[int, int], width: int = 32) -> nn.Module:
+    from doctr.models.classification.vit.pytorch import VisionTransformer
+    from torchvision.models._utils import IntermediateLayerGetter
+
+    sizes: dict[str, Any] = {"num_layers": 2, "num_heads": 2, "ffd_ratio": 2, "input_shape": (3, 32, 128)}
+    body = VisionTransformer(width, patch_size=patch_size, include_top=False, **sizes)
+    return IntermediateLayerGetter(body, {"1": "features"})
+
+
+def parseq(seed: int, *, eos_bias: float = 0.0, patch_size: tuple[int, int] = (8, 16), **settings: Any) -> nn.Module:
+    from doctr.models.recognition.parseq.pytorch import PARSeq
+
+    torch.manual_seed(seed)
+    sizes = {"embedding_units": 32, "max_length": 12, "dec_num_heads": 4, "dec_ff_dim": 32, "dec_ffd_ratio": 2}
+    model = PARSeq(vision_transformer(patch_size), VOCAB, **{**sizes, **settings})
+    with torch.no_grad():
+        model.feat_extractor["0"].projection.weight.mul_(8)
+        model.pos_queries.mul_(10)
+        model.embed.embedding.weight.mul_(10)
+        model.head.weight.mul_(10)
+        for attention in (model.decoder.attention, model.decoder.cross_attention):
+            for linear in (*attention.linear_layers, attention.output_linear):
+                linear.weight.mul_(3)
+    return lively(model, lambda m: m.head.bias[len(VOCAB)], eos_bias=eos_bias)

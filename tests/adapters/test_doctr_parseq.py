@@ -1,0 +1,61 @@
+"""docTR's PARSeq in fixed shapes equals docTR's PARSeq."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit.testing import AdapterConformance
+from tests.adapters import doctr_models
+
+pytestmark = pytest.mark.peers
+
+
+class TestDoctrPARSeq(AdapterConformance):
+    batch_size = 4
+    distinct_results = 8
+
+    def make_model(self) -> nn.Module:
+        return doctr_models.parseq(1)
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+        return doctr_models.predictions(model, *inputs)
+
+
+class TestSquarePatches(TestDoctrPARSeq):
+    """Their positions are interpolated."""
+
+    def make_model(self) -> nn.Module:
+        return doctr_models.parseq(0, patch_size=(8, 8), eos_bias=1.0)
+
+
+def test_words_end_early_and_late_and_need_several_passes() -> None:
+    # Otherwise the comparison with the original would show little.
+    static = neuronkit.make_static(doctr_models.parseq(1), batch_size=16)
+    images = static.example_inputs()
+    lengths = [len(text) for text, _ in static.decoded(static(*images))]
+    assert min(lengths) <= 3
+    assert max(lengths) == 13
+    assert len(set(lengths)) >= 4
+    assert static.passes(*images) > 5
+
+
+def test_graphs_hold_only_operators_of_inf1() -> None:
+    assert neuronkit.analyze(neuronkit.make_static(doctr_models.parseq(0)), target="inf1").unsupported == {}
+
+
+@pytest.mark.slow
+def test_the_published_size_reads_what_the_original_reads() -> None:
+    from doctr.models import parseq
+
+    torch.manual_seed(0)
+    model = parseq(pretrained=False)
+    static = neuronkit.make_static(model, batch_size=2)
+    images = static.example_inputs()
+    with torch.no_grad():
+        torch.testing.assert_close(static(*images), static.reference(*images), rtol=1e-4, atol=1e-4)
+    assert model.training
