@@ -26,7 +26,7 @@ class Operator:
         location: ``file:line`` of the model's code.
         dtypes: Dtypes of its tensor outputs, as far as the trace knows them.
         node: The node itself, for conditions on arguments.
-        parts: ATen names with overload that it is composed of (``"convolution"``, ``"add.Tensor"``); empty if unknown.
+        parts: ATen names with overload that it is composed of (``"convolution"``, ``"add.Tensor"``); None if unknown.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Operator:
     location: str
     dtypes: tuple[str, ...]
     node: Any
-    parts: tuple[str, ...] = ()
+    parts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ class TracedGraph:
         operators = []
         for operator in self.operators:
             queue = known[operator.kind, operator.module]
-            detail = queue.pop(0) if queue else None
-            if detail is not None and detail.parts:
-                operator = replace(operator, location=detail.location, parts=tuple(detail.parts))
+            if queue:
+                detail = queue.pop(0)
+                location = detail.location or operator.location
+                operator = replace(operator, location=location, parts=tuple(detail.parts))
             operators.append(operator)
         return replace(self, operators=tuple(operators))
 
@@ -139,10 +140,7 @@ _MARK = "neuronkit_detail"
 
 
 class _DetailMode(TorchDispatchMode):
-    """Notes, at each kernel call, which node of the growing trace it belongs to, and the caller's line.
-
-    The trace that grows meanwhile is good for this alone: a convolution called through a dispatch mode goes unrecorded.
-    """
+    """Notes, at each kernel call, which node of the growing trace it belongs to, and the caller's line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,18 +148,39 @@ class _DetailMode(TorchDispatchMode):
         self.details: list[_Detail] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.graph is not None:
-            node = self.graph.insertPoint().prev()
-            if not node.hasAttribute(_MARK):
-                node.i_(_MARK, len(self.details))
-                self.details.append(_Detail(user_line()))
-            name = str(func).removeprefix("aten.").removesuffix(".default")
-            self.details[node.i(_MARK)].parts.append(name)
+        if self.graph is None:
+            return func(*args, **(kwargs or {}))
+        name = str(func).removeprefix("aten.").removesuffix(".default")
+        if name == "convolution":
+            return self._convolve(func, args)
+        self._note(self.graph.insertPoint().prev(), name)
         return func(*args, **(kwargs or {}))
 
+    def _note(self, node: Any, name: str) -> None:
+        if not node.hasAttribute(_MARK):
+            node.i_(_MARK, len(self.details))
+            self.details.append(_Detail(user_line()))
+        self.details[node.i(_MARK)].parts.append(name)
 
-def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[_Detail | None]]:
-    """(kind, module path) → details in the order of execution; None for a node that called no kernel."""
+    def _convolve(self, func: Any, args: Any) -> Tensor:
+        """Record a convolution by hand: the tracer does so inside the kernel, where a dispatch mode keeps it out."""
+        # Beyond those of aten::convolution: benchmark, deterministic, cudnn_enabled, allow_tf32.
+        values = [self._value(arg) for arg in (*args, False, False, False, False)]
+        node = self.graph.create("aten::_convolution", values, 1)
+        self.graph.insertNode(node)
+        self._note(node, "convolution")
+        output: Tensor = func(*args)
+        torch._C._set_value_trace(output, node.output())  # type: ignore[attr-defined]
+        return output
+
+    def _value(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return torch._C._get_value_trace(argument)  # type: ignore[attr-defined]
+        return self.graph.insertConstant(argument)
+
+
+def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[_Detail]]:
+    """(kind, module path) → details in the order of execution; empty ones for nodes that called no kernel."""
     mode = _DetailMode()
 
     def find_graph(*_: Any) -> None:
@@ -173,8 +192,8 @@ def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str,
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
     finally:
         hook.remove()
-    found: dict[tuple[str, str], list[_Detail | None]] = defaultdict(list)
+    found: dict[tuple[str, str], list[_Detail]] = defaultdict(list)
     for node in _nodes(traced.inlined_graph):
-        detail = mode.details[node.i(_MARK)] if node.hasAttribute(_MARK) else None
+        detail = mode.details[node.i(_MARK)] if node.hasAttribute(_MARK) else _Detail("")
         found[node.kind(), module_path(node.scopeName())].append(detail)
     return found

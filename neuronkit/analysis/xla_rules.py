@@ -16,7 +16,7 @@ from neuronkit.analysis.rules import SUPPORTED, Judgement, Rules, Verdict
 from neuronkit.errors import CompileError, MissingSDKError
 from neuronkit.targets.xla import XlaTarget, lower
 
-# Worth a warning: PARSeq unrolled over 50 steps, whose compiles take long, lowers to about this many instructions.
+# Worth a warning: several times what PARSeq lowers to with 25 steps unrolled.
 MANY_INSTRUCTIONS = 20_000
 
 # Lowered by torch-xla with a shape that depends on data, which neuronx-cc rejects (NCC_EMOD025).
@@ -80,9 +80,10 @@ class TorchXla(Rules):
         try:
             lowered = lower(graph.module, graph.inputs)
         except CompileError as error:
+            note = f"judged by the table, since it could not be lowered: {error}"
             if any(verdict.status == "unsupported" for verdict in by_table.verdicts):
-                return by_table
-            return replace(by_table, strays=(("lowering", str(error)),))
+                return replace(by_table, notes=(note,))
+            return replace(by_table, strays=(("lowering", str(error)),), notes=(note,))
         return judge_lowered(graph, lowered.fallbacks, parse(lowered.hlo))
 
     def verdict(self, operator: Operator) -> Verdict:
@@ -182,8 +183,8 @@ def _xla_versions() -> dict[str, str] | None:
 
 
 def _parts(operator: Operator) -> tuple[str, ...]:
-    """What it is composed of; itself where that is unknown."""
-    return operator.parts or (operator.kind.partition("::")[2],)
+    """What it is composed of; itself where that is unknown. One that calls no kernel is composed of nothing."""
+    return (operator.kind.partition("::")[2],) if operator.parts is None else operator.parts
 
 
 def _base(part: str) -> str:
@@ -200,11 +201,16 @@ def _lowered(part: str) -> bool:
     """Whether torch-xla lowers an ATen operator, directly, after functionalisation, or through a composite kernel."""
     base = _base(part)
     # Views and in-place operators are functionalised before they are lowered.
-    forms = {base, f"{base}_copy", base.rstrip("_")}
-    if forms & (_lowered_bases() | _CPU_FORMS):
+    if {base, f"{base}_copy", base.rstrip("_")} & (_lowered_bases() | _CPU_FORMS):
         return True
-    names = {f"aten::{part}", f"aten::{base}"}
-    return any(_has_kernel(name, key) for name in names for key in _COMPOSITE_KEYS)
+    overloads = {f"aten::{part}", *(_overload(s) for s in torch._C._jit_get_schemas_for_operator(f"aten::{base}"))}
+    # Every operator has an "out" form, made of the operator itself.
+    forms = {name for name in overloads if not name.endswith("out")}
+    return any(_has_kernel(name, key) for name in forms for key in _COMPOSITE_KEYS)
+
+
+def _overload(schema: Any) -> str:
+    return f"{schema.name}.{schema.overload_name}".rstrip(".")
 
 
 def _has_kernel(name: str, key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -46,22 +46,50 @@ def make_portable(module: fx.GraphModule) -> fx.GraphModule:
     Export writes the device of the example inputs into every operator that creates a tensor, and keeps constants as
     plain attributes, which `to()` overlooks.
     """
+    for part in list(module.modules()):
+        if isinstance(part, fx.GraphModule):
+            _follow_inputs(part)
+        for name, value in list(vars(part).items()):
+            if isinstance(value, Tensor):
+                delattr(part, name)
+                part.register_buffer(name, value)
+    return module
+
+
+def _follow_inputs(module: fx.GraphModule) -> None:
+    """Put the device of the first input wherever the graph names one, and drop the checks that it is the CPU."""
     graph = module.graph
     for node in list(graph.nodes):
-        if (node.op == "call_module" and node.target == "_guards_fn") or (
-            node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert")
-        ):
+        is_guard = node.op == "call_module" and node.target == "_guards_fn"
+        if is_guard or (node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert")):
             graph.erase_node(node)
-    first = next((node for node in graph.nodes if node.op == "placeholder"), None)
-    fixed = [node for node in graph.nodes if isinstance(node.kwargs.get("device"), torch.device)]
-    if first is not None and fixed:
-        with graph.inserting_after(list(graph.find_nodes(op="placeholder"))[-1]):
-            device = graph.call_function(getattr, (first, "device"))
-        for node in fixed:
-            node.kwargs = {**node.kwargs, "device": device}
-    for name, value in list(vars(module).items()):
-        if isinstance(value, Tensor):
-            delattr(module, name)
-            module.register_buffer(name, value)
+        elif node.op == "call_function" and node.target in _FILLS:
+            _fill_with_number(module, node)
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    if inputs:
+        with graph.inserting_after(inputs[-1]):
+            device = graph.call_function(getattr, (inputs[0], "device"))
+        for node in graph.nodes:
+            node.args = tuple(device if isinstance(arg, torch.device) else arg for arg in node.args)
+            node.kwargs = {k: device if isinstance(arg, torch.device) else arg for k, arg in node.kwargs.items()}
     module.recompile()
-    return module
+
+
+_FILLS = {
+    torch.ops.aten.fill_.Tensor: torch.ops.aten.fill_.Scalar,
+    torch.ops.aten.fill.Tensor: torch.ops.aten.fill.Scalar,
+}
+_ALIASES = {torch.ops.aten.lift_fresh_copy.default, torch.ops.aten.detach_.default, torch.ops.aten.detach.default}
+
+
+def _fill_with_number(module: fx.GraphModule, node: fx.Node) -> None:
+    """Write a constant as a number: export makes it a tensor, which would have to come back from the device."""
+    source = node.args[1]
+    while isinstance(source, fx.Node) and source.target in _ALIASES:
+        source = source.args[0]
+    if isinstance(source, fx.Node) and source.op == "get_attr":
+        owner: Any = module
+        for name in str(source.target).split("."):
+            owner = getattr(owner, name)
+        node.args = (node.args[0], owner.item())
+        node.target = _FILLS[node.target]  # type: ignore[index]
