@@ -49,7 +49,9 @@ _HOMES = {
     "make_static": "neuronkit.adapters.registry",
     "static_greedy_decoder": "neuronkit.static.greedy",
 }
-_SUBPACKAGES = frozenset({"adapters", "analysis", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"})
+_SUBPACKAGES = frozenset(
+    {"adapters", "analysis", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"}
+)
 
 __all__ = ["__version__", *_HOMES]
 

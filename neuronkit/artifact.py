@@ -61,7 +61,9 @@ class CompiledModel:
             raise SpecError(f"got {len(inputs)} inputs, expected {len(self.specs)}: {', '.join(map(str, self.specs))}")
         for spec, tensor in zip(self.specs, inputs):
             if not isinstance(tensor, Tensor):
-                raise SpecError(f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)")
+                raise SpecError(
+                    f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)"
+                )
             spec.check(tensor)
         with torch.no_grad():
             return self._run(*inputs)
@@ -85,14 +87,18 @@ class CompiledModel:
         try:
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         except OSError as error:
-            raise ArtifactError(f"{path}: cannot write there ({error}); choose an existing, writable directory") from error
+            raise ArtifactError(
+                f"{path}: cannot write there ({error}); choose an existing, writable directory"
+            ) from error
         os.close(handle)
         try:
             torch.jit.save(self._function, name, _extra_files=extra)
             _seal(Path(name))
             os.replace(name, path)
         except (OSError, RuntimeError) as error:
-            raise ArtifactError(f"{path}: was not written ({error}); free some space or choose another directory") from error
+            raise ArtifactError(
+                f"{path}: was not written ({error}); free some space or choose another directory"
+            ) from error
         finally:
             Path(name).unlink(missing_ok=True)
         return path
@@ -119,8 +125,8 @@ def load(path: str | PathLike[str]) -> CompiledModel:
         function = torch.jit.load(str(path), map_location="cpu")
     except RuntimeError as error:
         raise ArtifactError(
-            f"{path}: is sound, but torch {torch.__version__} cannot load it; it was written with {manifest['versions']} "
-            f"({str(error).splitlines()[0]})"
+            f"{path}: is sound, but torch {torch.__version__} cannot load it; "
+            f"it was written with {manifest['versions']} ({str(error).splitlines()[0]})"
         ) from error
     return CompiledModel(function, manifest, _processor(manifest))
 
@@ -167,7 +173,9 @@ def _check_seal(path: Path) -> None:
             digest = _hash(file, body)
             seal = file.read()
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); give the path of a file that save() wrote") from error
+        raise ArtifactError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a file that save() wrote"
+        ) from error
     if seal != _SEAL + digest.encode():
         raise ArtifactError(
             f"{path}: is not a whole artifact of neuronkit: it was cut or changed, or something else wrote it. "

@@ -120,9 +120,13 @@ def compile_for_inferentia(
 
 def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:
     if not isinstance(model, nn.Module):
-        raise UnknownModelError(f"model is of type {type(model).__name__}; expected an nn.Module, or what make_static gives")
+        raise UnknownModelError(
+            f"model is of type {type(model).__name__}; expected an nn.Module, or what make_static gives"
+        )
     if isinstance(op_whitelist, str):
-        raise OptionError(f"op_whitelist={op_whitelist!r}: expected a sequence of operator kinds, such as ({op_whitelist!r},)")
+        raise OptionError(
+            f"op_whitelist={op_whitelist!r}: expected a sequence of operator kinds, such as ({op_whitelist!r},)"
+        )
     check_operator_kinds("op_whitelist", op_whitelist)
     if options is not None and not isinstance(options, CompileOptions):
         raise OptionError(f"options={options!r}: expected CompileOptions(...)")
@@ -134,7 +138,10 @@ def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any
 def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
     if isinstance(model, StaticModel):
         if example_inputs is not None:
-            raise SpecError(f"{type(model).__name__} knows its inputs ({', '.join(map(str, model.specs))}); leave example_inputs out")
+            raise SpecError(
+                f"{type(model).__name__} knows its inputs ({', '.join(map(str, model.specs))}); "
+                "leave example_inputs out"
+            )
         return model
     if example_inputs is None:
         raise SpecError(
@@ -148,8 +155,9 @@ def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
             raise SpecError(f"example_inputs[{i}] is of type {type(item).__name__}; expected a tensor or a TensorSpec")
         specs.append(item if isinstance(item, TensorSpec) else TensorSpec.of(f"input_{i}", item))
     static = PlainModel(model, specs)
-    if all(isinstance(item, Tensor) for item in items):
-        static.examples = tuple(items)
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    if len(tensors) == len(items):
+        static.examples = tuple(tensors)
     return static
 
 
@@ -192,7 +200,9 @@ def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:
 
 
 def _output_specs(outputs: Any) -> list[TensorSpec]:
-    tensors = [outputs] if isinstance(outputs, Tensor) else list(outputs.values() if isinstance(outputs, dict) else outputs)
+    tensors = (
+        [outputs] if isinstance(outputs, Tensor) else list(outputs.values() if isinstance(outputs, dict) else outputs)
+    )
     return [TensorSpec.of(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
 
 

@@ -83,7 +83,9 @@ def check_operator_kinds(argument: str, kinds: Iterable[str]) -> None:
     for kind in kinds:
         namespace, _, name = kind.partition("::")
         if not namespace or not name:
-            raise OptionError(f"{argument}: {kind!r} is not an operator kind; write it with its namespace, as 'aten::embedding'")
+            raise OptionError(
+                f"{argument}: {kind!r} is not an operator kind; write it with its namespace, as 'aten::embedding'"
+            )
 
 
 def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -73,7 +73,8 @@ class ParityReport:
         return {**fields, "passed": self.passed}
 
     def __str__(self) -> str:
-        head = f"{self.num_inputs} inputs, rtol {self.rtol:g}, atol {self.atol:g}: {'agree' if self.passed else 'DISAGREE'}"
+        verdict = "agree" if self.passed else "DISAGREE"
+        head = f"{self.num_inputs} inputs, rtol {self.rtol:g}, atol {self.atol:g}: {verdict}"
         rows = [
             f"  {o.name} {list(o.shape)}: max abs {o.max_abs:.3g}, mean abs {o.mean_abs:.3g}, max rel {o.max_rel:.3g}, "
             f"SQNR {o.sqnr_db:.1f} dB, argmax agreement {o.argmax_agreement:.2%}, "
@@ -82,7 +83,9 @@ class ParityReport:
             + ("" if o.within else ", out of tolerance")
             for o in self.outputs
         ]
-        task = [] if self.task_agreement is None else [f"  decoded results equal on {self.task_agreement:.2%} of inputs"]
+        task = (
+            [] if self.task_agreement is None else [f"  decoded results equal on {self.task_agreement:.2%} of inputs"]
+        )
         return "\n".join([head, *rows, *task])
 
 
@@ -127,7 +130,7 @@ def assert_parity(
     if not report.passed:
         raise ParityError(
             f"the results do not agree with the reference. {report}\n"
-            "Look at the worst input first: a wrong rewrite, a lower precision and a non-finite value look different there",
+            "Look at the worst input first: a wrong rewrite, lost precision and non-finite values look different there",
             report,
         )
     return report
@@ -156,7 +159,9 @@ def _compare(got: Any, wanted: Any, rtol: float, atol: float) -> list[_Compariso
     actual, expected = _tensors(got), _tensors(wanted)
     shapes = [tuple(t.shape) for t in actual], [tuple(t.shape) for t in expected]
     if shapes[0] != shapes[1] or not expected:
-        raise SpecError(f"outputs of shapes {shapes[0]} cannot be compared with {shapes[1]}; the two must match one to one")
+        raise SpecError(
+            f"outputs of shapes {shapes[0]} cannot be compared with {shapes[1]}; the two must match one to one"
+        )
     return [_compare_tensor(a, e, rtol, atol) for a, e in zip(actual, expected)]
 
 
@@ -199,7 +204,11 @@ def _summarise(name: str, column: Sequence[_Comparison]) -> OutputParity:
         mean_abs=sum(c.sum_abs for c in column) / count,
         max_rel=max(c.max_rel for c in column),
         mean_rel=sum(c.sum_rel for c in column) / count,
-        sqnr_db=math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-300) / noise) if noise < math.inf else -math.inf,
+        sqnr_db=math.inf
+        if noise == 0
+        else 10 * math.log10(max(signal, 1e-300) / noise)
+        if noise < math.inf
+        else -math.inf,
         argmax_agreement=sum(c.same_argmax for c in column) / max(1, sum(c.argmax_count for c in column)),
         worst_input=worst,
         worst_position=column[worst].position,
@@ -224,7 +233,9 @@ def _tensors(outputs: Any) -> list[Tensor]:
         return [t for value in outputs.values() for t in _tensors(value)]
     if isinstance(outputs, (list, tuple)):
         return [t for value in outputs for t in _tensors(value)]
-    raise SpecError(f"output of type {type(outputs).__name__} cannot be compared; give tensors, or tuples, lists or dicts of them")
+    raise SpecError(
+        f"output of type {type(outputs).__name__} cannot be compared; give tensors, or tuples, lists or dicts of them"
+    )
 
 
 def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ class TensorSpec:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def example(self, seed: int = 0) -> torch.Tensor:
-        """Make a tensor of this shape and dtype: `fill`, or standard normal for floats, 0 or 1 for integers and bools."""
+        """Make such a tensor: of `fill`, or standard normal for floats, 0 or 1 for integers and bools."""
         import torch
 
         if self.fill is not None:

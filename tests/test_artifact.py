@@ -83,7 +83,7 @@ def test_any_changed_byte_is_noticed(saved: Path, tmp_path: Path, place: float, 
 def test_a_cut_file_is_noticed(saved: Path, tmp_path: Path, share: float) -> None:
     contents = saved.read_bytes()
     (tmp_path / "cut.pt").write_bytes(contents[: int(share * len(contents))])
-    with pytest.raises(ArtifactError, match="cut.pt: is not a whole artifact"):
+    with pytest.raises(ArtifactError, match=r"cut.pt: is not a whole artifact"):
         neuronkit.load(tmp_path / "cut.pt")
 
 
@@ -127,7 +127,10 @@ def test_a_missing_directory(tmp_path: Path) -> None:
     ("inputs", "message"),
     [
         ((), r"got 0 inputs, expected 1: x: float32\[2, 4\]"),
-        ((torch.zeros(3, 4),), r"x: got \(3, 4\) float32, the compiled graph takes exactly \(2, 4\) float32.*FixedShape"),
+        (
+            (torch.zeros(3, 4),),
+            r"x: got \(3, 4\) float32, the compiled graph takes exactly \(2, 4\) float32.*FixedShape",
+        ),
         ((torch.zeros(2, 4).numpy(),), r"x: got ndarray, expected a tensor; use torch.as_tensor"),
     ],
 )

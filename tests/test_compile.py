@@ -46,7 +46,11 @@ def test_the_callers_model_is_left_as_it_was() -> None:
     [
         ({"model": lambda x: x}, UnknownModelError, "model is of type function; expected an nn.Module"),
         ({"target": "gpu"}, UnknownTargetError, "target 'gpu' is not known; choose one of 'cpu'"),
-        ({"op_whitelist": "aten::add"}, OptionError, r"expected a sequence of operator kinds, such as \('aten::add',\)"),
+        (
+            {"op_whitelist": "aten::add"},
+            OptionError,
+            r"expected a sequence of operator kinds, such as \('aten::add',\)",
+        ),
         ({"op_whitelist": ["add"]}, OptionError, "op_whitelist: 'add' is not an operator kind"),
         ({"options": {"optlevel": 1}}, OptionError, "expected CompileOptions"),
         ({"processor": 3}, OptionError, "processor=3: expected a CraftProcessor or ParseqProcessor"),

@@ -16,7 +16,13 @@ def loaded_by(statement: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import neuronkit", "import neuronkit.errors", "import neuronkit.ocr", "import neuronkit.serving", "import neuronkit.adapters"],
+    [
+        "import neuronkit",
+        "import neuronkit.errors",
+        "import neuronkit.ocr",
+        "import neuronkit.serving",
+        "import neuronkit.adapters",
+    ],
 )
 def test_import_loads_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) == []
@@ -34,7 +40,9 @@ def test_the_lowest_layer_loads_no_torch(module: str) -> None:
 def test_import_takes_at_most_50_ms() -> None:
     # The best of several fresh interpreters: the others show what else the machine was doing.
     code = "import time; t = time.perf_counter(); import neuronkit; print(time.perf_counter() - t)"
-    runs = [float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(5)]
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(5)
+    ]
     assert min(runs) < 0.05
 
 

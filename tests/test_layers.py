@@ -37,7 +37,9 @@ def imports(path: Path) -> set[str]:
             return
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("neuronkit"):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found.update(n if (ROOT / Path(*n.split(".")[1:])).with_suffix(".py").exists() else node.module for n in names)
+            found.update(
+                n if (ROOT / Path(*n.split(".")[1:])).with_suffix(".py").exists() else node.module for n in names
+            )
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name.startswith("neuronkit"))
         for child in ast.iter_child_nodes(node):

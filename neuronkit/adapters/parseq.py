@@ -70,6 +70,13 @@ class StaticPARSeq(StaticModel):
     """
 
     family = "parseq"
+    batch_size: int
+    steps: int
+    autoregressive: bool
+    refine_iters: int
+    method: str
+    bos_id: int
+    eos_id: int
 
     def __init__(
         self,
@@ -99,7 +106,7 @@ class StaticPARSeq(StaticModel):
         self.specs = (TensorSpec("images", (batch_size, 3, height, width), core.pos_queries.dtype),)
 
     @property
-    def source(self) -> nn.Module:
+    def source(self) -> Any:
         """The network itself; releases of baudm/parseq wrap it in a training system."""
         source = super().source
         inner = getattr(source, "model", None)
@@ -114,7 +121,8 @@ class StaticPARSeq(StaticModel):
         if self.method == "unrolled":
             return self.steps + self.refine_iters
         with eval_mode(self.source), torch.no_grad():
-            return self.join(self.modules_by_name(self.source)).read(images)[1]
+            passes: int = self.join(self.modules_by_name(self.source)).read(images)[1]
+            return passes
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         encode, decode, step = Encode(source), Decode(source, self.steps), Step(source, self.steps)
@@ -165,14 +173,14 @@ class StaticPARSeq(StaticModel):
     def _refine(self, decode: Callable[..., Any]) -> Refine:
         return Refine(decode, self.steps, self.bos_id, self.eos_id)
 
-    def run_original(self, source: nn.Module, images: Tensor) -> Tensor:
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """Let the original run all its steps: what it gives before it would have stopped early is the same."""
         # A shallow copy shares the weights; the settings below are its own.
         original: Any = copy.copy(source)
         original.decode_ar, original.refine_iters = self.autoregressive, self.refine_iters
         tokens = SimpleNamespace(bos_id=self.bos_id, eos_id=self.eos_id, pad_id=self.bos_id + 1)
         takes_tokenizer = "tokenizer" in inspect.signature(original.forward).parameters
-        logits: Tensor = original(*([tokens] if takes_tokenizer else []), images, self.steps - 1)
+        logits: Tensor = original(*([tokens] if takes_tokenizer else []), *inputs, self.steps - 1)
         return logits
 
     def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:

@@ -34,8 +34,9 @@ class Encode(Foldable):
 
     def compute_constants(self) -> Tuple[Tensor, ...]:
         width = self.cross_attns[0].embed_dim
-        weights = [attn.in_proj_weight[width:] for attn in self.cross_attns]
-        biases = [attn.in_proj_bias[width:] for attn in self.cross_attns]
+        attns: Any = self.cross_attns
+        weights = [attn.in_proj_weight[width:] for attn in attns]
+        biases = [attn.in_proj_bias[width:] for attn in attns]
         return torch.cat(weights), torch.cat(biases)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -44,9 +45,9 @@ class Encode(Foldable):
             x = x + self._attention(block.attn, block.norm1(x))
             x = x + block.mlp(block.norm2(x))
         weight, bias = self.constants
-        heads = self.cross_attns[0].num_heads
+        attn: Any = self.cross_attns[0]
         keys_values = F.linear(self.encoder.norm(x), weight, bias)
-        shape = (-1, self.num_patches, 2 * len(self.cross_attns), heads, self.cross_attns[0].head_dim)
+        shape = (-1, self.num_patches, 2 * len(self.cross_attns), attn.num_heads, attn.head_dim)
         return keys_values.reshape(shape).permute(2, 0, 3, 1, 4)
 
     def _attention(self, attn: Any, x: Tensor) -> Tensor:
@@ -179,6 +180,8 @@ class Step(TwoStreamDecoder):
 
 class EmptyState(nn.Module):
     """The state before the first `Step`: empty buffers, and the position at 0."""
+
+    state: Tensor
 
     def __init__(self, steps: int, width: int) -> None:
         super().__init__()

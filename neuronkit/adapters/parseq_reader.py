@@ -23,6 +23,8 @@ class MaskedPass(nn.Module):
         seen: (T, T) float, 1 where a query (row) sees a key (column).
     """
 
+    hidden: Tensor
+
     def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], seen: Tensor) -> None:
         super().__init__()
         self.decode = decode
@@ -53,7 +55,9 @@ class NullContext(nn.Module):
 class FixedPoint(nn.Module):
     """Greedy decoding from the null-context guess, all positions at once."""
 
-    def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int) -> None:
+    def __init__(
+        self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int
+    ) -> None:
         super().__init__()
         self.null_context = NullContext(decode, steps, bos_id)
         self.loop = FixedPointLoop(MaskedPass(decode, torch.ones(steps, steps).tril()), steps, bos_id, eos_id)
@@ -67,7 +71,11 @@ class FixedPoint(nn.Module):
 class Refine(nn.Module):
     """One refinement pass: every position is read again, in the context of all the others."""
 
-    def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int) -> None:
+    hidden: Tensor
+
+    def __init__(
+        self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int
+    ) -> None:
         super().__init__()
         # Cloze: a query sees every token but its own, which stands one place to the right of it.
         seen = 1 - torch.diag(torch.ones(steps - 1), 1)
@@ -99,7 +107,7 @@ class Reader(nn.Module):
 
     Args:
         encode: ``encode(images)`` → memory.
-        decoder: ``decoder(memory, batch)`` → logits and the number of passes: `FixedPoint`, `NullContext` or `StepLoop`.
+        decoder: ``decoder(memory, batch)`` → logits and the passes used: `FixedPoint`, `NullContext` or `StepLoop`.
         refine: `Refine`, run `refine_iters` times.
         refine_iters: How often.
     """
@@ -129,8 +137,6 @@ class Reader(nn.Module):
             logits = self.refine(logits, memory)
             passes += 1
         return logits, passes
-
-
 
 
 class Whole(nn.Module):

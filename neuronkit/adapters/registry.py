@@ -12,7 +12,7 @@ from torch import nn
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
-ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq")
+ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq", "doctr_master", "doctr_sar")
 GUIDE = "docs/adding-a-family.md"
 
 
@@ -47,7 +47,7 @@ def make_static(
     """Rewrite a dynamic model in fixed shapes, without changing its results or touching it.
 
     Args:
-        model: The model, as it is: in train mode, on any device, or wrapped by DistributedDataParallel or torch.compile.
+        model: The model, as it is: in train mode, on any device, wrapped by DistributedDataParallel or torch.compile.
         family: Name of its family; None recognises it by qualified class name, then by structure.
         batch_size: Rows of the fixed batch.
         options: The family's options, such as ``CRAFTOptions(height=..., width=...)``; None takes their defaults.
@@ -91,7 +91,8 @@ def _options(family: Family, options: Any) -> Any:
         try:
             return family.options()
         except TypeError as error:
-            raise OptionError(f"family {family.name!r} needs options={family.options.__name__}(...): {error}") from error
+            wanted = family.options.__name__
+            raise OptionError(f"family {family.name!r} needs options={wanted}(...): {error}") from error
     if not isinstance(options, family.options):
         raise OptionError(
             f"options={options!r}: family {family.name!r} takes {family.options.__name__}, got {type(options).__name__}"

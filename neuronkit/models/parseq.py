@@ -6,6 +6,7 @@ Parameter names and shapes, and so the state dict, are those of baudm/parseq wit
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -241,6 +242,7 @@ class _Decoder(nn.Module):
         padding_mask: Tensor | None,
     ) -> Tensor:
         last = len(self.layers) - 1
+        layer: Any
         for i, layer in enumerate(self.layers):
             keys = layer.norm_c(content)
             query = layer(query, layer.norm_q(query), keys, memory, query_mask, padding_mask)

@@ -82,8 +82,9 @@ class GreedyDecoder(StaticModel):
             self.specs = (memory,)
             self.check_causality(memory.example())
 
-    def forward(self, memory: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Memory → logits (N, max_length + 1, C)."""
+        (memory,) = inputs
         self.check_causality(memory)
         return self.read(memory)[0]
 
@@ -120,7 +121,7 @@ class GreedyDecoder(StaticModel):
     def _graph_modules(self, source: nn.Module, memory: Tensor) -> dict[str, nn.Module]:
         if self.method == "fixed_point":
             return {"decode": _Logits(source)}
-        steps = source if self.protocol == "step" else LogitsStep(source, self.steps)
+        steps: Any = source if self.protocol == "step" else LogitsStep(source, self.steps)
         with torch.no_grad():
             layout = packed_layout(steps.initial_state(memory))
         start, step = PackedStart(steps), PackedStep(steps, layout)
@@ -135,7 +136,10 @@ class GreedyDecoder(StaticModel):
             with eval_mode(self.source), torch.no_grad():
                 state = self._graph_modules(self.source, memory.example())["start"](memory.example())
             token = TensorSpec("token", state.shape[:1], "int32")
-            specs |= {"start": (memory,), "step": (token, TensorSpec("state", state.shape, state.dtype, fill=0), memory)}
+            specs |= {
+                "start": (memory,),
+                "step": (token, TensorSpec("state", state.shape, state.dtype, fill=0), memory),
+            }
         return specs
 
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
@@ -157,7 +161,8 @@ class GreedyDecoder(StaticModel):
     def _memory_spec(self) -> TensorSpec:
         if not self.specs:
             raise SpecError(
-                "the memory's shape is not known; pass memory=TensorSpec('memory', shape) to static_greedy_decoder to compile"
+                "the memory's shape is not known; to compile, "
+                "pass memory=TensorSpec('memory', shape) to static_greedy_decoder"
             )
         return self.specs[0]
 
@@ -203,16 +208,18 @@ def _choose_method(method: str, protocol: str) -> str:
 
 
 def _as_module(decoder: Any) -> nn.Module:
+    """The decoder as a module with the protocol's methods."""
     if hasattr(decoder, "step") and not hasattr(decoder, "initial_state"):
-        raise SpecError(f"{type(decoder).__name__} has step but no initial_state(memory); add it, with N rows in each tensor")
-    named = hasattr(decoder, "step") or hasattr(decoder, "logits")
-    if isinstance(decoder, nn.Module) and named:
-        return decoder
-    function = decoder.forward if isinstance(decoder, nn.Module) else decoder.logits if hasattr(decoder, "logits") else decoder
+        raise SpecError(
+            f"{type(decoder).__name__} has step but no initial_state(memory); add it, with N rows in each tensor"
+        )
     if hasattr(decoder, "step"):
-        return _Steps(decoder)
+        return decoder if isinstance(decoder, nn.Module) else _Steps(decoder)
+    if hasattr(decoder, "logits"):
+        return decoder if isinstance(decoder, nn.Module) else _LogitsFunction(decoder.logits)
+    function = decoder.forward if isinstance(decoder, nn.Module) else decoder
     if callable(function) and len(inspect.signature(function).parameters) == 2:
-        return _LogitsFunction(decoder if isinstance(decoder, nn.Module) else None, function)
+        return _LogitsFunction(decoder)
     raise SpecError(
         f"{type(decoder).__name__} is no decoder neuronkit knows; give logits(tokens, memory), or an object with "
         "step(token, state, memory) and initial_state(memory)"
@@ -220,15 +227,14 @@ def _as_module(decoder: Any) -> nn.Module:
 
 
 class _LogitsFunction(nn.Module):
-    """A function, or a module's forward, under the protocol's name."""
+    """A function or a module under the protocol's name."""
 
-    def __init__(self, module: nn.Module | None, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.module = module
-        self._function = function
+        self.function = function
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self._function(tokens, memory) if self.module is None else self.module(tokens, memory)
+        return self.function(tokens, memory)
 
 
 class _Steps(nn.Module):
@@ -261,8 +267,9 @@ def _check_causality(logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor,
     before = logits(tokens, memory)
     tolerance = 1e-5 * max(1.0, float(before.abs().max()))
     moved: set[int] = set()
-    # Every position of a short decoder; of a long one, those that are told apart by their powers of two.
-    for changed in range(1, steps) if steps <= 64 else sorted({*(2**k for k in range(steps.bit_length() - 1)), steps - 1}):
+    # Every position of a short decoder; of a long one, the powers of two and the last.
+    powers = {2**k for k in range(steps.bit_length()) if 2**k < steps}
+    for changed in range(1, steps) if steps <= 64 else sorted({*powers, steps - 1}):
         other = tokens.clone()
         other[:, changed] = (other[:, changed] + 1) % classes
         difference = (logits(other, memory) - before)[:, :changed].abs().amax(dim=(0, 2))

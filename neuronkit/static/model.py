@@ -38,7 +38,7 @@ class StaticModel(nn.Module, ABC):
         self.specs = tuple(specs)
 
     @property
-    def source(self) -> nn.Module:
+    def source(self) -> Any:
         """The original without the wrappers of distributed training and torch.compile."""
         return unwrap(self.original)
 

@@ -34,7 +34,9 @@ def packed_layout(state: Any) -> tuple[Packed, ...]:
     """
     tensors = _tensors(state)
     if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
-        raise SpecError(f"initial_state gave {type(state).__name__}; expected a tensor or a tuple of tensors with N rows each")
+        raise SpecError(
+            f"initial_state gave {type(state).__name__}; expected a tensor or a tuple of tensors with N rows each"
+        )
     return tuple(Packed(tuple(t.shape[1:]), t.dtype, t[0].numel()) for t in tensors)
 
 

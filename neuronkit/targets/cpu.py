@@ -34,7 +34,7 @@ class CpuTarget(Target):
         for name, (module, specs) in graphs.items():
             report(f"tracing {name}")
             # Convolutions are fastest on channels_last; the layout of the weights decides.
-            traced = trace(module.to(memory_format=torch.channels_last), specs)
+            traced = trace(module.to(memory_format=torch.channels_last), specs)  # type: ignore[call-overload]
             # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
             callables[name] = reload(torch.jit.freeze(traced))
         return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.jit.trace + torch.jit.freeze"))

@@ -59,7 +59,10 @@ class Recurrent(nn.Module):
 
 CASES = [
     (protocol, method)
-    for protocol, methods in ((Attention, ("fixed_point", "stepwise", "unrolled")), (Recurrent, ("stepwise", "unrolled")))
+    for protocol, methods in (
+        (Attention, ("fixed_point", "stepwise", "unrolled")),
+        (Recurrent, ("stepwise", "unrolled")),
+    )
     for method in methods
 ]
 
@@ -90,7 +93,9 @@ def test_equals_the_growing_loop(protocol: type, method: str, dtype: torch.dtype
 def test_methods_agree(seed: int, max_length: int, bos_id: int, eos_id: int) -> None:
     decoder, memory = Attention(seed), torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(seed))
     results = [
-        static_greedy_decoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, method=method).tokens(memory)
+        static_greedy_decoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, method=method).tokens(
+            memory
+        )
         for method in ("fixed_point", "stepwise", "unrolled")
     ]
     assert results[0] == results[1] == results[2]
@@ -111,7 +116,9 @@ class Counter(nn.Module):
     """Adversarial for the fixed point: token i + 1 is right only if token i is, so each pass settles one position."""
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return torch.nn.functional.one_hot((tokens.long() * 3 + 1) % VOCABULARY, VOCABULARY).float() + memory[:, :1, None]
+        return (
+            torch.nn.functional.one_hot((tokens.long() * 3 + 1) % VOCABULARY, VOCABULARY).float() + memory[:, :1, None]
+        )
 
 
 def test_the_worst_case_takes_one_pass_a_position_and_is_right() -> None:
@@ -155,7 +162,9 @@ def test_one_leaking_position_is_found() -> None:
 def test_functions_and_plain_objects_serve_as_decoders() -> None:
     decoder, memory = Attention(1), torch.randn(2, WIDTH)
     expected = static_greedy_decoder(decoder, max_length=6, bos_id=1, eos_id=0).tokens(memory)
-    function = static_greedy_decoder(lambda tokens, memory: decoder.logits(tokens, memory), max_length=6, bos_id=1, eos_id=0)
+    function = static_greedy_decoder(
+        lambda tokens, memory: decoder.logits(tokens, memory), max_length=6, bos_id=1, eos_id=0
+    )
     assert function.tokens(memory) == expected
 
 
