@@ -1,0 +1,133 @@
+"""Every field of CompileOptions either reaches the SDK or raises, on every target."""
+
+import json
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import nn
+
+from neuronkit.errors import OptionError
+from neuronkit.options import CompileOptions
+from neuronkit.specs import TensorSpec
+from neuronkit.targets import find_target, native, target_names
+
+# For each field, a value that differs from the default.
+SAMPLES = {
+    "auto_cast": {"auto_cast": "matmult"},
+    "auto_cast_type": {"auto_cast": "all", "auto_cast_type": "fp16"},
+    "optlevel": {"optlevel": 2},
+    "model_type": {"model_type": "transformer"},
+    "cpu_operators": {"cpu_operators": ("aten::relu",)},
+    "cpu_fallback": {"cpu_fallback": True},
+    "dynamic_batch": {"dynamic_batch": True},
+    "inline_weights": {"inline_weights": False},
+    "neuroncores": {"neuroncores": 2},
+    "timeout_s": {"timeout_s": 77.0},
+    "workdir": {"workdir": "work"},
+    "cache_dir": {"cache_dir": "cache"},
+    "extra_args": {"extra_args": ("--verbose", "info")},
+}
+REFUSED = {
+    "cpu": set(SAMPLES),
+    "xla": set(SAMPLES),
+    "inf1": {"model_type", "cache_dir"},
+    "inf2": {"cache_dir", "neuroncores"},
+    "trn1": {"cache_dir", "neuroncores"},
+    "trn2": {"cache_dir"},
+    "trn2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
+    "trn3": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
+}
+
+
+def test_every_field_and_target_has_its_case():
+    assert set(SAMPLES) == {field.name for field in fields(CompileOptions)}
+    assert set(REFUSED) == set(target_names())
+
+
+@pytest.mark.parametrize("field", SAMPLES)
+@pytest.mark.parametrize("target", REFUSED)
+def test_what_a_target_cannot_honour_raises_and_names_the_field(target, field):
+    options = CompileOptions(**SAMPLES[field])
+    if field in REFUSED[target]:
+        with pytest.raises(OptionError, match=rf"'{target}' cannot honour.*{field}="):
+            find_target(target).check_options(options)
+    else:
+        find_target(target).check_options(options)
+
+
+def calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist=()):
+    """What the SDK and the child process are given, as text, with paths that change left out."""
+    monkeypatch.chdir(tmp_path)
+    spawned = []
+    double = install()
+    chosen, options = find_target(target), CompileOptions(**sample)
+    chosen.check_options(options)
+    before = len(double.calls)
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    graphs = {"head": (module, (TensorSpec("x", (2, 4)),))}
+    chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=spawned.append)
+    calls = double.calls[before:]
+    for call in calls:
+        call.pop("pid", None)
+        if "workdir" not in sample:
+            call.pop("compiler_workdir", None)
+        environment = call.get("environment", {})
+        if "cache_dir" not in sample:
+            environment.pop("TORCH_NEURONX_NEFF_CACHE_DIR", None)
+    return json.dumps(calls, sort_keys=True)
+
+
+def assert_every_field_is_seen(install, target, tmp_path, monkeypatch, deadlines, op_whitelist=()):
+    def seen(sample):
+        calls = calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist)
+        return calls, deadlines[-1] if deadlines else None
+
+    default = seen({})
+    for field, sample in SAMPLES.items():
+        if field not in REFUSED[target]:
+            assert seen(sample) != default, f"{target} ignores {field}"
+
+
+@pytest.fixture
+def deadlines(in_process, monkeypatch) -> list:
+    """The time that each child is given."""
+    from neuronkit.targets import job
+
+    given, run = [], job.Workshop._spawn
+
+    def spawn(workshop, directory, log):
+        given.append(workshop.timeout_s)
+        return run(workshop, directory, log)
+
+    monkeypatch.setattr(job.Workshop, "_spawn", spawn)
+    return given
+
+
+@pytest.mark.inf1
+@pytest.mark.parametrize("takes_op_whitelist", [True, False])
+def test_every_option_reaches_torch_neuron(install_double, tmp_path, monkeypatch, deadlines, takes_op_whitelist):
+    double = install_double("torch_neuron", takes_op_whitelist=takes_op_whitelist)
+    # As a node filter the whitelist needs the partitioner, which is all that cpu_fallback asks for.
+    whitelist = ("aten::embedding",) if takes_op_whitelist else ()
+    assert_every_field_is_seen(lambda: double, "inf1", tmp_path, monkeypatch, deadlines, whitelist)
+
+
+@pytest.mark.inf2
+@pytest.mark.parametrize("target", ["inf2", "trn1", "trn2"])
+def test_every_option_reaches_torch_neuronx(install_double, tmp_path, monkeypatch, deadlines, target):
+    double = install_double("torch_neuronx")
+    assert_every_field_is_seen(lambda: double, target, tmp_path, monkeypatch, deadlines)
+
+
+@pytest.mark.tooling
+@pytest.mark.parametrize("target", ["trn2-native", "trn3"])
+def test_every_option_reaches_torchneuron(install_double, tmp_path, monkeypatch, target):
+    monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
+    double = install_double("torch_neuronx", version="2.13.3.0", native=True)
+
+    def fresh():
+        torch._dynamo.reset()
+        return double
+
+    assert_every_field_is_seen(fresh, target, tmp_path, monkeypatch, [])
