@@ -143,27 +143,26 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> RGBImage:
             hint = " (channels come last: image.transpose(1, 2, 0))"
         raise ImageError(f"{describe(array)} is not an image; give (H, W), (H, W, 3) RGB or (H, W, 4) RGBA{hint}")
     _check_size(array.shape[0], array.shape[1], max_pixels)
-    if array.ndim == 2:
-        array = array[:, :, None]
-    pixels = _to_uint8(array[:, :, :3])
+    given = describe(array)
+    pixels = _to_uint8(array[:, :, None] if array.ndim == 2 else array[:, :, :3], given)
     return pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def _to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_uint8(array: NDArray[Any], given: str) -> NDArray[np.uint8]:
     kind = array.dtype.kind
     if array.dtype == np.uint8:
         return array
     if kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if kind not in "iuf":
-        raise ImageError(f"{describe(array)} holds no brightnesses; give uint8 in 0..255 or floats in 0..1")
+        raise ImageError(f"{given} holds no brightnesses; give uint8 in 0..255 or floats in 0..1")
     low, high = float(array.min()), float(array.max())
     # 16 bits a channel: uint16 arrays, and what Pillow makes of 16-bit files.
     limit = 1.0 if kind == "f" else 65535.0 if array.dtype == np.uint16 or high > 255 else 255.0
     # Written so that NaN fails it too.
     if not (low >= 0.0 and high <= limit):
         raise ImageError(
-            f"{describe(array)} has values from {low:g} to {high:g}, expected "
+            f"{given} has values from {low:g} to {high:g}, expected "
             f"{'0 to 1' if kind == 'f' else '0 to 255, or 0 to 65535 for 16 bits'}; scale it, or convert it to uint8"
         )
     return np.rint(array * np.float64(255.0 / limit)).astype(np.uint8)
