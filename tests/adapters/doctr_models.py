@@ -51,3 +51,55 @@ def parseq(seed: int, *, eos_bias: float = 0.0, patch_size: tuple[int, int] = (8
             for linear in (*attention.linear_layers, attention.output_linear):
                 linear.weight.mul_(3)
     return lively(model, lambda m: m.head.bias[len(VOCAB)], eos_bias=eos_bias)
+
+
+def master(seed: int, *, eos_bias: float = 0.0, **settings: Any) -> nn.Module:
+    from doctr.models.recognition.master.pytorch import MASTER
+
+    torch.manual_seed(seed)
+    sizes = {"d_model": 32, "dff": 64, "num_heads": 4, "num_layers": 2, "max_length": 12}
+    model = MASTER(residual_network(16, 32), VOCAB, **{**sizes, **settings})
+    with torch.no_grad():
+        model.decoder.embed.weight.mul_(0.1)
+        for attention in model.decoder.source_attention:
+            for linear in attention.linear_layers:
+                linear.weight.mul_(2)
+    return lively(model, lambda m: m.linear.bias[len(VOCAB)], eos_bias=eos_bias)
+
+
+def residual_network(*widths: int) -> nn.Module:
+    """A small one of MASTER's kind: residual blocks with attention to global context."""
+    from functools import partial
+
+    from doctr.models.classification.magc_resnet.pytorch import MAGC
+    from doctr.models.classification.resnet.pytorch import ResNet
+    from torchvision.models._utils import IntermediateLayerGetter
+
+    body = ResNet(
+        [1, 1],
+        list(widths),
+        [1, 1],
+        [True, True],
+        [(2, 2), (2, 1)],
+        origin_stem=False,
+        stem_channels=16,
+        attn_module=partial(MAGC, headers=4, attn_scale=True),
+        num_classes=2,
+        include_top=False,
+    )
+    with torch.no_grad():
+        for module in body.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    return IntermediateLayerGetter(body, {str(len(body) - 1): "features"})
+
+
+def sar(seed: int, *, eos_bias: float = 0.0, **settings: Any) -> nn.Module:
+    from doctr.models.recognition.sar.pytorch import SAR
+
+    torch.manual_seed(seed)
+    # The decoder takes features of 512 channels, and makes its first state of that size, whatever it is told.
+    sizes = {"rnn_units": 512, "embedding_units": 512, "attention_units": 24, "max_length": 10}
+    model = SAR(residual_network(16, 512), VOCAB, **{**sizes, **settings})
+    return lively(model, lambda m: m.decoder.output_dense.bias[len(VOCAB)], eos_bias=eos_bias)

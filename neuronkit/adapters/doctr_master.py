@@ -1,0 +1,133 @@
+"""docTR's MASTER: its text, and the confidence that its early stop decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.adapters.doctr import (
+    DoctrOptions,
+    attended,
+    image_spec,
+    keys_values,
+    logits_of_rows,
+    queries,
+    words,
+)
+from neuronkit.adapters.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.parseq_graphs import HIDDEN
+from neuronkit.adapters.registry import Family
+from neuronkit.static.model import Foldable, unwrap
+from neuronkit.static.ops import cumsum, one_hot_embedding
+
+
+class StaticMASTER(EncoderDecoder):
+    """docTR's MASTER at a fixed batch, computing what the dynamic model computes for each row alone.
+
+    Called with images (N, 3, H, W), it gives logits (N, max_length, C), C being the vocabulary, EOS, SOS and PAD. All
+    positions are those of the dynamic model's last pass: its confidence is the least probability over all of them,
+    those after EOS among them. In a batch, the dynamic model goes on until the last row has ended, and changes the
+    others' confidence meanwhile; here, as in the dynamic model with one row, none depends on the others.
+
+    Args:
+        model: The dynamic model.
+        batch_size: Rows of the fixed batch.
+        options: The input's size.
+    """
+
+    family = "doctr_master"
+
+    def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
+        core: Any = unwrap(model)
+        spec = image_spec(core, batch_size, options or DoctrOptions())
+        end = core.vocab_size
+        super().__init__(model, (spec,), steps=core.max_length, bos_id=end + 1, eos_id=end, method="fixed_point")
+
+    def encoder(self, source: nn.Module) -> Encode:
+        return Encode(source)
+
+    def decoder(self, source: nn.Module) -> Decode:
+        return Decode(source)
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        return logits_of_rows(source, *inputs)
+
+    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
+        """Text and confidence of each row."""
+        return words(self.source, outputs)
+
+    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """All of them."""
+        return outputs
+
+
+class Encode(nn.Module):
+    """Images → keys and values of every decoder layer's cross attention, (N, 2 * layers, heads, S, D / heads)."""
+
+    def __init__(self, core: Any) -> None:
+        super().__init__()
+        self.backbone = core.feat_extractor
+        self.positions = core.positional_encoding
+        self.attentions = core.decoder.source_attention
+
+    def forward(self, images: Tensor) -> Tensor:
+        encoded = self.positions(self.backbone(images)["features"].flatten(2).transpose(1, 2))
+        return torch.stack([x for attention in self.attentions for x in keys_values(attention, encoded)], dim=1)
+
+
+class Decode(Foldable):
+    """All positions at once, in the logits protocol, on exactly the tokens that the dynamic model's last pass sees.
+
+    That pass is the one that finds EOS, so EOS itself and what follows is still padding to it, and so is the last
+    place. An earlier logit does not depend on what is padded later, so this changes no text.
+    """
+
+    def __init__(self, core: Any) -> None:
+        super().__init__()
+        self.decoder = core.decoder
+        self.linear = core.linear
+        self.eos_id, self.pad_id, self.steps = core.vocab_size, core.vocab_size + 2, core.max_length
+
+    def compute_constants(self) -> tuple[Tensor, ...]:
+        embedding = self.decoder.embed
+        table = embedding.weight * math.sqrt(self.decoder.d_model)
+        positions = self.decoder.positional_encoding.pe[:, : self.steps]
+        token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
+        hidden = (1 - torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()) * HIDDEN
+        last = torch.arange(self.steps, device=table.device).eq(self.steps - 1).to(table.dtype)
+        return table, token_ids, positions, hidden, last
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        table, token_ids, positions, hidden, last = self.constants
+        ended = cumsum((tokens == self.eos_id).to(table.dtype)) + last
+        tokens = torch.where(ended > 0, torch.full_like(tokens, self.pad_id), tokens)
+        # A token that the model itself reads as padding is hidden too.
+        padding = (tokens == self.pad_id).to(table.dtype) * HIDDEN
+        mask = (hidden + padding.unsqueeze(1)).unsqueeze(1)
+        x = one_hot_embedding(tokens, table, token_ids) + positions
+        decoder = self.decoder
+        layers = zip(decoder.attention, decoder.source_attention, decoder.position_feed_forward)
+        for i, (attention, cross, feed_forward) in enumerate(layers):
+            normed = decoder.layer_norm_input(x)
+            x = x + attended(attention, queries(attention, normed), *keys_values(attention, normed), mask)
+            query = queries(cross, decoder.layer_norm_masked_attention(x))
+            x = x + attended(cross, query, memory[:, 2 * i], memory[:, 2 * i + 1])
+            x = x + feed_forward(decoder.layer_norm_attention(x))
+        return self.linear(decoder.layer_norm_output(x))
+
+
+def _build(model: nn.Module, *, batch_size: int, options: DoctrOptions) -> StaticMASTER:
+    return StaticMASTER(model, batch_size=batch_size, options=options)
+
+
+FAMILY = Family(
+    name="doctr_master",
+    class_names=("doctr.models.recognition.master.pytorch.MASTER",),
+    matches=lambda model: False,
+    options=DoctrOptions,
+    build=_build,
+)

@@ -1,0 +1,73 @@
+"""docTR's SAR in fixed shapes equals docTR's SAR, in text and in confidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit.adapters.doctr_sar import SAROptions
+from neuronkit.errors import OptionError
+from neuronkit.testing import AdapterConformance
+from tests.adapters import doctr_models
+
+pytestmark = pytest.mark.peers
+
+
+class TestSAR(AdapterConformance):
+    batch_size = 4
+    distinct_results = 5
+
+    def make_model(self) -> nn.Module:
+        return doctr_models.sar(1, eos_bias=1.5)
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+        return doctr_models.predictions(model, *inputs)
+
+
+class TestSARInOneGraph(TestSAR):
+    options = SAROptions(method="unrolled")
+
+
+def test_all_steps_run_because_confidence_counts_them() -> None:
+    static = neuronkit.make_static(doctr_models.sar(1, eos_bias=20.0), batch_size=2)
+    images = static.example_inputs()
+    assert [text for text, _ in static.decoded(static(*images))] == ["", ""]
+    assert static.passes(*images) == 11
+
+
+@pytest.mark.parametrize("method", ["stepwise", "unrolled"])
+def test_graphs_hold_only_operators_of_inf1(method: str) -> None:
+    static = neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method=method))
+    assert neuronkit.analyze(static, target="inf1").unsupported == {}
+
+
+def test_the_features_are_projected_once() -> None:
+    static = neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="unrolled"))
+    assert (
+        "aten::_convolution"
+        not in neuronkit.analyze(static.graphs()["read"][0], static.graph_specs()["read"], target="inf1").counts
+    )
+
+
+def test_a_recurrent_decoder_refuses_the_fixed_point() -> None:
+    with pytest.raises(OptionError, match="recurrent decoder of 'doctr_sar' cannot; choose 'stepwise' or 'unrolled'"):
+        neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="fixed_point"))
+    with pytest.raises(OptionError, match="method='beam'"):
+        neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="beam"))
+
+
+@pytest.mark.slow
+def test_the_published_size_reads_what_the_original_reads() -> None:
+    from doctr.models import sar_resnet31
+
+    torch.manual_seed(0)
+    model = sar_resnet31(pretrained=False, pretrained_backbone=False)
+    static = neuronkit.make_static(model, batch_size=1)
+    images = static.example_inputs()
+    with torch.no_grad():
+        torch.testing.assert_close(static(*images), static.reference(*images), rtol=1e-4, atol=1e-4)
+    assert model.training
