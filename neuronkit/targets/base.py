@@ -80,6 +80,22 @@ class Target(ABC):
             MissingSDKError: If it is not installed.
         """
 
+    def place(
+        self, function: Callable[..., Any], *, neuroncore: int, count: int = 1, inline_weights: bool = True
+    ) -> None:
+        """Put a loaded model on given cores of this machine.
+
+        Args:
+            function: What `torch.jit.load` gave, or `compile`.
+            neuroncore: The first core, counted from those that this process may use.
+            count: Number of cores.
+            inline_weights: Whether it was compiled with its weights inside the program.
+
+        Raises:
+            OptionError: If the target has no cores to choose from.
+        """
+        raise OptionError(f"target {self.name!r} has no cores to choose from; leave neuroncore out")
+
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True

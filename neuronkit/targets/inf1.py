@@ -48,6 +48,7 @@ class Inf1Target(SdkTarget):
     """AWS Inferentia of the first generation. The SDK is frozen: torch 1.13.1 and Python 3.10."""
 
     name = "inf1"
+    sdk = "torch_neuron"
     rules = "torch-neuron"
     honours = frozenset(
         [

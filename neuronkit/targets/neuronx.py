@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -35,6 +36,7 @@ class NeuronxTarget(SdkTarget):
         cores_per_copy: Physical cores that one copy of a model can span.
     """
 
+    sdk = "torch_neuronx"
     rules = "torch-xla"
     honours = frozenset(
         [
@@ -76,6 +78,14 @@ class NeuronxTarget(SdkTarget):
     def prepare_load(self) -> None:
         # Without this import, torch.jit.load does not know neuron::Model.
         import_sdk("torch_neuronx", self.name, INSTALL)
+
+    def place(
+        self, function: Callable[..., Any], *, neuroncore: int, count: int = 1, inline_weights: bool = True
+    ) -> None:
+        super().place(function, neuroncore=neuroncore, count=count)
+        if not inline_weights:
+            # Weights beside the program would travel to the core at every call.
+            import_sdk("torch_neuronx", self.name, INSTALL).move_trace_to_device(function, neuroncore)
 
     def call_arguments(self, options: CompileOptions, op_whitelist: tuple[str, ...]) -> dict[str, Any]:
         return {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,24 @@ _COMPILER_CALL = re.compile(r"^.*?(\S*neuronx?-cc compile .*)$", re.MULTILINE)
 
 
 class SdkTarget(Target):
-    """Hands each graph to the SDK in a child process and loads the TorchScript that comes back."""
+    """Hands each graph to the SDK in a child process and loads the TorchScript that comes back.
+
+    Attributes:
+        sdk: The SDK's package.
+    """
+
+    sdk: ClassVar[str]
 
     def runs_here(self) -> bool:
         return bool(visible_devices())
+
+    def place(
+        self, function: Callable[..., Any], *, neuroncore: int, count: int = 1, inline_weights: bool = True
+    ) -> None:
+        sdk = importlib.import_module(self.sdk)
+        # Still experimental in every release; announced to move to the package itself.
+        home = sdk if hasattr(sdk, "set_neuron_cores") else importlib.import_module(f"{self.sdk}.experimental")
+        home.set_neuron_cores(function, start_nc=neuroncore, nc_count=count)
 
     @abstractmethod
     def call_arguments(self, options: CompileOptions, op_whitelist: tuple[str, ...]) -> dict[str, Any]:

@@ -19,6 +19,11 @@ _spec.loader.exec_module(doubles)
 VERSIONS = {"torch_neuron": "1.13.1.2.11.13.0", "torch_neuronx": "2.9.0.2.15.32035"}
 
 
+def forget(package: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def install_double(tmp_path, monkeypatch) -> Callable[..., "doubles.Double"]:
     """Write a fake SDK and put it on sys.path: ``install_double("torch_neuron", mode="fail")``."""
@@ -26,12 +31,12 @@ def install_double(tmp_path, monkeypatch) -> Callable[..., "doubles.Double"]:
     def install(package: str, *, version: str | None = None, **settings):
         double = doubles.Double(tmp_path / "sdk", package, version or VERSIONS[package], **settings)
         monkeypatch.syspath_prepend(str(tmp_path / "sdk"))
-        monkeypatch.delitem(sys.modules, package, raising=False)
+        forget(package)
         return double
 
     yield install
     for package in VERSIONS:
-        sys.modules.pop(package, None)
+        forget(package)
 
 
 @pytest.fixture

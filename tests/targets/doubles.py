@@ -90,6 +90,10 @@ def dynamic_batch(neuron_script):
 
 def lazy_load(trace, enable_lazy_load=True):
     _record(lazy_load=enable_lazy_load)
+
+
+def move_trace_to_device(trace, device_id):
+    _record(device_id=device_id)
 """
 )
 
@@ -119,6 +123,15 @@ if "neuron" in torch._dynamo.list_backends(exclude_tags=()):
 torch._dynamo.register_backend(_backend, name="neuron")
 """
 )
+
+
+_EXPERIMENTAL = """
+from {package} import _record
+
+
+def set_neuron_cores(trace, start_nc=-1, nc_count=-1):
+    _record(start_nc=start_nc, nc_count=nc_count)
+"""
 
 
 class Double:
@@ -151,6 +164,7 @@ class Double:
         path = directory / package / "__init__.py"
         path.parent.mkdir(parents=True)
         path.write_text(source, encoding="utf-8")
+        path.with_name("experimental.py").write_text(_EXPERIMENTAL.format(package=package), encoding="utf-8")
 
     @property
     def calls(self) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuronkit.errors import UnknownTargetError, UnsupportedOperatorError
+from neuronkit.errors import OptionError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target, target_names
@@ -86,3 +86,22 @@ def test_unknown_target_lists_those_that_exist():
     with pytest.raises(UnknownTargetError, match=r"'inf3' is not known; choose one of 'cpu', 'xla', 'inf1'"):
         find_target("inf3")
     assert all(find_target(name).name == name for name in target_names())
+
+
+@pytest.mark.parametrize("target", ["cpu", "trn3"])
+def test_targets_without_cores_of_their_own_place_nothing(target):
+    with pytest.raises(OptionError, match="no cores to choose from"):
+        find_target(target).place(lambda x: x, neuroncore=1)
+
+
+@pytest.mark.parametrize(("target", "package"), [("inf1", "torch_neuron"), ("inf2", "torch_neuronx")])
+def test_loaded_models_are_put_on_cores(install_double, target, package):
+    double = install_double(package)
+    find_target(target).place(lambda x: x, neuroncore=2, count=3)
+    assert double.calls == [{"start_nc": 2, "nc_count": 3}]
+
+
+def test_separate_weights_travel_to_the_core_once(install_double):
+    double = install_double("torch_neuronx")
+    find_target("inf2").place(lambda x: x, neuroncore=1, inline_weights=False)
+    assert double.calls == [{"start_nc": 1, "nc_count": 1}, {"device_id": 1}]
