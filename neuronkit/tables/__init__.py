@@ -162,7 +162,7 @@ def compiler_messages() -> CompilerMessages:
 
 @functools.cache
 def hardware() -> Mapping[str, Any]:
-    """Chips, instances and prices: ``"chips"``, ``"instances"``, ``"price_sources"`` and ``"source"``, as in the file."""
+    """Chips, instances and prices, under ``"chips"``, ``"instances"``, ``"price_sources"`` and ``"source"``."""
     return _read("hardware")
 
 

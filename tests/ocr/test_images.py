@@ -119,7 +119,7 @@ def test_a_decompression_bomb_is_refused_from_its_header():
         (np.full((4, 4), "a"), "holds no brightnesses"),
         (np.full((4, 4), None), "holds no brightnesses"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_no_image_is_named(given, message):
     with pytest.raises(ImageError, match=message):
