@@ -11,7 +11,7 @@ LAYERS = {
     "errors": -1, "version": -1,
     "specs": 0, "options": 0, "tables": 0,
     "ocr": 1,
-    "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 2,
+    "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 3,
     "artifact": 3, "adapters": 3, "analysis": 3,
     "compile": 4, "ocr.pipeline": 4,
     "serving": 5, "demo": 5, "testing": 5,
