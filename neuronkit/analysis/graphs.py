@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.source import line_of_range, module_path, user_line
-from neuronkit.targets.tracing import Escape, find_escapes, recorded_warnings, trace_quietly
+from neuronkit.targets.tracing import Escape, quiet_tracing, trace_watched
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,7 @@ class TracedGraph:
 def trace_graph(name: str, module: nn.Module, specs: Sequence[TensorSpec]) -> TracedGraph:
     """Trace a graph and list its operators as an SDK that takes TorchScript would see them: inlined."""
     examples = tuple(spec.example() for spec in specs)
-    traced, suspicious = trace_quietly(module, examples)
-    escapes = tuple(find_escapes(module, examples)) if suspicious else ()
+    traced, escapes = trace_watched(module, examples)
     graph = traced.inlined_graph
     operators = tuple(_operator(node) for node in _nodes(graph) if not _is_bookkeeping(node.kind()))
     outputs = tuple(leaf for output in graph.outputs() for leaf in _output_leaves(output))
@@ -188,7 +187,7 @@ def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str,
 
     hook = module.register_forward_pre_hook(find_graph)
     try:
-        with torch.no_grad(), recorded_warnings(), mode:
+        with quiet_tracing(), mode:
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
     finally:
         hook.remove()

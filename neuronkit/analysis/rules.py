@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import torch
 
 from neuronkit import tables
 from neuronkit.analysis.graphs import Operator, TracedGraph
+from neuronkit.targets.sdk import within
 
 REJECTED_IO_DTYPES = ("int64", "float64")
 _COMPLEX_DTYPES = ("complex32", "complex64", "complex128")
@@ -109,6 +112,13 @@ class TorchNeuron(Rules):
         self.supported = set(self.table.supported) if listed is None else listed
         self.basis = "torch-neuron's list page" if listed is None else "torch_neuron.get_supported_operations()"
 
+    def judge(self, graph: TracedGraph) -> Judgement:
+        judgement = super().judge(graph)
+        if within(torch.__version__, "1.13"):
+            return judgement
+        note = f"traced with torch {torch.__version__}; Inf1's SDK traces with 1.13.1, where some operators differ"
+        return replace(judgement, notes=(note,))
+
     def verdict(self, operator: Operator) -> Verdict:
         kind = operator.kind
         if kind in self.supported:
@@ -120,6 +130,8 @@ class TorchNeuron(Rules):
         if kind in ("prim::If", "prim::Loop"):
             return Verdict("unsupported", "control flow is fixed when torch-neuron compiles")
         why = self.table.removed.get(kind) or self.table.unlisted.get(kind)
+        if why is None and kind.endswith("_") and kind.rstrip("_") in self.supported:
+            why = f"{kind.rstrip('_')}, its form that does not write in place, is"
         return Verdict("unsupported", f"not among torch-neuron's operators{f' ({why})' if why else ''}")
 
 

@@ -57,40 +57,40 @@ def trace(module: nn.Module, specs: Sequence[TensorSpec]) -> torch.jit.ScriptMod
     Raises:
         UnsupportedOperatorError: If Python reads a value computed from the inputs, which the trace would freeze.
     """
-    examples = tuple(spec.example() for spec in specs)
-    traced, suspicious = trace_quietly(module, examples)
-    if suspicious:
-        escapes = find_escapes(module, examples)
-        if escapes:
-            raise UnsupportedOperatorError(
-                "a value computed from the inputs decides what Python does next, which a fixed graph cannot follow: "
-                + "; ".join(f"{e.call} in {e.module or 'the top module'}, {e.location}" for e in escapes)
-                + ". Keep it a tensor, with torch.where or a mask in place of the branch"
-            )
+    traced, escapes = trace_watched(module, tuple(spec.example() for spec in specs))
+    if escapes:
+        raise UnsupportedOperatorError(
+            "a value computed from the inputs decides what Python does next, which a fixed graph cannot follow: "
+            + "; ".join(f"{e.call} in {e.module or 'the top module'}, {e.location}" for e in escapes)
+            + ". Keep it a tensor, with torch.where or a mask in place of the branch"
+        )
     return traced
 
 
-def trace_quietly(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, bool]:
-    """Trace, and tell whether a value may have left the graph.
+def trace_watched(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, tuple[Escape, ...]]:
+    """Trace, and note values computed from the inputs that Python reads, in the order of the calls.
 
-    Returns:
-        The traced module, and whether the tracer warned; `find_escapes` tells shapes from values.
+    `torch.jit.trace` only warns of them, and of shapes that Python reads just the same.
     """
-    with torch.no_grad(), recorded_warnings() as caught:
-        # Parity against the original is checked on the whole model, which says more than running the trace again.
+    # Parity against the original is checked on the whole model, which says more than running the trace again.
+    with quiet_tracing() as watcher:
         traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
-    return traced, any(issubclass(w.category, torch.jit.TracerWarning) for w in caught)  # type: ignore[attr-defined]
+    return traced, tuple(dict.fromkeys(watcher.escapes))
 
 
-def find_escapes(module: nn.Module, examples: tuple[Tensor, ...]) -> list[Escape]:
-    """Trace once more and watch for values computed from the inputs that Python reads, in the order of the calls."""
-    watcher = _EscapeWatcher()
-    with torch.no_grad(), recorded_warnings(), watcher:
-        torch.jit.trace(module, examples, check_trace=False, strict=False)
-    return list(dict.fromkeys(watcher.escapes))
+@contextlib.contextmanager
+def quiet_tracing() -> Iterator[EscapeWatcher]:
+    """Without gradients, without the tracer's warnings, and with a watcher in their place."""
+    with torch.no_grad(), recorded_warnings(), EscapeWatcher() as watcher:
+        yield watcher
 
 
-class _EscapeWatcher(TorchFunctionMode):
+class EscapeWatcher(TorchFunctionMode):
+    """Sees every call of torch's functions and notes the values that Python reads.
+
+    Its presence also keeps attention layers from their fused CPU kernels, which no compiler knows.
+    """
+
     def __init__(self) -> None:
         super().__init__()
         self.escapes: list[Escape] = []

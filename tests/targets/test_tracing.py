@@ -31,6 +31,7 @@ class Reads(nn.Module):
         lambda x: int(x[0, 0]),
         lambda x: x[0].tolist()[1],
         lambda x: 1 if bool(x.any()) else 2,
+        lambda x: 1 if torch.equal(x, x + 1) else 2,
     ],
 )
 def test_values_that_python_reads_are_refused_with_module_and_line(how):
@@ -68,6 +69,13 @@ def test_a_branch_on_a_weight_is_fixed_like_the_weight():
 
     x = SPEC.example()
     torch.testing.assert_close(trace(Gated(), (SPEC,))(x), x)
+
+
+def test_attention_is_traced_as_matrix_products():
+    attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval().requires_grad_(False)
+    kinds = {node.kind() for node in trace(attention, (TensorSpec("x", (2, 3, 4)),)).inlined_graph.nodes()}
+    assert "aten::linear" in kinds
+    assert not {kind for kind in kinds if kind.startswith(("aten::_native", "aten::_transformer"))}
 
 
 def test_cpu_target_refuses_a_read_value_and_takes_the_rest():
