@@ -11,6 +11,7 @@ from neuronkit.errors import SpecError
 from neuronkit.static.exact_graph import Table
 from neuronkit.static.exact_rewrite import rewrite
 from neuronkit.static.exact_sizes import Dim, Extent
+from neuronkit.static.model import unwrap
 
 
 def exact_padding(module: nn.Module) -> ExactPadding:
@@ -24,7 +25,8 @@ def exact_padding(module: nn.Module) -> ExactPadding:
     Weights are shared: training the module trains both. The module computes as in eval mode.
 
     Args:
-        module: Called with images (N, C, H, W). `torch.fx` must be able to trace it.
+        module: Called with images (N, C, H, W). `torch.fx` must be able to trace it. Wrappers of distributed training
+            and of torch.compile are looked through.
 
     Returns:
         A module that is called with images on a canvas and their valid sizes.
@@ -48,6 +50,7 @@ class ExactPadding(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        module = unwrap(module)
         self._name = type(module).__name__
         rewritten = rewrite(module)
         self.network = rewritten.module
@@ -55,7 +58,7 @@ class ExactPadding(nn.Module):
         self._structure = rewritten.structure
         self._output_dims = rewritten.output_dims
         self._agreements = rewritten.agreements
-        self._batch_norms = rewritten.batch_norms
+        self._mode_dependent = rewritten.mode_dependent
         self._canvas: tuple[int, int] | None = None
 
     def forward(self, images: Tensor, valid_size: Tensor) -> Any:
@@ -72,9 +75,9 @@ class ExactPadding(nn.Module):
             SpecError: If a layer is in train mode and would compute with statistics of the batch, or a canvas of this
                 size does not fit the network.
         """
-        if any(layer.training for layer in self._batch_norms):
+        if any(layer.training for layer in self._mode_dependent):
             raise SpecError(
-                f"{self._name} is in train mode, where batch normalisation lets rows, and their padding, influence one "
+                f"{self._name} is in train mode, where normalisation lets rows, and their padding, influence one "
                 "another; call eval() first"
             )
         outputs = self.network(images, valid_size, *self._constants(images))
@@ -154,4 +157,6 @@ def _valid_area(dims: tuple[Dim, ...], sizes: list[tuple[int, int]]) -> Tensor |
 
 
 def _to_tensor(table: Table, canvas: tuple[int, int], device: torch.device | None) -> Tensor:
-    return torch.from_numpy(table.compute(canvas)).to(device)
+    values = table.compute(canvas)
+    # Unlike from_numpy(), this leaves no operator behind in a trace.
+    return torch.frombuffer(values, dtype=getattr(torch, values.dtype.name)).to(device)

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from neuronkit.errors import SpecError
 from neuronkit.static import exact_runtime as runtime
 from neuronkit.static.exact_sizes import BATCH, MIXED, SAMPLE, Dim, Extent
-from neuronkit.static.exact_trace import PATH
+from neuronkit.static.exact_trace import PATH, path_in
 
 
 class Fill(enum.IntEnum):
@@ -195,6 +195,11 @@ class Call:
         return [found.get(name, defaults.get(name)) for name in names]
 
     @property
+    def path(self) -> str:
+        """Where the called module is in the network."""
+        return path_in(str(self.node.target))
+
+    @property
     def input(self) -> Value:
         """The first argument, which must be a tensor."""
         given = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
@@ -253,11 +258,22 @@ class Builder:
     def emit_call(self, call: Call, replaced: Mapping[Value, fx.Node]) -> fx.Node:
         args, kwargs = to_nodes(call.args, replaced), to_nodes(call.kwargs, replaced)
         if call.module is not None:
-            return self.graph.call_module(self.adopt(str(call.node.target), call.module), args, kwargs)
+            settings = {"inplace": False} if getattr(call.module, "inplace", False) else {}
+            if settings and self._may_overwrite(call.module, args[0]):
+                settings = {}
+            return self.graph.call_module(self.adopt(call.path, call.module, **settings), args, kwargs)
         if call.node.op == "call_method":
             return self.graph.call_method(call.target, args, kwargs)
         args, kwargs = _out_of_place(call.target, args, kwargs)
         return self.graph.call_function(call.target, args, kwargs)
+
+    def _may_overwrite(self, activation: nn.Module, node: fx.Node) -> bool:
+        """Whether an in-place ReLU may stay one, which saves memory traffic: what it overwrites is a layer's own output
+        that nothing else has read, and that nothing reads later under its old content.
+        """
+        if not isinstance(activation, (nn.ReLU, nn.ReLU6)) or node.op != "call_module" or node.users:
+            return False
+        return isinstance(self.attributes[str(node.target)], (nn.Conv2d, nn.BatchNorm2d, nn.Linear))
 
     def adopt(self, target: str, module: nn.Module, **changed: Any) -> str:
         """Give the graph a module, sharing its weights; where settings differ, a shallow copy of it.
@@ -265,8 +281,6 @@ class Builder:
         Returns:
             The target to call it by.
         """
-        if getattr(module, "inplace", False):
-            changed["inplace"] = False
         if changed:
             module = copy.copy(module)
             for name, value in changed.items():
@@ -405,11 +419,11 @@ def find(tree: Any, kind: type) -> list[Any]:
 
 def describe(node: fx.Node) -> str:
     """Name a traced node in the words of the caller's code."""
-    where = node.meta.get(PATH) or "forward"
+    where = path_in(node.meta.get(PATH) or "network")
     if node.op == "call_module":
-        return f"{node.name!r} (module {node.target!r})"
+        return f"{node.name!r} (module {path_in(str(node.target))!r})"
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-    return f"{node.name!r} ({name} in {where})"
+    return f"{node.name!r} ({name} in {'its forward' if where == 'network' else where!r})"
 
 
 def refusal(root: nn.Module, node: fx.Node, reason: str) -> SpecError:

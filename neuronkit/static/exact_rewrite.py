@@ -36,6 +36,9 @@ RULE_FILES = (exact_rules, exact_rules_norm, exact_rules_resize, exact_rules_sha
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
 
 
+_MODE_DEPENDENT = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d, nn.RReLU)
+
+
 @dataclass(frozen=True)
 class Rewritten:
     """A network that computes on a padded canvas.
@@ -46,7 +49,7 @@ class Rewritten:
         structure: What the network returns, with the index of a tensor in its place.
         output_dims: The dimensions of each tensor.
         agreements: Sizes that must be equal for an input to fit the network.
-        batch_norms: Modules that compute with the batch's own statistics when in train mode.
+        mode_dependent: Modules that compute something else in train mode.
     """
 
     module: fx.GraphModule
@@ -54,7 +57,7 @@ class Rewritten:
     structure: Any
     output_dims: tuple[tuple[Dim, ...], ...]
     agreements: tuple[Agreement, ...]
-    batch_norms: tuple[nn.Module, ...]
+    mode_dependent: tuple[nn.Module, ...]
 
 
 def rewrite(root: nn.Module) -> Rewritten:
@@ -91,39 +94,32 @@ class _Rewriter:
 
     def _value(self, node: fx.Node, position: int) -> Any:
         if node.op == "placeholder":
-            return self._placeholder(node)
+            return self._images()
         if node.op == "get_attr":
             return self._attribute(str(node.target))
         return self._call(node, position)
 
-    def _placeholder(self, node: fx.Node) -> Any:
-        if node is self.nodes[0]:
-            height, width = Extent(HEIGHT), Extent(WIDTH)
-            images = Value(self.builder.images, (BATCH, None, height, width), Fill.ANYTHING)
-            # Zeroed once, at three channels: what a canvas holds outside may be anything, NaN included.
-            return Value(self.builder.zeroed(images), images.dims, Fill.ZERO)
-        if node.args:
-            return node.args[0]
-        raise Refused("is a second input; exact_padding takes modules that are called with images alone")
+    def _images(self) -> Value:
+        height, width = Extent(HEIGHT), Extent(WIDTH)
+        images = Value(self.builder.images, (BATCH, None, height, width), Fill.ANYTHING)
+        # Zeroed once, at few channels: what a canvas holds outside may be anything, NaN included.
+        return Value(self.builder.zeroed(images), images.dims, Fill.ZERO)
 
     def _attribute(self, target: str) -> Any:
-        value: Any = self.traced.constants.get(target)
-        if value is None:
-            value = self.root
-            for name in target.split("."):
-                value = getattr(value, name)
-        if not isinstance(value, torch.Tensor):
+        value: Any = self.traced.root
+        for name in target.split("."):
+            value = getattr(value, name)
+        node = self.builder.attribute(value) if isinstance(value, torch.Tensor) else None
+        if node is None:
             raise Refused("is an attribute that is no tensor")
-        node = self.builder.attribute(value)
-        assert node is not None  # A tensor always has one.
         return Value(node, tuple(value.shape))
 
     def _call(self, node: fx.Node, position: int) -> Any:
         args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
-        module = self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        module = self.traced.root.get_submodule(str(node.target)) if node.op == "call_module" else None
         name, target, in_place = _identify(node, module)
         call = Call(self.builder, node, args, kwargs, module, target, name or "")
-        if "out" in kwargs:
+        if kwargs.get("out") is not None:
             call.refuse("writes into a tensor that is given")
         rule = exact_rules.RULES.get(name) if name is not None else None
         if module is not None:
@@ -190,7 +186,7 @@ class _Rewriter:
             structure,
             tuple(value.dims or () for value in outputs),
             tuple(builder.agreements),
-            tuple(m for m in self.modules if isinstance(m, (nn.modules.batchnorm._BatchNorm,))),
+            tuple(module for module in self.modules if isinstance(module, _MODE_DEPENDENT)),
         )
 
 

@@ -96,10 +96,18 @@ for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
 rule(*UNBOUNDED)(_unbounded)
 
 
-@rule("identity", "dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "stochastic_depth",
-      modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])  # fmt: skip
+@rule("identity", modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
 def identity(call: Call) -> Value:
-    """What does nothing outside training."""
+    """Modules that do nothing outside training."""
+    return call.input
+
+
+@rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "stochastic_depth")
+def dropout(call: Call) -> Value:
+    """Functions that do nothing when they are told that this is no training."""
+    names = ("p", "mode", "training") if call.name == "stochastic_depth" else ("p", "training")
+    if call.read(*names, p=0.5, mode="", training=True)[-1]:
+        call.refuse("drops entries at random, outside training too")
     return call.input
 
 

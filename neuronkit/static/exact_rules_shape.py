@@ -72,27 +72,22 @@ def getitem(call: Call) -> Any:
         return x[index]
     if not isinstance(x, Value):
         return Opaque(call.again())
-    if not x.varying and not any(size.varies for size in find(index, Size)):
-        return _view(call, x, _plain_slices(x, index))
-    if x.dims is None:
-        call.refuse("slices a tensor whose shape is not known here")
-    items = list(index) if isinstance(index, tuple) else [index]
-    if find(items, Value) or find(items, list):
-        call.refuse("picks entries by a tensor or a list")
+    fixed = not x.varying and not any(size.varies for size in find(index, Size))
+    items = index if isinstance(index, tuple) else (index,)
+    if find(items, Value) or any(isinstance(item, list) for item in items) or x.dims is None:
+        if fixed:
+            return _view(call, x, None)
+        call.refuse("picks entries by a tensor or a list, or from a tensor whose shape is not known here")
+    return _slice(call, x, _one_per_dim(items, len(x.dims)))
+
+
+def _one_per_dim(items: tuple[Any, ...], rank: int) -> list[Any]:
+    """An index with the dimensions spelt out that an ellipsis, or the end, leaves out."""
+    missing = [slice(None)] * (rank - sum(item is not None and item is not Ellipsis for item in items))
     if Ellipsis in items:
         place = items.index(Ellipsis)
-        missing = len(x.dims) - sum(item is not None for item in items) + 1
-        items[place : place + 1] = [slice(None)] * missing
-    return _slice(call, x, [*items, *[slice(None)] * (len(x.dims) - sum(item is not None for item in items))])
-
-
-def _plain_slices(x: Value, index: Any) -> list[Dim] | None:
-    """Dimensions after slicing one that does not vary, where that is easy to tell."""
-    if x.dims is None or not isinstance(index, tuple) or len(index) != len(x.dims):
-        return None
-    if not all(isinstance(item, (int, slice)) or item is None for item in index) or None in index:
-        return None
-    return [dim if item == slice(None) else None for dim, item in zip(x.dims, index) if isinstance(item, slice)]
+        return [*items[:place], *missing, *items[place + 1 :]]
+    return [*items, *missing]
 
 
 def _slice(call: Call, x: Value, items: list[Any]) -> Value:

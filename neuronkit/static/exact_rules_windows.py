@@ -53,7 +53,7 @@ def _conv_after_padding(
     if call.module is None:
         call.refuse("pads in a mode that is not known here")
     padded = copy_padding(call, x, sides, mode)
-    target = call.builder.adopt(str(call.node.target), call.module, padding=(0, 0), padding_mode="zeros")
+    target = call.builder.adopt(call.path, call.module, padding=(0, 0), padding_mode="zeros")
     node = call.builder.graph.call_module(target, (padded.node,))
     dims = (x.dims[0], channels, *_windows(padded, kernel, stride, [(0, 0), (0, 0)], dilation))  # type: ignore[index]
     return call.builder.output(node, dims)
@@ -157,7 +157,8 @@ def avg_pool2d(call: Call) -> Value:
     node = call.again({x: call.builder.zeroed(x)})
     if divisor is None and not count_padding:
         # Both have the same divisor; their ratio divides by the number of valid entries.
-        counted = call.emit(torch.nn.functional.avg_pool2d, call.builder.mask(x), kernel, stride, padding, ceil_mode)
+        settings = (kernel, stride, padding, ceil_mode, False)
+        counted = call.emit(torch.nn.functional.avg_pool2d, call.builder.mask(x), *settings)
         return call.builder.output(call.emit(torch.div, node, counted), out, Fill.ANYTHING)
     if divisor is None and ceil_mode:
         for i, dim in enumerate(dims):

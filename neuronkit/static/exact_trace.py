@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
+from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
 from neuronkit.static.model import eval_mode
@@ -37,6 +41,35 @@ def _recorder(function: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name, _function in INPLACE_OPERATORS.items():
     setattr(_Proxy, _name, _recorder(_function))
+
+
+# Functions whose argument parser, in torch 1.13, takes no proxy for a number, and so never hands over to torch.fx.
+_UNWILLING = ((F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"))
+
+
+@contextlib.contextmanager
+def _recording_calls() -> Iterator[None]:
+    """Let functions record themselves when they are called with proxies; torch.fx patches others likewise."""
+    originals = [(space, name, getattr(space, name)) for space, name in _UNWILLING]
+    for space, name, original in originals:
+        setattr(space, name, _recording(original))
+    try:
+        yield
+    finally:
+        for space, name, original in originals:
+            setattr(space, name, original)
+
+
+def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        proxies: list[fx.Proxy] = []
+        fx.node.map_aggregate((args, kwargs), lambda a: proxies.append(a) if isinstance(a, fx.Proxy) else None)
+        if proxies:
+            return proxies[0].tracer.create_proxy("call_function", function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call
 
 
 class Tracer(fx.Tracer):
@@ -83,14 +116,30 @@ class Traced:
     """A module's forward, followed symbolically.
 
     Attributes:
+        root: Holds the module as ``network``, and the tensors that its code makes.
         graph: The calls, in order.
-        constants: Tensors that the module's code makes, by the name under which the graph asks for them.
         returned: Type of what forward returns.
     """
 
+    root: nn.Module
     graph: fx.Graph
-    constants: dict[str, Any]
     returned: type
+
+
+class Root(nn.Module):
+    """Calls a module with images alone: arguments that have a default take it, and constants land here, not there."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.network(images)
+
+
+def path_in(target: str) -> str:
+    """A path within the network, of one within `Root`."""
+    return target.removeprefix("network.")
 
 
 def trace(module: nn.Module) -> Traced:
@@ -99,22 +148,16 @@ def trace(module: nn.Module) -> Traced:
     Raises:
         SpecError: If Python needs a value of the input to go on.
     """
-    tracer = Tracer()
-    stores: tuple[dict[str, Any], ...] = (vars(module), module._parameters, module._buffers)
-    before = [set(store) for store in stores]
-    constants: dict[str, Any] = {}
+    tracer, root = Tracer(), Root(module)
     try:
-        with eval_mode(module):
-            graph = tracer.trace(module)
+        with eval_mode(module), _recording_calls():
+            graph = tracer.trace(root)
     except Exception as error:  # Whatever the module's code raises when it meets a proxy in place of a tensor.
-        where = tracer.failed_at or "its forward"
+        where = path_in(tracer.failed_at)
         raise SpecError(
-            f"exact_padding cannot follow {type(module).__name__}: {type(error).__name__}: {error} (in {where}). "
-            "torch.fx must be able to trace the module: no Python branch or loop may depend on the input or its size. "
-            "Move such code out of the module, or wrap the part that convolves"
+            f"exact_padding cannot follow {type(module).__name__}: {type(error).__name__}: {error} "
+            f"(in {'its forward' if where == 'network' else where!r}). torch.fx must be able to trace the module when "
+            "it is called with images alone: no Python branch or loop may depend on them or their size. Move such code "
+            "out of the module, or wrap the part that convolves"
         ) from error
-    finally:
-        # torch.fx leaves tensors made in forward on the module; the caller's module stays as it was.
-        for store, names in zip(stores, before):
-            constants.update({name: store.pop(name) for name in set(store) - names})
-    return Traced(graph, constants, tracer.returned)
+    return Traced(root, graph, tracer.returned)

@@ -108,13 +108,24 @@ def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
     """
     n, c, h, w = (length(x, dim) for dim in range(4))
     # Two batched products with few large matrices; a broadcast product would copy the matrix for every channel.
-    # Columns first, as torch's own kernel does.
+    # Columns first, as torch's own kernel does. The memory format is kept: convolutions are slower after a change.
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     if columns is not None:
-        w = length(columns, 1)
-        x = torch.bmm(x.reshape(n, c * h, length(columns, 2)), columns.transpose(1, 2)).reshape(n, c, h, w)
+        w_out = length(columns, 1)
+        if last:
+            x = torch.bmm(columns, x.permute(0, 3, 2, 1).reshape(n, w, h * c)).reshape(n, w_out, h, c)
+            x = x.permute(0, 3, 2, 1)
+        else:
+            x = torch.bmm(x.reshape(n, c * h, w), columns.transpose(1, 2)).reshape(n, c, h, w_out)
+        w = w_out
     if rows is not None:
-        x = torch.bmm(rows, x.permute(0, 2, 1, 3).reshape(n, h, c * w))
-        x = x.reshape(n, length(rows, 1), c, w).permute(0, 2, 1, 3)
+        h_out = length(rows, 1)
+        if last:
+            x = torch.bmm(rows, x.permute(0, 2, 3, 1).reshape(n, h, w * c)).reshape(n, h_out, w, c)
+            x = x.permute(0, 3, 1, 2)
+        else:
+            x = torch.bmm(rows, x.permute(0, 2, 1, 3).reshape(n, h, c * w))
+            x = x.reshape(n, h_out, c, w).permute(0, 2, 1, 3)
     return x
 
 
