@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neuronkit.specs import TensorSpec
@@ -152,14 +153,15 @@ class _DetailMode(TorchDispatchMode):
         name = str(func).removeprefix("aten.").removesuffix(".default")
         if name == "convolution":
             return self._convolve(func, args)
-        self._note(self.graph.insertPoint().prev(), name)
+        self.mark(self.graph.insertPoint().prev()).parts.append(name)
         return func(*args, **(kwargs or {}))
 
-    def _note(self, node: Any, name: str) -> None:
+    def mark(self, node: Any) -> _Detail:
+        """The detail of a node, new where there is none."""
         if not node.hasAttribute(_MARK):
             node.i_(_MARK, len(self.details))
             self.details.append(_Detail(user_line()))
-        self.details[node.i(_MARK)].parts.append(name)
+        return self.details[node.i(_MARK)]
 
     def _convolve(self, func: Any, args: Any) -> Tensor:
         """Record a convolution by hand: the tracer does so inside the kernel, where a dispatch mode keeps it out."""
@@ -167,7 +169,7 @@ class _DetailMode(TorchDispatchMode):
         values = [self._value(arg) for arg in (*args, False, False, False, False)]
         node = self.graph.create("aten::_convolution", values, 1)
         self.graph.insertNode(node)
-        self._note(node, "convolution")
+        self.mark(node).parts.append("convolution")
         output: Tensor = func(*args)
         torch._C._set_value_trace(output, node.output())  # type: ignore[attr-defined]
         return output
@@ -176,6 +178,23 @@ class _DetailMode(TorchDispatchMode):
         if isinstance(argument, Tensor):
             return torch._C._get_value_trace(argument)  # type: ignore[attr-defined]
         return self.graph.insertConstant(argument)
+
+
+class _LineMode(TorchFunctionMode):
+    """Notes the caller's line for the nodes that call no kernel, such as a dropout at rest."""
+
+    def __init__(self, details: _DetailMode) -> None:
+        super().__init__()
+        self.noted = details
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.noted.graph is not None:
+            node = self.noted.graph.insertPoint().prev()
+            while node.kind() not in ("prim::Param", "prim::Return") and not node.hasAttribute(_MARK):
+                self.noted.mark(node)
+                node = node.prev()
+        return result
 
 
 def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[_Detail]]:
@@ -187,7 +206,7 @@ def _details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str,
 
     hook = module.register_forward_pre_hook(find_graph)
     try:
-        with quiet_tracing(), mode:
+        with quiet_tracing(), _LineMode(mode), mode:
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
     finally:
         hook.remove()

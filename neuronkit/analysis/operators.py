@@ -26,6 +26,7 @@ _RULES: dict[str, type[Rules]] = {
     "torch-xla": TorchXla,
     "torch-neuron-native": TorchNeuronNative,
 }
+_MOST_PLACES = 20
 _WORST: tuple[Status, ...] = ("supported", "limited", "unsupported")
 
 
@@ -85,7 +86,9 @@ def check_operators(
         problems = tuple(problem for problem in problems if problem.nature != "operator")
     if not problems:
         return
-    lines = "\n".join(f"  {problem}" for problem in problems)
+    lines = "\n".join(f"  {problem}" for problem in problems[:_MOST_PLACES])
+    if len(problems) > _MOST_PLACES:
+        lines += f"\n  ... and {len(problems) - _MOST_PLACES} more places; neuronkit.analyze lists them all"
     kinds = sorted({p.kind for p in problems if p.nature == "operator"})
     advice = "rewrite these places"
     if kinds:
@@ -94,7 +97,7 @@ def check_operators(
             f"CompileOptions(cpu_operators={kinds!r}) to leave them on the host"
         )
     raise UnsupportedOperatorError(
-        f"target {report.target!r} does not take {len(problems)} thing(s) in this model "
+        f"target {report.target!r} does not take this model in {len(problems)} place(s) "
         f"(according to {report.basis}):\n{lines}\nNext: {advice}"
     )
 

@@ -14,6 +14,7 @@ _REWRITES = {
     "aten::scatter_": "torch.where against a comparison with arange",
     "aten::nonzero": "a mask of the full shape",
     "aten::upsample_bilinear2d": "two matrix products (neuronkit.static.ops)",
+    "aten::grid_sampler": "a matrix product with the interpolation weights",
     "aten::pad": "torch.constant_pad_nd, for padding with a constant",
     "aten::hardswish_": "the module with inplace=False",
     "aten::dropout_": "the module with inplace=False",

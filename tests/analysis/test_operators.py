@@ -222,3 +222,25 @@ def test_every_target_can_be_asked():
 def test_package_is_lazy():
     code = "import sys, neuronkit.analysis; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_operator_that_computes_nothing_still_has_its_line():
+    class Drops(nn.Module):
+        def forward(self, x):
+            x = x + 1
+            x = nn.functional.dropout(x, 0.5, self.training, inplace=True)  # dropped here
+            return x * 2
+
+    (problem,) = analyze(Drops(), SPEC, target="inf1").problems
+    assert problem.kind == "aten::dropout_"
+    assert problem.location == f"{__file__}:{line_of('# dropped here')}"
+    assert "aten::dropout" in problem.reason
+
+
+def test_a_long_list_of_places_is_cut_in_the_error_and_whole_in_the_report():
+    model = nn.Sequential(*(nn.Hardswish(inplace=True) for _ in range(30)))
+    report = analyze(model, SPEC, target="inf1")
+    assert len(report.problems) == 30
+    with pytest.raises(UnsupportedOperatorError, match=r"in 30 place\(s\)(.|\n)*and 10 more places") as caught:
+        check_operators(report)
+    assert str(caught.value).count("aten::hardswish_ ×") == 20
