@@ -229,7 +229,7 @@ def _trace(name: str, module: nn.Module, specs: Sequence[Any], seed: int) -> tor
 def _nodes(inline: Any, traced: torch.jit.ScriptModule) -> Iterator[Any]:
     graph = traced.graph.copy()
     inline(graph)
-    blocks = [graph]
+    blocks: list[Any] = [graph]
     while blocks:
         for node in blocks.pop().nodes():
             blocks.extend(node.blocks())

@@ -12,7 +12,7 @@ from torch import nn
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
-ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq", "doctr_master", "doctr_sar")
+ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq", "doctr_master", "doctr_sar", "huggingface")
 GUIDE = "docs/adding-a-family.md"
 
 

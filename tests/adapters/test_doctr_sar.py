@@ -47,10 +47,8 @@ def test_graphs_hold_only_operators_of_inf1(method: str) -> None:
 
 def test_the_features_are_projected_once() -> None:
     static = neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="unrolled"))
-    assert (
-        "aten::_convolution"
-        not in neuronkit.analyze(static.graphs()["read"][0], static.graph_specs()["read"], target="inf1").counts
-    )
+    reading, specs = static.graphs()["read"]
+    assert "aten::_convolution" not in neuronkit.analyze(reading, specs, target="inf1").counts
 
 
 def test_a_recurrent_decoder_refuses_the_fixed_point() -> None:
