@@ -150,7 +150,7 @@ class PARSeq(nn.Module):
             )
             logits.append(self.head(features))
             if i + 1 < steps:
-                tokens[:, i + 1] = logits[-1].squeeze(1).argmax(-1)
+                tokens[:, i + 1] = logits[-1].squeeze().argmax(-1)
                 if stop_early and bool((tokens == self.charset.eos_id).any(dim=-1).all()):
                     break
         return torch.cat(logits, dim=1)
