@@ -27,3 +27,14 @@ def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:
     if array.dtype.kind not in "fiu":
         raise SpecError(f"{name} are of dtype {array.dtype}, not of real numbers; give float32")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def real_numbers(value: Any) -> NDArray[Any] | None:
+    """Take an array, or nested lists, of real numbers as float32 or float64; None where it is neither."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if array.dtype.kind not in "fiu":
+        return None
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)

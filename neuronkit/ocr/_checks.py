@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from itertools import islice
 from numbers import Integral, Real
 from typing import Any
 
@@ -55,7 +55,10 @@ def numbers(
 
 
 def _sequence(name: str, value: Any, length: int) -> list[Any]:
-    items = list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else []
+    try:
+        items = [] if isinstance(value, (str, bytes)) else list(islice(value, length + 1))
+    except TypeError:
+        items = []
     if len(items) != length:
         raise OptionError(f"{name}={value!r} does not hold {length} numbers; give a tuple of {length}")
     return items

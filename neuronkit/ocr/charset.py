@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronkit.errors import OptionError
+from neuronkit.ocr._arrays import real_numbers
 
 CHARSET_36 = string.digits + string.ascii_lowercase
 CHARSET_62 = CHARSET_36 + string.ascii_uppercase
@@ -34,6 +35,8 @@ class Charset:
     characters: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.characters, str):
+            raise OptionError(f"characters are a {type(self.characters).__name__}; give them as one string")
         repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if repeated or not self.characters:
             found = f"repeats {''.join(repeated)!r}" if repeated else "is empty"
@@ -83,7 +86,12 @@ class Charset:
         """Write a text as this charset can: in its case where it has only one, without what it lacks.
 
         For comparing what was read with what was written (baudm/parseq, `CharsetAdapter`).
+
+        Raises:
+            OptionError: If `text` is no string.
         """
+        if not isinstance(text, str):
+            raise OptionError(f"text is a {type(text).__name__}; give a string")
         if self.characters == self.characters.lower():
             text = text.lower()
         elif self.characters == self.characters.upper():
@@ -102,6 +110,8 @@ class Charset:
         Raises:
             OptionError: If there is no word, or a word holds a character outside the charset.
         """
+        if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
+            raise OptionError(f"labels are a {type(labels).__name__}; give a list of strings, also for a single word")
         if not labels:
             raise OptionError("no labels given; encode needs at least one word")
         index = {character: i for i, character in enumerate(self.characters, start=1)}
@@ -117,10 +127,18 @@ class Charset:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn the token ids of one prediction into text, up to the first EOS."""
-        characters = []
-        for i in ids:
-            if i == self.eos_id:
-                break
-            characters.append(self.characters[i - 1])
-        return "".join(characters)
+        """Turn the token ids of one prediction into text, up to the first EOS.
+
+        Raises:
+            OptionError: If an id before it is neither EOS nor a character.
+        """
+        array = real_numbers(ids)
+        if array is None or array.ndim != 1 or (array != np.rint(array)).any() or not np.isfinite(array).all():
+            raise OptionError(f"ids are a {type(ids).__name__} and no list of whole numbers; give token ids")
+        tokens = [int(i) for i in array.tolist()]
+        if self.eos_id in tokens:
+            tokens = tokens[: tokens.index(self.eos_id)]
+        unknown = [i for i in tokens if not 1 <= i <= len(self)]
+        if unknown:
+            raise OptionError(f"token {unknown[0]} is no character; the charset of {len(self)} has 1 to {len(self)}")
+        return "".join(self.characters[i - 1] for i in tokens)

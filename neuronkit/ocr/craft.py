@@ -120,7 +120,7 @@ class CraftProcessor:
         Raises:
             OptionError: If the program is unknown, or a value out of its range.
         """
-        if origin not in _ORIGINS:
+        if not isinstance(origin, str) or origin not in _ORIGINS:
             raise OptionError(f"origin {origin!r} is unknown; expected one of {sorted(_ORIGINS)}")
         return cls(**{**_ORIGINS[origin], **changes})
 
@@ -175,7 +175,8 @@ class CraftProcessor:
             SpecError: If the score maps do not belong to the letterboxes, or are not finite.
         """
         maps = to_numpy(score_maps)
-        letterboxes = list(letterboxes)
+        if not isinstance(letterboxes, (list, tuple)) or not all(isinstance(box, Letterbox) for box in letterboxes):
+            raise SpecError(f"letterboxes are a {type(letterboxes).__name__}; give the list that `preprocess` gave")
         wrong = [b for b in letterboxes if maps.shape[1:] != (b.canvas_size[0] // 2, b.canvas_size[1] // 2, 2)]
         if maps.ndim != 4 or len(maps) != len(letterboxes) or wrong:
             canvas = wrong[0].canvas_size if wrong else "none"

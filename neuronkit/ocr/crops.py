@@ -38,6 +38,8 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
     pixels = load_image(image)
     if vertical_ratio is not None:
         vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
+    if not isinstance(boxes, (list, tuple)):
+        raise SpecError(f"boxes are a {type(boxes).__name__}; give a list of TextBox objects")
     for box in boxes:
         if not isinstance(box, TextBox):
             raise SpecError(f"a {type(box).__name__} is not a box; give TextBox objects")

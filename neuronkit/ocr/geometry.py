@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from neuronkit.errors import SpecError
 from neuronkit.ocr import _checks
+from neuronkit.ocr._arrays import real_numbers
 
 STRIDE = 32
 """CRAFT halves its input five times, so both sides of a canvas are multiples of this."""
@@ -44,6 +45,9 @@ class TextBox:
             if len(polygon) < 3:
                 raise SpecError(f"polygon has {len(polygon)} corners, expected at least 3; leave it None")
             object.__setattr__(self, "polygon", polygon)
+        object.__setattr__(self, "confidence", _checks.number("confidence", self.confidence, 0))
+        if self.characters is not None:
+            object.__setattr__(self, "characters", _checks.integer("characters", self.characters, 0, 1 << 31))
 
     @property
     def outline(self) -> NDArray[np.float32]:
@@ -119,6 +123,8 @@ class Letterbox:
         height, width = _checks.integers("source_size", source_size, 2, 1, _LONGEST_SIDE)
         canvas_size = _checks.integer("canvas_size", canvas_size, 1, _LONGEST_SIDE)
         mag_ratio = _checks.number("mag_ratio", mag_ratio, 0, open_low=True)
+        if canvas is not None:
+            canvas = _checks.integers("canvas", canvas, 2, STRIDE, _LONGEST_SIDE)  # type: ignore[assignment]
         longest = max(height, width)
         scale = min(mag_ratio * longest, canvas_size) / longest
         if canvas is not None:
@@ -144,16 +150,22 @@ class Letterbox:
         Returns:
             (..., 2) float32, (x, y), in source pixels, not clipped to the image.
         """
+        stride = _checks.integer("stride", stride, 1, _LONGEST_SIDE)
         return _scaled(points, 1 / self.scale * stride)
 
     def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
         """Move points from the source image to the canvas; the inverse of `to_source`."""
-        return _scaled(points, self.scale / stride)
+        return _scaled(points, self.scale / _checks.integer("stride", stride, 1, _LONGEST_SIDE))
 
 
 def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
     # In float64 and then cut, as NumPy multiplies float32 arrays in place by a pair of numbers in the original.
-    return (np.asarray(points, np.float64) * factor).astype(np.float32)
+    given = real_numbers(points)
+    if given is None or given.shape[-1:] != (2,):
+        found = type(points).__name__ if given is None else f"shape {given.shape}"
+        raise SpecError(f"{found} is no array of points; give (..., 2), one (x, y) for each")
+    with np.errstate(over="ignore"):
+        return (given * factor).astype(np.float32)
 
 
 def _round_up(side: int) -> int:
@@ -161,10 +173,11 @@ def _round_up(side: int) -> int:
 
 
 def _points(name: str, value: Any) -> NDArray[np.float32]:
-    try:
-        points = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError):
-        raise SpecError(f"{name} is {type(value).__name__} and not an array of numbers; give (K, 2) float32") from None
+    given = real_numbers(value)
+    if given is None:
+        raise SpecError(f"{name} is {type(value).__name__} and not an array of numbers; give (K, 2) float32")
+    with np.errstate(over="ignore"):
+        points = given.astype(np.float32, copy=False)
     if points.ndim != 2 or points.shape[1] != 2:
         raise SpecError(f"{name} has shape {points.shape}, expected (K, 2): one (x, y) for each corner")
     if not np.isfinite(points).all():

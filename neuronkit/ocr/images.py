@@ -119,11 +119,14 @@ def _decode(image: Image.Image, max_pixels: int) -> RGBImage:
 
     # Only the header has been read so far: nothing of a bomb is decoded.
     _check_size(image.height, image.width, max_pixels)
+    # Pillow before release 11 opens 16-bit PNG files in 32 bits.
+    sixteen_bits = image.mode == "I" and image.format == "PNG"
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I") or image.mode.startswith("I;"):
-        return _from_array(np.asarray(image), max_pixels)
-    pixels: RGBImage = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return pixels
+        pixels = np.asarray(image)
+        return _from_array(pixels.astype(np.uint16) if sixteen_bits else pixels, max_pixels)
+    rgb: RGBImage = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return rgb
 
 
 def _check_size(height: int, width: int, max_pixels: int) -> None:

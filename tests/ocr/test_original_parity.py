@@ -110,3 +110,23 @@ def test_time_as_a_share_of_the_originals(words, polygons, ratio):
         rounds=5,
     )
     assert slow / fast >= ratio
+
+
+@pytest.mark.peers
+def test_boxes_and_polygons_of_the_demos_own_maps():
+    import torch
+    from easyocr.craft_utils import getDetBoxes
+
+    from neuronkit.demo.picture import IMAGE
+    from neuronkit.demo.weights import load_craft
+
+    craft, found = load_craft(), 0
+    for mag_ratio in (0.5, 1.0, 1.5):
+        canvas, _ = CraftProcessor(mag_ratio=mag_ratio).preprocess([IMAGE])
+        with torch.no_grad():
+            scores = craft(torch.from_numpy(canvas))[0][0].numpy()
+        region, affinity = scores[:, :, 0], scores[:, :, 1]
+        quads, polygons, _ = getDetBoxes(region, affinity, 0.7, 0.4, 0.4, poly=True)
+        assert_same_words(find_boxes(region, affinity, polygons=True), quads, polygons)
+        found += len(quads)
+    assert found >= 30

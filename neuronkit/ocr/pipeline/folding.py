@@ -31,6 +31,8 @@ def fold_normalization(model: StaticModel, processor: CraftProcessor | ParseqPro
     Raises:
         OptionError: If the processor normalises too, or the model's first input is not float32 images.
     """
+    if not isinstance(processor, (CraftProcessor, ParseqProcessor)):
+        raise OptionError(f"processor is a {type(processor).__name__}; give a CraftProcessor or ParseqProcessor")
     if processor.normalize:
         raise OptionError(
             f"the {processor.kind} processor normalises already, and it must happen once; give it normalize=False"

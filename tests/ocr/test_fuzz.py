@@ -1,0 +1,182 @@
+"""Whatever the public functions are given: a result, or an error that neuronkit documents."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import neuronkit.ocr
+from neuronkit.errors import NeuronKitError
+from neuronkit.ocr import (
+    Charset,
+    CraftProcessor,
+    CtcProcessor,
+    Letterbox,
+    OCRPipeline,
+    ParseqProcessor,
+    TextBox,
+    crop_words,
+    find_boxes,
+    fold_normalization,
+    load_image,
+    processor_from_dict,
+)
+from neuronkit.ocr.layout import reading_order
+
+from .toys import CHARSET, detect, recognize
+
+NUMBERS = st.one_of(
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 40),
+    st.floats(),
+    st.sampled_from([0, -0.0, 1e-320, 1e308, np.float32(0.5), np.int64(3), np.bool_(True), True, 1j]),
+)
+SHAPES = st.lists(st.integers(0, 9), max_size=4).map(tuple)
+DTYPES = st.sampled_from(["?", "u1", "i2", "u2", "i8", "f2", "f4", "f8", "c8"])
+ARRAYS = DTYPES.flatmap(lambda dtype: arrays(dtype, SHAPES))
+THINGS = st.recursive(
+    st.one_of(st.none(), NUMBERS, st.text(max_size=4), st.binary(max_size=8), ARRAYS, st.just(object())),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(
+            st.one_of(st.sampled_from(["kind", "charset", "canvas"]), st.text(max_size=3)), inner, max_size=3
+        ),
+    ),
+    max_leaves=6,
+)
+CLASSES = [CraftProcessor, ParseqProcessor, CtcProcessor, Letterbox, TextBox, Charset]
+BOXES = st.lists(arrays("f4", (4, 2), elements=st.floats(-1e5, 1e5, width=32)).map(TextBox), max_size=4)
+
+
+def documented(function, *args, **kwargs):
+    """Call; give None for an error of neuronkit, and let any other pass."""
+    try:
+        return function(*args, **kwargs)
+    except NeuronKitError:
+        return None
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_settings_of_any_kind(cls, data):
+    parameters = inspect.signature(cls).parameters.values()
+    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    names = data.draw(st.sets(st.sampled_from([p.name for p in parameters])).map(lambda s: s | set(required)))
+    made = documented(cls, **{name: data.draw(THINGS) for name in sorted(names)})
+    if made is not None and hasattr(made, "to_dict") and hasattr(cls, "from_dict"):
+        assert processor_from_dict(made.to_dict()) == made
+
+
+@given(THINGS)
+@settings(max_examples=300, deadline=None)
+def test_anything_as_an_image(thing):
+    image = documented(load_image, thing)
+    assert image is None or (image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8)
+
+
+@given(THINGS)
+@settings(max_examples=200, deadline=None)
+def test_anything_as_a_batch(thing):
+    documented(CraftProcessor(canvas=(32, 64)).preprocess, thing)
+    documented(ParseqProcessor().preprocess, thing)
+
+
+@given(THINGS, THINGS, THINGS)
+@settings(max_examples=300, deadline=None)
+def test_anything_as_score_maps_and_logits(maps, others, threshold):
+    documented(find_boxes, maps, others)
+    documented(find_boxes, np.zeros((4, 4)), np.zeros((4, 4)), low_text=threshold)
+    documented(CraftProcessor().postprocess, maps, others)
+    documented(CraftProcessor().postprocess, maps, [Letterbox((4, 4), (4, 4), (32, 32), 1.0)])
+    documented(ParseqProcessor("ab").postprocess, maps)
+    documented(CtcProcessor("ab").postprocess, maps)
+
+
+@given(arrays("f4", st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.floats(0, 1, width=32)), st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_map_gives_boxes_inside_it(region, data):
+    affinity = data.draw(arrays("f4", region.shape, elements=st.floats(0, 1, width=32)))
+    for box in find_boxes(region, affinity, polygons=True, count_characters=True, min_area=1, min_polygon_side=1):
+        assert np.isfinite(box.outline).all()
+        assert np.float32(0.7) <= box.confidence <= 1
+        assert box.characters >= 0
+        # A rotated rectangle may reach over the border, by no more than the map's diagonal.
+        assert np.abs(box.quad).max() <= 2 * np.hypot(*region.shape) + 2
+
+
+@given(BOXES, THINGS)
+@settings(max_examples=200, deadline=None)
+def test_any_boxes_are_ordered_and_cut(boxes, thing):
+    lines = reading_order(boxes)
+    assert sorted(i for line in lines for i in line) == list(range(len(boxes)))
+    crops = crop_words(np.zeros((9, 7, 3), np.uint8), boxes)
+    assert all(crop.size for crop in crops)
+    documented(crop_words, np.zeros((9, 7, 3), np.uint8), boxes, vertical_ratio=thing)
+    documented(crop_words, thing, boxes)
+    documented(crop_words, np.zeros((9, 7, 3), np.uint8), thing)
+
+
+@given(THINGS, THINGS)
+@settings(max_examples=200, deadline=None)
+def test_letterboxes_of_anything(thing, other):
+    documented(Letterbox.fit, thing)
+    documented(Letterbox.fit, (30, 40), canvas_size=thing, mag_ratio=other)
+    documented(Letterbox.fit, (30, 40), canvas=thing)
+    documented(Letterbox.fit((30, 40)).to_source, thing)
+    documented(Letterbox.fit((30, 40)).to_canvas, thing, stride=other)
+    documented(CraftProcessor().letterbox, thing)
+
+
+@given(THINGS, THINGS)
+@settings(max_examples=200, deadline=None)
+def test_charsets_settings_and_origins_of_anything(thing, other):
+    documented(Charset.named, thing)
+    documented(Charset("abc").encode, thing)
+    documented(Charset("abc").adapt, thing)
+    documented(Charset("abc").decode, thing)
+    documented(processor_from_dict, thing)
+    documented(CraftProcessor.from_dict, thing)
+    documented(CraftProcessor.like, thing)
+    documented(CraftProcessor.like, "easyocr", low_text=other)
+
+
+OPTIONS = ["recognizer_batch_size", "vertical_ratio", "max_pixels", "keep_scores", "progress", "detector_processor"]
+
+
+@given(st.dictionaries(st.sampled_from(OPTIONS), THINGS), THINGS)
+@settings(max_examples=150, deadline=None)
+def test_readers_of_anything(options, thing):
+    processors = {"detector_processor": CraftProcessor(), "recognizer_processor": ParseqProcessor(CHARSET)}
+    documented(OCRPipeline, detect, recognize, **{**processors, **options})
+    documented(OCRPipeline, thing, recognize, **processors)
+    documented(fold_normalization, thing, CraftProcessor(normalize=False))
+    documented(fold_normalization, thing, thing)
+
+
+@given(THINGS)
+@settings(max_examples=100, deadline=None)
+def test_anything_is_read_or_refused(thing):
+    reader = OCRPipeline(
+        detect,
+        recognize,
+        detector_processor=CraftProcessor(canvas=(32, 64)),
+        recognizer_processor=ParseqProcessor(CHARSET),
+    )
+    found = documented(reader, thing)
+    if isinstance(thing, (list, tuple)):
+        assert len(found) == len(thing)
+
+
+def test_every_public_function_is_tried_here():
+    with open(__file__) as file:
+        text = file.read()
+    # What a reader makes, and nobody else.
+    made = {"Line", "Page", "Word", "Recognition"}
+    assert [name for name in neuronkit.ocr.__all__ if name not in made and text.count(name) < 2] == []
