@@ -165,7 +165,7 @@ def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
         found = type(points).__name__ if given is None else f"shape {given.shape}"
         raise SpecError(f"{found} is no array of points; give (..., 2), one (x, y) for each")
     with np.errstate(over="ignore"):
-        return (given * factor).astype(np.float32)
+        return (given.astype(np.float64) * factor).astype(np.float32)
 
 
 def _round_up(side: int) -> int:
