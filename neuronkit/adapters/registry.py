@@ -12,7 +12,16 @@ from torch import nn
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
-ADAPTER_MODULES = ("craft", "parseq", "doctr_parseq", "doctr_master", "doctr_sar", "huggingface")
+ADAPTER_MODULES = (
+    "craft",
+    "parseq",
+    "doctr_parseq",
+    "doctr_master",
+    "doctr_sar",
+    "doctr_vitstr",
+    "trba",
+    "huggingface",
+)
 GUIDE = "docs/adding-a-family.md"
 
 

@@ -103,3 +103,13 @@ def sar(seed: int, *, eos_bias: float = 0.0, **settings: Any) -> nn.Module:
     sizes = {"rnn_units": 512, "embedding_units": 512, "attention_units": 24, "max_length": 10}
     model = SAR(residual_network(16, 512), VOCAB, **{**sizes, **settings})
     return lively(model, lambda m: m.decoder.output_dense.bias[len(VOCAB)], eos_bias=eos_bias)
+
+
+def vitstr(seed: int) -> nn.Module:
+    from doctr.models.recognition.vitstr.pytorch import ViTSTR
+
+    torch.manual_seed(seed)
+    model = ViTSTR(vision_transformer((8, 16)), VOCAB, embedding_units=32, max_length=12)
+    with torch.no_grad():
+        model.feat_extractor["0"].projection.weight.mul_(8)
+    return lively(model, lambda m: m.head.bias[len(VOCAB)], eos_bias=2.0)

@@ -1,0 +1,59 @@
+"""docTR's ViTSTR in fixed shapes equals docTR's ViTSTR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit.adapters.doctr import DoctrOptions
+from neuronkit.errors import SpecError
+from neuronkit.testing import AdapterConformance
+from tests.adapters import doctr_models
+
+pytestmark = pytest.mark.peers
+
+
+class TestViTSTR(AdapterConformance):
+    batch_size = 4
+    distinct_results = 8
+
+    def make_model(self) -> nn.Module:
+        return doctr_models.vitstr(0)
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+        return doctr_models.predictions(model, *inputs)
+
+
+def test_graphs_hold_only_operators_of_inf1() -> None:
+    assert neuronkit.analyze(neuronkit.make_static(doctr_models.vitstr(0)), target="inf1").unsupported == {}
+
+
+@pytest.mark.slow
+def test_the_published_size_reads_what_the_original_reads() -> None:
+    from doctr.models import vitstr_small
+
+    torch.manual_seed(0)
+    model = vitstr_small(pretrained=False)
+    static = neuronkit.make_static(model, batch_size=2)
+    images = static.example_inputs()
+    with torch.no_grad():
+        torch.testing.assert_close(static(*images), static.reference(*images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_made_to_be_exported_gives_the_same() -> None:
+    model = doctr_models.vitstr(0)
+    static = neuronkit.make_static(model, batch_size=2)
+    images = static.example_inputs()
+    expected = static.reference(*images)
+    model.exportable = True
+    with torch.no_grad():
+        torch.testing.assert_close(static.reference(*images), expected, rtol=0, atol=0)
+
+
+def test_sizes_that_are_none_are_refused() -> None:
+    with pytest.raises(SpecError, match="height='32': expected a number of pixels"):
+        DoctrOptions(height="32")  # type: ignore[arg-type]
