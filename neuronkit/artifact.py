@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
+import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit.artifact_directory import MANIFEST, read_manifest, save_directory
 from neuronkit.errors import ArtifactError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target
 
 FORMAT = 1
-MANIFEST = "neuronkit.json"
 # A zip file may end in a comment. Ours is the hash of everything before it, so that any changed byte shows.
 _SEAL = b"neuronkit:sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
@@ -71,36 +71,41 @@ class CompiledModel:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.
 
-        The file is a TorchScript archive that plain `torch.jit.load` opens too. An existing file is replaced at once,
-        at the end.
+        The file is a TorchScript archive that plain `torch.jit.load` opens too; for TorchNeuron it is a directory with
+        the compile cache. An existing one is replaced at once, at the end.
 
         Raises:
             ArtifactError: If the target makes nothing that can be saved, or the file cannot be written.
         """
+        path = Path(path)
+        target = find_target(self.manifest["target"])
+        if target.saves_directory:
+            save_directory(path, self.manifest, lambda directory: target.save_directory(self._function, directory))
+            return path
         if not isinstance(self._function, torch.jit.ScriptModule):
             raise ArtifactError(
                 f"target {self.manifest['target']!r} only checks; what it makes lives in this process and cannot be "
                 "saved. Compile for 'cpu' or a Neuron target to get an artifact"
             )
-        path = Path(path)
         extra = {MANIFEST: json.dumps(self.manifest)}
+        # Not mkstemp: its files can be read by their owner alone, and an artifact is for servers to read.
+        work = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            work.touch(exist_ok=False)
         except OSError as error:
             raise ArtifactError(
                 f"{path}: cannot write there ({error}); choose an existing, writable directory"
             ) from error
-        os.close(handle)
         try:
-            torch.jit.save(self._function, name, _extra_files=extra)
-            _seal(Path(name))
-            os.replace(name, path)
+            torch.jit.save(self._function, str(work), _extra_files=extra)
+            _seal(work)
+            os.replace(work, path)
         except (OSError, RuntimeError) as error:
             raise ArtifactError(
                 f"{path}: was not written ({error}); free some space or choose another directory"
             ) from error
         finally:
-            Path(name).unlink(missing_ok=True)
+            work.unlink(missing_ok=True)
         return path
 
     def __repr__(self) -> str:
@@ -108,41 +113,63 @@ class CompiledModel:
         return f"CompiledModel({self.manifest['family']} for {self.manifest['target']}, {inputs})"
 
 
-def load(path: str | PathLike[str]) -> CompiledModel:
+def load(path: str | PathLike[str], *, neuroncore: int | None = None) -> CompiledModel:
     """Load an artifact that `CompiledModel.save` wrote.
 
-    Every byte of the file is checked first: `torch.jit.load` does not notice changed weights.
+    Every byte of it is checked first: `torch.jit.load` does not notice changed weights.
+
+    Args:
+        path: The file, or the directory of a TorchNeuron artifact.
+        neuroncore: The first core to place it on, of those that this process may use; None leaves it to the runtime.
 
     Raises:
         ArtifactError: If the file is missing, cut, changed, of a newer format, or not written by neuronkit.
         MissingSDKError: If it was compiled for a Neuron target whose SDK is not installed here.
+        OptionError: If `neuroncore` is given for a target without cores.
     """
     path = Path(path)
-    _check_seal(path)
-    manifest = _read_manifest(path)
-    find_target(manifest["target"]).prepare_load()
+    manifest = read_manifest(path) if path.is_dir() else _read_manifest(path)
+    _check_format(path, manifest)
+    target = find_target(manifest["target"])
+    target.prepare_load()
+    if target.saves_directory:
+        function: Callable[..., Any] = target.load_directory(path)
+    else:
+        function = _load_torchscript(path, manifest)
+    if neuroncore is not None:
+        inline = manifest["options"]["inline_weights"]
+        target.place(
+            function, neuroncore=neuroncore, count=manifest["options"]["neuroncores"] or 1, inline_weights=inline
+        )
+    return CompiledModel(function, manifest, _processor(manifest))
+
+
+def _load_torchscript(path: Path, manifest: Mapping[str, Any]) -> Any:
     try:
-        function = torch.jit.load(str(path), map_location="cpu")
+        return torch.jit.load(str(path), map_location="cpu")
     except RuntimeError as error:
         raise ArtifactError(
             f"{path}: is sound, but torch {torch.__version__} cannot load it; "
             f"it was written with {manifest['versions']} ({str(error).splitlines()[0]})"
         ) from error
-    return CompiledModel(function, manifest, _processor(manifest))
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
+    _check_seal(path)
     with zipfile.ZipFile(path) as archive:
         name = next((n for n in archive.namelist() if n.endswith(f"/extra/{MANIFEST}")), None)
         if name is None:
             raise ArtifactError(f"{path}: has no neuronkit manifest; compile it again with compile_for_inferentia")
         manifest: dict[str, Any] = json.loads(archive.read(name))
+    return manifest
+
+
+def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
     if manifest["format"] > FORMAT:
         raise ArtifactError(
             f"{path}: is of format {manifest['format']}, this neuronkit reads up to {FORMAT}; update neuronkit, "
             f"or compile again with this one"
         )
-    return manifest
 
 
 def _processor(manifest: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
-from neuronkit.errors import ArtifactError, SpecError
+from neuronkit.errors import ArtifactError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, ParseqProcessor
 
 
@@ -93,8 +93,19 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         neuronkit.load(tmp_path / "plain.pt")
     with pytest.raises(ArtifactError, match=r"none.pt: cannot be read \(No such file"):
         neuronkit.load(tmp_path / "none.pt")
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="is not a whole artifact of neuronkit: a file is missing"):
         neuronkit.load(tmp_path)
+
+
+def test_others_may_read_it(saved: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    assert saved.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_core_is_refused_where_there_are_none(saved: Path) -> None:
+    with pytest.raises(OptionError, match="target 'cpu' has no cores to choose from"):
+        neuronkit.load(saved, neuroncore=0)
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

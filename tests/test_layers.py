@@ -12,7 +12,7 @@ LAYERS = {
     "specs": 0, "options": 0, "tables": 0,
     "ocr": 1,
     "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 3,
-    "artifact": 3, "adapters": 3, "analysis": 3,
+    "artifact": 3, "artifact_directory": 2, "adapters": 3, "analysis": 3,
     "compile": 4, "ocr.pipeline": 4,
     "serving": 5, "demo": 5, "testing": 5,
 }  # fmt: skip
