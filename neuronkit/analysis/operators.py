@@ -104,15 +104,18 @@ def check_operators(
 
 def graphs_of(model: nn.Module, example_inputs: Any) -> Graphs:
     """The graphs of a static model, or a copy of a plain one as its only graph, ``"model"``."""
-    if isinstance(model, StaticModel) and example_inputs is None:
+    if isinstance(model, StaticModel):
+        if example_inputs is not None:
+            given = ", ".join(map(str, model.specs))
+            raise SpecError(f"{type(model).__name__} knows its inputs ({given}); leave example_inputs out")
         return model.graphs()
     if example_inputs is None:
         raise SpecError(
             f"analyze({type(model).__name__}) got no example_inputs; give tensors or TensorSpecs of the sizes to "
             "compile for, or a StaticModel, which knows its own"
         )
-    given = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
-    specs = tuple(x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in enumerate(given))
+    items = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
+    specs = tuple(x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in enumerate(items))
     return {"model": (detached_copy(unwrap(model)), specs)}
 
 

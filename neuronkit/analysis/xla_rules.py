@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from neuronkit import tables
 from neuronkit.analysis.graphs import Operator, TracedGraph
 from neuronkit.analysis.hlo import Hlo, parse, rejected
 from neuronkit.analysis.rules import SUPPORTED, Judgement, Rules, Verdict
+from neuronkit.analysis.xla_table import base_of, is_lowered
 from neuronkit.errors import CompileError, MissingSDKError
 from neuronkit.targets.xla import XlaTarget, lower
 
@@ -32,26 +31,6 @@ _DYNAMIC = frozenset(
         "histc",
         "repeat_interleave",
     ]
-)
-# What the CPU makes of operators that other devices compute from smaller ones.
-_CPU_FORMS = frozenset(
-    [
-        "convolution",
-        "_scaled_dot_product_flash_attention_for_cpu",
-        "_scaled_dot_product_flash_attention",
-        "_native_multi_head_attention",
-        "_transformer_encoder_layer_fwd",
-        "mkldnn_rnn_layer",
-        "mkldnn_max_pool2d",
-        "_weight_norm_interface",
-        "_local_scalar_dense",
-        "_reshape_alias",
-    ]
-)
-_COMPOSITE_KEYS = (
-    "CompositeImplicitAutograd",
-    "CompositeExplicitAutograd",
-    "CompositeExplicitAutogradNonFunctional",
 )
 _BOOLEAN_MASK = (
     "a boolean mask as index takes its shape from the data; assigning through one is known to be compiled wrongly"
@@ -90,7 +69,7 @@ class TorchXla(Rules):
         shape = _shape_verdict(operator)
         if shape is not None:
             return shape
-        missing = sorted({part for part in _parts(operator) if not _lowered(part)})
+        missing = sorted({part for part in _parts(operator) if not is_lowered(part)})
         if missing:
             return Verdict("unsupported", f"torch-xla does not lower {', '.join(missing)}")
         return SUPPORTED
@@ -116,7 +95,7 @@ def judge_lowered(graph: TracedGraph, fallbacks: Mapping[str, int], hlo: Hlo) ->
     refused = list(rejected(hlo))
     verdicts = tuple(_verdict_after_lowering(operator, left, refused) for operator in graph.operators)
     blamed = [operator for operator, verdict in zip(graph.operators, verdicts) if verdict.status == "unsupported"]
-    explained = {_base(part) for operator in blamed for part in _parts(operator)}
+    explained = {base_of(part) for operator in blamed for part in _parts(operator)}
     if any(_has_boolean_index(operator.node) for operator in blamed):
         explained.add("nonzero")  # What a boolean mask becomes.
     strays = [(f"aten::{name}", "torch-xla leaves it to the CPU") for name in sorted(left - explained)]
@@ -128,7 +107,7 @@ def _verdict_after_lowering(operator: Operator, left: set[str], refused: list[tu
     shape = _shape_verdict(operator)
     if shape is not None:
         return shape
-    on_cpu = sorted({_base(part) for part in _parts(operator)} & left)
+    on_cpu = sorted({base_of(part) for part in _parts(operator)} & left)
     if on_cpu:
         return Verdict("unsupported", f"torch-xla leaves {', '.join(on_cpu)} to the CPU")
     for opcode, reason in refused:
@@ -143,7 +122,7 @@ def _shape_verdict(operator: Operator) -> Verdict | None:
         return Verdict("unsupported", "control flow is fixed when torch-neuronx compiles")
     if _has_boolean_index(operator.node):
         return Verdict("unsupported", _BOOLEAN_MASK)
-    dynamic = [part for part in _parts(operator) if _base(part) in _DYNAMIC]
+    dynamic = [part for part in _parts(operator) if base_of(part) in _DYNAMIC]
     return Verdict("unsupported", f"the shape of {dynamic[0]} depends on data") if dynamic else None
 
 
@@ -160,7 +139,7 @@ _INTEGER_ONLY = {"dot", "power"}
 def _may_have_made(operator: Operator, opcode: str) -> bool:
     if opcode in _INTEGER_ONLY and "int64" not in operator.dtypes:
         return False
-    return bool({_base(part) for part in _parts(operator)} & _MAKERS.get(opcode, set()))
+    return bool({base_of(part) for part in _parts(operator)} & _MAKERS.get(opcode, set()))
 
 
 def _notes(hlo: Hlo) -> Iterator[str]:
@@ -185,39 +164,6 @@ def _xla_versions() -> dict[str, str] | None:
 def _parts(operator: Operator) -> tuple[str, ...]:
     """What it is composed of; itself where that is unknown. One that calls no kernel is composed of nothing."""
     return (operator.kind.partition("::")[2],) if operator.parts is None else operator.parts
-
-
-def _base(part: str) -> str:
-    return part.partition(".")[0]
-
-
-@functools.cache
-def _lowered_bases() -> frozenset[str]:
-    return frozenset(_base(name) for name in tables.xla_operators().lowered)
-
-
-@functools.cache
-def _lowered(part: str) -> bool:
-    """Whether torch-xla lowers an ATen operator, directly, after functionalisation, or through a composite kernel."""
-    base = _base(part)
-    # Views and in-place operators are functionalised before they are lowered.
-    if {base, f"{base}_copy", base.rstrip("_")} & (_lowered_bases() | _CPU_FORMS):
-        return True
-    overloads = {f"aten::{part}", *(_overload(s) for s in torch._C._jit_get_schemas_for_operator(f"aten::{base}"))}
-    # Every operator has an "out" form, made of the operator itself.
-    forms = {name for name in overloads if not name.endswith("out")}
-    return any(_has_kernel(name, key) for name in forms for key in _COMPOSITE_KEYS)
-
-
-def _overload(schema: Any) -> str:
-    return f"{schema.name}.{schema.overload_name}".rstrip(".")
-
-
-def _has_kernel(name: str, key: str) -> bool:
-    try:
-        return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
-    except RuntimeError:  # No such operator in this release.
-        return False
 
 
 def _has_boolean_index(node: Any) -> bool:

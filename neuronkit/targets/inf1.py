@@ -109,6 +109,12 @@ class _Graph(nn.Module):
         super().__init__()
         self.graph = graph
 
+    @property
+    def gives_tensors(self) -> bool:
+        """Whether the outputs are a tensor or a tuple of tensors."""
+        returned = str(self.graph.forward.schema.returns[0].type)  # type: ignore[attr-defined]
+        return "List[" not in returned and "Dict(" not in returned
+
     def forward(self, *inputs: Tensor) -> Any:
         return self.graph(*inputs)
 
@@ -143,7 +149,7 @@ def compiler_args(options: CompileOptions) -> list[str]:
 
 
 def _trace(
-    sdk: ModuleType, graph: nn.Module, examples: tuple[Tensor, ...], arguments: dict[str, Any], workdir: Path
+    sdk: ModuleType, graph: _Graph, examples: tuple[Tensor, ...], arguments: dict[str, Any], workdir: Path
 ) -> tuple[torch.jit.ScriptModule, str]:
     """Call torch_neuron.trace with what is asked for and no more; also gives the call as text."""
     on_cpu = frozenset(arguments["cpu_operators"])
@@ -152,17 +158,18 @@ def _trace(
         "compiler_args": arguments["compiler_args"],
         "compiler_workdir": str(workdir),
         "fallback": arguments["fallback"] or bool(on_cpu),
-        "strict": False,
     }
+    if not graph.gives_tensors:
+        keywords["strict"] = False  # Handed on to torch.jit.trace, which otherwise refuses lists and dictionaries.
     if arguments["compiler_timeout"] is not None:
         keywords["compiler_timeout"] = arguments["compiler_timeout"]
     for name in ("dynamic_batch_size", "separate_weights"):
         if arguments[name]:
             keywords[name] = True
-    supported = frozenset(sdk.get_supported_operations()) | frozenset(arguments["op_whitelist"])
     if on_cpu:
         keywords["subgraph_builder_function"] = _NodeFilter(None, on_cpu)
     if arguments["op_whitelist"]:
+        supported = frozenset(sdk.get_supported_operations()) | frozenset(arguments["op_whitelist"])
         keywords["op_whitelist"] = sorted(supported)
         try:
             return _call(sdk, graph, examples, keywords)

@@ -5,6 +5,7 @@ import torch
 
 from neuronkit.errors import CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
+from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target
 
 
@@ -37,7 +38,7 @@ def test_defaults_keep_everything_on_the_device_and_say_how_to_cast(install_doub
     assert call["compiler_args"] == ["--fast-math", "none"]
     assert call["fallback"] is False
     assert call["filtered"] is False
-    assert call["kwargs"] == {"strict": False}
+    assert call["kwargs"] == {}
     assert "fallback=False" in compiled.commands["head"]
     assert "neuronx-cc compile --framework XLA" in compiled.commands["head"]  # the compiler's own line, from the log
 
@@ -199,3 +200,16 @@ def test_wrong_framework_is_named_before_the_sdk(monkeypatch):
 def test_what_neuron_cc_cannot_honour_is_refused(options):
     with pytest.raises(OptionError):
         find_target("inf1").check_options(CompileOptions(**options))
+
+
+@pytest.mark.inf1
+def test_dictionaries_come_through(install_double, in_process):
+    class Named(torch.nn.Module):
+        def forward(self, x):
+            return {"twice": x * 2, "parts": [x + 1, x + 2]}
+
+    double = install_double("torch_neuron")
+    x = torch.ones(2, 4)
+    compiled = compile_graphs({"named": (Named(), (TensorSpec.of("x", x),))})
+    assert double.calls[0]["kwargs"] == {"strict": False}
+    assert torch.equal(compiled.callables["named"](x)["twice"], x * 2)

@@ -1,0 +1,118 @@
+"""Which kernels each node of a trace calls, and from which line of the model's code."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from neuronkit.targets.source import module_path, user_line
+from neuronkit.targets.tracing import quiet_tracing
+
+
+def nodes_of(block: Any) -> Iterator[Any]:
+    """Every node of a graph or block, those of nested blocks right after the node that holds them."""
+    for node in block.nodes():
+        yield node
+        for nested in node.blocks():
+            yield from nodes_of(nested)
+
+
+@dataclass
+class Detail:
+    """What a node does and where it comes from.
+
+    Attributes:
+        location: ``file:line`` of the caller's code; empty where unknown.
+        parts: The kernels that it calls, as ATen names with overload.
+    """
+
+    location: str
+    parts: list[str] = field(default_factory=list)
+
+
+_MARK = "neuronkit_detail"
+
+
+class _DetailMode(TorchDispatchMode):
+    """Notes, at each kernel call, which node of the growing trace it belongs to, and the caller's line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph: Any = None
+        self.details: list[Detail] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.graph is None:
+            return func(*args, **(kwargs or {}))
+        name = str(func).removeprefix("aten.").removesuffix(".default")
+        if name == "convolution":
+            return self._convolve(func, args)
+        self.mark(self.graph.insertPoint().prev()).parts.append(name)
+        return func(*args, **(kwargs or {}))
+
+    def mark(self, node: Any) -> Detail:
+        """The detail of a node, new where there is none."""
+        if not node.hasAttribute(_MARK):
+            node.i_(_MARK, len(self.details))
+            self.details.append(Detail(user_line()))
+        return self.details[node.i(_MARK)]
+
+    def _convolve(self, func: Any, args: Any) -> Tensor:
+        """Record a convolution by hand: the tracer does so inside the kernel, where a dispatch mode keeps it out."""
+        # Beyond those of aten::convolution: benchmark, deterministic, cudnn_enabled, allow_tf32.
+        values = [self._value(arg) for arg in (*args, False, False, False, False)]
+        node = self.graph.create("aten::_convolution", values, 1)
+        self.graph.insertNode(node)
+        self.mark(node).parts.append("convolution")
+        output: Tensor = func(*args)
+        torch._C._set_value_trace(output, node.output())  # type: ignore[attr-defined]
+        return output
+
+    def _value(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return torch._C._get_value_trace(argument)  # type: ignore[attr-defined]
+        return self.graph.insertConstant(argument)
+
+
+class _LineMode(TorchFunctionMode):
+    """Notes the caller's line for the nodes that call no kernel, such as a dropout at rest."""
+
+    def __init__(self, details: _DetailMode) -> None:
+        super().__init__()
+        self.noted = details
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.noted.graph is not None:
+            node = self.noted.graph.insertPoint().prev()
+            while node.kind() not in ("prim::Param", "prim::Return") and not node.hasAttribute(_MARK):
+                self.noted.mark(node)
+                node = node.prev()
+        return result
+
+
+def find_details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[Detail]]:
+    """(kind, module path) → details in the order of execution; empty ones for nodes that called no kernel."""
+    mode = _DetailMode()
+
+    def find_graph(*_: Any) -> None:
+        mode.graph = torch._C._get_tracing_state().graph()
+
+    hook = module.register_forward_pre_hook(find_graph)
+    try:
+        with quiet_tracing(), _LineMode(mode), mode:
+            traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
+    finally:
+        hook.remove()
+    found: dict[tuple[str, str], list[Detail]] = defaultdict(list)
+    for node in nodes_of(traced.inlined_graph):
+        detail = mode.details[node.i(_MARK)] if node.hasAttribute(_MARK) else Detail("")
+        found[node.kind(), module_path(node.scopeName())].append(detail)
+    return found
