@@ -79,6 +79,25 @@ def test_polygons_are_those_of_the_definition(seed):
     assert curved >= 2
 
 
+def test_the_ends_of_a_long_thin_arc_are_those_of_the_definition():
+    # Its ends lie further out than the search for them goes.
+    y, x = np.mgrid[:80, :400].astype(np.float64)
+    word = (np.abs(y - 40 - 12 * np.cos((x - 200) / 180 * np.pi / 2)) < 4) & (np.abs(x - 200) < 180)
+    (box,) = find_boxes(word.astype(np.float32), np.zeros(word.shape, np.float32), polygons=True)
+    np.testing.assert_allclose(box.polygon, slow_polygon(box.quad, word), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize(("ratio", "upright"), [(1.0, True), (1.06, True), (1.16, False), (1.4, False)])
+def test_nearly_square_words_stand_upright(ratio, upright):
+    y, x = np.mgrid[:100, :100].astype(np.float64) - 50
+    along, across = (x + y) / 2**0.5, (y - x) / 2**0.5
+    region = ((np.abs(along) < 18 * ratio) & (np.abs(across) < 18)).astype(np.float32)
+    affinity = np.zeros_like(region)
+    found = find_boxes(region, affinity)
+    assert_same_boxes(found, slow_boxes(region, affinity, **THRESHOLDS))
+    assert (np.abs(np.diff(found[0].quad, axis=0)).min(axis=1) < 1e-3).all() == upright
+
+
 def test_small_words_get_no_polygon():
     region, affinity = make_score_maps(400, 25, 0)
     assert any(box.polygon is not None for box in find_boxes(region, affinity, polygons=True))

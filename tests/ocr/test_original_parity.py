@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,3 +134,47 @@ def test_boxes_and_polygons_of_the_demos_own_maps():
         assert_same_words(find_boxes(region, affinity, polygons=True), quads, polygons)
         found += len(quads)
     assert found >= 30
+
+
+def load_benchmark():
+    path = Path(__file__).parents[2] / "benchmarks" / "ocr.py"
+    spec = importlib.util.spec_from_file_location("benchmark_ocr", path)
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+def test_detection_on_a_reloaded_artifact_is_easyocrs():
+    import torch
+    from easyocr.craft import CRAFT as TheirCRAFT
+    from easyocr.detection import test_net as detect_like_easyocr
+
+    from neuronkit.demo.pages import PageStyle, render_page
+    from neuronkit.demo.weights import load_craft
+
+    benchmark = load_benchmark()
+    craft = benchmark.widened(load_craft())
+    theirs = TheirCRAFT(pretrained=False)
+    theirs.load_state_dict(craft.state_dict())
+    page = render_page(np.random.default_rng(3), (480, 640), PageStyle(font_sizes=(16, 20), max_words=200)).image
+    with torch.no_grad():
+        expected = detect_like_easyocr(1280, 1.0, theirs.eval(), page, 0.7, 0.4, 0.4, False, "cpu")[0][0]
+    processor = CraftProcessor(mag_ratio=1.0)
+    canvas, letterboxes = processor.preprocess([page])
+    scores = benchmark.reloaded(craft, canvas.shape)(torch.from_numpy(canvas))[0]
+    (found,) = processor.postprocess(scores, letterboxes)
+    assert len(found) == len(expected) >= 30
+    np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.peers
+def test_the_benchmark_prints_its_numbers(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["ocr.py", "images", "--rounds", "2", "--json", str(tmp_path / "out.json")])
+    assert load_benchmark().main() == 0
+    assert "preprocess 3000 x 2000" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [r["ratio"] > 0 for r in results] == [True, True]
