@@ -68,7 +68,7 @@ def test_tensors_of_one_call_may_be_given_as_they_are() -> None:
 
 
 def test_decoded_results_must_be_equal() -> None:
-    with pytest.raises(ParityError, match=r"decoded results equal on 0.00% of inputs"):
+    with pytest.raises(ParityError, match=r"decoded results agree by 0.00%"):
         assert_parity(lambda x: x + 1e-6, double, [(torch.zeros(1),)], atol=1, task=lambda y: float(y))
 
 
@@ -77,3 +77,24 @@ def test_report_is_json_ready() -> None:
 
     report = assert_parity(double, double, [(torch.randn(3),)])
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["outputs"][0]["sqnr_db"] == "inf"
+
+
+def test_agreement_may_be_partial_where_the_caller_says_so() -> None:
+    def share(first: list[int], second: list[int]) -> float:
+        return sum(a == b for a, b in zip(first, second)) / len(first)
+
+    def run(minimum: float) -> float | None:
+        other = torch.tensor([1.0, 2.0, 3.0, 5.0])
+        return assert_parity(
+            lambda x: x,
+            lambda x: other,
+            [(torch.tensor([1.0, 2.0, 3.0, 4.0]),)],
+            atol=2,
+            task=lambda y: y.tolist(),
+            agreement=share,
+            min_task_agreement=minimum,
+        ).task_agreement
+
+    assert run(0.7) == 0.75
+    with pytest.raises(ParityError, match=r"decoded results agree by 75.00%"):
+        run(0.8)
