@@ -12,6 +12,7 @@ from neuronkit.static.exact_graph import Table
 from neuronkit.static.exact_rewrite import rewrite
 from neuronkit.static.exact_sizes import Dim, Extent
 from neuronkit.static.model import unwrap
+from neuronkit.static.ops import length
 
 
 def exact_padding(module: nn.Module) -> ExactPadding:
@@ -124,7 +125,7 @@ class ExactPadding(nn.Module):
     def _constants(self, images: Tensor) -> list[Tensor]:
         if self._canvas is not None:
             return [getattr(self, table.name) for table in self._tables]
-        canvas = (int(images.shape[2]), int(images.shape[3]))
+        canvas = (length(images, 2), length(images, 3))
         self._check_size(canvas)
         return [_to_tensor(table, canvas, images.device) for table in self._tables]
 

@@ -423,7 +423,7 @@ def describe(node: fx.Node) -> str:
     if node.op == "call_module":
         return f"{node.name!r} (module {path_in(str(node.target))!r})"
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-    return f"{node.name!r} ({name} in {'its forward' if where == 'network' else where!r})"
+    return f"{node.name!r} ({name} in {'its forward' if where == 'network' else repr(where)})"
 
 
 def refusal(root: nn.Module, node: fx.Node, reason: str) -> SpecError:

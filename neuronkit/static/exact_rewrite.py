@@ -167,7 +167,10 @@ class _Rewriter:
                 return len(outputs) - 1
             if isinstance(tree, (tuple, list)):
                 items = [place(item) for item in tree]
-                return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+                if hasattr(tree, "_fields"):
+                    return type(tree)(*items)
+                # Not type(tree): torch.fx has lists of its own.
+                return tuple(items) if isinstance(tree, tuple) else items
             if isinstance(tree, dict):
                 return {key: place(item) for key, item in tree.items()}
             if tree is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
+import os
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -156,8 +158,15 @@ def trace(module: nn.Module) -> Traced:
         where = path_in(tracer.failed_at)
         raise SpecError(
             f"exact_padding cannot follow {type(module).__name__}: {type(error).__name__}: {error} "
-            f"(in {'its forward' if where == 'network' else where!r}). torch.fx must be able to trace the module when "
-            "it is called with images alone: no Python branch or loop may depend on them or their size. Move such code "
-            "out of the module, or wrap the part that convolves"
+            f"(in {'its forward' if where == 'network' else repr(where)}{_line(error)}). torch.fx must be able to "
+            "trace the module when it is called with images alone: no Python branch or loop may depend on them or on "
+            "their size. Move such code out of the module, or wrap the part that convolves"
         ) from error
     return Traced(root, graph, tracer.returned)
+
+
+def _line(error: Exception) -> str:
+    """``, file:line`` of the caller's innermost frame in a traceback, empty if there is none."""
+    own = (os.path.dirname(torch.__file__) + os.sep, os.path.abspath(__file__))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
+    return f", {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
