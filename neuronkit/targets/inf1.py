@@ -112,8 +112,8 @@ class _Graph(nn.Module):
     @property
     def gives_tensors(self) -> bool:
         """Whether the outputs are a tensor or a tuple of tensors."""
-        returned = str(self.graph.forward.schema.returns[0].type)  # type: ignore[attr-defined]
-        return "List[" not in returned and "Dict(" not in returned
+        returned = self.graph.forward.schema.returns[0].type.annotation_str  # type: ignore[attr-defined]
+        return "List[" not in returned and "Dict[" not in returned
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.graph(*inputs)

@@ -18,12 +18,13 @@ class Awkward(nn.Module):
         self.offset = torch.arange(3.0)
         self.inner = nn.Module()
         self.inner.table = torch.arange(6.0).reshape(2, 3)
+        self.inner.mix = torch.eye(3) + 0.1
 
     def forward(self, x):
         keep = torch.arange(3) < 2
         y = torch.where(keep, self.linear(x), torch.zeros(3)) * self.scale + self.offset
         y = y + torch.tensor([1.0, 2.0, 3.0]) + torch.full_like(y, 2.0) + y.new_ones(3)
-        y = y.to("cpu") + self.inner.table[:1].to(torch.float32)
+        y = y.to("cpu") @ self.inner.mix + self.inner.table[:1].to(torch.float32)
         y[:, 0] = 1.0
         return {"y": y, "ids": (y.argmax(-1).int(), [y > 1])}
 
