@@ -67,7 +67,7 @@ class StaticTRBA(EncoderDecoder):
                 f"{type(system).__name__} ends in CTC, which needs no decoding loop; it is static as it is, and "
                 "compile_for_inferentia(model, example_inputs) takes it"
             )
-        longest = options.max_length or getattr(system, "max_label_length", DEFAULT_MAX_LENGTH)
+        longest: int = options.max_length or getattr(system, "max_label_length", DEFAULT_MAX_LENGTH)
         size = core.Transformation.I_size
         spec = TensorSpec("images", (batch_size, 3, *size), core.Prediction.generator.weight.dtype)
         bos_id = core.Prediction.num_class - 2
@@ -101,6 +101,9 @@ def _network(model: nn.Module) -> nn.Module:
 
 class Rectify(nn.Module):
     """Thin-plate-spline rectification, sampling by products with interpolation weights instead of gathering."""
+
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, transformation: Any) -> None:
         super().__init__()

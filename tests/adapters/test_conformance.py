@@ -1,0 +1,74 @@
+"""The adapters of this library's own models pass the conformance that is asked of anybody's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuronkit.adapters.craft import CRAFTOptions
+from neuronkit.adapters.parseq import PARSeqOptions
+from neuronkit.models import CRAFT, PARSeq
+from neuronkit.ocr.craft import find_boxes
+from neuronkit.static.model import StaticModel
+from neuronkit.testing import AdapterConformance
+
+SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
+
+
+class TestPARSeq(AdapterConformance):
+    distinct_results = 5
+
+    def make_model(self) -> nn.Module:
+        torch.manual_seed(26)
+        model = PARSeq(36, max_label_length=9, dec_depth=2, **SIZES)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(3.0)
+            model.head.bias[0] += 0.25
+        return model
+
+    def results(self, static: StaticModel, outputs: Any) -> list[Any]:
+        rows = outputs.argmax(-1).tolist()
+        return [row[: row.index(0)] if 0 in row else row for row in rows]
+
+
+class TestPARSeqStepwise(TestPARSeq):
+    options = PARSeqOptions(method="stepwise")
+
+
+class TestPARSeqUnrolled(TestPARSeq):
+    options = PARSeqOptions(method="unrolled")
+
+
+class TestCRAFT(AdapterConformance):
+    batch_size = 2
+    seeds = (0, 1)
+    options = CRAFTOptions(height=96, width=128)
+
+    def make_model(self) -> nn.Module:
+        torch.manual_seed(0)
+        model = CRAFT(width=0.125)
+        with torch.no_grad():
+            for layer in model.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.running_mean.normal_(0, 0.2)  # type: ignore[union-attr]
+                    layer.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+        return model.eval()
+
+    def results(self, static: StaticModel, outputs: tuple[Tensor, Tensor]) -> list[Any]:
+        """Boxes of each row, at thresholds that random score maps reach."""
+        maps = outputs[0].detach().numpy()
+        middle = float(outputs[0].median())
+        thresholds = {"text_threshold": middle + 0.01, "link_threshold": middle + 0.01, "low_text": middle}
+        rows = [find_boxes(*row.transpose(2, 0, 1), **thresholds) for row in maps]
+        return [[box.quad.tolist() for box in boxes] for boxes in rows]
+
+
+@pytest.mark.parametrize("name", sorted(set(dir(AdapterConformance)) - set(dir(object))))
+def test_every_public_name_is_documented(name: str) -> None:
+    if not name.startswith("_") and callable(getattr(AdapterConformance, name)):
+        assert getattr(AdapterConformance, name).__doc__
