@@ -214,7 +214,7 @@ def test_wrong_logits_fail() -> None:
             return NoContext(source)
 
     message = failing(Wrong, "test_equals_the_original_row_by_row")
-    assert "row 0 of seed 0 against the original" in message
+    assert "of seed 0 against the original" in message
     assert "out of tolerance" in message
 
 
@@ -229,7 +229,7 @@ def test_wrong_words_fail_though_the_logits_are_right() -> None:
         def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
             return StaticReader(model, 1).decoded(model.eval()(*inputs))
 
-    with pytest.raises(AssertionError, match="decoded row 0 of seed 0 against the original's: got"):
+    with pytest.raises(AssertionError, match=r"decoded row \d of seed 0 against the original's: got"):
         Wrong().test_equals_the_original_row_by_row()
 
 

@@ -44,8 +44,29 @@ class Family:
     build: Callable[..., StaticModel]
 
 
+_registered: list[Family] = []
+
+
+def register(family: Family) -> None:
+    """Make a family of one's own known to `make_static`, for as long as the process runs.
+
+    A family registered again under its name takes the earlier one's place.
+
+    Raises:
+        OptionError: If neuronkit itself has a family of that name.
+    """
+    if any(family.name == known.name for known in _own_families()):
+        raise OptionError(f"family {family.name!r} is one of neuronkit's own; choose another name")
+    _registered[:] = [known for known in _registered if known.name != family.name] + [family]
+
+
 def families() -> Iterator[Family]:
     """Every registered family."""
+    yield from _own_families()
+    yield from _registered
+
+
+def _own_families() -> Iterator[Family]:
     for module in ADAPTER_MODULES:
         yield importlib.import_module(f"neuronkit.adapters.{module}").FAMILY
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from neuronkit.adapters import registry
 from neuronkit.adapters.craft import CRAFTOptions
-from neuronkit.adapters.parseq import PARSeqOptions
+from neuronkit.adapters.parseq import PARSeqOptions, StaticPARSeq
+from neuronkit.adapters.registry import ADAPTER_MODULES, Family, families, make_static, register
+from neuronkit.errors import OptionError
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr.craft import find_boxes
 from neuronkit.static.model import StaticModel
@@ -66,6 +72,48 @@ class TestCRAFT(AdapterConformance):
         thresholds = {"text_threshold": middle + 0.01, "link_threshold": middle + 0.01, "low_text": middle}
         rows = [find_boxes(*row.transpose(2, 0, 1), **thresholds) for row in maps]
         return [[box.quad.tolist() for box in boxes] for boxes in rows]
+
+
+@pytest.mark.parametrize("module", ADAPTER_MODULES)
+def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
+    family = importlib.import_module(f"neuronkit.adapters.{module}").FAMILY
+    assert family in families()
+    if module in ("craft", "parseq"):
+        return
+    tests = (Path(__file__).parent / f"test_{module}.py").read_text()
+    assert re.search(r"^class Test\w+\((AdapterConformance|Generates)\)", tests, re.MULTILINE)
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", [])
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_family_of_ones_own_is_found_by_class_and_by_name() -> None:
+    class Mine(PARSeq):
+        pass
+
+    made: list[str] = []
+
+    def family(name: str, classes: tuple[str, ...]) -> Family:
+        def build(model: nn.Module, *, batch_size: int, options: object) -> StaticModel:
+            made.append(name)
+            return StaticPARSeq(model, batch_size=batch_size)
+
+        return Family(name, classes, lambda model: False, object, build)
+
+    register(family("first", ("elsewhere.Model",)))
+    register(family("mine", ()))
+    register(family("mine", ("elsewhere.Model",)))
+    assert [f.name for f in families()][-2:] == ["first", "mine"]
+    model = Mine(36, max_label_length=5, **SIZES)
+    make_static(model, family="mine")
+    # Mine is a PARSeq by its base class.
+    assert make_static(model).family == "parseq"
+    assert made == ["mine"]
+    with pytest.raises(OptionError, match="family 'craft' is one of neuronkit's own; choose another name"):
+        register(family("craft", ()))
 
 
 @pytest.mark.parametrize("name", sorted(set(dir(AdapterConformance)) - set(dir(object))))
