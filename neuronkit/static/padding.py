@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.trees import map_tensors, transpose
+from neuronkit.static.trees import leaves, map_tensors, transpose
 
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
 OutputSizes = float | Callable[[Tensor], Any]
+
+# Rows that are independent come out equal: same kernel, same shape. This leaves room for devices that are less strict.
+ROW_TOLERANCE = 1e-4
 
 
 class FixedShape:
@@ -24,6 +27,9 @@ class FixedShape:
 
     Padding alone changes what a convolutional network computes near the border; a graph made by `exact_padding` or
     `StaticCRAFT` takes the valid size as an input (`valid_size`) and is exact.
+
+    The first time that rows are split or filled up, a chunk is run once more with another last row, to see that rows do
+    not influence one another; a callable whose rows do is refused.
 
     Args:
         fn: Any callable that takes tensors of exactly `specs`: eager, TorchScript, or a `CompiledModel`.
@@ -39,7 +45,8 @@ class FixedShape:
             has no such pair stays whole.
 
     Raises:
-        SpecError: If the specs have no common number of rows, or `valid_size` names none of them.
+        SpecError: If the specs have no common number of rows, `valid_size` names none of them, or `fn` is a module
+            whose batch normalisation is in train mode.
     """
 
     def __init__(
@@ -55,15 +62,22 @@ class FixedShape:
         self.specs = tuple(fn.specs if specs is None else specs)  # type: ignore[attr-defined]
         self.valid_size = valid_size
         self.batch_size = _common_batch_size(self.specs)
-        self._data = tuple(spec for spec in self.specs if spec.name != valid_size)
-        if valid_size is not None and len(self._data) == len(self.specs):
+        self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)
+        if valid_size is not None and len(self.data_specs) == len(self.specs):
             raise SpecError(f"valid_size={valid_size!r} names no input; they are {_listed(self.specs)}")
-        if not self._data:
+        if not self.data_specs:
             raise SpecError(f"specs={_listed(self.specs)}: there is no input beside the valid size")
-        self._pad_values = {spec.name: _pad_value(pad_value, spec.name) for spec in self._data}
+        self._pad_values = {spec.name: _pad_value(pad_value, spec.name) for spec in self.data_specs}
         self._output_sizes = _as_function(
             getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
         )
+        self._rows_checked = self.batch_size == 1
+        _refuse_batch_statistics(fn)
+
+    @property
+    def canvas(self) -> tuple[int, ...]:
+        """What the first input's padded dimensions are at most: (height, width) for images."""
+        return padded_size(self.data_specs[0].shape)
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Run on inputs of at most the fixed size, with any number of rows.
@@ -75,16 +89,35 @@ class FixedShape:
             What `fn` returns, cut to the inputs' rows and size.
 
         Raises:
-            SpecError: If the number of inputs, a dtype or a dimension does not fit.
+            SpecError: If the number of inputs, a dtype or a dimension does not fit, or rows influence one another.
         """
-        data, valid_size = self._split(inputs)
-        rows = self._check(data, valid_size)
-        size = self._size(data[0])
-        if valid_size is None:
-            valid_size = torch.tensor([size], dtype=torch.int32, device=data[0].device).expand(rows, 2)
-        chunks = [self._run(data, valid_size, chunk) for chunk in self._chunks(rows)]
+        return self.run([inputs])[0]
+
+    def run(self, items: Sequence[tuple[Tensor, ...]]) -> list[Any]:
+        """Run on several inputs of different sizes, whose rows share batches.
+
+        Args:
+            items: Each what a call takes.
+
+        Returns:
+            What a call of each would return, in their order.
+
+        Raises:
+            SpecError: As a call.
+        """
+        if not items:
+            return []
+        given = [self._split(inputs) for inputs in items]
+        rows = [self._check(*one) for one in given]
+        canvases = self._canvases(given)
+        chunks = [self._run_chunk(canvases, chunk) for chunk in self._chunks(sum(rows))]
         joined = map_tensors(lambda _, parts: torch.cat(parts), chunks[0], transpose(chunks))
-        return self._crop(joined, size)
+        results, start = [], 0
+        for (data, _), count in zip(given, rows):
+            window = slice(start, start + count)
+            results.append(self._crop(map_tensors(lambda t, w=window: t[w], joined), padded_size(data[0].shape)))
+            start += count
+        return results
 
     def _split(self, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor | None]:
         """Separate the valid size, where it is given, from the rest."""
@@ -92,40 +125,73 @@ class FixedShape:
             named = {spec.name: tensor for spec, tensor in zip(self.specs, inputs)}
             valid_size = named.pop(self.valid_size) if self.valid_size is not None else None
             return list(named.values()), valid_size
-        if len(inputs) == len(self._data):
+        if len(inputs) == len(self.data_specs):
             return list(inputs), None
         raise SpecError(f"got {len(inputs)} inputs; expected {_listed(self.specs)}")
 
     def _check(self, data: list[Tensor], valid_size: Tensor | None) -> int:
         """Check that everything fits, and give the number of rows."""
-        for spec, tensor in zip(self._data, data):
+        for spec, tensor in zip(self.data_specs, data):
             _check_fits(spec, tensor)
         tensors = data if valid_size is None else [*data, valid_size]
         if len({len(tensor) for tensor in tensors}) > 1:
             raise SpecError(f"inputs have {[len(tensor) for tensor in tensors]} rows; expected the same number in each")
         if valid_size is not None and tuple(valid_size.shape[1:]) != (2,):
-            raise SpecError(
-                f"{self.valid_size}: got {tuple(valid_size.shape)}; expected (rows, 2), (height, width) each"
-            )
+            raise SpecError(f"{self.valid_size}: got {tuple(valid_size.shape)}; expected (rows, 2): height, width")
         return len(data[0])
+
+    def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:
+        """The rows of all items, by the name of the spec, each padded to its canvas."""
+        canvases = {}
+        for index, spec in enumerate(self.data_specs):
+            padded = [_pad(data[index], spec, self._pad_values[spec.name]) for data, _ in given]
+            canvases[spec.name] = torch.cat(padded) if len(padded) > 1 else padded[0]
+        if self.valid_size is not None:
+            dtype = next(spec for spec in self.specs if spec.name == self.valid_size).torch_dtype
+            sizes = [_sizes(data[0], valid_size).to(data[0].device, dtype) for data, valid_size in given]
+            canvases[self.valid_size] = torch.cat(sizes)
+        return canvases
 
     def _chunks(self, rows: int) -> Iterator[slice]:
         """Slices of at most `batch_size` rows; an empty one for no rows, since the output's shape is fn's to tell."""
         for start in range(0, max(rows, 1), self.batch_size):
             yield slice(start, min(start + self.batch_size, rows))
 
-    def _run(self, data: list[Tensor], valid_size: Tensor, chunk: slice) -> Any:
-        """Run `fn` on one chunk, and cut its rows back."""
-        padded = {
-            spec.name: _pad(tensor[chunk], spec, self._pad_values[spec.name]) for spec, tensor in zip(self._data, data)
-        }
-        if self.valid_size is not None:
-            spec = next(spec for spec in self.specs if spec.name == self.valid_size)
-            sizes = valid_size[chunk].to(spec.torch_dtype)
-            padded[self.valid_size] = _fill_rows(sizes, self.batch_size, fallback=self._size(data[0]))
-        outputs = self.fn(*(padded[spec.name] for spec in self.specs))
+    def _run_chunk(self, canvases: Mapping[str, Tensor], chunk: slice) -> Any:
+        """Run `fn` on one chunk of rows, and cut off those that fill it up."""
+        inputs = [self._fill(spec, canvases[spec.name][chunk]) for spec in self.specs]
+        outputs = self.fn(*inputs)
         rows = chunk.stop - chunk.start
+        if not self._rows_checked and rows and (rows < self.batch_size or chunk.start > 0):
+            self._check_rows(inputs, outputs)
         return map_tensors(lambda tensor: self._cut_rows(tensor, rows), outputs)
+
+    def _fill(self, spec: TensorSpec, rows: Tensor) -> Tensor:
+        """Repeat the first row up to the batch; without any row, make rows of a value that is valid too."""
+        missing = self.batch_size - len(rows)
+        if missing == 0:
+            return rows
+        if len(rows) > 0:
+            return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])])
+        if spec.name != self.valid_size:
+            return rows.new_full(spec.shape, self._pad_values[spec.name])
+        return rows.new_tensor(self.canvas).expand(spec.shape)
+
+    def _check_rows(self, inputs: Sequence[Tensor], outputs: Any) -> None:
+        """Run a chunk again with another last row: the other rows must give what they gave."""
+        changed = [
+            tensor if spec.name == self.valid_size else _with_other_last_row(tensor)
+            for spec, tensor in zip(self.specs, inputs)
+        ]
+        for before, after in zip(leaves(outputs), leaves(self.fn(*changed))):
+            before, after = (tensor[:-1].to(torch.float32) for tensor in (before, after))
+            if (before - after).abs().max() > ROW_TOLERANCE * before.abs().max():
+                raise SpecError(
+                    "rows of a batch influence one another: with another last row, other rows changed by "
+                    f"{float((before - after).abs().max()):.3g}. Filled-up and split batches would give other results; "
+                    "put the model in eval mode, or compile it for one row"
+                )
+        self._rows_checked = True
 
     def _cut_rows(self, output: Tensor, rows: int) -> Tensor:
         if output.dim() == 0 or len(output) != self.batch_size:
@@ -135,21 +201,59 @@ class FixedShape:
             )
         return output[:rows]
 
-    def _size(self, tensor: Tensor) -> tuple[int, ...]:
-        return tuple(tensor.shape[_first_padded(tensor.dim()) :][-2:])
-
     def _crop(self, outputs: Any, size: tuple[int, ...]) -> Any:
         """Cut every output's size to what it would be for an input of this size."""
-        canvas = tuple(self._data[0].shape[_first_padded(len(self._data[0].shape)) :][-2:])
-        if size == canvas:
+        if size == self.canvas:
             return outputs
-        wide = len(size) == 2
-        sizes = self._output_sizes(
-            torch.tensor([size, canvas] if wide else [(1, *size), (1, *canvas)], dtype=torch.int32)
-        )
+        sizes = self.output_sizes(size)
         if isinstance(sizes, Tensor):
-            return map_tensors(lambda output: _crop(output, sizes, wide), outputs)
-        return map_tensors(lambda output, of_output: _crop(output, of_output, wide), outputs, sizes)
+            return map_tensors(lambda output: crop(output, sizes), outputs)
+        return map_tensors(crop, outputs, sizes)
+
+    def output_sizes(self, size: tuple[int, ...]) -> Any:
+        """Sizes of the outputs for an input of this size, and for the whole canvas.
+
+        Returns:
+            (2, 2) int32, or (2, 1) where inputs have no height: the row for the input, the row for the canvas; one for
+            all outputs, or a structure of such, with None for outputs to leave alone.
+        """
+        both = torch.tensor([_with_height(size), _with_height(self.canvas)], dtype=torch.int32)
+        sizes = self._output_sizes(both)
+        return sizes[:, 1:] if isinstance(sizes, Tensor) and len(size) == 1 else sizes
+
+
+def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of the dimensions that are padded: batch and channels are not, and at most two are told apart.
+
+    Tensors of fewer than four dimensions have no channels.
+    """
+    return tuple(shape[_first_padded(len(shape)) :][-2:])
+
+
+def crop(output: Tensor, sizes: Tensor | None) -> Tensor:
+    """Cut the dimensions that have the canvas's size.
+
+    Args:
+        output: (N, ...) any output.
+        sizes: (2, K) sizes of K neighbouring dimensions for the input and for the whole canvas; None leaves the output
+            alone.
+    """
+    if sizes is None:
+        return output
+    wanted, canvas = sizes.tolist()
+    place = find_dims(output.shape, canvas)
+    if place is not None:
+        for dim, size in enumerate(wanted, start=place):
+            output = output.narrow(dim, 0, size)
+    return output
+
+
+def find_dims(shape: Sequence[int], sizes: Sequence[int]) -> int | None:
+    """The last place, after the batch, where neighbouring dimensions have these sizes; None if there is none."""
+    for place in range(len(shape) - len(sizes), 0, -1):
+        if list(shape[place : place + len(sizes)]) == list(sizes):
+            return place
+    return None
 
 
 def _common_batch_size(specs: tuple[TensorSpec, ...]) -> int:
@@ -170,9 +274,24 @@ def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
     return lambda sizes: (sizes * factor).to(torch.int32)
 
 
+def _refuse_batch_statistics(fn: Any) -> None:
+    """Refuse a module that is sure to mix rows; what else may is found out when rows are first filled up."""
+    if not isinstance(fn, nn.Module) or isinstance(fn, torch.jit.ScriptModule):
+        return
+    for name, layer in fn.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
+            raise SpecError(
+                f"layer {name!r} normalises with the statistics of the whole batch, so that rows influence one "
+                "another; call eval() first, or give it running statistics"
+            )
+
+
 def _first_padded(dims: int) -> int:
-    """Batch and channels are never padded; tensors of fewer than four dimensions have no channels."""
     return 2 if dims >= 4 else 1
+
+
+def _with_height(size: tuple[int, ...]) -> tuple[int, ...]:
+    return size if len(size) == 2 else (1, *size)
 
 
 def _check_fits(spec: TensorSpec, tensor: Tensor) -> None:
@@ -185,48 +304,32 @@ def _check_fits(spec: TensorSpec, tensor: Tensor) -> None:
     if any(size > most for size, most in zip(tensor.shape[first:], spec.shape[first:])):
         raise SpecError(
             f"{given}; the graph takes at most {spec.shape} (any number of rows). Scale the input down, compile a "
-            "larger shape and join both with neuronkit.Buckets, or run it in tiles with neuronkit.tiling"
+            "larger shape and join both with neuronkit.Buckets, or run it in tiles with neuronkit.Tiled"
         )
     if 0 in tensor.shape[1:]:
         raise SpecError(f"{given}; an input has at least one entry in every dimension but the rows")
 
 
 def _pad(tensor: Tensor, spec: TensorSpec, value: float) -> Tensor:
-    """Lay rows on canvases, at the top left, and fill up the batch with copies of the first row."""
-    if tuple(tensor.shape) == spec.shape:
+    """Lay rows on canvases, at the top left."""
+    if tensor.shape[1:] == spec.shape[1:]:
         return tensor
     canvas = tensor.new_full((len(tensor), *spec.shape[1:]), value)
     canvas[tuple(slice(size) for size in tensor.shape)] = tensor
-    return _fill_rows(canvas, spec.shape[0], fallback=value)
+    return canvas
 
 
-def _fill_rows(tensor: Tensor, rows: int, fallback: Any) -> Tensor:
-    """Repeat the first row up to the batch; without any row, make rows of a value that is valid too."""
-    missing = rows - len(tensor)
-    if missing == 0:
-        return tensor
-    if len(tensor) > 0:
-        return torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])])
-    return tensor.new_empty(rows, *tensor.shape[1:]).copy_(tensor.new_tensor(fallback))
+def _sizes(data: Tensor, valid_size: Tensor | None) -> Tensor:
+    """Each row's valid size: as given, or the input's own."""
+    if valid_size is not None:
+        return valid_size
+    return torch.tensor([_with_height(padded_size(data.shape))]).expand(len(data), 2)
 
 
-def _crop(output: Tensor, sizes: Tensor | None, wide: bool) -> Tensor:
-    """Cut the dimensions that have the canvas's size.
-
-    Args:
-        output: (N, ...) any output.
-        sizes: (2, 2) (height, width) for the input and for the whole canvas, or None to leave the output alone.
-        wide: Whether the input has a height beside its width.
-    """
-    if sizes is None:
-        return output
-    (height, width), (canvas_height, canvas_width) = sizes.tolist()
-    for dim in range(output.dim() - 1, 0, -1):
-        if output.shape[dim] == canvas_width and not wide:
-            return output.narrow(dim, 0, width)
-        if dim > 1 and output.shape[dim] == canvas_width and output.shape[dim - 1] == canvas_height:
-            return output.narrow(dim, 0, width).narrow(dim - 1, 0, height)
-    return output
+def _with_other_last_row(tensor: Tensor) -> Tensor:
+    """Change the last row of a batch to something that is as valid."""
+    last = tensor[-1:].flip(-1)
+    return torch.cat([tensor[:-1], 0.5 - 2 * last if tensor.is_floating_point() else last])
 
 
 def _listed(specs: Sequence[TensorSpec]) -> str:

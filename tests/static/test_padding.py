@@ -38,7 +38,10 @@ class Recorder:
 def test_rows_and_size_come_back_as_they_were_given(rows: int, height: int, width: int) -> None:
     graph = Recorder(lambda x: x * 2 + 1, IMAGES)
     images = torch.randn(rows, 2, height, width)
-    assert torch.equal(FixedShape(graph, graph.specs)(images), images * 2 + 1)
+    fixed = FixedShape(graph, graph.specs)
+    for _ in range(2):
+        graph.calls.clear()
+        assert torch.equal(fixed(images), images * 2 + 1)
     assert len(graph.calls) == max(1, -(-rows // 3))
 
 
@@ -46,7 +49,7 @@ def test_the_last_chunk_is_filled_with_a_valid_row_and_the_canvas_with_the_pad_v
     graph = Recorder(lambda x: x, IMAGES)
     images = torch.randn(4, 2, 5, 6)
     FixedShape(graph, graph.specs, pad_value=-7.5)(images)
-    ((first,), (second,)) = graph.calls
+    ((first,), (second,), _) = graph.calls
     assert torch.equal(first[:, :, :5, :6], images[:3])
     assert (first[:, :, 5:] == -7.5).all()
     assert (first[:, :, :, 6:] == -7.5).all()
@@ -73,7 +76,7 @@ def test_padding_rows_have_a_valid_size_even_without_any_row() -> None:
     graph = Recorder(lambda x, size: x, IMAGES, SIZE)
     out = FixedShape(graph, graph.specs, valid_size="size")(torch.zeros(0, 2, 5, 6))
     assert out.shape == (0, 2, 5, 6)
-    assert graph.calls[0][1].tolist() == [[5, 6]] * 3
+    assert graph.calls[0][1].tolist() == [[8, 10]] * 3
 
 
 Pair = namedtuple("Pair", ["maps", "scores"])
@@ -159,6 +162,46 @@ def test_specs_that_make_no_sense_are_refused(specs: list[TensorSpec], valid_siz
 def test_an_output_without_rows_is_refused() -> None:
     with pytest.raises(SpecError, match="not the batch of 3"):
         FixedShape(lambda x: x.sum(), [IMAGES])(torch.zeros(3, 2, 8, 10))
+
+
+def test_several_inputs_of_different_sizes_share_batches() -> None:
+    graph = Recorder(lambda x, size: (x * size[:, 0, None, None, None], size), IMAGES, SIZE)
+    fixed = FixedShape(graph, graph.specs, valid_size="size")
+    items = [
+        torch.randn(rows, 2, height, width) for rows, height, width in ((1, 5, 6), (3, 8, 2), (0, 4, 4), (1, 1, 1))
+    ]
+    results = fixed.run([(item,) for item in items])
+    assert len(graph.calls) == 3  # Five rows in two batches, and one to see that rows are independent.
+    for item, (scaled, size) in zip(items, results):
+        assert torch.equal(scaled, item * item.shape[2])
+        assert size.tolist() == [list(item.shape[2:])] * len(item)
+    assert fixed.run([]) == []
+
+
+class _Centred(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - 0.01 * x.mean(0)
+
+
+@pytest.mark.parametrize("rows", [2, 6])
+def test_rows_that_influence_one_another_are_refused(rows: int) -> None:
+    for model in (_Centred(), torch.jit.script(_Centred()), lambda x: x - 0.01 * x.mean(0)):
+        with pytest.raises(SpecError, match=r"rows of a batch influence one another.*eval"):
+            FixedShape(model, [IMAGES])(torch.randn(rows, 2, 8, 10))
+    for layer in (nn.BatchNorm2d(2).train(), nn.BatchNorm2d(2, track_running_stats=False).eval()):
+        with pytest.raises(SpecError, match="layer '0' normalises with the statistics of the whole batch"):
+            FixedShape(nn.Sequential(layer), [IMAGES])
+    fixed = FixedShape(nn.Sequential(nn.BatchNorm2d(2)).eval(), [IMAGES])
+    assert fixed(torch.randn(rows, 2, 8, 10)).shape == (rows, 2, 8, 10)
+
+
+def test_independent_rows_are_checked_once() -> None:
+    graph = Recorder(lambda x: x, IMAGES)
+    fixed = FixedShape(graph)
+    for calls in (1, 2 + 1, 2, 1):
+        graph.calls.clear()
+        fixed(torch.randn(3 if calls == 1 else 5, 2, 8, 10))
+        assert len(graph.calls) == calls
 
 
 @settings(max_examples=15, deadline=None)
