@@ -177,9 +177,8 @@ def _check_operators(
     # The plain CPU takes whatever traces.
     if not target.is_neuron:
         return None
-    report = analyze(static, target=target.name, op_whitelist=op_whitelist)
-    if not options.cpu_fallback:
-        check_operators(report, op_whitelist, options.cpu_operators)
+    report = analyze(static, target=target.name, op_whitelist=op_whitelist, cpu_operators=options.cpu_operators)
+    check_operators(report, op_whitelist, options.cpu_operators, cpu_fallback=options.cpu_fallback)
     return report
 
 

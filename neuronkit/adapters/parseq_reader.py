@@ -89,7 +89,8 @@ class Refine(nn.Module):
         """Logits (N, T, C) of the pass before → logits (N, T, C)."""
         tokens = shift_right(logits.argmax(-1), self.bos_id)
         # From its first EOS on, a word's tokens are hidden from everybody.
-        ended = (after_eos(tokens, self.eos_id) | (tokens == self.eos_id)).unsqueeze(1)
+        # logical_or, because Inf1 has no `|`.
+        ended = torch.logical_or(after_eos(tokens, self.eos_id), tokens == self.eos_id).unsqueeze(1)
         hidden = self.hidden.to(device=memory.device, dtype=memory.dtype)
         mask = torch.where(ended, torch.full_like(hidden, self.hidden_score), hidden)
         return self.decode(tokens, mask, memory)
