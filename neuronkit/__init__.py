@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
+    from neuronkit.static.buckets import Buckets as Buckets
+    from neuronkit.static.exact import exact_padding as exact_padding
     from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
     from neuronkit.static.padding import FixedShape as FixedShape
 
 # Name → module that holds it; a subpackage is its own home.
 _HOMES = {
+    "Buckets": "neuronkit.static.buckets",
     "CRAFTOptions": "neuronkit.adapters.craft",
     "CompileOptions": "neuronkit.options",
     "CompiledModel": "neuronkit.artifact",
@@ -45,6 +48,7 @@ _HOMES = {
     "assert_parity": "neuronkit.parity",
     "compile_for_inferentia": "neuronkit.compile",
     "describe_environment": "neuronkit.environment",
+    "exact_padding": "neuronkit.static.exact",
     "load": "neuronkit.artifact",
     "make_static": "neuronkit.adapters.registry",
     "static_greedy_decoder": "neuronkit.static.greedy",
