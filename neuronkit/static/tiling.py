@@ -1,0 +1,297 @@
+"""Images larger than any canvas, in overlapping tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.errors import SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import detached_copy, unwrap
+from neuronkit.static.padding import FixedShape, OutputSizes, find_dims, padded_size
+from neuronkit.static.trees import leaves, map_tensors
+
+# Reaches are looked for in images up to this many pixels; what reaches further is taken as unbounded.
+MAX_REACH = 8192
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a network looks, in pixels of its input.
+
+    Attributes:
+        up: Rows above what an output stands for that can change it.
+        down: Rows below.
+        left: Columns to its left.
+        right: Columns to its right.
+    """
+
+    up: int
+    down: int
+    left: int
+    right: int
+
+    @property
+    def largest(self) -> int:
+        return max(self.up, self.down, self.left, self.right)
+
+
+def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
+    """Compute how far a network looks, by watching what a spoilt half of an image spoils.
+
+    NaN spreads through every operator along its windows, whatever the weights are. The network runs in float64, where
+    torch convolves without the shortcuts that spread NaN further.
+
+    Args:
+        module: Called with images (N, C, H, W); it is copied, not touched.
+        stride: Pixels that tiles are aligned to: a multiple of the network's total stride.
+        channels: C.
+
+    Raises:
+        SpecError: If an output depends on the whole image, as after global pooling, or has no size to speak of.
+    """
+    network = detached_copy(unwrap(module)).double()
+    found: dict[str, int] = {}
+    for names, dim in ((("up", "down"), 2), (("left", "right"), 3)):
+        found.update(zip(names, _reach_along(network, dim, stride, channels)))
+    return Reach(**found)
+
+
+def _reach_along(network: nn.Module, dim: int, stride: int, channels: int) -> tuple[int, int]:
+    dims = _following_dims(network, dim, stride, channels)
+    length = 8 * stride
+    while length <= MAX_REACH:
+        half = length // 2 // stride * stride
+        spoilt = []
+        for begin, end in ((0, half), (half, length)):
+            images = _blank(dim, length, stride, channels)
+            images.narrow(dim, begin, end - begin).fill_(float("nan"))
+            spoilt.append(_spoilt(network, images, dims, length))
+        # What reaches the far end of the other half may reach further.
+        if spoilt[0][1] < length and spoilt[1][0] > 0:
+            return max(0, math.ceil(spoilt[0][1] - half)), max(0, math.ceil(half - spoilt[1][0]))
+        length *= 2
+    raise SpecError(
+        f"{type(network).__name__} looks at more than {MAX_REACH // 2} pixels around each output, as after global "
+        "pooling or normalisation over the image; tiles of it cannot be exact. Give an overlap, and measure its error"
+    )
+
+
+def _following_dims(network: nn.Module, dim: int, stride: int, channels: int) -> list[int]:
+    """For each output, the dimension that grows with this one of the input."""
+    shapes = []
+    for length in (8 * stride, 9 * stride):
+        with torch.no_grad():
+            shapes.append([output.shape for output in leaves(network(_blank(dim, length, stride, channels)))])
+    dims = []
+    for small, large in zip(*shapes):
+        growing = [i for i, (a, b) in enumerate(zip(small, large)) if a != b]
+        if len(growing) != 1:
+            raise SpecError(
+                f"an output of shape {tuple(small)} does not follow the input's size; it cannot be put together from "
+                "tiles"
+            )
+        dims += growing
+    return dims
+
+
+def _blank(dim: int, length: int, stride: int, channels: int) -> Tensor:
+    size = [1, channels, 2 * stride, 2 * stride]
+    size[dim] = length
+    return torch.zeros(size, dtype=torch.float64)
+
+
+def _spoilt(network: nn.Module, images: Tensor, dims: list[int], length: int) -> tuple[float, float]:
+    """From where to where outputs are spoilt, in pixels of the input."""
+    with torch.no_grad():
+        outputs = leaves(network(images))
+    begin, end = float(length), 0.0
+    for output, along in zip(outputs, dims):
+        others = [dim for dim in range(output.dim()) if dim != along]
+        spoilt = torch.isnan(output).sum(others).nonzero()
+        if len(spoilt):
+            pixels = length / output.shape[along]
+            begin, end = min(begin, float(spoilt[0]) * pixels), max(end, float(spoilt[-1] + 1) * pixels)
+    return begin, end
+
+
+class Tiled:
+    """Runs a graph of one fixed shape over images of any size, in overlapping tiles, and stitches the outputs.
+
+    With an overlap that covers the reach of the network, and a graph that takes the valid size, the result is that of
+    one run over the whole image; `exact` says so.
+
+    Args:
+        fn: A callable of fixed shape, as `FixedShape` takes it: images, and the valid size if it has one.
+        specs: Its inputs; None takes ``fn.specs``.
+        module: The network itself, to compute the overlap from. Without it, `overlap` must be given.
+        overlap: Pixels of context around what is kept of a tile; None takes the reach of `module`.
+        stride: What positions of tiles, and the size of the image, are multiples of; a multiple of the network's total
+            stride, so that every tile meets the same grid.
+        pad_value: See `FixedShape`, as the two arguments after it.
+        valid_size: Name of the input that receives each row's (height, width).
+        output_sizes: The (height, width) of the outputs.
+
+    Attributes:
+        overlap: Pixels, a multiple of the stride.
+        reach: How far the network looks; None without `module`.
+
+    Raises:
+        SpecError: If neither `module` nor `overlap` is given, or the tile is not larger than its overlaps.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        specs: Sequence[TensorSpec] | None = None,
+        *,
+        module: nn.Module | None = None,
+        overlap: int | None = None,
+        stride: int = 32,
+        pad_value: float = 0.0,
+        valid_size: str | None = None,
+        output_sizes: OutputSizes | None = None,
+    ) -> None:
+        self.tile = FixedShape(fn, specs, pad_value=pad_value, valid_size=valid_size, output_sizes=output_sizes)
+        spec = self.tile.data_specs[0]
+        if len(self.tile.data_specs) > 1 or len(spec.shape) != 4:
+            raise SpecError(f"{spec}: tiles are cut from one input, images (N, C, H, W)")
+        self.stride = stride
+        self.reach = None if module is None else reach(module, stride=stride, channels=spec.shape[1])
+        if overlap is None:
+            if self.reach is None:
+                raise SpecError("give module, to compute the overlap from, or overlap itself")
+            overlap = self.reach.largest
+        self.overlap = -(-overlap // stride) * stride
+        for size in self.tile.canvas:
+            if size % stride or size < 2 * self.overlap + stride:
+                raise SpecError(
+                    f"tiles of {self.tile.canvas} with {self.overlap} pixels of overlap on each side: expected "
+                    f"multiples of {stride}, and more than {2 * self.overlap}; compile larger tiles, or give a smaller "
+                    "overlap and measure its error"
+                )
+
+    @property
+    def exact(self) -> bool:
+        """Whether the result is that of one run over the whole image."""
+        return self.reach is not None and self.overlap >= self.reach.largest and self.tile.valid_size is not None
+
+    def __call__(self, images: Tensor) -> Any:
+        """Run over images.
+
+        Args:
+            images: (N, C, H, W), height and width multiples of the stride; any number of rows.
+
+        Returns:
+            What `fn` would return for a canvas of this size.
+
+        Raises:
+            SpecError: If the size is no multiple of the stride, or an output does not follow it.
+        """
+        height, width = padded_size(images.shape)
+        if height % self.stride or width % self.stride:
+            raise SpecError(
+                f"images of {height}x{width}: tiles meet the network's grid only where sizes are multiples of "
+                f"{self.stride}; pad the image to that, as CraftProcessor does"
+            )
+        spans = [_spans(size, tile, self.overlap, self.stride) for size, tile in zip((height, width), self.tile.canvas)]
+        places = [(rows, columns) for rows in spans[0] for columns in spans[1]]
+        stitched: Any = None
+        # As many tiles at a time as fill a batch: all at once would take much memory.
+        at_once = max(1, self.tile.batch_size // max(1, len(images)))
+        for start in range(0, len(places), at_once):
+            some = places[start : start + at_once]
+            outputs = self.tile.run([(images[:, :, r.begin : r.end, c.begin : c.end],) for r, c in some])
+            for part, place in zip(outputs, some):
+                stitched = self._stitch(stitched, part, place, (height, width))
+        return stitched
+
+    def _stitch(self, stitched: Any, part: Any, place: tuple[_Span, _Span], size: tuple[int, ...]) -> Any:
+        """Copy what is kept of a tile's outputs to where it belongs."""
+        sizes = self.tile.output_sizes(size)
+        if isinstance(sizes, Tensor):
+            sizes = map_tensors(lambda _: sizes, part)
+        if stitched is None:
+            return map_tensors(lambda p, s: self._copy(None, p, place, s), part, sizes)
+        return map_tensors(lambda p, s, whole: self._copy(whole, p, place, s), part, sizes, stitched)
+
+    def _copy(self, whole: Tensor | None, part: Tensor, place: tuple[_Span, _Span], sizes: Tensor | None) -> Tensor:
+        if sizes is None:
+            raise SpecError("an output does not follow the size of the input; it cannot be put together from tiles")
+        size, canvas = sizes.tolist()
+        # Output entries per input pixel, as a fraction.
+        scales = list(zip(canvas, self.tile.canvas))
+        first = find_dims(part.shape, [_scaled(span.end - span.begin, scale) for span, scale in zip(place, scales)])
+        if first is None:
+            raise SpecError(f"a tile's output has shape {tuple(part.shape)}, which does not follow the tile's size")
+        if whole is None:
+            whole = part.new_empty([*part.shape[:first], *size, *part.shape[first + 2 :]])
+        target = whole
+        for dim, (span, scale) in enumerate(zip(place, scales), start=first):
+            kept = _scaled(span.keep_end - span.keep_begin, scale)
+            part = part.narrow(dim, _scaled(span.keep_begin - span.begin, scale), kept)
+            target = target.narrow(dim, _scaled(span.keep_begin, scale), kept)
+        target.copy_(part)
+        return whole
+
+    def measure_error(self, images: Tensor) -> float:
+        """Largest difference from exact tiles, on these images, in units of the largest value of that output.
+
+        Args:
+            images: As a call takes them; take what you will serve.
+
+        Raises:
+            SpecError: If the tile is too small for the exact overlap, or the network was not given.
+        """
+        if self.reach is None:
+            raise SpecError("the exact overlap is not known; give module")
+        exact = object.__new__(Tiled)
+        exact.__dict__.update(self.__dict__)
+        exact.overlap = -(-self.reach.largest // self.stride) * self.stride
+        if any(size < 2 * exact.overlap + self.stride for size in self.tile.canvas):
+            raise SpecError(
+                f"exact tiles take an overlap of {exact.overlap} pixels, more than tiles of {self.tile.canvas} have "
+                "room for; measure with larger tiles"
+            )
+        pairs = zip(leaves(self(images)), leaves(exact(images)))
+        return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Where a tile lies along one dimension, and what is kept of it, in pixels of the image."""
+
+    begin: int
+    end: int
+    keep_begin: int
+    keep_end: int
+
+
+def _spans(size: int, tile: int, overlap: int, stride: int) -> list[_Span]:
+    """Cut a dimension into tiles; each keeps what is at least the overlap away from its cut ends."""
+    if size <= tile:
+        return [_Span(0, size, 0, size)]
+    step = (tile - 2 * overlap) // stride * stride
+    spans: list[_Span] = []
+    begin = 0
+    while begin + tile < size:
+        keep_begin = spans[-1].keep_end if spans else 0
+        spans.append(_Span(begin, begin + tile, keep_begin, begin + tile - overlap))
+        begin = min(begin + step, size - tile)
+    spans.append(_Span(size - tile, size, spans[-1].keep_end, size))
+    return spans
+
+
+def _scaled(pixels: int, scale: tuple[int, int]) -> int:
+    """Pixels of the image as entries of an output."""
+    entries, canvas = scale
+    if pixels * entries % canvas:
+        raise SpecError(
+            f"{pixels} pixels are no whole number of output entries ({entries} for {canvas}); choose a larger stride"
+        )
+    return pixels * entries // canvas
