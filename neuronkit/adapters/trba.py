@@ -67,7 +67,7 @@ class StaticTRBA(EncoderDecoder):
                 f"{type(system).__name__} ends in CTC, which needs no decoding loop; it is static as it is, and "
                 "compile_for_inferentia(model, example_inputs) takes it"
             )
-        longest: int = options.max_length or getattr(system, "max_label_length", DEFAULT_MAX_LENGTH)
+        longest = options.max_length or int(getattr(system, "max_label_length", DEFAULT_MAX_LENGTH))
         size = core.Transformation.I_size
         spec = TensorSpec("images", (batch_size, 3, *size), core.Prediction.generator.weight.dtype)
         bos_id = core.Prediction.num_class - 2
