@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
     from neuronkit.static.padding import FixedShape as FixedShape
+    from neuronkit.static.planning import plan_buckets as plan_buckets
+    from neuronkit.static.tiling import Tiled as Tiled
 
 # Name → module that holds it; a subpackage is its own home.
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "StaticModel": "neuronkit.static.model",
     "StaticPARSeq": "neuronkit.adapters.parseq",
     "TensorSpec": "neuronkit.specs",
+    "Tiled": "neuronkit.static.tiling",
     "analyze": "neuronkit.analysis.operators",
     "assert_parity": "neuronkit.parity",
     "compile_for_inferentia": "neuronkit.compile",
@@ -51,6 +54,7 @@ _HOMES = {
     "exact_padding": "neuronkit.static.exact",
     "load": "neuronkit.artifact",
     "make_static": "neuronkit.adapters.registry",
+    "plan_buckets": "neuronkit.static.planning",
     "static_greedy_decoder": "neuronkit.static.greedy",
 }
 _SUBPACKAGES = frozenset(
