@@ -59,7 +59,10 @@ class ExactPadding(nn.Module):
         self._structure = rewritten.structure
         self._output_dims = rewritten.output_dims
         self._agreements = rewritten.agreements
-        self._mode_dependent = rewritten.mode_dependent
+        # By name: torch 1.13 copies a GraphModule apart from what else refers to its layers.
+        self._mode_dependent = [
+            name for name, layer in self.network.named_modules() if any(layer is m for m in rewritten.mode_dependent)
+        ]
         self._canvas: tuple[int, int] | None = None
 
     def forward(self, images: Tensor, valid_size: Tensor) -> Any:
@@ -76,7 +79,7 @@ class ExactPadding(nn.Module):
             SpecError: If a layer is in train mode and would compute with statistics of the batch, or a canvas of this
                 size does not fit the network.
         """
-        if any(layer.training for layer in self._mode_dependent):
+        if any(self.network.get_submodule(name).training for name in self._mode_dependent):
             raise SpecError(
                 f"{self._name} is in train mode, where normalisation lets rows, and their padding, influence one "
                 "another; call eval() first"

@@ -153,6 +153,17 @@ def test_the_original_is_not_touched(model: CRAFT) -> None:
     assert all(torch.equal(value, snapshot[name]) for name, value in model.state_dict().items())
 
 
+def test_graphs_of_a_model_in_train_mode_compute_as_in_eval_mode():
+    model = lively(CRAFT(width=0.125), seed=2).train()
+    static = StaticCRAFT(model, height=64, width=64)
+    ((graph, _),) = static.graphs().values()
+    inputs = static.example_inputs()
+    with torch.no_grad():
+        scores = graph(*inputs)[0]
+    torch.testing.assert_close(scores, static.meaningful(static.reference(*inputs), inputs)[0], rtol=0, atol=1e-4)
+    assert model.training
+
+
 def test_graph_traces_to_operators_of_inf1_without_bilinear_upsampling(
     static: StaticCRAFT, inf1_operators: frozenset[str]
 ) -> None:
