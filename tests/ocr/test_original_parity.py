@@ -113,7 +113,8 @@ def test_time_as_a_share_of_the_originals(words, polygons, ratio):
         lambda: find_boxes(region, affinity, polygons=polygons),
         rounds=5,
     )
-    assert slow / fast >= ratio
+    # Half of what benchmarks/ocr.py shows: a busy machine must not fail this, a scan of the map per word must.
+    assert slow / fast >= ratio / 2
 
 
 @pytest.mark.peers
