@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ class StaticCRAFT(StaticModel):
         return {"craft": self._rewritten[1]}  # type: ignore[index]
 
     def _rewrite(self, source: nn.Module) -> ExactPadding:
-        return exact_padding(source).fix_canvas(
+        return exact_padding(_ScoresAndFeatures(source)).fix_canvas(
             self.options.height, self.options.width, next(source.parameters()).device
         )
 
@@ -92,9 +92,10 @@ class StaticCRAFT(StaticModel):
     def run_original(self, source: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Run the original on each row's valid area alone, and paste what it gives into zeros of the canvas's size."""
         images, valid_size = inputs
+        network = _ScoresAndFeatures(source)
         pasted: list[Tensor] = []
         for row, (height, width) in enumerate(valid_size.tolist()):
-            scores, features = source(images[row : row + 1, :, :height, :width])
+            scores, features = network(images[row : row + 1, :, :height, :width])
             scores = scores.permute(0, 3, 1, 2)
             if not pasted:
                 size = (images.shape[2] // SCORE_STRIDE, images.shape[3] // SCORE_STRIDE)
@@ -123,6 +124,26 @@ class StaticCRAFT(StaticModel):
         inside = rows[:, :, None] & columns[:, None, :]
         zero = scores.new_zeros(())
         return torch.where(inside[..., None], scores, zero), torch.where(inside[:, None], features, zero)
+
+
+class _ScoresAndFeatures(nn.Module):
+    """Any CRAFT, giving score maps and features; hezar's returns a dictionary without the features."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Any = self.model(images)
+        if not isinstance(outputs, Mapping):
+            return outputs[0], outputs[1]
+        features: list[Tensor] = []
+        watched: Any = self.model.upconv4
+        watch = watched.register_forward_hook(lambda module, given, result: features.append(result))
+        try:
+            return self.model(images)["logits"], features[0]
+        finally:
+            watch.remove()
 
 
 def matches(model: nn.Module) -> bool:

@@ -126,9 +126,13 @@ class ExactPadding(nn.Module):
         return self
 
     def _constants(self, images: Tensor) -> list[Tensor]:
-        if self._canvas is not None:
-            return [getattr(self, table.name) for table in self._tables]
         canvas = (length(images, 2), length(images, 3))
+        if self._canvas is not None:
+            if canvas != self._canvas:
+                raise SpecError(
+                    f"images of {canvas}: the canvas was fixed at {self._canvas}; pad to that, or fix another"
+                )
+            return [getattr(self, table.name) for table in self._tables]
         self._check_size(canvas)
         return [_to_tensor(table, canvas, images.device) for table in self._tables]
 

@@ -15,6 +15,8 @@ from neuronkit.static.trees import leaves, map_tensors, transpose
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
 OutputSizes = float | Callable[[Tensor], Any]
 
+VALID_SIZE = "valid_size"
+
 # Rows that are independent come out equal: same kernel, same shape. This leaves room for devices that are less strict.
 ROW_TOLERANCE = 1e-4
 
@@ -36,7 +38,8 @@ class FixedShape:
         specs: Its inputs, in order; the first dimension of each is the batch. None takes ``fn.specs``.
         pad_value: What the canvas holds outside the input; a mapping gives it by spec name.
         valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width). A call may leave that
-            tensor out: then each row is valid up to the input's own size.
+            tensor out: then each row is valid up to the input's own size. None takes the spec called "valid_size", if
+            there is one.
         output_sizes: The (height, width) of the outputs. A number is a factor: 0.5 for outputs of half the input's
             size, rounded down. A function takes valid sizes (N, 2) int32 and returns those of the outputs, as one
             (N, 2) tensor for all or in a structure like the outputs', None for those to leave alone. None asks
@@ -60,6 +63,8 @@ class FixedShape:
     ) -> None:
         self.fn = fn
         self.specs = tuple(fn.specs if specs is None else specs)  # type: ignore[attr-defined]
+        if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
+            valid_size = VALID_SIZE
         self.valid_size = valid_size
         self.batch_size = _common_batch_size(self.specs)
         self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)

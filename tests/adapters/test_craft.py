@@ -211,6 +211,29 @@ def test_make_static_finds_the_family_by_class_and_by_structure() -> None:
     assert FAMILY.name == StaticCRAFT.family == "craft"
 
 
+def test_an_implementation_that_returns_a_dictionary() -> None:
+    class Hezar(CRAFT):
+        def forward(self, images: Tensor, ratio_values: Tensor | None = None) -> dict[str, Tensor | None]:  # type: ignore[override]
+            return {"logits": super().forward(images)[0], "ratio_values": ratio_values}
+
+    torch.manual_seed(0)
+    model = lively(Hezar(width=0.125)).double()
+    plain = CRAFT(width=0.125).double().eval()
+    plain.load_state_dict(model.state_dict())
+    static = StaticCRAFT(model, height=64, width=96)
+    inputs = static.example_inputs(seed=1)
+    expected = StaticCRAFT(plain, height=64, width=96).reference(*inputs)
+    with torch.no_grad():
+        assert error(static(*inputs), expected) <= 1e-12
+        assert error(static.reference(*inputs), expected) == 0
+    assert not model.upconv4._forward_hooks
+
+
+def test_images_of_another_size_than_the_canvas_are_refused(static: StaticCRAFT) -> None:
+    with pytest.raises(SpecError, match=r"images of \(64, 64\): the canvas was fixed at \(160, 224\)"):
+        static(torch.zeros(3, 3, 64, 64), torch.full((3, 2), 32, dtype=torch.int32))
+
+
 def test_specs_follow_the_dtype_of_the_weights() -> None:
     static = StaticCRAFT(lively(CRAFT(width=0.125)).double(), height=64, width=64)
     assert static.specs[0].dtype == "float64"

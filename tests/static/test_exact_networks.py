@@ -39,7 +39,7 @@ def build(name: str) -> Any:
     return lively(getattr(torchvision.models, name)(weights=None, **settings))
 
 
-@pytest.mark.peers
+@pytest.mark.torchvision
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *SEGMENTATION])
 def test_padded_equals_alone(name: str) -> None:
@@ -57,7 +57,7 @@ def test_padded_equals_alone(name: str) -> None:
     check()
 
 
-@pytest.mark.peers
+@pytest.mark.torchvision
 @pytest.mark.parametrize("name", PROMISED)
 def test_traces_to_operators_of_inf1(name: str, inf1_operators: frozenset[str]) -> None:
     exact = exact_padding(build(name))
@@ -67,7 +67,7 @@ def test_traces_to_operators_of_inf1(name: str, inf1_operators: frozenset[str]) 
     assert {node.kind() for node in traced.inlined_graph.nodes()} <= inf1_operators
 
 
-@pytest.mark.peers
+@pytest.mark.torchvision
 @pytest.mark.xla
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROMISED)
@@ -88,7 +88,7 @@ def test_lowers_through_xla(name: str) -> None:
         assert (output.cpu() - wanted).abs().max() <= TOLERANCE * wanted.abs().max()
 
 
-@pytest.mark.peers
+@pytest.mark.torchvision
 @pytest.mark.parametrize(("name", "node"), [("swin_t", "shifted_window_attention"), ("vit_b_32", "_assert")])
 def test_transformers_are_refused_with_the_node(name: str, node: str) -> None:
     import torchvision

@@ -72,6 +72,11 @@ def test_valid_size_is_derived_or_taken_from_the_call() -> None:
     assert graph.calls[-1][1].tolist() == [[2, 2]] * 3
 
 
+def test_an_input_called_valid_size_is_found() -> None:
+    graph = Recorder(lambda x, size: size.float(), IMAGES, TensorSpec("valid_size", (3, 2), "int32"))
+    assert FixedShape(graph)(torch.zeros(3, 2, 5, 6)).tolist() == [[5, 6]] * 3
+
+
 def test_padding_rows_have_a_valid_size_even_without_any_row() -> None:
     graph = Recorder(lambda x, size: x, IMAGES, SIZE)
     out = FixedShape(graph, graph.specs, valid_size="size")(torch.zeros(0, 2, 5, 6))

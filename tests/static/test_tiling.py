@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neuronkit.adapters.craft import StaticCRAFT
+from neuronkit.demo.pages import PageStyle, render_page
+from neuronkit.demo.weights import load_craft
 from neuronkit.errors import SpecError
 from neuronkit.models.craft import CRAFT
+from neuronkit.ocr import CraftProcessor
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import exact_padding
 from neuronkit.static.tiling import Reach, Tiled, reach
@@ -139,4 +143,19 @@ def test_what_cannot_be_put_together_is_refused() -> None:
     with pytest.raises(SpecError, match="exact overlap is not known"):
         Tiled(lambda x, size: x, SPECS, overlap=4, stride=4, valid_size="valid_size").measure_error(images)
     with pytest.raises(SpecError, match="cut from one input"):
-        Tiled(lambda x, size: x, SPECS, overlap=4, stride=4)
+        Tiled(lambda x, y: x, [SPECS[0], TensorSpec("other", (2, 3))], overlap=4, stride=4)
+
+
+@pytest.mark.slow
+def test_a_tiled_page_has_the_boxes_of_one_pass() -> None:
+    model = load_craft()
+    page = render_page(np.random.default_rng(0), (1600, 2400), PageStyle(font_sizes=(16, 90), max_words=150))
+    processor = CraftProcessor(canvas_size=2400, mag_ratio=1.0)
+    canvas, letterboxes = processor.preprocess([page.image])
+    images = torch.from_numpy(canvas)
+    tiled = Tiled(StaticCRAFT(model, height=1024, width=1024), module=model)
+    with torch.no_grad():
+        found, expected = (processor.postprocess(run(images)[0], letterboxes)[0] for run in (tiled, model))
+    assert len(found) == len(expected) > 50
+    for box, wanted in zip(found, expected):
+        assert np.abs(box.quad - wanted.quad).max() <= 1e-3
