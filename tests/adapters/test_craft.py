@@ -140,6 +140,18 @@ def test_an_optimizer_step_on_the_original_shows() -> None:
     assert all(module.training for module in model.modules())
 
 
+def test_a_layer_that_is_replaced_on_the_original_shows() -> None:
+    model = lively(CRAFT(width=0.125))
+    static = StaticCRAFT(model, height=64, width=96)
+    inputs = static.example_inputs()
+    with torch.no_grad():
+        before = static(*inputs)
+        model.conv_cls[8] = nn.Conv2d(2, 2, 1)
+        after = static(*inputs)
+        assert error(after, before) > 1e-2
+        assert error(after, static.reference(*inputs)) <= TOLERANCE
+
+
 def test_the_original_is_not_touched(model: CRAFT) -> None:
     snapshot = copy.deepcopy(model.state_dict())
     modules = {name: id(module) for name, module in model.named_modules()}
