@@ -11,6 +11,7 @@ import torch
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.onednn import reload, with_onednn_linear
+from neuronkit.targets.sdk import numbers
 from neuronkit.targets.tracing import trace
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ class CpuTarget(Target):
         callables = {}
         for name, (module, specs) in graphs.items():
             report(f"tracing {name}")
-            # Convolutions are fastest on channels_last; the layout of the weights decides.
-            traced = trace(module.to(memory_format=torch.channels_last), specs)  # type: ignore[call-overload]
+            # Convolutions are fastest on channels_last, and the layout of the weights decides. Not on torch 1.13, whose
+            # fuser takes masked convolutions of that layout over and computes them slowly.
+            if numbers(torch.__version__) >= (2,):
+                module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            traced = trace(module, specs)
             # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
             callables[name] = reload(torch.jit.freeze(traced))
         return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.jit.trace + torch.jit.freeze"))
