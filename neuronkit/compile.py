@@ -87,21 +87,20 @@ def compile_for_inferentia(
     with _Progress(progress) as report:
         report("checking operators")
         operators = _check_operators(static, chosen, tuple(op_whitelist), options)
-        parity = {"static": _check_static(static, report)} if verify else {}
+        if verify:
+            report("comparing the static model with the original")
+        parity = {"static": _compare(static, static)} if verify else {}
         compiled = chosen.compile(graphs, options=options, op_whitelist=tuple(op_whitelist), report=report)
         manifest = {
             "format": FORMAT,
             "neuronkit": __version__,
-            "family": static.family,
             "target": target,
             "versions": versions,
-            "inputs": [spec.to_dict() for spec in static.specs],
-            "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
+            **_describe(static, graphs),
             "options": options.to_dict(),
             "op_whitelist": list(op_whitelist),
             "commands": dict(compiled.commands),
             "operators": operators.to_dict() if operators is not None else None,
-            "weight_hash": _weight_hash(graphs),
             "processor": processor.to_dict() if processor is not None else None,
         }
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor)
@@ -116,6 +115,16 @@ def compile_for_inferentia(
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))
     return result
+
+
+def _describe(static: StaticModel, graphs: Graphs) -> dict[str, Any]:
+    """What the manifest says of the model itself."""
+    return {
+        "family": static.family,
+        "inputs": [spec.to_dict() for spec in static.specs],
+        "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
+        "weight_hash": _weight_hash(graphs),
+    }
 
 
 def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:
@@ -180,11 +189,6 @@ def _check_operators(
     report = analyze(static, target=target.name, op_whitelist=op_whitelist, cpu_operators=options.cpu_operators)
     check_operators(report, op_whitelist, options.cpu_operators, cpu_fallback=options.cpu_fallback)
     return report
-
-
-def _check_static(static: StaticModel, report: Callable[[str], None]) -> ParityReport:
-    report("comparing the static model with the original")
-    return _compare(static, static)
 
 
 def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:

@@ -105,7 +105,7 @@ def test_metadata(metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Description-Content-Type"] == "text/markdown"
     required = {r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r}
-    assert required == {"torch>=1.13.1", "numpy", "opencv-python", "pillow", "tqdm"}
+    assert required == {"torch>=1.13.1", "numpy", "opencv-python", "pillow>=10.1", "tqdm"}
     assert set(metadata.get_all("Provides-Extra", [])) >= {"inf1", "inf2", "torchvision", "plot", "dev"}
 
 

@@ -1,11 +1,20 @@
+"""What tests of several packages use, and the same hypothesis examples in every run."""
+
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from torch import Tensor, nn
 
 import neuronkit.tables
+
+# A failure in CI is a failure at the desk.
+settings.register_profile("deterministic", derandomize=True)
+settings.load_profile("deterministic")
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +34,8 @@ def lower() -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[tuple[Tensor, ...
 
         device = torch_xla.device()
         with torch.no_grad():
-            outputs = list(module.to(device)(*[tensor.to(device) for tensor in inputs]))
+            outputs = module.to(device)(*[tensor.to(device) for tensor in inputs])
+            outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
             hlo = torch_xla._XLAC._get_xla_tensors_hlo(outputs)
         return tuple(output.cpu() for output in outputs), hlo
 
