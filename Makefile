@@ -6,13 +6,13 @@ PYTHON310 ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable
 # One thread for each of the two test processes.
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test lint test-inf1 test-inf2 train clean
+.PHONY: demo test lint test-inf1 test-inf2 test-serving train clean
 
 demo: .venv/.ready
 	.venv/bin/python -m neuronkit.demo
 
 test: lint
-	$(call PYTEST,.venv) -m "not torchvision and not peers and not xla and not inf1 and not inf2"
+	$(call PYTEST,.venv) -m "not torchvision and not peers and not xla and not inf1 and not inf2 and not serving"
 
 lint: .venv/.ready
 	.venv/bin/ruff check .
@@ -20,20 +20,24 @@ lint: .venv/.ready
 	.venv/bin/mypy
 
 test-inf1: .venv-inf1/.ready
-	$(call PYTEST,.venv-inf1) -m "not peers and not xla and not inf2 and not tooling"
+	$(call PYTEST,.venv-inf1) -m "not peers and not xla and not inf2 and not tooling and not serving"
 
 test-inf2: .venv-inf2/.ready
-	PJRT_DEVICE=CPU $(call PYTEST,.venv-inf2) -m "not inf1 and not tooling"
+	PJRT_DEVICE=CPU $(call PYTEST,.venv-inf2) -m "not inf1 and not tooling and not serving"
+
+test-serving: .venv-serving/.ready
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv-serving/bin/python -m pytest -m serving
 
 train: .venv/.ready
 	.venv/bin/python -m neuronkit.demo.train
 
 clean:
-	rm -rf .venv .venv-inf1 .venv-inf2 build dist out *.egg-info
+	rm -rf .venv .venv-inf1 .venv-inf2 .venv-serving build dist out *.egg-info
 
 .venv/.ready: requirements/dev.txt
 .venv-inf1/.ready: requirements/inf1.txt
 .venv-inf2/.ready: requirements/inf2.txt
+.venv-serving/.ready: requirements/serving.txt
 .venv-inf1/.ready: PYTHON = $(PYTHON310)
 
 .venv%/.ready: requirements/base.txt requirements/test.txt pyproject.toml
