@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from neuronkit.artifact_directory import MANIFEST, read_manifest, save_directory
-from neuronkit.errors import ArtifactError, SpecError
+from neuronkit.errors import ArtifactError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
+from neuronkit.static.replicas import Replicas
 from neuronkit.targets import find_target
 
 FORMAT = 1
@@ -67,6 +68,35 @@ class CompiledModel:
             spec.check(tensor)
         with torch.no_grad():
             return self._run(*inputs)
+
+    def replicate(self, copies: int) -> Replicas:
+        """Spread batches over several cores of this machine, in one process.
+
+        On Neuron this is the SDK's DataParallel, one copy a core; on the CPU, threads that share the weights. Unlike
+        either SDK's own, it takes any number of rows: the last batches are filled up and cut off.
+
+        Args:
+            copies: How many batches to compute at once: on Neuron, of the cores that this process may use.
+
+        Returns:
+            A callable that takes what the model takes, with any number of rows, and can stand in its place in an
+            `OCRPipeline`.
+
+        Raises:
+            OptionError: If `copies` is no positive integer, the model spans several cores by itself, or the target
+                cannot place copies.
+            SpecError: If its inputs have no common number of rows.
+        """
+        if not isinstance(copies, int) or isinstance(copies, bool) or copies < 1:
+            raise OptionError(f"copies={copies!r}: expected a positive integer")
+        spans = self.manifest["options"]["neuroncores"] or 1
+        if copies > 1 and spans > 1:
+            raise OptionError(
+                f"one copy spans {spans} cores already, and DataParallel takes models of one core; "
+                "compile with neuroncores=1, or run one process for each copy"
+            )
+        functions = find_target(self.manifest["target"]).replicate(self._run, copies)
+        return Replicas(functions, self.specs, copies=copies, processor=self.processor)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.

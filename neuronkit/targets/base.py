@@ -96,6 +96,23 @@ class Target(ABC):
         """
         raise OptionError(f"target {self.name!r} has no cores to choose from; leave neuroncore out")
 
+    def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
+        """Make what computes several batches at once.
+
+        Args:
+            function: What `accelerate` gave.
+            copies: How many batches.
+
+        Returns:
+            One function for each copy, called from a thread of its own; or a single one for all, which takes `copies`
+            times the rows.
+
+        Raises:
+            OptionError: If the target cannot.
+        """
+        # TorchScript runs outside Python's lock, and its weights are only read.
+        return [function] * copies
+
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,12 @@ class Trn2NativeTarget(Target):
             settings = " ".join(f"{key}={value}" for key, value in environment.items())
             commands[name] = f'{settings} torch.compile(graph, backend="neuron", fullgraph=True, dynamic=False)'
         return CompiledGraphs(callables, commands)
+
+    def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
+        raise OptionError(
+            f"target {self.name!r} cannot place copies on several cores of one process: TorchNeuron documents no call "
+            "for it. Run one process a core, each with neuronkit.serving.cores.claim_cores(1)"
+        )
 
     def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
         """Write a compiled graph: its torch.export program, its settings, and the cache of compiled programs.

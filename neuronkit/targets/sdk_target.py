@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,6 +43,12 @@ class SdkTarget(Target):
         # Still experimental in every release; announced to move to the package itself.
         home = sdk if hasattr(sdk, "set_neuron_cores") else importlib.import_module(f"{self.sdk}.experimental")
         home.set_neuron_cores(function, start_nc=neuroncore, nc_count=count)
+
+    def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
+        parallel = importlib.import_module(self.sdk).DataParallel(function, device_ids=list(range(copies)))
+        # Every core gets exactly the batch it was compiled for: Inf1's SDK would not fill up an odd one.
+        parallel.disable_dynamic_batching()
+        return [parallel]
 
     @abstractmethod
     def call_arguments(self, options: CompileOptions, op_whitelist: tuple[str, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from neuronkit.errors import CompileError, MissingSDKError
+from neuronkit.errors import CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.exported import make_portable
@@ -49,6 +50,9 @@ class XlaTarget(Target):
             report(f"lowering {name} to HLO")
             callables[name] = lower(module, specs)
         return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.export + torch_xla, PJRT_DEVICE=CPU"))
+
+    def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
+        raise OptionError("target 'xla' only checks, on one client; compile for 'cpu' to run several copies")
 
 
 class XlaGraph:

@@ -1,0 +1,128 @@
+"""Any number of rows, spread over several copies of one compiled graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.padding import FixedShape
+from neuronkit.static.trees import map_tensors, transpose
+
+
+class Replicas:
+    """Splits the rows of its inputs into batches, runs these on all copies at once, and joins the results in order.
+
+    The last batch is filled up with copies of a valid row, which are cut off again; inputs smaller than the canvas are
+    padded as `FixedShape` does. Several threads may call it; each copy works on one batch at a time.
+
+    Args:
+        functions: The copies. Each takes tensors of `specs`; or, where there are fewer functions than `copies`, that
+            many times the rows, which it spreads over its own share of the copies.
+        specs: The inputs of one copy, in order.
+        copies: How many batches are computed at once; None is one for each function.
+        processor: The pre- and post-processor of the model.
+
+    Attributes:
+        specs: The inputs that keep all copies busy: those of one copy, with `copies` times the rows. A call takes any
+            number of rows.
+        processor: As given, so that an `OCRPipeline` takes replicas in place of a model.
+
+    Raises:
+        OptionError: If there is no function, or `copies` is no multiple of their number.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Callable[..., Any]],
+        specs: Sequence[TensorSpec],
+        *,
+        copies: int | None = None,
+        processor: Any = None,
+    ) -> None:
+        self.copies = len(functions) if copies is None else copies
+        if not functions or self.copies % len(functions):
+            raise OptionError(
+                f"{len(functions)} functions cannot stand for {self.copies} copies; give one for each copy, or one for all"
+            )
+        self.processor = processor
+        self.specs = tuple(_with_rows(spec, self.copies) for spec in specs)
+        shared = [_with_rows(spec, self.copies // len(functions)) for spec in specs]
+        self._batch_size = FixedShape(functions[0], shared).batch_size
+        self._idle: SimpleQueue[FixedShape] = SimpleQueue()
+        for function in functions:
+            self._idle.put(FixedShape(function, shared))
+        self._threads = ThreadPoolExecutor(len(functions), thread_name_prefix="neuronkit-replica")
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Run on any number of rows, none included.
+
+        Args:
+            *inputs: One tensor for each of `specs`, with the same number of rows, at most of the size that these say.
+
+        Returns:
+            What one copy returns, for all rows, in their order.
+
+        Raises:
+            SpecError: If an input does not fit, or the rows of the copies' batches influence one another.
+        """
+        rows = _common_rows(inputs)
+        starts = range(0, max(rows, 1), self._batch_size)
+        batches = [[tensor[start : start + self._batch_size] for tensor in inputs] for start in starts]
+        running = [self._threads.submit(self._run, batch) for batch in batches]
+        # All are waited for before the first error is raised: none runs on behind the caller's back.
+        errors = [future.exception() for future in running]
+        for error in filter(None, errors):
+            raise error
+        results = [future.result() for future in running]
+        return map_tensors(lambda _, parts: torch.cat(parts), results[0], transpose(results))
+
+    def _run(self, batch: Sequence[Tensor]) -> Any:
+        # Gradients are switched off for each thread by itself.
+        with self._copy() as copy, torch.no_grad():
+            return copy(*batch)
+
+    @contextmanager
+    def _copy(self) -> Iterator[FixedShape]:
+        copy = self._idle.get()
+        try:
+            yield copy
+        finally:
+            self._idle.put(copy)
+
+    def close(self) -> None:
+        """End the threads, after the work at hand."""
+        self._threads.shutdown()
+
+    def __enter__(self) -> Replicas:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Replicas({self.copies} copies, {', '.join(map(str, self.specs))})"
+
+
+def _with_rows(spec: TensorSpec, times: int) -> TensorSpec:
+    return TensorSpec(spec.name, (spec.shape[0] * times, *spec.shape[1:]), spec.dtype) if spec.shape else spec
+
+
+def _common_rows(inputs: Sequence[Tensor]) -> int:
+    wrong = [type(item).__name__ for item in inputs if not isinstance(item, Tensor) or item.dim() == 0]
+    if wrong or not inputs:
+        raise SpecError(f"got {', '.join(wrong) or 'no input'}; expected tensors whose first dimension is the rows")
+    rows = {len(tensor) for tensor in inputs}
+    if len(rows) > 1:
+        raise SpecError(f"inputs have {[len(x) for x in inputs]} rows; expected the same number in each")
+    return rows.pop()
