@@ -70,6 +70,10 @@ class CompileError(NeuronKitError, RuntimeError):
         self.hint = hint
 
 
+class NeuronCoreError(NeuronKitError, RuntimeError):
+    """The NeuronCores that this process needs are taken, unknown, or were asked for too late."""
+
+
 class ParityError(NeuronKitError, AssertionError):
     """Two computations that must agree do not.
 

@@ -51,7 +51,7 @@ class Replicas:
         self.copies = len(functions) if copies is None else copies
         if not functions or self.copies % len(functions):
             raise OptionError(
-                f"{len(functions)} functions cannot stand for {self.copies} copies; give one for each copy, or one for all"
+                f"{len(functions)} functions cannot stand for {self.copies} copies; give one for each, or one for all"
             )
         self.processor = processor
         self.specs = tuple(_with_rows(spec, self.copies) for spec in specs)
