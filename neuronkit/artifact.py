@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronkit.artifact_directory import MANIFEST, read_manifest, save_directory
+from neuronkit.artifact_directory import MANIFEST, save_directory
+from neuronkit.artifact_directory import read_manifest as _read_directory
 from neuronkit.errors import ArtifactError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.replicas import Replicas
@@ -158,8 +159,7 @@ def load(path: str | PathLike[str], *, neuroncore: int | None = None) -> Compile
         OptionError: If `neuroncore` is given for a target without cores.
     """
     path = Path(path)
-    manifest = read_manifest(path) if path.is_dir() else _read_manifest(path)
-    _check_format(path, manifest)
+    manifest = read_manifest(path)
     target = find_target(manifest["target"])
     target.prepare_load()
     if target.saves_directory:
@@ -172,6 +172,18 @@ def load(path: str | PathLike[str], *, neuroncore: int | None = None) -> Compile
             function, neuroncore=neuroncore, count=manifest["options"]["neuroncores"] or 1, inline_weights=inline
         )
     return CompiledModel(function, manifest, _processor(manifest))
+
+
+def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read the manifest of an artifact, whose every byte is checked first; needs no SDK.
+
+    Raises:
+        ArtifactError: If the artifact is missing, cut, changed, of a newer format, or not written by neuronkit.
+    """
+    path = Path(path)
+    manifest = _read_directory(path) if path.is_dir() else _read_manifest(path)
+    _check_format(path, manifest)
+    return manifest
 
 
 def _load_torchscript(path: Path, manifest: Mapping[str, Any]) -> Any:
