@@ -14,7 +14,7 @@ LAYERS = {
     "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 3,
     "artifact": 3, "artifact_directory": 2, "adapters": 3, "analysis": 3,
     "compile": 4, "ocr.pipeline": 4,
-    "serving": 5, "demo": 5, "testing": 5,
+    "build": 5, "serving": 5, "demo": 5, "testing": 5,
 }  # fmt: skip
 # Adapters and targets meet in compile.py only.
 STRANGERS = {("adapters", "targets"), ("targets", "adapters")}

@@ -1,0 +1,154 @@
+"""Recipe: one model of a build file, with its shapes and targets; and reading such a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuronkit.errors import NeuronKitError, OptionError
+from neuronkit.options import CompileOptions
+from neuronkit.targets import find_target
+
+_NAME = re.compile(r"[A-Za-z0-9_.=-]+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, to be compiled for every shape and every target.
+
+    Args:
+        name: How the artifacts' names begin: letters, digits, ``_``, ``.``, ``-``.
+        model: Makes the model of one shape, called as ``model(**shape)``: a `StaticModel`; or a module and its example
+            inputs, as a pair.
+        shapes: Label → the arguments of `model`. A sequence of arguments gets labels made of them, such as
+            ``batch_size=8``.
+        targets: Target names, as `compile_for_inferentia` takes them.
+        options: For all targets, or target → options; a target that is not named takes the defaults.
+        processor: Kept with every artifact; see `compile_for_inferentia`.
+        op_whitelist: See `compile_for_inferentia`.
+
+    Raises:
+        OptionError: If a field is none of these, or `model` does not take the arguments.
+        UnknownTargetError: If there is no such target.
+    """
+
+    name: str
+    model: Callable[..., Any]
+    shapes: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]] = ({},)
+    targets: Sequence[str] = ("inf2",)
+    options: CompileOptions | Mapping[str, CompileOptions] | None = None
+    processor: Any = None
+    op_whitelist: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not callable(self.model):
+            raise OptionError(f"recipe {self.name!r}: model is a {type(self.model).__name__}; give a function")
+        if isinstance(self.targets, str):
+            object.__setattr__(self, "targets", (self.targets,))
+        for target in self.targets:
+            find_target(target)
+        if isinstance(self.options, Mapping):
+            strangers = sorted(set(self.options) - set(self.targets))
+            if strangers:
+                raise OptionError(f"recipe {self.name!r}: options for {strangers}, which are not among its targets")
+        for item in self.items():
+            _check_name(item.name)
+            _check_arguments(self, item.arguments)
+
+    def items(self) -> list[Item]:
+        """Every artifact that this recipe makes."""
+        shapes = self.shapes if isinstance(self.shapes, Mapping) else {_label(shape): shape for shape in self.shapes}
+        return [Item(self, label, dict(shape), target) for label, shape in shapes.items() for target in self.targets]
+
+    def options_for(self, target: str) -> CompileOptions:
+        """What to ask of this target's compiler."""
+        given = self.options.get(target) if isinstance(self.options, Mapping) else self.options
+        return given or CompileOptions()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One artifact to make.
+
+    Attributes:
+        recipe: What it is made of.
+        label: The shape's label, "" where the model has one shape only.
+        arguments: What the recipe's model is called with.
+        target: The target.
+    """
+
+    recipe: Recipe
+    label: str
+    arguments: Mapping[str, Any]
+    target: str
+
+    @property
+    def name(self) -> str:
+        """The artifact's name: recipe, shape and target."""
+        return "-".join(filter(None, (self.recipe.name, self.label, self.target)))
+
+
+def read_build_file(path: Path) -> dict[str, Item]:
+    """Run a build file.
+
+    Returns:
+        Name → artifact to make, in the file's order.
+
+    Raises:
+        OptionError: If the file is missing or fails, defines no ``recipes``, or two artifacts would have one name.
+    """
+    recipes = getattr(_import_file(path), "recipes", None)
+    if not isinstance(recipes, (list, tuple)) or not recipes or not all(isinstance(r, Recipe) for r in recipes):
+        raise OptionError(f"{path}: defines no recipes; give it `recipes = [neuronkit.build.Recipe(...), ...]`")
+    items: dict[str, Item] = {}
+    for item in (item for recipe in recipes for item in recipe.items()):
+        if item.name in items:
+            raise OptionError(f"{path}: two artifacts are called {item.name!r}; give the recipes different names")
+        items[item.name] = item
+    return items
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise OptionError(f"{path}: there is no such build file; give the path of a Python file that defines recipes")
+    spec = importlib.util.spec_from_file_location("neuronkit_build_file", path)
+    if spec is None or spec.loader is None:
+        raise OptionError(f"{path}: is not a Python file (*.py)")
+    module = importlib.util.module_from_spec(spec)
+    # As for a script: modules beside the file can be imported, and its classes can be found again by name.
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent.absolute()))
+    try:
+        spec.loader.exec_module(module)
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        raise OptionError(f"{path}: fails with {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent.absolute()))
+    return module
+
+
+def _label(shape: Mapping[str, Any]) -> str:
+    return "-".join(f"{name}={value}" for name, value in shape.items())
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"{name!r} cannot be a file's name; use letters, digits, '_', '.', '=' and '-', and label shapes by a "
+            "mapping: shapes={'page': {...}}"
+        )
+
+
+def _check_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(recipe.model).bind(**arguments)
+    except TypeError as error:
+        raise OptionError(f"recipe {recipe.name!r}: model does not take {dict(arguments)}: {error}") from error

@@ -1,0 +1,140 @@
+"""build: every artifact of a build file, several at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tqdm import tqdm
+
+from neuronkit.build.recipe import Item, read_build_file
+from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
+from neuronkit.errors import ArtifactError, OptionError
+
+REPORT = "build.json"
+
+
+def build(
+    file: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    progress: bool | None = None,
+) -> BuildReport:
+    """Make every artifact that a build file describes: each of its recipes, for each shape and each target.
+
+    Each is made in a process of its own, so that a crash or an error of one leaves the others alone. An artifact is
+    written whole or not at all, and what the compilers gave is kept in a cache: called again, after a failure or
+    an interruption, it goes on where it stopped, and it makes anew only what has changed.
+
+    Args:
+        file: A Python file that defines ``recipes``, a list of `Recipe`.
+        output: Directory for the artifacts, made if it is not there: ``<recipe>-<shape>-<target>.pt``, logs of
+            failures in ``logs/``, the compile cache in ``.cache/``, the report in ``build.json``.
+        jobs: How many to make at a time.
+        only: Make only those whose names match one of these patterns (``"detector-*"``).
+        progress: Show a progress bar on stderr; None shows it on a terminal.
+
+    Returns:
+        One line for each artifact; those that failed are among them.
+
+    Raises:
+        OptionError: If the build file, `jobs` or `only` cannot be understood.
+        ArtifactError: If `output` cannot be written.
+    """
+    file, output = Path(file), Path(output).absolute()
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise OptionError(f"jobs={jobs!r}: expected a positive number of artifacts to make at a time")
+    items = _chosen(read_build_file(file), only)
+    try:
+        (output / "logs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{output}: cannot write there ({error}); choose another directory") from error
+    workers = _Workers(file.absolute(), output, jobs)
+    bar = tqdm(total=len(items), unit="artifact", disable=not (sys.stderr.isatty() if progress is None else progress))
+    made: dict[str, BuiltArtifact] = {}
+    with bar, ThreadPoolExecutor(jobs) as threads, workers.ended_on_error():
+        for future in as_completed([threads.submit(workers.make, item) for item in items.values()]):
+            artifact = future.result()
+            made[artifact.name] = artifact
+            if not bar.disable:
+                bar.write(str(artifact), file=sys.stderr)
+            bar.update()
+    report = BuildReport(tuple(made[name] for name in items))
+    _write(output / REPORT, report)
+    return report
+
+
+class _Workers:
+    """The processes that make artifacts."""
+
+    def __init__(self, file: Path, output: Path, jobs: int) -> None:
+        self.file, self.output = file, output
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = threading.Event()
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def make(self, item: Item) -> BuiltArtifact:
+        log = self.output / "logs" / f"{item.name}.log"
+        with tempfile.TemporaryDirectory(prefix="neuronkit-build-") as work:
+            result = Path(work) / "result.json"
+            status = self._run([str(self.file), item.name, str(self.output), str(result)], log)
+            made = BuiltArtifact(**json.loads(result.read_text(encoding="utf-8"))) if result.exists() else None
+        if made is not None and made.state != FAILED:
+            log.unlink()
+            return made
+        error = made.error if made is not None else f"its process ended with status {status}"
+        seconds = made.seconds if made is not None else 0.0
+        return BuiltArtifact(item.name, item.target, FAILED, seconds, error=error, log=str(log))
+
+    def _run(self, arguments: Sequence[str], log: Path) -> int:
+        if self._stopped.is_set():
+            return -signal.SIGTERM
+        command = [sys.executable, "-m", "neuronkit.build.worker", *arguments]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment, start_new_session=True
+            )
+            self._running.add(process)
+            try:
+                return process.wait()
+            finally:
+                self._running.discard(process)
+
+    @contextlib.contextmanager
+    def ended_on_error(self) -> Iterator[None]:
+        """Leave no process behind when something interrupts the build."""
+        try:
+            yield
+        except BaseException:
+            self._stopped.set()
+            for process in list(self._running):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+            raise
+
+
+def _chosen(items: dict[str, Item], only: Sequence[str]) -> dict[str, Item]:
+    patterns = [only] if isinstance(only, str) else list(only)
+    unmatched = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in items)]
+    if unmatched:
+        raise OptionError(f"only={unmatched}: matches no artifact; there are {', '.join(items)}")
+    return {name: item for name, item in items.items() if any(fnmatch(name, p) for p in patterns or ["*"])}
+
+
+def _write(path: Path, report: BuildReport) -> None:
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
+    os.replace(work, path)

@@ -1,0 +1,174 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import neuronkit
+from neuronkit.build import BuildReport, Recipe, build
+from neuronkit.build.recipe import read_build_file
+from neuronkit.errors import OptionError, UnknownTargetError
+
+BUILD_FILE = """
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neuronkit import TensorSpec
+from neuronkit.build import Recipe
+
+HERE = Path(__file__).parent
+
+
+def network(rows=3):
+    torch.manual_seed(int((HERE / "seed").read_text()))
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), TensorSpec("x", (rows, 4))
+
+
+def broken():
+    raise ValueError("no weights")
+
+
+def killed():
+    os.kill(os.getpid(), 9)
+
+
+def endless():
+    (HERE / f"started-{os.getpid()}").touch()
+    time.sleep(600)
+    raise AssertionError
+
+
+recipes = [
+    Recipe("network", network, shapes=[{"rows": 2}, {"rows": 5}], targets=["cpu"]),
+    Recipe("default", network, targets=["cpu"]),
+]
+BROKEN = [Recipe("broken", broken, targets=["cpu"]), Recipe("killed", killed, targets=["cpu"])]
+ENDLESS = [Recipe("endless", endless, targets=["cpu"])]
+"""
+NAMES = ["network-rows=2-cpu", "network-rows=5-cpu", "default-cpu"]
+
+
+@pytest.fixture
+def build_file(tmp_path: Path) -> Path:
+    (tmp_path / "seed").write_text("0")
+    path = tmp_path / "build_file.py"
+    path.write_text(BUILD_FILE)
+    return path
+
+
+def states(report: BuildReport) -> dict[str, str]:
+    return {artifact.name: artifact.state for artifact in report.artifacts}
+
+
+@pytest.mark.slow
+def test_every_shape_is_built_once_and_only_what_changed_again(build_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "artifacts"
+    report = build(build_file, output, jobs=2)
+    assert states(report) == dict.fromkeys(NAMES, "built")
+    assert [line.split()[0] for line in str(report).splitlines()] == [*NAMES, "3"]
+    assert json.loads((output / "build.json").read_text()) == report.to_dict()
+    for name, rows in zip(NAMES, (2, 5, 3)):
+        assert neuronkit.load(output / f"{name}.pt")(torch.zeros(rows, 4)).shape == (rows, 3)
+
+    before = {name: (output / f"{name}.pt").stat().st_mtime_ns for name in NAMES}
+    (output / "default-cpu.pt").unlink()
+    (output / "network-rows=5-cpu.pt").write_bytes(b"half an artif")
+    again = states(build(build_file, output, jobs=2))
+    assert again == {NAMES[0]: "unchanged", NAMES[1]: "from cache", NAMES[2]: "from cache"}
+    assert (output / f"{NAMES[0]}.pt").stat().st_mtime_ns == before[NAMES[0]]
+
+    (tmp_path / "seed").write_text("1")
+    assert states(build(build_file, output, only=["network-*"])) == dict.fromkeys(NAMES[:2], "built")
+    assert list((output / "logs").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_fails_leaves_the_others_alone(build_file: Path, tmp_path: Path) -> None:
+    build_file.write_text(BUILD_FILE + "\nrecipes = BROKEN + recipes[1:]\n")
+    command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out"), "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    broken, killed, default, summary = done.stdout.splitlines()
+    assert "failed" in broken
+    assert "ValueError: no weights" in broken
+    assert "failed" in killed
+    assert "ended with status -9" in killed
+    assert "built" in default
+    assert summary == "1 of 3 are done"
+    log = (tmp_path / "out" / "logs" / "broken-cpu.log").read_text()
+    assert 'raise ValueError("no weights")' in log
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_all_processes(build_file: Path, tmp_path: Path) -> None:
+    build_file.write_text(BUILD_FILE + "\nrecipes = ENDLESS\n")
+    command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (started := list(tmp_path.glob("started-*"))):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    worker = int(started[0].name.partition("-")[2])
+    while _runs(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_names_are_listed_without_building(build_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "neuronkit.build", str(build_file), "--list"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == NAMES
+    assert list(read_build_file(build_file)) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "defines no recipes"),
+        ("recipes = []", "defines no recipes"),
+        ("recipes = [1]", "defines no recipes"),
+        ("1 / 0", "fails with ZeroDivisionError"),
+        ("recipes = (", "fails with SyntaxError"),
+        (BUILD_FILE + "recipes = recipes * 2", "two artifacts are called"),
+        (BUILD_FILE + "Recipe('n', network, shapes=[{'columns': 3}])", "columns"),
+        (BUILD_FILE + "Recipe('n', 3)", "give a function"),
+        (BUILD_FILE + "Recipe('a/b', network)", "file's name"),
+        (BUILD_FILE + "Recipe('n', network, targets='cpu', options={'inf2': None})", "not among its targets"),
+    ],
+    ids=["empty", "no recipes", "numbers", "error", "syntax", "twice", "argument", "no function", "name", "options"],
+)
+def test_build_files_that_cannot_be_read(build_file: Path, source: str, message: str) -> None:
+    build_file.write_text(source)
+    with pytest.raises(OptionError, match=message):
+        build(build_file, build_file.parent / "out")
+    assert not (build_file.parent / "out").exists()
+
+
+def test_bad_arguments(build_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no such build file"):
+        build(tmp_path / "missing.py", tmp_path / "out")
+    with pytest.raises(OptionError, match="jobs=0"):
+        build(build_file, tmp_path / "out", jobs=0)
+    with pytest.raises(OptionError, match="there are network"):
+        build(build_file, tmp_path / "out", only=["detector-*"])
+    with pytest.raises(UnknownTargetError, match="cpuu"):
+        Recipe("n", list, targets="cpuu")
