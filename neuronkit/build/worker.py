@@ -7,10 +7,11 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuronkit.artifact import CompiledModel, load
+from neuronkit.artifact import CompiledModel, read_manifest
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import BUILT, CACHED, CHECKED, FAILED, UNCHANGED, BuiltArtifact
 from neuronkit.compile import compile_for_inferentia
@@ -60,15 +61,15 @@ def make(item: Item, output: Path) -> BuiltArtifact:
 
 def _state(compiled: CompiledModel, path: Path) -> str:
     with contextlib.suppress(ArtifactError):
-        if _identity(load(path)) == _identity(compiled):
+        if _identity(read_manifest(path)) == _identity(compiled.manifest):
             return UNCHANGED
     lookups = compiled.manifest.get("cache") or {}
     return CACHED if lookups and all(lookup["hit"] for lookup in lookups.values()) else BUILT
 
 
-def _identity(compiled: CompiledModel) -> dict[str, Any]:
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest without what differs between two compiles of the same thing."""
-    return {name: value for name, value in compiled.manifest.items() if name != "cache"}
+    return {name: value for name, value in manifest.items() if name != "cache"}
 
 
 def _size(path: Path) -> int:
