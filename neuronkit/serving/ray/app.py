@@ -1,0 +1,111 @@
+"""build_app: a detector and a recogniser as a Ray Serve application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
+from neuronkit.serving.ray.options import AppOptions
+from neuronkit.serving.ray.requirement import require_ray
+
+
+def build_app(
+    detector: ArtifactLike,
+    recognizer: ArtifactLike,
+    *,
+    batch_size: int | None = None,
+    batch_wait_s: float = 0.01,
+    min_replicas: int = 1,
+    max_replicas: int = 2,
+    num_cpus: float = 1.0,
+    neuron_cores: int | None = None,
+    timeout_s: float = 60.0,
+    max_request_bytes: int = 16 << 20,
+    max_pixels: int = 50_000_000,
+    max_queued_requests: int = 256,
+    attempts: int = 3,
+    drain_s: float = 30.0,
+    health_check_s: float = 10.0,
+) -> Any:
+    """Build an application that reads pages: POST the bytes of an image file, get the page as JSON.
+
+    Args:
+        detector: The detector's artifact: a path that holds it on every node; or, for small ones, its bytes or the
+            `CompiledModel`, which then travel within the application.
+        recognizer: The recogniser's, likewise.
+        batch_size: Pages read together, at most; None takes the larger of the two compiled batches.
+        batch_wait_s: How long a page waits for others, at most, when no batch is at work.
+        min_replicas: Replicas that always run.
+        max_replicas: Replicas that Ray may start under load.
+        num_cpus: CPUs reserved for a replica.
+        neuron_cores: NeuronCores reserved for a replica, as Ray's resource ``neuron_cores``; None takes what the
+            artifacts were compiled for: none for ``"cpu"``. Ray gives each replica cores of its own, through
+            NEURON_RT_VISIBLE_CORES.
+        timeout_s: From the arrival of an image to its page, and for the arrival itself.
+        max_request_bytes: Largest body.
+        max_pixels: Largest image that is decoded, in pixels.
+        max_queued_requests: Requests that may wait for a replica; further ones are refused at once.
+        attempts: Replicas that may die with an image before it is given up.
+        drain_s: How long a replica that is stopped may go on with the requests it has.
+        health_check_s: Time between two health checks.
+
+    Returns:
+        A `ray.serve.Application`, for `serve.run` or the command ``serve run``.
+
+    Raises:
+        MissingDependencyError: If Ray is missing, broken or too old.
+        ArtifactError: If an artifact is missing, cut or changed.
+        OptionError: If an option has a bad value, or an artifact has no processor or plays the other role.
+    """
+    require_ray("ray.serve")
+    finder, reader = Artifact.of("detector", detector), Artifact.of("recognizer", recognizer)
+    options = AppOptions(
+        batch_size=max(finder.batch_size, reader.batch_size) if batch_size is None else batch_size,
+        batch_wait_s=batch_wait_s,
+        min_replicas=min_replicas,
+        max_replicas=max_replicas,
+        num_cpus=num_cpus,
+        neuron_cores=max(finder.neuron_cores, reader.neuron_cores) if neuron_cores is None else neuron_cores,
+        timeout_s=timeout_s,
+        max_request_bytes=max_request_bytes,
+        max_pixels=max_pixels,
+        max_queued_requests=max_queued_requests,
+        attempts=attempts,
+        drain_s=drain_s,
+        health_check_s=health_check_s,
+    )
+    return _application(finder, reader, options)
+
+
+def _application(detector: Artifact, recognizer: Artifact, options: AppOptions) -> Any:
+    from ray import serve
+
+    from neuronkit.serving.ray.ingress import Ingress
+    from neuronkit.serving.ray.replica import Reader
+
+    common = {"graceful_shutdown_timeout_s": options.drain_s, "health_check_period_s": options.health_check_s}
+    resources = {"neuron_cores": options.neuron_cores} if options.neuron_cores else {}
+    reader = serve.deployment(
+        Reader,
+        name="Reader",
+        ray_actor_options={"num_cpus": options.num_cpus, "resources": resources},
+        max_ongoing_requests=options.max_ongoing_requests,
+        max_queued_requests=options.max_queued_requests,
+        autoscaling_config={
+            "min_replicas": options.min_replicas,
+            "max_replicas": options.max_replicas,
+            # One batch at work and one that waits keep a replica busy.
+            "target_ongoing_requests": 2 * options.batch_size,
+        },
+        **common,
+    )
+    ingress = serve.deployment(
+        Ingress,
+        name="Ingress",
+        # It waits, and does not compute.
+        ray_actor_options={"num_cpus": 0},
+        # More than may wait for the readers, so that it is they who refuse, with an answer that says why.
+        max_ongoing_requests=2 * options.max_queued_requests + options.max_replicas * options.max_ongoing_requests,
+        **common,
+    )
+    return ingress.bind(reader.bind(detector, recognizer, options), options)

@@ -1,0 +1,118 @@
+"""The deployment that speaks HTTP: checks requests, sends images on, and sends them again when a replica dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError
+from starlette.requests import ClientDisconnect, Request  # type: ignore[import-not-found, unused-ignore]
+from starlette.responses import Response  # type: ignore[import-not-found, unused-ignore]
+
+from neuronkit.errors import ImageError
+from neuronkit.serving.ray.metrics import IngressMetrics
+from neuronkit.serving.ray.options import AppOptions
+from neuronkit.serving.ray.replica import error_json
+
+# What curl and urllib say when nobody said anything stands for bytes as well.
+_BYTES = ("application/octet-stream", "application/x-www-form-urlencoded")
+# So much of a body that is too long is still received, to be able to answer.
+_DRAINED = 64 << 20
+
+
+class Ingress:
+    """Takes images by POST, or by its handle."""
+
+    def __init__(self, reader: Any, options: AppOptions) -> None:
+        self._reader, self._options = reader, options
+        self._metrics = IngressMetrics()
+
+    async def __call__(self, request: Any) -> Any:
+        """Read an image.
+
+        Args:
+            request: An HTTP request whose body is an image file; or, through a handle, the bytes themselves.
+
+        Returns:
+            An HTTP response; or, through a handle, the page as JSON text.
+
+        Raises:
+            ImageError: Through a handle, if the image cannot be read.
+            RuntimeError: Through a handle, if it was not read in time, or the models failed.
+        """
+        if not isinstance(request, Request):
+            return _page_or_error(*await self._answer(request))
+        status, body, headers = await self._respond(request)
+        self._metrics.answer(status)
+        return Response(body, status, headers, media_type="application/json")
+
+    async def _respond(self, request: Any) -> tuple[int, str, dict[str, str]]:
+        try:
+            # Read even where it will be refused: a client that is still sending would see a reset, not the answer.
+            body = await asyncio.wait_for(self._body(request), self._options.timeout_s)
+        except asyncio.TimeoutError:
+            return 408, error_json(f"the request's body did not arrive within {self._options.timeout_s:g} s"), {}
+        except ClientDisconnect:
+            return 400, error_json("the request ended before its body did"), {}
+        if request.method != "POST":
+            return 405, error_json(f"{request.method} is not taken; POST the bytes of an image file"), {"Allow": "POST"}
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind and kind not in _BYTES and not kind.startswith("image/"):
+            return 415, error_json(f"content-type {kind!r} is no image; POST the bytes of an image file"), {}
+        if body is None:
+            return 413, error_json(f"the body is larger than {self._options.max_request_bytes} bytes"), {}
+        status, text = await self._answer(body)
+        return status, text, {"Retry-After": "1"} if status == 503 else {}
+
+    async def _body(self, request: Any) -> bytes | None:
+        """The body, or None if it is too long; what is too long is not kept."""
+        limit, total, chunks = self._options.max_request_bytes, 0, []
+        async for chunk in request.stream():
+            total += len(chunk)
+            if total <= limit:
+                chunks.append(chunk)
+            elif total > limit + _DRAINED:
+                return None
+            else:
+                chunks.clear()
+        return b"".join(chunks) if total <= limit else None
+
+    async def _answer(self, image: Any) -> tuple[int, str]:
+        """HTTP status and JSON for an image; never raises for anything that can happen to a single request."""
+        if not isinstance(image, (bytes, bytearray, memoryview)):
+            return 400, error_json(f"got a {type(image).__name__}; give the bytes of an image file")
+        if len(image) > self._options.max_request_bytes:
+            return 413, error_json(f"the image is larger than {self._options.max_request_bytes} bytes")
+        try:
+            return await asyncio.wait_for(self._read(bytes(image)), self._options.timeout_s)
+        except asyncio.TimeoutError:
+            return 504, error_json(f"the image was not read within {self._options.timeout_s:g} s")
+        except BackPressureError:
+            return 503, error_json("too many requests are waiting; try again later")
+        except RayActorError:
+            return 503, error_json(f"{self._options.attempts} replicas died with this image; it may be the reason")
+
+    async def _read(self, image: bytes) -> tuple[int, str]:
+        """Read the image, with another replica when one dies: reading changes nothing, so it can be repeated."""
+        for attempt in range(self._options.attempts):
+            response = self._reader.remote(image)
+            try:
+                answer: tuple[int, str] = await response
+                return answer
+            except asyncio.CancelledError:
+                response.cancel()
+                raise
+            except RayActorError:
+                if attempt + 1 == self._options.attempts:
+                    raise
+                self._metrics.retry()
+        raise AssertionError("attempts is at least 1")
+
+
+def _page_or_error(status: int, text: str) -> str:
+    if status == 200:
+        return text
+    message = json.loads(text)["error"]
+    raise ImageError(message) if status in (400, 413) else RuntimeError(message)

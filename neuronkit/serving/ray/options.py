@@ -1,0 +1,57 @@
+"""What can be set on an application, checked where it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuronkit.errors import OptionError
+from neuronkit.ocr import _checks
+
+
+@dataclass(frozen=True)
+class AppOptions:
+    """Settings of `build_app`, which describes them."""
+
+    batch_size: int
+    batch_wait_s: float
+    min_replicas: int
+    max_replicas: int
+    num_cpus: float
+    neuron_cores: int
+    timeout_s: float
+    max_request_bytes: int
+    max_pixels: int
+    max_queued_requests: int
+    attempts: int
+    drain_s: float
+    health_check_s: float
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("batch_size", 1, 1 << 16),
+            ("min_replicas", 1, 1 << 16),
+            ("max_replicas", 1, 1 << 16),
+            ("neuron_cores", 0, 1 << 10),
+            ("max_request_bytes", 1, 1 << 40),
+            ("max_pixels", 1, 1 << 40),
+            ("max_queued_requests", 1, 1 << 30),
+            ("attempts", 1, 100),
+        ):
+            object.__setattr__(self, name, _checks.integer(name, getattr(self, name), low, high))
+        for name, most, positive in (
+            ("batch_wait_s", 60.0, False),
+            ("num_cpus", 1024.0, False),
+            ("timeout_s", 86400.0, True),
+            ("drain_s", 86400.0, False),
+            ("health_check_s", 3600.0, True),
+        ):
+            object.__setattr__(self, name, _checks.number(name, getattr(self, name), 0.0, most, open_low=positive))
+        if self.max_replicas < self.min_replicas:
+            raise OptionError(
+                f"max_replicas={self.max_replicas} is less than min_replicas={self.min_replicas}; give at least that"
+            )
+
+    @property
+    def max_ongoing_requests(self) -> int:
+        """Requests in a replica: one batch at work, and two that fill meanwhile."""
+        return 3 * self.batch_size

@@ -1,0 +1,71 @@
+"""The deployment that holds the models, one pair of them in each replica."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from neuronkit.serving.ray.artifacts import Artifact
+from neuronkit.serving.ray.batching import Batcher
+from neuronkit.serving.ray.metrics import ReaderMetrics
+from neuronkit.serving.ray.options import AppOptions
+from neuronkit.serving.ray.pages import FAILURES_OF_A_BROKEN_MODEL, BatchReader
+
+
+class Reader:
+    """Reads pages, those of several requests together.
+
+    On Neuron, Ray has set NEURON_RT_VISIBLE_CORES to the replica's own cores before this is constructed, and the SDK is
+    imported no earlier than in `Artifact.load`.
+    """
+
+    def __init__(self, detector: Artifact, recognizer: Artifact, options: AppOptions) -> None:
+        self._options = options
+        self._reader = BatchReader(detector.load(), recognizer.load(), max_pixels=options.max_pixels)
+        self._reader.warm_up()
+        self._metrics = ReaderMetrics()
+        self._failures = 0
+        self._batcher = Batcher(
+            self._read,
+            size=options.batch_size,
+            wait_s=options.batch_wait_s,
+            observe=lambda waited: self._metrics.batch(waited, options.batch_size),
+        )
+
+    async def __call__(self, image: bytes) -> tuple[int, str]:
+        """Read an image file; gives an HTTP status, and JSON: the page, or the error of this image."""
+        start = time.monotonic()
+        self._metrics.queue(self._batcher.waiting + 1)
+        try:
+            answer: tuple[int, str] = await self._batcher(image)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._failures += 1
+            return 500, error_json(f"the models failed on this image: {type(error).__name__}: {error}")
+        finally:
+            self._metrics.queue(self._batcher.waiting)
+            self._metrics.request(time.monotonic() - start)
+        self._failures = 0
+        return answer
+
+    def check_health(self) -> None:
+        """Raise, which makes Ray replace this replica, when the models fail on everything or do not come back."""
+        if self._failures >= FAILURES_OF_A_BROKEN_MODEL:
+            raise RuntimeError(f"the models failed on the last {self._failures} images")
+        if self._batcher.running_s > self._options.timeout_s:
+            raise RuntimeError(f"a batch has been running for {self._batcher.running_s:.0f} s")
+
+    def _read(self, images: list[Any]) -> list[tuple[int, str]]:
+        batch = self._reader.read_batch(images)
+        self._metrics.pages(batch)
+        return [
+            (200, page.to_json()) if page.error is None else (400, error_json(str(page.error))) for page in batch.pages
+        ]
+
+
+def error_json(message: str) -> str:
+    """The body of an answer that is no page."""
+    return json.dumps({"error": message}, ensure_ascii=False)
