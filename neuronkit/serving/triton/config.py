@@ -1,0 +1,120 @@
+"""config.pbtxt: what Triton is told of a model."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuronkit.errors import OptionError
+from neuronkit.serving.triton.signature import Port, Signature
+
+MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces it at the next export.\n"
+_CORES = re.compile(r'name: "neuroncores_(\d+)(?:-(\d+))?"')
+
+
+@dataclass(frozen=True)
+class Queue:
+    """How requests wait for a batch.
+
+    Attributes:
+        max_delay_us: How long the first of a batch waits for others, in microseconds.
+        max_size: Requests that may wait; the server refuses more.
+        timeout_s: How long a request may wait before the server refuses it; a request may ask for less.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    max_delay_us: int
+    max_size: int
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if self.max_delay_us < 0:
+            raise OptionError(f"max_queue_delay_us={self.max_delay_us}: give 0 or more microseconds")
+        if self.max_size < 1:
+            raise OptionError(f"max_queue_size={self.max_size}: give at least 1 request")
+        if not (0 < self.timeout_s < math.inf):
+            raise OptionError(f"queue_timeout_s={self.timeout_s}: give seconds, more than 0")
+
+
+def config_text(
+    name: str, version: int, signature: Signature, queue: Queue, instances: Sequence[str], max_pixels: int
+) -> str:
+    """Write a model's configuration.
+
+    Args:
+        name: The model's.
+        version: The one that is served. Naming it makes the replacement of this file the moment at which a new version
+            takes over, with the shapes that belong to it.
+        signature: What it takes and gives.
+        queue: How requests wait.
+        instances: An `instance_group` entry each.
+        max_pixels: Larger images are refused.
+    """
+    size = signature.batch_size
+    return (
+        f"{MARK}"
+        f"name: {json.dumps(name)}\n"
+        'backend: "python"\n'
+        f"max_batch_size: {size}\n"
+        f"version_policy: {{ specific: {{ versions: [ {version} ] }} }}\n"
+        f"input [\n{_ports(signature.inputs, ragged=True)}\n]\n"
+        f"output [\n{_ports(signature.outputs)}\n]\n"
+        "dynamic_batching {\n"
+        f"  preferred_batch_size: [ {size} ]\n"
+        f"  max_queue_delay_microseconds: {queue.max_delay_us}\n"
+        "  default_queue_policy {\n"
+        "    timeout_action: REJECT\n"
+        f"    default_timeout_microseconds: {math.ceil(queue.timeout_s * 1e6)}\n"
+        "    allow_timeout_override: true\n"
+        f"    max_queue_size: {queue.max_size}\n"
+        "  }\n"
+        "}\n"
+        "instance_group [\n" + ",\n".join(f"  {{ {instance} }}" for instance in instances) + "\n]\n"
+        f'parameters: {{ key: "max_pixels" value: {{ string_value: "{max_pixels}" }} }}\n'
+    )
+
+
+def cpu_instances(count: int) -> list[str]:
+    """Entries for `count` processes on the CPU."""
+    return [f"count: {count} kind: KIND_CPU"]
+
+
+def neuron_instances(count: int, cores_each: int, taken: set[int]) -> list[str]:
+    """Entries for `count` processes on NeuronCores of their own, the lowest that are free; marks them as taken.
+
+    A core belongs to one process. Its number stands in the group's name, where model.py finds it.
+    """
+    entries = []
+    for _ in range(count):
+        first = next(n for n in range(1 << 16) if taken.isdisjoint(range(n, n + cores_each)))
+        taken.update(range(first, first + cores_each))
+        cores = str(first) if cores_each == 1 else f"{first}-{first + cores_each - 1}"
+        entries.append(f'name: "neuroncores_{cores}" count: 1 kind: KIND_CPU')
+    return entries
+
+
+def cores_in(config: Path) -> set[int]:
+    """The NeuronCores that an existing configuration gives to its instances."""
+    found = _CORES.findall(config.read_text(encoding="utf-8"))
+    return {core for first, last in found for core in range(int(first), int(last or first) + 1)}
+
+
+def _ports(ports: Sequence[Port], *, ragged: bool = False) -> str:
+    return ",\n".join(f"  {{ {_port(port, ragged=ragged)} }}" for port in ports)
+
+
+def _port(port: Port, *, ragged: bool) -> str:
+    dims = ", ".join(map(str, port.dims))
+    text = f"name: {json.dumps(port.name)} data_type: {port.data_type} dims: [ {dims} ]"
+    if port.optional:
+        text += " optional: true"
+    if ragged and -1 in port.dims:
+        # Requests of different sizes share a batch; the backend pads them.
+        text += " allow_ragged_batch: true"
+    return text

@@ -1,0 +1,177 @@
+"""A tritonserver on this machine, without a container: to try a repository out, to test it, to measure it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import neuronkit
+from neuronkit.errors import MissingDependencyError, NeuronKitError
+
+INSTALL = "pip install nvidia-pytriton 'numpy<2'"
+_EXIT_TIMEOUT_S = 30
+
+
+class ServerError(NeuronKitError, RuntimeError):
+    """The server did not start, or stopped."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running tritonserver.
+
+    Attributes:
+        http: host:port, as `tritonclient.http.InferenceServerClient` takes it.
+        grpc: host:port, as `tritonclient.grpc.InferenceServerClient` takes it.
+        metrics: Address of its metrics, in Prometheus' text format.
+        pid: Of the server's process.
+        log: What it prints.
+    """
+
+    http: str
+    grpc: str
+    metrics: str
+    pid: int
+    log: Path
+
+
+@contextlib.contextmanager
+def serve(
+    directory: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    http_port: int | None = None,
+    grpc_port: int | None = None,
+    metrics_port: int | None = None,
+    arguments: Sequence[str] = (),
+    ready_timeout_s: float = 120.0,
+) -> Iterator[Server]:
+    """Run a tritonserver on a model repository, as long as the block lasts.
+
+    Takes the `tritonserver` on the PATH, as in NVIDIA's containers, or else that of the package nvidia-pytriton, whose
+    Python backend then finds the packages of this interpreter.
+
+    Args:
+        directory: A model repository, as `export_repository` writes it.
+        host: Address to listen on.
+        http_port: None takes a free one, here and for the next two.
+        grpc_port: As above.
+        metrics_port: As above.
+        arguments: Further arguments of tritonserver.
+        ready_timeout_s: How long to wait until all models are loaded and warm.
+
+    Yields:
+        The server, once it is ready.
+
+    Raises:
+        MissingDependencyError: If there is no tritonserver; says how to install one.
+        ServerError: If it stops or is not ready in time, with the end of its log.
+    """
+    ports = [port or _free_port(host) for port in (http_port, grpc_port, metrics_port)]
+    http, grpc, metrics = (f"{host}:{port}" for port in ports)
+    options = [f"--model-repository={Path(directory).resolve()}"]
+    for name, port in zip(("http", "grpc", "metrics"), ports):
+        options += [f"--{name}-address={host}", f"--{name}-port={port}"]
+    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-") as work, contextlib.ExitStack() as leaving:
+        command, environment = find_server(Path(work))
+        log = Path(work) / "log"
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                [*command, *options, *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        leaving.callback(_stop, process)
+        _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
+        yield Server(http, grpc, f"http://{metrics}/metrics", process.pid, log)
+
+
+def find_server(work: Path) -> tuple[list[str], dict[str, str]]:
+    """Find a tritonserver.
+
+    Args:
+        work: An empty directory, for a copy of nvidia-pytriton's Python backend beside this Python's stub.
+
+    Returns:
+        The beginning of its command line, and its environment.
+
+    Raises:
+        MissingDependencyError: If there is none, or none for this Python.
+    """
+    on_path = shutil.which("tritonserver")
+    if on_path is not None:
+        return [on_path], dict(os.environ)
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError(
+            f"there is no tritonserver on the PATH, and nvidia-pytriton, which brings one, is not installed. "
+            f"{INSTALL}; or serve the repository with NVIDIA's container"
+        )
+    package = Path(spec.origin).parent
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = package / "tritonserver" / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.exists():
+        known = sorted(path.parent.name for path in stub.parent.parent.glob("*/triton_python_backend_stub"))
+        raise MissingDependencyError(
+            f"nvidia-pytriton has no Python backend for Python {version}, only for {', '.join(known)}; "
+            f"use one of these: {INSTALL}"
+        )
+    backend = work / "backends" / "python"
+    backend.mkdir(parents=True)
+    for file in [*(package / "tritonserver" / "backends" / "python").glob("*triton_python*"), stub]:
+        shutil.copy(file, backend)
+    command = [str(package / "tritonserver" / "bin" / "tritonserver"), f"--backend-directory={backend.parent}"]
+    return command, _environment(package.parent / "nvidia_pytriton.libs")
+
+
+def _environment(libraries: Path) -> dict[str, str]:
+    """Let the backend find its libraries, this interpreter's libpython, and this interpreter's packages."""
+    paths = {
+        "LD_LIBRARY_PATH": [str(libraries), sysconfig.get_config_var("LIBDIR") or ""],
+        # An editable neuronkit is on no path that another interpreter reads.
+        "PYTHONPATH": [str(Path(neuronkit.__file__).parent.parent), *map(sysconfig.get_path, ("purelib", "platlib"))],
+        "PATH": [str(Path(sys.executable).parent)],
+    }
+    environment = dict(os.environ)
+    for name, entries in paths.items():
+        environment[name] = os.pathsep.join(entry for entry in (*entries, environment.get(name, "")) if entry)
+    return environment
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path, timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
+            return
+        time.sleep(0.1)
+    state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
+    raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). The end of its log:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the server to finish what it has begun, and end it when it does not."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_EXIT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
