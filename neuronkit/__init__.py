@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
+    from neuronkit.analysis.autocast import emulate_autocast as emulate_autocast
     from neuronkit.analysis.operators import analyze as analyze
     from neuronkit.artifact import CompiledModel as CompiledModel
     from neuronkit.artifact import load as load
@@ -51,6 +52,7 @@ _HOMES = {
     "assert_parity": "neuronkit.parity",
     "compile_for_inferentia": "neuronkit.compile",
     "describe_environment": "neuronkit.environment",
+    "emulate_autocast": "neuronkit.analysis.autocast",
     "exact_padding": "neuronkit.static.exact",
     "load": "neuronkit.artifact",
     "make_static": "neuronkit.adapters.registry",
@@ -58,7 +60,7 @@ _HOMES = {
     "static_greedy_decoder": "neuronkit.static.greedy",
 }
 _SUBPACKAGES = frozenset(
-    {"adapters", "analysis", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"}
+    {"adapters", "analysis", "cache", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"}
 )
 
 __all__ = ["__version__", *_HOMES]

@@ -6,12 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuronkit.analysis.autocast import EmulatedModel as EmulatedModel
+    from neuronkit.analysis.autocast import emulate_autocast as emulate_autocast
     from neuronkit.analysis.operators import analyze as analyze
     from neuronkit.analysis.operators import check_operators as check_operators
     from neuronkit.analysis.report import OperatorReport as OperatorReport
     from neuronkit.analysis.report import Problem as Problem
 
 _HOMES = {
+    "EmulatedModel": "neuronkit.analysis.autocast",
+    "emulate_autocast": "neuronkit.analysis.autocast",
     "analyze": "neuronkit.analysis.operators",
     "check_operators": "neuronkit.analysis.operators",
     "OperatorReport": "neuronkit.analysis.report",

@@ -1,0 +1,206 @@
+"""emulate_autocast: a model on the CPU with the roundings of Neuron's auto-cast."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from neuronkit.analysis.autocast_dispatch import OperatorMode, watched_by
+from neuronkit.analysis.autocast_products import (
+    argument,
+    factors_of,
+    is_view,
+    tensors_in,
+    with_factors,
+    written_arguments,
+)
+from neuronkit.analysis.autocast_rounding import ROUNDINGS
+from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
+from neuronkit.options import AUTO_CASTS
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Foldable, StaticModel, eval_mode, unwrap
+
+
+def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_type: str = "bf16") -> EmulatedModel:
+    """Make a model that computes on the CPU with the roundings of neuronx-cc's ``--auto-cast``.
+
+    - "matmult": every matrix product and convolution takes its two float32 operands, inputs and weights alike, rounded
+      to the type, to nearest with ties to even, and accumulates and gives float32. A bias is added in float32, not
+      rounded. Attention, recurrent layers and einsum are made of such products.
+    - "all": every operator takes all its float32 operands rounded, biases too, computes in float32, and rounds what it
+      gives.
+    - "none": nothing is rounded.
+
+    What a compiler fuses, reorders or accumulates differently is not emulated: this is the definition of the roundings,
+    not a bit-exact model of a chip. On Inf1, whose cores multiply no float32 matrices, "none" there means what
+    "matmult" with "bf16" means here.
+
+    Source: neuronx-cc's command line reference of SDK 2.31 (``--auto-cast``, ``--auto-cast-type``), and for Inf1
+    neuron-cc's (``--fast-math``).
+
+    Args:
+        model: Any module; TorchScript too, unless it holds fused kernels. Of a `StaticModel` its graphs are rounded,
+            and what joins them, which runs on the host, is not; constants that a compile folds are folded unrounded.
+        auto_cast: "none", "matmult" or "all".
+        auto_cast_type: "bf16", "fp16", whose overflow is infinite, or "tf32", float32 with 10 bits of mantissa.
+
+    Returns:
+        A module, called like the model. It shares the model's weights as they are at each call, computes in eval mode,
+        leaving the model's own mode as it was, and without gradients. It has the `specs` of a static model.
+
+    Raises:
+        OptionError: If an option is none of these.
+        UnknownModelError: If the model is no module.
+    """
+    if auto_cast not in AUTO_CASTS:
+        raise OptionError(f"auto_cast={auto_cast!r}: expected one of {', '.join(map(repr, AUTO_CASTS))}")
+    if auto_cast_type not in ROUNDINGS:
+        reason = (
+            "; Neuron's documentation does not say how its fp8_e4m3 rounds and overflows"
+            if auto_cast_type == "fp8_e4m3"
+            else ""
+        )
+        known = ", ".join(map(repr, ROUNDINGS))
+        raise OptionError(f"auto_cast_type={auto_cast_type!r} cannot be emulated: expected one of {known}{reason}")
+    if not isinstance(model, nn.Module):
+        advice = "; a compiled model has its target's precision already" if hasattr(model, "manifest") else ""
+        raise UnknownModelError(
+            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel{advice}. Emulate the "
+            "model itself, and put FixedShape, Buckets or OCRPipeline around what this gives"
+        )
+    return EmulatedModel(unwrap(model), auto_cast, auto_cast_type)
+
+
+class EmulatedModel(nn.Module):
+    """What `emulate_autocast` gives.
+
+    The model is not registered as a submodule: `train()`, `to()` or `state_dict()` leave it alone.
+
+    Attributes:
+        model: The caller's model.
+        auto_cast: "none", "matmult" or "all".
+        auto_cast_type: "bf16", "fp16" or "tf32".
+        specs: The inputs of a static model; empty for any other.
+    """
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, auto_cast: str, auto_cast_type: str) -> None:
+        super().__init__()
+        self.__dict__["model"] = model
+        self.auto_cast = auto_cast
+        self.auto_cast_type = auto_cast_type
+        self.specs: tuple[TensorSpec, ...] = tuple(getattr(model, "specs", None) or ())
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """Call the model, rounding.
+
+        Raises:
+            UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to round it, or in
+                float64; or if a trace is being made, which would not hold the roundings.
+        """
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]
+            raise UnsupportedOperatorError("an emulated model cannot be traced; compile or analyze the model itself")
+        if isinstance(self.model, StaticModel):
+            return self._run_static(self.model, inputs)
+        with _eval_mode(self.model), self._rounding():
+            return self.model(*inputs, **keywords)
+
+    def _run_static(self, model: StaticModel, inputs: tuple[Any, ...]) -> Any:
+        with torch.no_grad(), eval_mode(model.source):
+            graphs = model.modules_by_name(model.source)
+            with _folded(graphs.values()):
+                return model.join({name: self._rounded(graph) for name, graph in graphs.items()})(*inputs)
+
+    def _rounded(self, graph: nn.Module) -> Callable[..., Any]:
+        def call(*inputs: Any) -> Any:
+            with self._rounding():
+                return graph(*inputs)
+
+        return call
+
+    def _rounding(self) -> contextlib.AbstractContextManager[None]:
+        if self.auto_cast == "none":
+            return torch.no_grad()
+        rounding = ROUNDINGS[self.auto_cast_type]
+        return watched_by(_RoundAll(rounding) if self.auto_cast == "all" else _RoundProducts(rounding))
+
+    def extra_repr(self) -> str:
+        return f"{type(self.model).__name__}, auto_cast={self.auto_cast!r}, auto_cast_type={self.auto_cast_type!r}"
+
+
+class _RoundProducts(OperatorMode):
+    """Rounds the operands of every matrix product and convolution."""
+
+    def __init__(self, rounding: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.rounding = rounding
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        factors = factors_of(func, args, kwargs)
+        if factors:
+            _refuse_float64(func, [argument(func, name, args, kwargs) for name in factors])
+            args, kwargs = with_factors(func, factors, self.round, args, kwargs)
+        return func(*args, **kwargs)
+
+    def round(self, value: Any) -> Any:
+        """Round a float32 tensor, or those in a list; anything else stays as it is."""
+        return tree_map(lambda x: self.rounding(x) if _is_float32(x) else x, value)
+
+
+class _RoundAll(_RoundProducts):
+    """Rounds the operands and results of every operator that does not merely look at memory differently."""
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        _refuse_float64(func, [argument(func, name, args, kwargs) for name in factors_of(func, args, kwargs)])
+        if is_view(func):
+            return func(*args, **kwargs)
+        written = [argument(func, name, args, kwargs) for name in written_arguments(func)]
+        self._round_in_place(written)
+        names = {parameter.name for parameter in func._schema.arguments} - {*written_arguments(func)}
+        args, kwargs = with_factors(func, tuple(names), self.round, args, kwargs)
+        result = func(*args, **kwargs)
+        self._round_in_place(written)
+        return result if written else self.round(result)
+
+    def _round_in_place(self, value: Any) -> None:
+        for tensor in tensors_in(value):
+            if _is_float32(tensor):
+                tensor.copy_(self.rounding(tensor))
+
+
+def _is_float32(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.float32
+
+
+def _refuse_float64(func: Any, operands: Iterable[Any]) -> None:
+    if any(tensor.dtype == torch.float64 for tensor in operands):
+        raise UnsupportedOperatorError(
+            f"{func._schema.name} multiplies float64, which no Neuron core does; convert the model with .float()"
+        )
+
+
+@contextlib.contextmanager
+def _folded(graphs: Iterable[nn.Module]) -> Iterator[None]:
+    """Within, what depends on weights alone is fixed, as in a graph to be compiled; the modules stay as they were."""
+    parts = {part for graph in graphs for part in graph.modules() if isinstance(part, Foldable)}
+    parts = {part for part in parts if part._num_folded is None}
+    try:
+        for part in parts:
+            part.fold()
+        yield
+    finally:
+        for part in parts:
+            for index in range(part._num_folded or 0):
+                delattr(part, f"folded_{index}")
+            part._num_folded = None
+
+
+def _eval_mode(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    # Frozen TorchScript has no mode to be in.
+    return eval_mode(model) if all(hasattr(m, "training") for m in model.modules()) else contextlib.nullcontext()

@@ -1,0 +1,101 @@
+"""Seeing every operator of a model as it runs, the products inside fused kernels among them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from neuronkit.analysis.autocast_products import base_name, is_composite
+from neuronkit.analysis.autocast_recurrent import lstm_layer
+from neuronkit.errors import UnsupportedOperatorError
+
+
+class OperatorMode(TorchDispatchMode, ABC):
+    """Runs every ATen operator through `run`, after taking those apart that hold several.
+
+    Operators are those below autograd: what torch writes with others is seen as these, and the CPU kernels that fuse
+    attention or a recurrent layer are replaced by the products, sums and activations they stand for.
+    """
+
+    refused: UnsupportedOperatorError | None = None
+
+    @abstractmethod
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Compute one operator, or whatever is to happen in its place."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        parts = _parts_of(func)
+        if parts is not None:
+            with self:
+                return parts(*args, **(kwargs or {}))
+        try:
+            return self.run(func, args, kwargs or {})
+        except UnsupportedOperatorError as error:
+            self.refused = error
+            raise
+
+
+@contextlib.contextmanager
+def watched_by(mode: OperatorMode) -> Iterator[None]:
+    """Within, every operator that this thread runs goes through the mode; without gradients."""
+    # TorchScript's optimizer would compute the products of weights once, in the mode, and keep them for later calls.
+    unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    try:
+        with torch.no_grad(), unoptimized, _NoFastPaths(), mode:
+            yield
+    except RuntimeError as error:
+        # TorchScript's interpreter passes an exception on without its type and message.
+        if mode.refused is None or error is mode.refused:
+            raise
+        raise mode.refused from error
+
+
+class _NoFastPaths(TorchFunctionMode):
+    """Changes nothing; while one is active, attention modules do not choose their fused kernels."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@functools.cache
+def _parts_of(func: Any) -> Callable[..., Any] | None:
+    """What computes the same in more than one operator; None for an operator that is to run as it is."""
+    fused = _FUSED.get(base_name(func))
+    if fused is not None:
+        return fused
+    return func.decompose if is_composite(func) else None
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The flash kernel of the CPU as two products and a softmax, in torch's own decomposition.
+
+    Returns:
+        The attended values in the kernel's layout, and zeros in place of what only gradients need.
+    """
+    attended = torch.ops.aten._scaled_dot_product_attention_math(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale
+    )[0]
+    return attended.transpose(1, 2).contiguous().transpose(1, 2), query.new_zeros(query.shape[:-1])
+
+
+_FUSED: Mapping[str, Callable[..., Any]] = {
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "mkldnn_rnn_layer": lstm_layer,
+}

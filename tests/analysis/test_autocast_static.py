@@ -1,0 +1,141 @@
+"""emulate_autocast on static models: only the graphs are rounded, and the result serves wherever the model did."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import neuronkit
+from neuronkit import StaticCRAFT, StaticPARSeq, assert_parity, emulate_autocast
+from neuronkit.analysis.autocast_rounding import to_bf16
+from neuronkit.demo.render import render_word
+from neuronkit.demo.weights import load_craft, load_parseq
+from neuronkit.errors import ParityError, SpecError, UnknownModelError
+from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+from neuronkit.ocr.agreement import text_agreement
+
+METHODS = ("fixed_point", "stepwise", "unrolled")
+
+
+@pytest.fixture(scope="module")
+def parseq():
+    return load_parseq()
+
+
+@pytest.fixture(scope="module")
+def words(parseq):
+    crops = [render_word(np.random.default_rng([3, i]))[0] for i in range(4)]
+    return torch.from_numpy(ParseqProcessor(charset=parseq.charset).preprocess(crops))
+
+
+@pytest.mark.parametrize("auto_cast", ["matmult", "all"])
+@pytest.mark.parametrize("method", METHODS)
+def test_equals_its_emulated_graphs_joined(parseq, words, method, auto_cast):
+    static = StaticPARSeq(parseq, batch_size=4, method=method, max_length=6)
+    emulated = emulate_autocast(static, auto_cast=auto_cast)
+    graphs = {name: emulate_autocast(graph, auto_cast=auto_cast) for name, (graph, _) in static.graphs().items()}
+    # What the graphs fold, the live model computes without rounding, too.
+    assert torch.equal(emulated(words), static.assemble(graphs)(words))
+    assert not torch.equal(emulated(words), static(words))
+
+
+def test_leaves_the_live_model_live(parseq, words):
+    static = StaticPARSeq(parseq, batch_size=4)
+    before = static(words)
+    emulated = emulate_autocast(static)
+    rounded = emulated(words)
+    assert torch.equal(static(words), before)
+    bias = parseq.head.bias
+    with torch.no_grad():
+        bias[0] += 100
+        try:
+            assert not torch.equal(emulated(words), rounded)
+        finally:
+            bias[0] -= 100
+    assert torch.equal(emulated(words), rounded)
+    assert not any(name.startswith("folded") for name, _ in parseq.named_buffers())
+
+
+def test_words_are_read_alike(parseq, words):
+    static = StaticPARSeq(parseq, batch_size=4)
+    processor = ParseqProcessor(charset=parseq.charset)
+    options = {"task": processor.postprocess, "agreement": text_agreement}
+    report = assert_parity(emulate_autocast(static), static, [(words,)], atol=5.0, **options)
+    assert report.task_agreement == 1.0
+    assert report.outputs[0].max_abs > 1e-3
+    with pytest.raises(ParityError):
+        assert_parity(emulate_autocast(static), static, [(words,)])
+
+
+@pytest.mark.parametrize("auto_cast", ["none", "matmult", "all"])
+def test_detector_gives_score_maps(auto_cast):
+    static = StaticCRAFT(load_craft(), height=96, width=128)
+    inputs = static.example_inputs()
+    emulated = emulate_autocast(static, auto_cast=auto_cast)
+    assert emulated.specs == static.specs
+    with torch.no_grad():
+        actual, expected = emulated(*inputs)[0], static(*inputs)[0]
+    error = float((actual - expected).abs().max())
+    assert error == 0 if auto_cast == "none" else 1e-5 < error < 0.1
+
+
+def test_serves_in_a_pipeline(parseq):
+    craft = StaticCRAFT(load_craft(), height=128, width=256)
+    reader = OCRPipeline(
+        emulate_autocast(craft),
+        emulate_autocast(StaticPARSeq(parseq, batch_size=4)),
+        detector_processor=CraftProcessor(mag_ratio=1.0),
+        recognizer_processor=ParseqProcessor(charset=parseq.charset),
+    )
+    image, text = render_word(np.random.default_rng([1, 2]))
+    canvas = np.full((128, 256, 3), image.reshape(-1, 3).mean(axis=0), dtype=np.uint8)
+    height, width = min(image.shape[0], 64), min(image.shape[1], 220)
+    canvas[32 : 32 + height, 16 : 16 + width] = image[:height, :width]
+    assert len(reader(canvas).words) >= 1
+    assert text
+
+
+def test_serves_in_a_fixed_shape(parseq, words):
+    emulated = emulate_autocast(StaticPARSeq(parseq, batch_size=4))
+    fixed = neuronkit.FixedShape(emulated, emulated.specs)
+    torch.testing.assert_close(fixed(words[:3]), emulated(words)[:3], rtol=0, atol=1e-3)
+    with pytest.raises(SpecError):
+        fixed(words[:, :2])
+
+
+def test_a_compiled_model_is_refused(parseq):
+    compiled = neuronkit.compile_for_inferentia(StaticPARSeq(parseq), target="cpu", verify=False)
+    with pytest.raises(UnknownModelError, match=r"CompiledModel.*precision already"):
+        emulate_autocast(compiled)
+
+
+def test_an_artifact_as_torchscript_is_rounded(parseq, words, tmp_path):
+    static = StaticPARSeq(parseq, batch_size=4)
+    path = neuronkit.compile_for_inferentia(static, target="cpu", verify=False).save(tmp_path / "parseq.pt")
+    emulated = emulate_autocast(torch.jit.load(str(path)))
+    torch.testing.assert_close(emulated(words), emulate_autocast(static)(words), rtol=0, atol=1e-3)
+
+
+class _Products(TorchDispatchMode):
+    """Notes whether the factors of products are rounded, from below the emulation."""
+
+    def __init__(self):
+        super().__init__()
+        self.rounded = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        factors = {"aten::mm": (0, 1), "aten::bmm": (0, 1), "aten::addmm": (1, 2), "aten::convolution": (0, 1)}
+        positions = factors.get(func._schema.name, ())
+        self.rounded += [torch.equal(args[i], to_bf16(args[i])) for i in positions]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mode_below_sees_rounded_factors_alone(parseq, words, method):
+    emulated = emulate_autocast(StaticPARSeq(parseq, batch_size=4, method=method, max_length=4))
+    emulated(words)
+    with _Products() as seen:
+        emulated(words)
+    # Constants that a compile folds are products of weights, which no graph computes.
+    assert len(seen.rounded) > 50
+    assert sum(not rounded for rounded in seen.rounded) <= 4
