@@ -22,6 +22,7 @@ from neuronkit.errors import ArtifactError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.replicas import Replicas
 from neuronkit.targets import find_target
+from neuronkit.targets.serialize import save_script
 
 FORMAT = 1
 # A zip file may end in a comment. Ours is the hash of everything before it, so that any changed byte shows.
@@ -128,7 +129,7 @@ class CompiledModel:
                 f"{path}: cannot write there ({error}); choose an existing, writable directory"
             ) from error
         try:
-            torch.jit.save(self._function, str(work), _extra_files=extra)
+            save_script(self._function, work, extra)
             _seal(work)
             os.replace(work, path)
         except (OSError, RuntimeError) as error:

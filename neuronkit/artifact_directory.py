@@ -1,4 +1,4 @@
-"""Artifacts that are directories: for targets whose compiled programs are files of their own."""
+"""Artifacts that are directories: for targets whose compiled programs are files of their own, and for the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ def save_directory(path: Path, manifest: Mapping[str, Any], fill: Callable[[Path
     Raises:
         ArtifactError: If it cannot be written.
     """
+    # Not mkdtemp: its directories can be read by their owner alone.
+    work = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        work.mkdir()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot write there ({error}); choose an existing, writable directory") from error
     new, old = work / "new", work / "old"
@@ -50,7 +52,7 @@ def save_directory(path: Path, manifest: Mapping[str, Any], fill: Callable[[Path
     finally:
         if old.exists() and not path.exists():
             os.replace(old, path)
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -60,15 +62,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ArtifactError: If a file is missing, changed or new.
     """
     try:
-        *lines, seal = (path / _SUMS).read_text(encoding="utf-8").splitlines(keepends=True)
+        *lines, seal = (path / _SUMS).read_bytes().decode("utf-8").splitlines(keepends=True)
         expected = {name: digest for digest, _, name in (line.rstrip("\n").partition("  ") for line in lines)}
         found = {f.relative_to(path).as_posix(): _hash_file(f) for f in _files(path) if f.name != _SUMS}
     except (OSError, UnicodeDecodeError, ValueError):
         expected, found, lines, seal = {}, {}, [], ""
-    if not expected or found != expected or seal.strip() != hashlib.sha256("".join(lines).encode()).hexdigest():
+    if MANIFEST not in expected or seal != hashlib.sha256("".join(lines).encode()).hexdigest() + "\n":
+        expected, found = {_SUMS: ""}, {}
+    wrong = sorted(name for name in {**expected, **found} if expected.get(name) != found.get(name))
+    if wrong:
         raise ArtifactError(
-            f"{path}: is not a whole artifact of neuronkit: a file is missing, new or changed, or something else wrote "
-            "it. Copy it again, or compile again with compile_for_inferentia"
+            f"{path}: is not a whole artifact of neuronkit: a file is missing, new or changed ({', '.join(wrong[:3])}"
+            "), or something else wrote it. Copy it again, or compile again with compile_for_inferentia"
         )
     manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     return manifest
@@ -79,4 +84,8 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _hash_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

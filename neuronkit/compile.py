@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
+import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from neuronkit.analysis.operators import analyze, check_operators
 from neuronkit.analysis.report import OperatorReport
@@ -22,10 +22,14 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, PlainModel, StaticModel
 from neuronkit.targets import find_target
 from neuronkit.targets.base import Target
+from neuronkit.targets.fingerprint import hash_tensors
+from neuronkit.targets.progress import Progress
 from neuronkit.version import __version__
 
 # A static rewrite differs from its original by float32 rounding alone.
 RTOL, ATOL = 1e-4, 1e-4
+# Directory of the compile cache where the options name none.
+CACHE_VARIABLE = "NEURONKIT_CACHE_DIR"
 _REFUSED_DTYPES = ("int64", "float64")
 
 
@@ -59,10 +63,12 @@ def compile_for_inferentia(
         target: "cpu", "xla", "inf1", "inf2", "trn1", "trn2", ...
         op_whitelist: Operator kinds (``"aten::embedding"``) that the caller vouches for, added to those that the SDK
             says it supports.
-        options: What to ask of the compiler.
+        options: What to ask of the compiler. Where it names no `cache_dir`, the environment variable
+            ``NEURONKIT_CACHE_DIR`` may, for targets that can use one.
         processor: Pre- and post-processor to keep with the artifact.
         verify: Compare with the original before compiling, and after it where the compiled model can run here.
-        progress: Show a progress bar on stderr; None shows it on a terminal.
+        progress: Show on stderr what goes on: stage, graph, seconds, and the last line of the compiler's log; None
+            shows it on a terminal.
 
     Returns:
         The compiled model: called like the original, with tensors as its `specs` say.
@@ -74,17 +80,18 @@ def compile_for_inferentia(
         SpecError: If inputs are missing, or of a shape or dtype that the target cannot take.
         UnsupportedOperatorError: If an operator is neither supported, nor whitelisted, nor left on the CPU.
         ParityError: If the static or the compiled model does not agree with the original.
-        CompileError: If the compiler fails.
+        CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
     """
     options = _check_arguments(model, op_whitelist, options, processor)
     chosen = find_target(target)
+    options = _with_cache(options, chosen)
     chosen.check_options(options)
     versions = chosen.check_environment()
     static = _as_static(model, example_inputs)
     graphs = static.graphs()
     if chosen.is_neuron:
         _check_dtypes(graphs)
-    with _Progress(progress) as report:
+    with Progress(progress) as report:
         report("checking operators")
         operators = _check_operators(static, chosen, tuple(op_whitelist), options)
         if verify:
@@ -100,6 +107,7 @@ def compile_for_inferentia(
             "options": options.to_dict(),
             "op_whitelist": list(op_whitelist),
             "commands": dict(compiled.commands),
+            "cache": dict(compiled.cache),
             "operators": operators.to_dict() if operators is not None else None,
             "processor": processor.to_dict() if processor is not None else None,
         }
@@ -142,6 +150,14 @@ def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any
     if processor is not None and not callable(getattr(processor, "to_dict", None)):
         raise OptionError(f"processor={processor!r}: expected a CraftProcessor or ParseqProcessor, or None")
     return options or CompileOptions()
+
+
+def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
+    """The options, with the environment's cache where they name none and the target can use one."""
+    directory = os.environ.get(CACHE_VARIABLE)
+    if options.cache_dir is not None or not directory or "cache_dir" not in target.honours:
+        return options
+    return replace(options, cache_dir=Path(directory))
 
 
 def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
@@ -211,26 +227,10 @@ def _output_specs(outputs: Any) -> list[TensorSpec]:
 
 def _weight_hash(graphs: Graphs) -> str:
     """SHA-256 over the names, shapes and bytes of all weights."""
-    digest = hashlib.sha256()
-    for graph, (module, _) in sorted(graphs.items()):
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            digest.update(f"{graph}.{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-class _Progress:
-    """One bar whose text is the stage at hand."""
-
-    def __init__(self, show: bool | None) -> None:
-        self._bar = tqdm(desc="compile", bar_format="{desc}: {postfix} [{elapsed}]", disable=not self._wanted(show))
-
-    @staticmethod
-    def _wanted(show: bool | None) -> bool:
-        return sys.stderr.isatty() if show is None else show
-
-    def __enter__(self) -> Callable[[str], None]:
-        return lambda stage: self._bar.set_postfix_str(stage, refresh=True)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    return hash_tensors(
+        {
+            f"{graph}.{name}": tensor
+            for graph, (module, _) in graphs.items()
+            for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        }
+    )

@@ -30,9 +30,11 @@ class CompileOptions:
         dynamic_batch: Let the compiled model take any number of rows, where the SDK offers that.
         inline_weights: Keep weights inside the compiled program; False keeps them beside it.
         neuroncores: Cores that one copy of the model uses.
-        timeout_s: Longest time for the compiler, in seconds.
+        timeout_s: Longest time for the compiler, in seconds, for all graphs together, with the time that another
+            process is waited for.
         workdir: Directory that keeps the compiler's intermediate files and logs.
-        cache_dir: Directory of the compile cache.
+        cache_dir: Directory of the compile cache, which any number of processes may share; see
+            `neuronkit.cache.CompileCache`.
         extra_args: Further arguments for the compiler's command line, passed as they are.
 
     Raises:
@@ -58,7 +60,7 @@ class CompileOptions:
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         for name in ("workdir", "cache_dir"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)))
+                object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
         _one_of("auto_cast", self.auto_cast, AUTO_CASTS)
         _one_of("auto_cast_type", self.auto_cast_type, AUTO_CAST_TYPES)
         _one_of("optlevel", self.optlevel, (1, 2, 3))

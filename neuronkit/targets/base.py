@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from neuronkit.cache.store import CompileCache
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from neuronkit.specs import TensorSpec
     from neuronkit.static.model import Graphs
+    from neuronkit.targets.cached import Obtained
 
 Report = Callable[[str], None]
 
@@ -26,10 +28,21 @@ class CompiledGraphs:
     Attributes:
         callables: Name → compiled graph, called with tensors as its specs say.
         commands: Name → the compiler's effective command line or call, for the manifest.
+        cache: Name → whether the compile cache held it, under which key, and why; empty without a cache.
     """
 
     callables: Mapping[str, Callable[..., Any]]
     commands: Mapping[str, str] = field(default_factory=dict)
+    cache: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graphs: Mapping[str, Obtained]) -> CompiledGraphs:
+        """Join what was obtained graph by graph."""
+        return cls(
+            {name: graph.function for name, graph in graphs.items()},
+            {name: graph.command for name, graph in graphs.items()},
+            {name: graph.cache for name, graph in graphs.items() if graph.cache is not None},
+        )
 
 
 class Target(ABC):
@@ -53,7 +66,7 @@ class Target(ABC):
     is_neuron: ClassVar[bool] = True
 
     def check_options(self, options: CompileOptions) -> None:
-        """Raise OptionError for a field that this target cannot honour."""
+        """Raise OptionError for a field that this target cannot honour, or a cache that is none."""
         refused = sorted(set(options.changed()) - self.honours)
         if refused:
             given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
@@ -61,6 +74,8 @@ class Target(ABC):
             raise OptionError(
                 f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults"
             )
+        if options.cache_dir is not None:
+            CompileCache(options.cache_dir)
 
     @abstractmethod
     def check_environment(self) -> dict[str, str]:

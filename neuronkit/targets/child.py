@@ -1,9 +1,12 @@
-"""Compiling in a child process: the child's side. ``python -m neuronkit.targets.child DIRECTORY``."""
+"""Compiling in a child process: the child's side. ``python -m neuronkit.targets.child DIRECTORY PIPE``."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 
@@ -21,5 +24,18 @@ def main(directory: Path) -> None:
     target.compile_in_child(read_job(directory), directory)
 
 
+def end_with_parent(pipe: int) -> None:
+    """End this process and the compilers it started when the parent's end of a pipe closes: when the parent is gone."""
+
+    def watch() -> None:
+        while os.read(pipe, 1):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    os.set_inheritable(pipe, False)
+    threading.Thread(target=watch, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_parent(int(sys.argv[2]))
     main(Path(sys.argv[1]))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.cached import Built, GraphCache
+from neuronkit.targets.job import RESULT
 from neuronkit.targets.onednn import reload, with_onednn_linear
 from neuronkit.targets.sdk import numbers
+from neuronkit.targets.serialize import save_script
 from neuronkit.targets.tracing import trace
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ class CpuTarget(Target):
     """Traces each graph and freezes it. Needs no SDK."""
 
     name = "cpu"
+    honours = frozenset({"cache_dir"})
     is_neuron = False
 
     def check_environment(self) -> dict[str, str]:
@@ -31,7 +37,8 @@ class CpuTarget(Target):
     def compile(
         self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
     ) -> CompiledGraphs:
-        callables = {}
+        cache = GraphCache(self, options, op_whitelist, arguments={}, report=report)
+        obtained = {}
         for name, (module, specs) in graphs.items():
             report(f"tracing {name}")
             # Convolutions are fastest on channels_last, and the layout of the weights decides. Not on torch 1.13, whose
@@ -39,11 +46,22 @@ class CpuTarget(Target):
             if numbers(torch.__version__) >= (2,):
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             traced = trace(module, specs)
-            # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
-            callables[name] = reload(torch.jit.freeze(traced))
-        return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.jit.trace + torch.jit.freeze"))
+            obtained[name] = cache.obtain(name, traced, specs, partial(_freeze, traced), _load)
+        return CompiledGraphs.of(obtained)
 
     def accelerate(
         self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
     ) -> Callable[..., Any]:
         return with_onednn_linear(function, graphs) if isinstance(function, torch.jit.ScriptModule) else function
+
+
+def _freeze(traced: torch.jit.ScriptModule) -> Built:
+    # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
+    frozen = reload(torch.jit.freeze(traced))
+    return Built(
+        frozen, "torch.jit.trace + torch.jit.freeze", lambda directory: save_script(frozen, directory / RESULT)
+    )
+
+
+def _load(directory: Path) -> torch.jit.ScriptModule:
+    return torch.jit.load(str(directory / RESULT))  # type: ignore[no-any-return]

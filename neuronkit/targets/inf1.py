@@ -23,6 +23,7 @@ from neuronkit.targets.sdk import (
     within,
 )
 from neuronkit.targets.sdk_target import SdkTarget, examples_of, flag_given, rendered, save_result
+from neuronkit.targets.serialize import save_script
 from neuronkit.targets.tracing import trace
 
 INSTALL = install_command(
@@ -62,6 +63,7 @@ class Inf1Target(SdkTarget):
             "neuroncores",
             "timeout_s",
             "workdir",
+            "cache_dir",
             "extra_args",
         ]
     )
@@ -92,8 +94,11 @@ class Inf1Target(SdkTarget):
             "compiler_timeout": None if options.timeout_s is None else max(1, int(options.timeout_s)),
         }
 
-    def write_graph(self, module: nn.Module, specs: tuple[TensorSpec, ...], directory: Path) -> None:
-        torch.jit.save(trace(module, specs), str(directory / "graph.pt"))
+    def capture(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
+        return trace(module, specs)
+
+    def write_graph(self, program: Any, directory: Path) -> None:
+        save_script(program, directory / "graph.pt")
 
     def compile_in_child(self, job: Job, directory: Path) -> None:
         sdk = import_sdk("torch_neuron", self.name, INSTALL)

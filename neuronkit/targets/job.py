@@ -5,24 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neuronkit import tables
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
+from neuronkit.targets.base import Report
+from neuronkit.targets.failure import disk_errors, failure, outcome_of
+from neuronkit.targets.log import last_line, read_log
+from neuronkit.targets.progress import detail
 
-_CODE = re.compile(r"\bNCC_[A-Z]{3,4}\d{3}\b")
-_TAIL_LINES = 15
+RESULT, PARTIAL, CALL, LOG = "compiled.pt", "compiled.pt.partial", "call.txt", "compile.log"
+_TICK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,62 +48,117 @@ class Job:
 class Workshop:
     """The directories and the deadline that all graphs of one compile share.
 
+    As a context manager it removes its temporary directory, unless a `CompileError` leaves that whose log is in it.
+
     Args:
         options: `workdir` keeps everything; without it a temporary directory is kept only if a compile fails.
             `timeout_s` is the time for all graphs together.
+        report: Told how long a graph has taken and what its log says last, while the child runs.
+
+    Attributes:
+        deadline: When the time is up, on the clock of `time.monotonic`; None without a limit.
     """
 
-    def __init__(self, options: CompileOptions) -> None:
-        self._temporary = None if options.workdir else tempfile.mkdtemp(prefix="neuronkit-")
+    def __init__(self, options: CompileOptions, report: Report | None = None) -> None:
+        with disk_errors("the model"):
+            self._temporary = None if options.workdir else tempfile.mkdtemp(prefix="neuronkit-")
         self.root = Path(self._temporary or options.workdir or ".").absolute()
         self.timeout_s = options.timeout_s
-        self._deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
+        self.deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
+        self._report = report
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, CompileError):
+            self.clean()
 
     def directory(self, graph: str) -> Path:
         """Where a graph's files lie: ``graph.*`` in, ``compiled.pt`` out, ``compile.log``, ``compiler/``."""
         path = self.root / graph
-        path.mkdir(parents=True, exist_ok=True)
+        with disk_errors(f"graph {graph!r}"):
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def run(self, job: Job) -> Path:
         """Compile one graph, whose file `directory(job.graph)` holds already.
 
         Returns:
-            The compiled graph's TorchScript file.
+            The compiled graph's TorchScript file. Beside it lie the log and the SDK's call.
 
         Raises:
-            CompileError: If the child fails, crashes, exceeds the time, or leaves no result.
+            CompileError: If the child fails, crashes, exceeds the time, or leaves no whole result.
         """
         directory = self.directory(job.graph)
-        log, result = directory / "compile.log", directory / "compiled.pt"
-        result.unlink(missing_ok=True)
-        write_job(directory, job)
-        status = self._spawn(directory, log)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if status != 0 or not result.exists():
-            raise failure(job, _outcome(status, self.timeout_s), text, log)
-        for message, explained in tables.compiler_messages().texts.items():
-            if message in text:
-                # The SDK reports success, and gives something that does not run on the device.
-                raise failure(job, f"was not compiled: {explained.meaning}", text, log)
-        return result
+        try:
+            with disk_errors(f"graph {job.graph!r} for target {job.target!r}", directory / LOG):
+                for name in (RESULT, PARTIAL, CALL):
+                    (directory / name).unlink(missing_ok=True)
+                (directory / LOG).write_bytes(b"")
+                write_job(directory, job)
+                status = self._spawn(directory, directory / LOG)
+            self._check(job, status, directory)
+        except BaseException:
+            for name in (RESULT, PARTIAL):
+                (directory / name).unlink(missing_ok=True)
+            raise
+        return directory / RESULT
+
+    def _check(self, job: Job, status: int | None, directory: Path) -> None:
+        """Raise CompileError unless the child ended well and left a whole result that runs on the device."""
+        log = directory / LOG
+        if status is None:
+            raise failure(job, f"was not compiled within timeout_s={self.timeout_s:g} seconds", log)
+        if status != 0:
+            outcome, hint = outcome_of(status)
+            raise failure(job, outcome, log, hint=hint)
+        if not ((directory / RESULT).exists() and (directory / CALL).exists()):
+            raise failure(job, "was not compiled: the compiler's process reported success and left no result", log)
+        if read_log(log).message is not None:
+            # The SDK reports success, and gives something that does not run on the device.
+            raise failure(job, "was not compiled, though the SDK reported success", log)
+        if not _is_whole(directory / RESULT):
+            raise failure(job, "was not compiled: the result is cut or damaged", log)
 
     def _spawn(self, directory: Path, log: Path) -> int | None:
         """Run the child; None if it ran out of time."""
-        command = [sys.executable, "-m", "neuronkit.targets.child", str(directory)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        remaining = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-        with log.open("wb") as output:
-            # Its own session, so that a compiler which the child started ends with it.
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
-            )
+        # So that the log shows at once what was printed, and where a crash happened.
+        environment.update(PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
+        # The child ends when this pipe closes, as it does when this process ends, in whatever way.
+        reader, writer = os.pipe()
+        try:
+            with log.open("wb") as output:
+                # Its own session, so that a compiler which the child started ends with it.
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "neuronkit.targets.child", str(directory), str(reader)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    pass_fds=(reader,),
+                    start_new_session=True,
+                )
             try:
-                return child.wait(timeout=remaining)
-            except subprocess.TimeoutExpired:
-                return None
+                return self._wait(child, directory.name, log)
             finally:
                 _end(child)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    def _wait(self, child: subprocess.Popen[bytes], graph: str, log: Path) -> int | None:
+        started = time.monotonic()
+        while True:
+            left = _TICK_S if self.deadline is None else self.deadline - time.monotonic()
+            try:
+                return child.wait(timeout=max(0.0, min(left, _TICK_S)))
+            except subprocess.TimeoutExpired:
+                if left <= _TICK_S and self.deadline is not None and time.monotonic() >= self.deadline:
+                    return None
+            elapsed = time.monotonic() - started
+            detail(self._report, f"compiling {graph}, {elapsed:.0f} s: {last_line(log)}")
 
     def clean(self) -> None:
         """Remove the temporary directory, if that is what it is."""
@@ -109,49 +167,18 @@ class Workshop:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    if child.poll() is None:
-        child.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
-def _outcome(status: int | None, timeout_s: float | None) -> str:
-    if status is None:
-        return f"was not compiled within timeout_s={timeout_s:g} seconds"
-    if status < 0:
-        name = signal.Signals(-status).name
-        return f"was not compiled: the compiler's process was killed by {name}{_SIGNAL_HINTS.get(name, '')}"
-    return f"was not compiled: the compiler's process ended with status {status}"
-
-
-_SIGNAL_HINTS = {"SIGKILL": " (the usual cause is too little host memory)", "SIGSEGV": " (a crash inside the SDK)"}
-
-
-def failure(job: Job, outcome: str, text: str, log: Path) -> CompileError:
-    """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end."""
-    code, hint = explain(text)
-    tail = "\n".join(f"  | {line}" for line in text.splitlines()[-_TAIL_LINES:])
-    advice = hint or "read the log; compile again with CompileOptions(workdir=...) to keep the compiler's own files"
-    return CompileError(
-        f"graph {job.graph!r} for target {job.target!r} {outcome}{f' ({code})' if code else ''}.\n{tail}\n"
-        f"Log: {log}\nNext: {advice}",
-        code=code,
-        log_path=log,
-        hint=hint,
-    )
-
-
-def explain(text: str) -> tuple[str | None, str | None]:
-    """The compiler's error code in what it printed, and what the documentation recommends; None where there is none."""
-    codes = _CODE.findall(text)
-    code = codes[-1] if codes else None
-    known = tables.compiler_messages()
-    explained = known.codes.get(code or "")
-    if explained is None:
-        explained = next((e for piece, e in known.texts.items() if piece in text), None)
-    return code, explained.hint if explained else None
+def _is_whole(archive: Path) -> bool:
+    """Whether every member of a TorchScript archive has the CRC that it was written with."""
+    try:
+        with zipfile.ZipFile(archive) as members:
+            return members.testzip() is None
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
 
 
 def write_job(directory: Path, job: Job) -> None:

@@ -20,8 +20,8 @@ from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, Optio
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Report, Target
-from neuronkit.targets.exported import export_graph, load_portable
-from neuronkit.targets.job import explain
+from neuronkit.targets.exported import export_graph, load_portable, write_program
+from neuronkit.targets.failure import explain
 from neuronkit.targets.neuronx import cast_args
 from neuronkit.targets.sdk import (
     check_framework,
@@ -102,7 +102,7 @@ class Trn2NativeTarget(Target):
         for name, (module, specs) in graphs.items():
             report(f"compiling {name}")
             directory = Path(tempfile.mkdtemp(prefix="neuronkit-graph-"))
-            export_graph(module, specs, directory / "graph.pt2")
+            write_program(export_graph(module, specs), directory / "graph.pt2")
             callables[name] = NativeGraph(directory, specs, environment).compiled(name, self.name)
             settings = " ".join(f"{key}={value}" for key, value in environment.items())
             commands[name] = f'{settings} torch.compile(graph, backend="neuron", fullgraph=True, dynamic=False)'

@@ -12,7 +12,7 @@ from torch import nn
 from neuronkit.errors import MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.exported import export_graph, load_portable
+from neuronkit.targets.exported import export_graph, load_portable, write_program
 from neuronkit.targets.job import Job
 from neuronkit.targets.sdk import (
     check_framework,
@@ -51,6 +51,7 @@ class NeuronxTarget(SdkTarget):
             "neuroncores",
             "timeout_s",
             "workdir",
+            "cache_dir",
             "extra_args",
         ]
     )
@@ -119,8 +120,11 @@ class NeuronxTarget(SdkTarget):
                 args += ["--logical-nc-config", str(options.neuroncores)]
         return [*args, *options.extra_args]
 
-    def write_graph(self, module: nn.Module, specs: tuple[TensorSpec, ...], directory: Path) -> None:
-        export_graph(module, specs, directory / "graph.pt2")
+    def capture(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
+        return export_graph(module, specs)
+
+    def write_graph(self, program: Any, directory: Path) -> None:
+        write_program(program, directory / "graph.pt2")
 
     def compile_in_child(self, job: Job, directory: Path) -> None:
         sdk = import_sdk("torch_neuronx", self.name, INSTALL)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import importlib
-import re
+import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Report, Target
-from neuronkit.targets.job import Job, Workshop
+from neuronkit.targets.cached import Built, GraphCache, with_influence
+from neuronkit.targets.command import check_target, effective_command
+from neuronkit.targets.failure import disk_errors, failure
+from neuronkit.targets.job import CALL, LOG, PARTIAL, RESULT, Job, Workshop
 from neuronkit.targets.sdk import visible_devices
+from neuronkit.targets.serialize import save_script
 
 if TYPE_CHECKING:
     from neuronkit.static.model import Graphs
-
-_COMPILER_CALL = re.compile(r"^.*?(\S*neuronx?-cc compile .*)$", re.MULTILINE)
 
 
 class SdkTarget(Target):
@@ -59,8 +63,12 @@ class SdkTarget(Target):
         """
 
     @abstractmethod
-    def write_graph(self, module: nn.Module, specs: tuple[TensorSpec, ...], directory: Path) -> None:
-        """Write a graph for the child to read, as TorchScript or torch.export, never as a pickle."""
+    def capture(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
+        """What the compiler receives: TorchScript or a torch.export program."""
+
+    @abstractmethod
+    def write_graph(self, program: Any, directory: Path) -> None:
+        """Write what `capture` gave for the child to read, never as a pickle."""
 
     @abstractmethod
     def compile_in_child(self, job: Job, directory: Path) -> None:
@@ -75,31 +83,49 @@ class SdkTarget(Target):
     ) -> CompiledGraphs:
         self.prepare_load()
         arguments = self.call_arguments(options, op_whitelist)
-        workshop = Workshop(options)
-        callables, commands = {}, {}
-        for name, (module, specs) in graphs.items():
-            report(f"compiling {name}")
-            directory = workshop.directory(name)
-            self.write_graph(module, specs, directory)
-            result = workshop.run(Job(self.name, name, specs, arguments))
-            callables[name] = torch.jit.load(str(result))
-            commands[name] = effective_command(directory)
-        workshop.clean()
-        return CompiledGraphs(callables, commands)
+        obtained = {}
+        with Workshop(options, report) as workshop:
+            decisive = self.call_arguments(with_influence(options), tuple(sorted(set(op_whitelist))))
+            cache = GraphCache(
+                self, options, op_whitelist, arguments=decisive, report=report, deadline=workshop.deadline
+            )
+            for name, (module, specs) in graphs.items():
+                report(f"compiling {name}")
+                program = self.capture(module, specs)
+                build = partial(self._build, workshop, program, Job(self.name, name, specs, arguments))
+                obtained[name] = cache.obtain(name, program, specs, build, _load)
+        return CompiledGraphs.of(obtained)
+
+    def _build(self, workshop: Workshop, program: Any, job: Job) -> Built:
+        directory = workshop.directory(job.graph)
+        with disk_errors(f"graph {job.graph!r} for target {job.target!r}"):
+            self.write_graph(program, directory)
+        result = workshop.run(job)
+        try:
+            check_target(job, job.arguments["compiler_args"], directory)
+            function = _load(directory)
+        except RuntimeError as error:
+            result.unlink()
+            if isinstance(error, CompileError):
+                raise
+            raise failure(job, f"was not compiled: the result cannot be loaded ({error})", directory / LOG) from error
+        return Built(function, effective_command(directory), partial(_copy, directory))
 
 
 def save_result(compiled: torch.jit.ScriptModule, call: str, directory: Path) -> None:
-    """In the child: write what the SDK gave, and the call that made it."""
-    torch.jit.save(compiled, str(directory / "compiled.pt"))
-    (directory / "call.txt").write_text(call, encoding="utf-8")
+    """In the child: write what the SDK gave, and the call that made it; the result has its name once it is whole."""
+    (directory / CALL).write_text(call, encoding="utf-8")
+    save_script(compiled, directory / PARTIAL)
+    (directory / PARTIAL).replace(directory / RESULT)
 
 
-def effective_command(directory: Path) -> str:
-    """The SDK call, and the compiler's own command line where the log shows it."""
-    call = (directory / "call.txt").read_text(encoding="utf-8")
-    log = (directory / "compile.log").read_text(encoding="utf-8", errors="replace")
-    shown = _COMPILER_CALL.search(log)
-    return f"{call}; {shown.group(1)}" if shown else call
+def _load(directory: Path) -> torch.jit.ScriptModule:
+    return torch.jit.load(str(directory / RESULT))  # type: ignore[no-any-return]
+
+
+def _copy(source: Path, directory: Path) -> None:
+    for name in (RESULT, CALL, LOG):
+        shutil.copyfile(source / name, directory / name)
 
 
 def rendered(function: str, keywords: Mapping[str, Any]) -> str:

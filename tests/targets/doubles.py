@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _COMMON = """
-import json, os, signal, sys, time
+import json, os, resource, signal, subprocess, sys, time
 import torch
 
 __version__ = @version@
@@ -20,18 +20,46 @@ def _record(**fields):
         file.write(json.dumps(fields, default=sorted) + "\\n")
 
 
-def _behave():
+def _save_half(module, file, **kwargs):
+    contents = module.save_to_buffer(**kwargs)
+    file.write(b"not an archive" if _MODE == "garbage" else contents[: len(contents) // 2])
+
+
+def _behave(compiler_args=()):
     print("pid", os.getpid(), flush=True)
     if _MODE == "fail":
         print("2026 ERROR [NCC_EVRF001] An unsupported operator was used.")
         raise RuntimeError("neuronx-cc failed with code 70")
+    if _MODE == "loud":
+        for _ in range(300):
+            os.write(1, b"\\xff\\xfe\\x00 [NCC_EVRF001] " + b"x" * 100_000 + b"\\n")
+        os.write(1, b"\\xe2\\x28\\xa1 the end\\n")
+        raise SystemExit(70)
     if _MODE == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if _MODE == "out of memory":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if _MODE == "disk full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
+    if _MODE == "no space":
+        raise OSError(28, "No space left on device")
+    if _MODE == "silent":
+        os._exit(3)
+    if _MODE == "no result":
+        os._exit(0)
+    if _MODE in ("half", "garbage"):
+        torch.jit.save = _save_half
+    if _MODE in ("grandchild", "hang"):
+        compiler = subprocess.Popen(["sleep", "600"])
+        _record(compiler=compiler.pid)
     if _MODE == "hang":
+        print("[1/3] scheduling", flush=True)
         time.sleep(600)
     if _MODE == "cpu trace":
         print("WARNING:Neuron:No operator is placed on Neuron runtime; returning a CPU trace")
-    print("INFO: /opt/bin/neuronx-cc compile --framework XLA graph.hlo --target inf2")
+    target = compiler_args[compiler_args.index("--target") + 1] if "--target" in compiler_args else ""
+    shown = {"ignores target": " --target trn1", "drops target": ""}.get(_MODE, f" --target {target}")
+    print(f"INFO: /opt/bin/neuronx-cc compile --framework XLA graph.hlo{shown}")
 """
 
 _INF1 = (
@@ -79,7 +107,7 @@ def trace(func, example_inputs, *, input_output_aliases=None, compiler_workdir=N
             inline_weights_to_neff=inline_weights_to_neff, partitioned=config is not None,
             ops_to_partition=config and config.ops_to_partition, shapes=[list(x.shape) for x in example_inputs],
             pid=os.getpid())
-    _behave()
+    _behave(compiler_args)
     return torch.jit.trace(func, example_inputs, strict=False)
 
 
@@ -141,7 +169,7 @@ class Double:
         directory: Put on `sys.path` by the caller.
         package: "torch_neuron" or "torch_neuronx".
         version: Its `__version__`.
-        mode: What `trace` does: "" compiles; "fail", "crash", "hang" and "cpu trace" go wrong.
+        mode: What `trace` does: "" compiles; `_behave` has what can go wrong.
         native: Whether torch_neuronx is TorchNeuron.
         takes_op_whitelist: Whether `torch_neuron.trace` knows the undocumented op_whitelist.
     """

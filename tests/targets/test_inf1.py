@@ -193,7 +193,6 @@ def test_wrong_framework_is_named_before_the_sdk(monkeypatch):
         {"auto_cast": "none", "auto_cast_type": "fp16"},
         {"optlevel": 3},
         {"model_type": "transformer"},
-        {"cache_dir": "cache"},
         {"auto_cast": "all", "extra_args": ("--fast-math=none",)},
     ],
 )

@@ -185,7 +185,6 @@ def test_wrong_torch_is_named(monkeypatch, target, version):
         ("inf2", {"auto_cast": "none", "auto_cast_type": "fp16"}),
         ("inf2", {"neuroncores": 2}),
         ("trn2", {"neuroncores": 4}),
-        ("inf2", {"cache_dir": "cache"}),
         ("inf2", {"auto_cast": "all", "extra_args": ("--auto-cast", "none")}),
         ("xla", {"auto_cast": "all"}),
         ("cpu", {"optlevel": 2}),

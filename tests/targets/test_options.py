@@ -29,12 +29,12 @@ SAMPLES = {
     "extra_args": {"extra_args": ("--verbose", "info")},
 }
 REFUSED = {
-    "cpu": set(SAMPLES),
+    "cpu": set(SAMPLES) - {"cache_dir"},
     "xla": set(SAMPLES),
-    "inf1": {"model_type", "cache_dir"},
-    "inf2": {"cache_dir", "neuroncores"},
-    "trn1": {"cache_dir", "neuroncores"},
-    "trn2": {"cache_dir"},
+    "inf1": {"model_type"},
+    "inf2": {"neuroncores"},
+    "trn1": {"neuroncores"},
+    "trn2": set(),
     "trn2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
     "trn3": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
 }
@@ -75,7 +75,7 @@ def calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist=()):
         environment = call.get("environment", {})
         if "cache_dir" not in sample:
             environment.pop("TORCH_NEURONX_NEFF_CACHE_DIR", None)
-    return json.dumps(calls, sort_keys=True)
+    return json.dumps(calls, sort_keys=True), "cache_dir" in sample and (tmp_path / sample["cache_dir"]).exists()
 
 
 def assert_every_field_is_seen(install, target, tmp_path, monkeypatch, deadlines, op_whitelist=()):

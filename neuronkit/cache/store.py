@@ -1,0 +1,178 @@
+"""CompileCache: compiled graphs in a directory that processes, users and machines can share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from neuronkit.cache.entry import CacheEntry as CacheEntry
+from neuronkit.cache.entry import describe, size_text
+from neuronkit.cache.key import differences, key_of
+from neuronkit.cache.lock import KeyLock
+from neuronkit.cache.slot import Slot, wait
+from neuronkit.errors import OptionError
+
+_LOGGER = logging.getLogger("neuronkit.cache")
+_LIMIT = "NEURONKIT_CACHE_MAX_BYTES"
+
+
+class CompileCache:
+    """A directory of compiled graphs, each under the hash of everything that went into it.
+
+    Args:
+        directory: Where; made at the first use. Any number of processes may use it at once.
+        max_bytes: Size that the cache is brought down to after each new entry, least recently used entries first; None
+            takes the environment variable ``NEURONKIT_CACHE_MAX_BYTES``, and without it there is no limit.
+
+    Raises:
+        OptionError: If the directory is a file, or the limit is no number of bytes.
+    """
+
+    def __init__(self, directory: str | PathLike[str], max_bytes: int | None = None) -> None:
+        self.directory = Path(directory).expanduser().absolute()
+        self.max_bytes = _limit(max_bytes)
+        if self.directory.exists() and not self.directory.is_dir():
+            raise OptionError(f"cache_dir={str(directory)!r} is a file; give a directory, which may be a new one")
+
+    def entries(self) -> tuple[CacheEntry, ...]:
+        """What the cache holds, the most recently used first."""
+        found = []
+        for path in self._entries.glob("[!.]*"):
+            # Another process may remove it at any time.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(describe(path))
+        return tuple(sorted(found, key=lambda entry: entry.last_used, reverse=True))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries."""
+        return sum(entry.bytes for entry in self.entries())
+
+    def prune(self, max_bytes: int | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the least recently used entries until no more than `max_bytes` are left; never one that is in use.
+
+        Args:
+            max_bytes: None takes the cache's own limit.
+
+        Returns:
+            What was removed.
+        """
+        limit = self.max_bytes if max_bytes is None else _limit(max_bytes)
+        self._remove_leftovers()
+        entries = self.entries()
+        left, removed = sum(entry.bytes for entry in entries), []
+        for entry in reversed(entries):
+            if limit is not None and left > limit and self._remove(entry.key):
+                left -= entry.bytes
+                removed.append(entry)
+        return tuple(removed)
+
+    def clear(self) -> tuple[CacheEntry, ...]:
+        """Remove every entry that is not in use, and give those removed."""
+        return self.prune(0)
+
+    @contextlib.contextmanager
+    def slot(
+        self,
+        ingredients: Mapping[str, Any],
+        *,
+        graph: str,
+        deadline: float | None = None,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> Iterator[Slot]:
+        """Find an entry, or get the right to build it; no other process has either right until the block is left.
+
+        Args:
+            ingredients: What decides the result, ready for JSON; among them the name of the target.
+            graph: Name of the graph.
+            deadline: When to give up waiting for another builder, on the clock of `time.monotonic`.
+            report: Told while another process builds the same entry.
+
+        Raises:
+            CompileError: If the deadline passes while another process builds.
+            OptionError: If the directory cannot be made.
+        """
+        slot = Slot(self, key_of(ingredients), graph, ingredients)
+        try:
+            self._locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if not self.directory.is_dir():
+                raise OptionError(
+                    f"cache_dir={str(self.directory)!r} cannot be made ({error.strerror}); give a directory that you "
+                    "may write to"
+                ) from error
+        with KeyLock(self._locks / slot.key) as lock:
+            waited = time.monotonic()
+            while not slot.settle(lock):
+                wait(slot, waited, deadline, report)
+            _LOGGER.log(logging.WARNING if slot.status == "rebuilt" else logging.INFO, "%s", slot)
+            yield slot
+        if slot.stored and self.max_bytes is not None:
+            self.prune()
+
+    def path(self, key: str) -> Path:
+        """Where an entry lies, or would."""
+        return self._entries / key
+
+    def nearest(self, graph: str, ingredients: Mapping[str, Any]) -> list[str] | None:
+        """How the most similar entry of the same graph and target differs; None if there is none."""
+        target = ingredients.get("target")
+        found = [entry for entry in self.entries() if (entry.graph, entry.target) == (graph, target)]
+        return min((differences(entry.ingredients, ingredients) for entry in found), key=len, default=None)
+
+    def __repr__(self) -> str:
+        entries = self.entries()
+        limit = "" if self.max_bytes is None else f" of {size_text(self.max_bytes)}"
+        lines = [f"CompileCache({str(self.directory)!r}): {len(entries)} entries, {size_text(self.size)}{limit}"]
+        lines += [f"  {entry}" for entry in entries]
+        return "\n".join(lines)
+
+    @property
+    def _entries(self) -> Path:
+        return self.directory / "entries"
+
+    @property
+    def _locks(self) -> Path:
+        return self.directory / "locks"
+
+    def _remove(self, key: str) -> bool:
+        """Remove an entry at once, unless it is in use."""
+        with KeyLock(self._locks / key) as lock:
+            if not lock.acquire(shared=False):
+                return False
+            trash = self._entries / f".{key}.{uuid.uuid4().hex}"
+            try:
+                os.replace(self.path(key), trash)
+            except OSError:
+                return False
+            shutil.rmtree(trash, ignore_errors=True)
+            return True
+
+    def _remove_leftovers(self) -> None:
+        """Remove what builders left half-written that were killed; a running one holds its lock."""
+        for path in self._entries.glob(".*"):
+            with KeyLock(self._locks / path.name.split(".")[1]) as lock:
+                if lock.acquire(shared=False):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def _limit(max_bytes: int | float | str | None) -> int | None:
+    given = os.environ.get(_LIMIT) if max_bytes is None else max_bytes
+    if given is None:
+        return None
+    try:
+        limit = int(float(given))
+    except (TypeError, ValueError, OverflowError):
+        limit = -1
+    if limit < 0:
+        name = _LIMIT if max_bytes is None else "max_bytes"
+        raise OptionError(f"{name}={given!r}: expected a number of bytes, such as 20e9")
+    return limit

@@ -1,0 +1,95 @@
+"""The error that a failed compile ends in: what happened, the compiler's code, the log's end, and the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuronkit import tables
+from neuronkit.errors import CompileError
+from neuronkit.targets.log import LogSummary, read_log, summarize
+
+if TYPE_CHECKING:
+    from neuronkit.targets.job import Job
+
+_DISK_FULL = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
+_MEMORY = "the host ran out of memory: compile on a larger machine, a smaller batch or image, or with optlevel=1"
+# What the host, rather than the compiler, says in a log.
+_HOST_MESSAGES = {
+    "No space left on device": _DISK_FULL,
+    "Disk quota exceeded": _DISK_FULL,
+    "File too large": "a file grew beyond the limit for files (ulimit -f): raise it",
+    "MemoryError": _MEMORY,
+    "std::bad_alloc": _MEMORY,
+    "Cannot allocate memory": _MEMORY,
+}
+_SIGNALS = {
+    "SIGKILL": ("the usual cause is too little host memory", _MEMORY),
+    "SIGSEGV": ("a crash inside the SDK", None),
+    "SIGABRT": ("the SDK gave up; a full disk is one cause", None),
+}
+_ADVICE = "read the log; compile again with CompileOptions(workdir=...) to keep the compiler's own files"
+
+
+def failure(job: Job, outcome: str, log: Path, *, hint: str | None = None) -> CompileError:
+    """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end."""
+    summary = read_log(log)
+    known = _hint(summary) or hint
+    tail = "\n".join(f"  | {line}" for line in summary.tail) or "  | (the log is empty)"
+    return CompileError(
+        f"graph {job.graph!r} for target {job.target!r} {outcome}{f' ({summary.code})' if summary.code else ''}.\n"
+        f"{tail}\nLog: {log}\nNext: {known or _ADVICE}",
+        code=summary.code,
+        log_path=log,
+        hint=known,
+    )
+
+
+def explain(text: str) -> tuple[str | None, str | None]:
+    """The compiler's error code in a message, and what the documentation recommends; None where there is none."""
+    summary = summarize(text.splitlines())
+    return summary.code, _hint(summary)
+
+
+def outcome_of(status: int) -> tuple[str, str | None]:
+    """What the end of the compiler's process means, in words, and a hint."""
+    if status >= 0:
+        return f"was not compiled: the compiler's process ended with status {status}", None
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    cause, hint = _SIGNALS.get(name, ("", None))
+    return f"was not compiled: the compiler's process was killed by {name}{f' ({cause})' if cause else ''}", hint
+
+
+@contextlib.contextmanager
+def disk_errors(what: str, log: Path | None = None) -> Iterator[None]:
+    """Turn what a full or forbidden disk raises into an error that says so.
+
+    Raises:
+        CompileError: In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        known = next((hint for text, hint in _HOST_MESSAGES.items() if text in str(error)), None)
+        advice = known or "choose another directory with CompileOptions(workdir=...)"
+        raise CompileError(
+            f"{what} was not compiled: {error}.{f' Log: {log}.' if log else ''} Next: {advice}",
+            log_path=log,
+            hint=advice,
+        ) from error
+
+
+def _hint(summary: LogSummary) -> str | None:
+    known = tables.compiler_messages()
+    if summary.code is not None and summary.code in known.codes:
+        return known.codes[summary.code].hint
+    if summary.message is not None:
+        return known.texts[summary.message].hint
+    host = (hint for text, hint in _HOST_MESSAGES.items() if any(text in line for line in summary.tail))
+    return next(host, None)
