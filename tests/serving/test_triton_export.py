@@ -1,0 +1,385 @@
+"""The repository itself: what config.pbtxt says, and that nobody ever sees half of it. Needs no Triton."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import neuronkit
+from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
+from neuronkit.errors import ArtifactError, MissingDependencyError, OptionError
+from neuronkit.ocr import CraftProcessor
+from neuronkit.serving.triton import export_repository, serve
+from neuronkit.serving.triton.files import publish
+
+
+def small(rows: int = 4, **options: Any) -> CompiledModel:
+    """A linear layer, compiled for the CPU."""
+    torch.manual_seed(0)
+    return compile_for_inferentia(nn.Linear(3, 2), TensorSpec("points", (rows, 3)), target="cpu", **options)
+
+
+def for_neuron(model: CompiledModel, neuroncores: int | None = None) -> CompiledModel:
+    """The same artifact with the manifest that a Neuron target writes."""
+    model.manifest["target"] = "inf2"
+    model.manifest["options"]["neuroncores"] = neuroncores
+    return model
+
+
+def entry(config: str, name: str) -> str:
+    """What a config says of an input or output."""
+    (found,) = re.findall(rf'{{ name: "{name}" (.*?) }}', config)
+    return found
+
+
+def config_of(repository: Path, name: str) -> str:
+    return (repository / name / "config.pbtxt").read_text(encoding="utf-8")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def repository(detector_path: Path, recognizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("exported") / "models"
+    export_repository({"find": detector_path, "read": load(recognizer_path)}, directory)
+    return directory
+
+
+def test_a_detector_and_a_recogniser_make_three_models(repository: Path) -> None:
+    files = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
+    assert files == {
+        *(f"{name}/config.pbtxt" for name in ("find", "read", "reader")),
+        *(f"{name}/1/model.py" for name in ("find", "read", "reader")),
+        *("find/1/model.pt", "read/1/model.pt", "reader/1/detector.pt", "reader/1/recognizer.pt"),
+    }
+
+
+def test_artifacts_are_copied_whole(repository: Path, detector_path: Path) -> None:
+    assert (repository / "find/1/model.pt").read_bytes() == detector_path.read_bytes()
+    assert load(repository / "read/1/model.pt").manifest == load(repository / "reader/1/recognizer.pt").manifest
+
+
+def test_a_detector_takes_any_size_up_to_its_canvas(repository: Path) -> None:
+    config = config_of(repository, "find")
+    assert entry(config, "images") == "data_type: TYPE_FP32 dims: [ 3, -1, -1 ] allow_ragged_batch: true"
+    assert entry(config, "valid_size") == "data_type: TYPE_INT32 dims: [ 2 ] optional: true"
+    assert entry(config, "output_0") == "data_type: TYPE_FP32 dims: [ -1, -1, 2 ]"
+    assert entry(config, "output_1") == "data_type: TYPE_FP32 dims: [ 6, -1, -1 ]"
+    assert "max_batch_size: 1\n" in config
+
+
+def test_a_recogniser_takes_tensors_or_files_and_gives_text_and_logits(repository: Path) -> None:
+    config = config_of(repository, "read")
+    assert entry(config, "images") == "data_type: TYPE_FP32 dims: [ 3, 32, 128 ] optional: true"
+    assert entry(config, "image") == "data_type: TYPE_STRING dims: [ 1 ] optional: true"
+    assert entry(config, "output_0") == "data_type: TYPE_FP32 dims: [ 26, 37 ]"
+    assert entry(config, "text") == "data_type: TYPE_STRING dims: [ 1 ]"
+    assert entry(config, "confidence") == "data_type: TYPE_FP32 dims: [ 1 ]"
+    assert "max_batch_size: 8\n" in config
+    assert "preferred_batch_size: [ 8 ]" in config
+
+
+def test_a_reader_takes_image_files_and_gives_json(repository: Path) -> None:
+    config = config_of(repository, "reader")
+    assert entry(config, "image") == entry(config, "page") == "data_type: TYPE_STRING dims: [ 1 ]"
+
+
+def test_options_reach_the_configuration(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_queue_delay_us": 7, "max_queue_size": 5, "queue_timeout_s": 0.25, "max_pixels": 99}
+    export_repository({"m": small()}, tmp_path / "r", instances={"m": 3}, **options)
+    config = config_of(tmp_path / "r", "m")
+    for line in (
+        "max_queue_delay_microseconds: 7",
+        "max_queue_size: 5",
+        "default_timeout_microseconds: 250000",
+        "timeout_action: REJECT",
+        "allow_timeout_override: true",
+        "{ count: 3 kind: KIND_CPU }",
+        'parameters: { key: "max_pixels" value: { string_value: "99" } }',
+    ):
+        assert line in config
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("uint8", "UINT8"), ("float16", "FP16"), ("bfloat16", "FP32"), ("int32", "INT32")]
+)
+def test_dtypes(dtype: str, expected: str, tmp_path: Path) -> None:
+    class Same(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + x
+
+    compiled = compile_for_inferentia(Same(), TensorSpec("x", (2, 5), dtype), target="cpu")
+    export_repository({"m": compiled}, tmp_path / "r")
+    assert entry(config_of(tmp_path / "r", "m"), "x") == f"data_type: TYPE_{expected} dims: [ 5 ]"
+
+
+def test_names_of_a_list_and_of_a_single_artifact(detector_path: Path, recognizer_path: Path, tmp_path: Path) -> None:
+    assert set(export_repository([detector_path, recognizer_path], tmp_path / "a")) == {
+        "detector",
+        "recognizer",
+        "reader",
+    }
+    assert set(export_repository(str(recognizer_path), tmp_path / "b")) == {"recognizer"}
+    small().save(tmp_path / "points.pt")
+    assert set(export_repository(tmp_path / "points.pt", tmp_path / "c")) == {"points"}
+    with pytest.raises(OptionError, match="called the same"):
+        export_repository([detector_path, detector_path], tmp_path / "d")
+
+
+def test_a_reader_alone_none_and_under_another_name(detector_path: Path, recognizer_path: Path, tmp_path: Path) -> None:
+    pair = (detector_path, recognizer_path)
+    both = {"d": detector_path, "r": recognizer_path}
+    assert set(export_repository({"pages": pair}, tmp_path / "a")) == {"pages"}
+    assert set(export_repository(both, tmp_path / "b", reader=None)) == {"d", "r"}
+    assert set(export_repository(both, tmp_path / "c", reader="pages")) == {"d", "r", "pages"}
+    with pytest.raises(OptionError, match="another model"):
+        export_repository(both, tmp_path / "d", reader="d")
+    with pytest.raises(OptionError, match=r"its detector is a 'parseq' \(recognizer\)"):
+        export_repository({"pages": pair[::-1]}, tmp_path / "e")
+
+
+def test_neuron_instances_get_cores_that_no_other_model_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neuronkit.CompiledModel, "save", lambda self, path: path.touch())
+    one, pipelined = for_neuron(small()), for_neuron(small(), neuroncores=2)
+    groups = {
+        name: re.findall(r"neuroncores_([\d-]+)", config_of(tmp_path, name))
+        for step in ({"a": one, "b": pipelined}, {"c": one, "cpu": small()}, {"a": one})
+        for name in export_repository(step, tmp_path, instances={n: 2 for n in step if n in "ab"})
+    }
+    assert groups == {"a": ["0", "1"], "b": ["2-3", "4-5"], "c": ["6"], "cpu": []}
+    assert (tmp_path / "a/2").is_dir()
+
+
+def test_a_core_is_set_before_the_sdk_can_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(Exception):
+        pass
+
+    def load_served(directory: Path, *, max_pixels: int) -> None:
+        raise Started(os.environ.get("NEURON_RT_VISIBLE_CORES"))
+
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", object())
+    monkeypatch.setattr("neuronkit.serving.triton.backend.load_served", load_served)
+    monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
+    namespace: dict[str, Any] = {"__name__": "model"}
+    source = (export_repository({"m": small()}, tmp_path / "r")["m"] / "model.py").read_text(encoding="utf-8")
+    exec(compile(source, "model.py", "exec", dont_inherit=True), namespace)
+    arguments = {
+        "model_config": '{"input": [], "parameters": {"max_pixels": {"string_value": "1"}}}',
+        "model_repository": str(tmp_path),
+        "model_version": "1",
+    }
+    for instance, cores in (("m_0_0", None), ("neuroncores_3_0", "3"), ("neuroncores_4-5_0", "4-5")):
+        with pytest.raises(Started, match=f"^{cores}$"):
+            namespace["TritonPythonModel"]().initialize({**arguments, "model_instance_name": instance})
+
+
+def test_a_new_version_leaves_the_old_one_and_takes_over(tmp_path: Path) -> None:
+    first = export_repository({"m": small(4)}, tmp_path)["m"]
+    before = everything(first)
+    assert "version_policy: { specific: { versions: [ 1 ] } }" in config_of(tmp_path, "m")
+    assert export_repository({"m": small(2)}, tmp_path)["m"] == tmp_path / "m/2"
+    assert everything(first) == before
+    config = config_of(tmp_path, "m")
+    assert "version_policy: { specific: { versions: [ 2 ] } }" in config
+    assert "max_batch_size: 2\n" in config
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "update"])
+def test_an_export_that_dies_anywhere_changes_nothing_that_is_served(
+    existing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill it before each of its calls into the file system, one after the other, until one gets through."""
+    directory = tmp_path / "models"
+    export_repository({"other": small()}, directory)
+    if existing:
+        export_repository({"m": small(4)}, directory)
+    config = directory / "m/config.pbtxt"
+    before = config.read_bytes() if existing else None
+    model, died = small(2), 0
+    while True:
+        steps = iter(range(died))
+        with monkeypatch.context() as patch:
+            for name in ("rename", "replace", "fsync"):
+                patch.setattr(os, name, _dying(getattr(os, name), steps))
+            try:
+                export_repository({"m": model}, directory)
+                break
+            except Killed:
+                died += 1
+        served = config.read_bytes() if config.exists() else None
+        if served == before:
+            assert existing or not (directory / "m").exists()
+        else:
+            # The last step was taken, and only making it last on the disk was not.
+            (version,) = re.findall(rb"versions: \[ (\d+) \]", served or b"")
+            assert {path.name for path in (directory / "m" / version.decode()).iterdir()} == {"model.py", "model.pt"}
+            before, existing = served, True
+        assert {path.name for path in directory.iterdir()} <= {"other", "m"}
+    assert died > 5
+    assert "max_batch_size: 2\n" in config.read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {"models"}
+
+
+def _dying(function: Any, steps: Any) -> Any:
+    def call(*arguments: Any) -> Any:
+        if next(steps, None) is None:
+            raise Killed
+        return function(*arguments)
+
+    return call
+
+
+def _export(directory: Path, artifact: Path, times: int) -> None:
+    for _ in range(times):
+        export_repository({"m": artifact}, directory)
+
+
+@pytest.mark.slow
+def test_exports_at_the_same_time(tmp_path: Path) -> None:
+    artifact = small().save(tmp_path / "m.pt")
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_export, args=(tmp_path / "models", artifact, 6)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    # Meanwhile, whatever is there is whole.
+    seen = 0
+    while any(worker.is_alive() for worker in workers):
+        config = tmp_path / "models/m/config.pbtxt"
+        if config.exists():
+            (version,) = re.findall(r"versions: \[ (\d+) \]", config.read_text(encoding="utf-8"))
+            load(tmp_path / "models/m" / version / "model.pt")
+            seen += 1
+        time.sleep(0.01)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert seen
+    assert {path.name for path in (tmp_path / "models/m").iterdir()} == {"config.pbtxt", *map(str, range(1, 13))}
+
+
+def test_what_a_killed_export_left_behind_is_removed(tmp_path: Path) -> None:
+    artifact = small().save(tmp_path / "m.pt")
+    code = (
+        "import os, signal, neuronkit.serving.triton.repository as repository\n"
+        "repository.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"repository.export_repository({{'m': {str(artifact)!r}}}, {str(tmp_path / 'models')!r})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".models.staging-*"))) == 1
+    assert list((tmp_path / "models").iterdir()) == []
+    export_repository({"m": artifact}, tmp_path / "models")
+    assert {path.name for path in tmp_path.iterdir()} == {"models", "m.pt"}
+
+
+def test_a_full_disk_is_an_artifact_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    artifact = small().save(tmp_path / "m.pt")
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(ArtifactError, match="No space left"):
+        export_repository({"m": artifact}, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_what_others_wrote_stays(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/config.pbtxt").write_text('name: "m"\n', encoding="utf-8")
+    with pytest.raises(OptionError, match="neuronkit did not write it"):
+        export_repository({"m": small()}, tmp_path)
+    assert config_of(tmp_path, "m") == 'name: "m"\n'
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "ä", 3])
+def test_bad_names(name: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="model name"):
+        export_repository({name: small()}, tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"instances": 0},
+        {"instances": {"x": 1}},
+        {"instances": {"m": 1.5}},
+        {"max_queue_delay_us": -1},
+        {"max_queue_size": 0},
+        {"queue_timeout_s": 0},
+        {"max_pixels": 0},
+    ],
+    ids=str,
+)
+def test_bad_options(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=next(iter(options))):
+        export_repository({"m": small()}, tmp_path / "models", **options)
+
+
+def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
+    model = small()
+    model.manifest["target"] = "xla"
+    with pytest.raises(ArtifactError, match="'xla', which only checks"):
+        export_repository({"m": model}, tmp_path / "models")
+    plain = tmp_path / "plain.pt"
+    torch.jit.save(torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)), str(plain))
+    for bad in (plain, tmp_path / "nothing.pt"):
+        with pytest.raises(ArtifactError, match=bad.name):
+            export_repository({"m": bad}, tmp_path / "models")
+    for bad in ({}, [], {"m": 3}, {"m": (plain,)}):
+        with pytest.raises(OptionError):
+            export_repository(bad, tmp_path / "models")  # type: ignore[arg-type]
+    assert not (tmp_path / "models").exists()
+
+
+def test_outputs_without_rows_are_refused(tmp_path: Path) -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(0)
+
+    compiled = compile_for_inferentia(Sum(), TensorSpec("x", (4, 3)), target="cpu")
+    with pytest.raises(ArtifactError, match=r"'m' cannot be served: .* no number of rows common to all"):
+        export_repository({"m": compiled}, tmp_path / "models")
+
+
+def test_a_detector_without_processor_is_served_but_makes_no_reader(recognizer_path: Path, tmp_path: Path) -> None:
+    from neuronkit import StaticCRAFT
+    from neuronkit.demo.weights import load_craft
+
+    bare = compile_for_inferentia(StaticCRAFT(load_craft(), height=32, width=32), target="cpu", verify=False)
+    artifacts = {"d": bare, "r": recognizer_path}
+    assert set(export_repository(artifacts, tmp_path / "models")) == {"d", "r"}
+    with pytest.raises(OptionError, match="without a processor"):
+        export_repository({"pages": (bare, recognizer_path)}, tmp_path / "models")
+    assert CraftProcessor.kind == "craft"
+
+
+def test_without_a_server_the_error_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pytriton", None)
+    with pytest.raises(MissingDependencyError, match="pip install nvidia-pytriton 'numpy<2'"), serve(tmp_path):
+        pass
+
+
+def test_publish_never_replaces_a_version(tmp_path: Path) -> None:
+    export_repository({"m": small()}, tmp_path / "models")
+    before = everything(tmp_path / "models")
+    (tmp_path / "staged/1").mkdir(parents=True)
+    (tmp_path / "staged/1/model.py").touch()
+    (tmp_path / "staged/config.pbtxt").touch()
+    with pytest.raises(OSError, match="not empty"):
+        publish(tmp_path / "staged", tmp_path / "models/m", 1)
+    assert everything(tmp_path / "models") == before
