@@ -82,7 +82,8 @@ class _Workers:
     def __init__(self, file: Path, output: Path, jobs: int) -> None:
         self.file, self.output = file, output
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopped = threading.Event()
+        self._stopped = False
+        self._lock = threading.Lock()
         threads = max(1, (os.cpu_count() or 1) // jobs)
         self._environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
@@ -100,18 +101,30 @@ class _Workers:
         return BuiltArtifact(item.name, item.target, FAILED, seconds, error=error, log=str(log))
 
     def _run(self, arguments: Sequence[str], log: Path) -> int:
-        if self._stopped.is_set():
-            return -signal.SIGTERM
-        command = [sys.executable, "-m", "neuronkit.build.worker", *arguments]
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment, start_new_session=True
-            )
-            self._running.add(process)
-            try:
-                return process.wait()
-            finally:
+        # The worker ends when this pipe closes, as it does when this process ends, in whatever way.
+        reader, writer = os.pipe()
+        command = [sys.executable, "-m", "neuronkit.build.worker", *arguments, str(reader)]
+        try:
+            with log.open("wb") as out, self._lock:
+                if self._stopped:
+                    return -signal.SIGTERM
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    env=self._environment,
+                    pass_fds=(reader,),
+                    start_new_session=True,
+                )
+                self._running.add(process)
+            status = process.wait()
+            with self._lock:
                 self._running.discard(process)
+            return status
+        finally:
+            os.close(reader)
+            os.close(writer)
 
     @contextlib.contextmanager
     def ended_on_error(self) -> Iterator[None]:
@@ -119,10 +132,10 @@ class _Workers:
         try:
             yield
         except BaseException:
-            self._stopped.set()
-            for process in list(self._running):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+            with self._lock:
+                self._stopped = True
+                for process in self._running:
+                    process.terminate()
             raise
 
 

@@ -1,4 +1,7 @@
-"""Making one artifact of a build file, in a process of its own: ``python -m neuronkit.build.worker``."""
+"""Making one artifact of a build file, in a process of its own.
+
+``python -m neuronkit.build.worker FILE NAME OUTPUT RESULT PIPE``
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from neuronkit.build.report import BUILT, CACHED, CHECKED, FAILED, UNCHANGED, Bu
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import ArtifactError
 from neuronkit.targets import find_target
+from neuronkit.targets.child import end_with_parent
 
 
 def main(file: Path, name: str, output: Path, result: Path) -> None:
@@ -64,7 +68,7 @@ def _state(compiled: CompiledModel, path: Path) -> str:
         if _identity(read_manifest(path)) == _identity(compiled.manifest):
             return UNCHANGED
     lookups = compiled.manifest.get("cache") or {}
-    return CACHED if lookups and all(lookup["hit"] for lookup in lookups.values()) else BUILT
+    return CACHED if lookups and all(lookup["status"] == "hit" for lookup in lookups.values()) else BUILT
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,4 +82,5 @@ def _size(path: Path) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent(int(sys.argv[5]))
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))

@@ -109,7 +109,8 @@ def test_what_fails_leaves_the_others_alone(build_file: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_all_processes(build_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: signal.Signals) -> None:
     build_file.write_text(BUILD_FILE + "\nrecipes = ENDLESS\n")
     command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -118,7 +119,7 @@ def test_an_interrupt_ends_all_processes(build_file: Path, tmp_path: Path) -> No
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     process.communicate(timeout=60)
     worker = int(started[0].name.partition("-")[2])
     while _runs(worker):
