@@ -14,7 +14,7 @@ from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.cached import Built, GraphCache
 from neuronkit.targets.job import RESULT
-from neuronkit.targets.onednn import reload, with_onednn_linear
+from neuronkit.targets.onednn import reload, with_onednn
 from neuronkit.targets.sdk import numbers
 from neuronkit.targets.serialize import save_script
 from neuronkit.targets.tracing import trace
@@ -52,7 +52,7 @@ class CpuTarget(Target):
     def accelerate(
         self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
     ) -> Callable[..., Any]:
-        return with_onednn_linear(function, graphs) if isinstance(function, torch.jit.ScriptModule) else function
+        return with_onednn(function, graphs) if isinstance(function, torch.jit.ScriptModule) else function
 
 
 def _freeze(traced: torch.jit.ScriptModule) -> Built:
