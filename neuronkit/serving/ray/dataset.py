@@ -61,7 +61,7 @@ def read_dataset(
     neuron_cores: int | None = None,
     shard_size: int = 128,
     max_pixels: int = 50_000_000,
-    retries: int = 10,
+    attempts: int = 3,
     progress: bool | None = None,
 ) -> DatasetReport:
     """Read images with Ray Data, each exactly once.
@@ -80,7 +80,7 @@ def read_dataset(
         neuron_cores: NeuronCores reserved for a worker; None takes what the artifacts were compiled for.
         shard_size: Images a file of results, and a unit of work: what a killed worker had read of one is read again.
         max_pixels: Largest image that is decoded, in pixels.
-        retries: How often a shard is read again after its worker died, before the call fails.
+        attempts: Workers that may die with an image before it is given up, with an error as its result.
         progress: Show a progress bar; None shows one on a terminal.
 
     Returns:
@@ -93,20 +93,19 @@ def read_dataset(
         ImageError: If a folder is not there.
     """
     require_ray("ray.data")
-    import ray
     import ray.data
+
+    from neuronkit.serving.ray.shards import ShardReader
 
     models = Artifact.of("detector", detector), Artifact.of("recognizer", recognizer)
     shard_size = _checks.integer("shard_size", shard_size, 1, 1 << 20)
-    worker: dict[str, Any] = {
-        "num_cpus": _checks.number("num_cpus", num_cpus, 0, 1024),
-        "max_task_retries": _checks.integer("retries", retries, 0, 1000),
-    }
+    worker: dict[str, Any] = {"num_cpus": _checks.number("num_cpus", num_cpus, 0, 1024)}
     cores = max(model.neuron_cores for model in models) if neuron_cores is None else neuron_cores
     if _checks.integer("neuron_cores", cores, 0, 1 << 10):
         worker["resources"] = {"neuron_cores": cores}
     workers = _room(worker) if workers is None else _checks.integer("workers", workers, 1, 1 << 16)
     max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+    attempts = _checks.integer("attempts", attempts, 1, 100)
     store = ResultStore(Path(output).absolute())
     with store.open(" ".join(model.identity for model in models)):
         done = store.done()
@@ -120,30 +119,22 @@ def read_dataset(
             if not left:
                 return DatasetReport(store.output, 0, skipped, 0)
             dataset, done = dataset_of_paths(left, shard_size), set()
-        rows = _rows(dataset, shard_size, workers, worker, (ray.put((models, done)), store, max_pixels))
-        report = _collect(rows, store, skipped, expected, progress)
+        rows = dataset.map_batches(
+            ShardReader,
+            batch_size=shard_size,
+            batch_format="numpy",
+            # A data set that is still to be read needs room for that, too: Ray starts further workers where there is.
+            compute=ray.data.ActorPoolStrategy(min_size=workers if expected else 1, max_size=workers),
+            fn_constructor_args=(*models, store),
+            fn_constructor_kwargs={"done": done, "attempts": attempts, "max_pixels": max_pixels},
+            **worker,
+        )
+        # Ray's bars count shards; ours counts images.
+        rows.context.enable_progress_bars = False
+        report = _collect(rows.iter_rows(), store, skipped, expected, progress)
     if expected not in (None, report.read):
         raise RuntimeError(f"{report.read} of {expected} images have results; call read_dataset again for the others")
     return report
-
-
-def _rows(dataset: Any, shard_size: int, workers: int, worker: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
-    """Rows that the workers give, one for each shard."""
-    from ray.data import ActorPoolStrategy
-
-    from neuronkit.serving.ray.shards import ShardReader
-
-    rows = dataset.map_batches(
-        ShardReader,
-        batch_size=shard_size,
-        batch_format="numpy",
-        compute=ActorPoolStrategy(size=workers),
-        fn_constructor_args=arguments,
-        **worker,
-    )
-    # Its bars count shards of rows; ours counts images.
-    rows.context.enable_progress_bars = False
-    return rows.iter_rows()
 
 
 def _collect(rows: Any, store: ResultStore, skipped: int, expected: int | None, progress: bool | None) -> DatasetReport:

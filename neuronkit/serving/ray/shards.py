@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-import ray
-
 from neuronkit.ocr.page import Page
 from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.inputs import CONTENTS
+from neuronkit.serving.ray.journal import Journal
 from neuronkit.serving.ray.pages import FAILURES_OF_A_BROKEN_MODEL, BatchReader
 from neuronkit.serving.ray.results import ResultStore
 
+Image = tuple[str, Any]
+
 
 class ShardReader:
-    """Reads shards, one after the other, in a process of its own."""
+    """Reads shards, one after the other, in a process of its own.
 
-    def __init__(self, shared: Any, store: ResultStore, max_pixels: int) -> None:
-        models: tuple[Artifact, Artifact]
-        models, self._done = ray.get(shared)
-        self._batch_size = max(model.batch_size for model in models)
-        self._reader = BatchReader(*(model.load() for model in models), max_pixels=max_pixels)
-        self._store = store
+    Args:
+        detector: Its artifact.
+        recognizer: Its artifact.
+        store: Where parts go.
+        done: Names of images that have a result already.
+        attempts: Workers that may die with an image before it is given up.
+        max_pixels: Largest image that is decoded, in pixels.
+    """
+
+    def __init__(
+        self,
+        detector: Artifact,
+        recognizer: Artifact,
+        store: ResultStore,
+        *,
+        done: set[str],
+        attempts: int,
+        max_pixels: int,
+    ) -> None:
+        self._batch_size = max(detector.batch_size, recognizer.batch_size)
+        self._reader = BatchReader(detector.load(), recognizer.load(), max_pixels=max_pixels)
+        self._store, self._done, self._attempts = store, done, attempts
         self._failures = 0
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -36,13 +53,27 @@ class ShardReader:
         names = [str(name) for name in batch["path"]]
         contents = batch[next((column for column in CONTENTS if column in batch), "path")]
         left = [(n, c) for n, c in zip(names, contents, strict=True) if n not in self._done]
+        if not left:
+            return {"part": [""], "read": [0], "failed": [0], "skipped": [len(names)]}
+        journal = Journal(self._store.parts, names)
         chunks = [left[i : i + self._batch_size] for i in range(0, len(left), self._batch_size)]
-        pages = [page for chunk in chunks for page in self._read(chunk)]
-        part = self._store.write_part(zip((name for name, _ in left), pages)) if left else ""
+        pages = [page for chunk in chunks for page in self._read_surviving(chunk, journal)]
+        part = self._store.write_part(zip((name for name, _ in left), pages))
+        journal.close()
         failed = sum(page["error"] is not None for page in pages)
         return {"part": [part], "read": [len(left)], "failed": [failed], "skipped": [len(names) - len(left)]}
 
-    def _read(self, images: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    def _read_surviving(self, images: list[Image], journal: Journal) -> list[dict[str, Any]]:
+        """Read images; those with which workers died are read alone, and given up in the end."""
+        deaths = [journal.deaths(name) for name, _ in images]
+        if any(deaths) and len(images) > 1:
+            return [page for image in images for page in self._read_surviving([image], journal)]
+        if max(deaths) >= self._attempts:
+            return [_failed(f"{self._attempts} workers died with this image")]
+        journal.begin([name for name, _ in images])
+        return self._read(images)
+
+    def _read(self, images: list[Image]) -> list[dict[str, Any]]:
         try:
             pages = self._reader.read_batch([content for _, content in images]).pages
         except Exception as error:
@@ -51,7 +82,10 @@ class ShardReader:
             self._failures += 1
             if self._failures >= FAILURES_OF_A_BROKEN_MODEL:
                 raise
-            empty = Page((0, 0), ())
-            return [{**empty.to_dict(), "error": f"the models failed on this image: {type(error).__name__}: {error}"}]
+            return [_failed(f"the models failed on this image: {type(error).__name__}: {error}")]
         self._failures = 0
         return [page.to_dict() for page in pages]
+
+
+def _failed(message: str) -> dict[str, Any]:
+    return {**Page((0, 0), ()).to_dict(), "error": message}

@@ -1,0 +1,139 @@
+"""A real Ray cluster on this machine, and what its tests share: strips of a few words, and processes to kill."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neuronkit import StaticCRAFT, StaticPARSeq, compile_for_inferentia
+from neuronkit.demo.picture import IMAGE
+from neuronkit.demo.weights import load_craft, load_parseq
+from neuronkit.ocr import CraftProcessor, ParseqProcessor, load_image
+
+NEURON_CORES = 2
+"""What the cluster claims to have; Ray itself then gives them out, as on a machine that has them."""
+
+MARKS = [
+    pytest.mark.serving,
+    pytest.mark.slow,
+    # Ray leaves its log files and sockets to the end of the process, and marks its own default options as deprecated.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
+]
+
+
+@contextlib.contextmanager
+def cluster(cpus: int = 4, worker_setup: Callable[[], None] | None = None) -> Iterator[Any]:
+    """Start Ray in processes of its own, each of which may call something first; and end them all."""
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AUTH_MODE="disabled",
+        RAY_metrics_report_interval_ms="1000",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    )
+    import ray
+
+    ray.init(
+        num_cpus=cpus,
+        resources={"neuron_cores": NEURON_CORES},
+        include_dashboard=False,
+        object_store_memory=200 << 20,
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": worker_setup} if worker_setup else None,
+    )
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def save_artifacts(folder: Path, canvas: tuple[int, int] = (64, 192)) -> tuple[Path, Path]:
+    """The demo's models for strips, four at a time, and for eight words at a time."""
+    craft, parseq = load_craft(), load_parseq()
+    static = StaticCRAFT(craft, batch_size=4, height=canvas[0], width=canvas[1])
+    detector = compile_for_inferentia(static, target="cpu", processor=CraftProcessor(mag_ratio=1.0))
+    recognizer = compile_for_inferentia(
+        StaticPARSeq(parseq, batch_size=8), target="cpu", processor=ParseqProcessor(charset=parseq.charset)
+    )
+    return detector.save(folder / "craft.pt"), recognizer.save(folder / "parseq.pt")
+
+
+def encode(pixels: Any, kind: str = "PNG") -> bytes:
+    """An image file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def strips(count: int) -> list[bytes]:
+    """Image files of different sizes, cut from the demo's picture: a few words each, or none."""
+    picture = load_image(IMAGE)
+    random = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        height, width = int(random.integers(24, 64)), int(random.integers(40, 192))
+        top, left = int(random.integers(0, 690 - height)), int(random.integers(0, 450 - width))
+        found.append(encode(picture[top : top + height, left : left + width], ("PNG", "JPEG")[i % 2]))
+    return found
+
+
+def broken(image: bytes, number: int) -> bytes:
+    """A file that is no image any more."""
+    return (image[: len(image) // 3], b"", b"no image at all", image[::-1])[number % 4]
+
+
+def assert_same_page(got: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """The same words at the same places, and confidences that differ by rounding at most."""
+    assert [got[name] for name in ("height", "width", "text", "error")] == [
+        wanted[name] for name in ("height", "width", "text", "error")
+    ]
+    for one, other in zip(_words(got), _words(wanted), strict=True):
+        np.testing.assert_allclose(one["box"]["quad"], other["box"]["quad"], atol=1e-3)
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=1e-4)
+
+
+def _words(page: dict[str, Any]) -> list[dict[str, Any]]:
+    return [word for line in page["lines"] for word in line["words"]]
+
+
+def ask(port: int, path: str = "/", body: Any = None, method: str = "POST", **headers: str) -> tuple[int, Any, Any]:
+    """One HTTP request: status, what the JSON says, and headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()), dict(answer.getheaders())
+    finally:
+        connection.close()
+
+
+def processes(title: str) -> list[int]:
+    """Ids of this cluster's processes that do what Ray writes in their titles."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(entry.name)
+            words = (entry / "cmdline").read_bytes()
+            if words.startswith(b"ray::") and title.encode() in words and _is_ours(pid):
+                found.append(pid)
+    return sorted(found)
+
+
+def _is_ours(pid: int) -> bool:
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
