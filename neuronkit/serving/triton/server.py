@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,14 +39,14 @@ class Server:
         http: host:port, as `tritonclient.http.InferenceServerClient` takes it.
         grpc: host:port, as `tritonclient.grpc.InferenceServerClient` takes it.
         metrics: Address of its metrics, in Prometheus' text format.
-        pid: Of the server's process.
+        process: The server's own.
         log: What it prints.
     """
 
     http: str
     grpc: str
     metrics: str
-    pid: int
+    process: subprocess.Popen[bytes]
     log: Path
 
 
@@ -79,7 +80,7 @@ def serve(
 
     Raises:
         MissingDependencyError: If there is no tritonserver; says how to install one.
-        ServerError: If it stops or is not ready in time, with the end of its log.
+        ServerError: If it stops or is not ready in time, with the errors in its log.
     """
     ports = [port or _free_port(host) for port in (http_port, grpc_port, metrics_port)]
     http, grpc, metrics = (f"{host}:{port}" for port in ports)
@@ -95,7 +96,7 @@ def serve(
             )
         leaving.callback(_stop, process)
         _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
-        yield Server(http, grpc, f"http://{metrics}/metrics", process.pid, log)
+        yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
 
 
 def find_server(work: Path) -> tuple[list[str], dict[str, str]]:
@@ -163,8 +164,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path,
             return
         time.sleep(0.1)
     state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"
-    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-30:])
-    raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). The end of its log:\n{tail}")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if re.match(r"E\d{4} |error:", line)] or lines[-30:]
+    raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). Its log says:\n" + "\n".join(told))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
