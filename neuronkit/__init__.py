@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
     from neuronkit.analysis.autocast import emulate_autocast as emulate_autocast
+    from neuronkit.analysis.cost import estimate as estimate
     from neuronkit.analysis.operators import analyze as analyze
     from neuronkit.artifact import CompiledModel as CompiledModel
     from neuronkit.artifact import load as load
@@ -53,6 +54,7 @@ _HOMES = {
     "compile_for_inferentia": "neuronkit.compile",
     "describe_environment": "neuronkit.environment",
     "emulate_autocast": "neuronkit.analysis.autocast",
+    "estimate": "neuronkit.analysis.cost",
     "exact_padding": "neuronkit.static.exact",
     "load": "neuronkit.artifact",
     "make_static": "neuronkit.adapters.registry",

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuronkit.analysis.autocast import EmulatedModel as EmulatedModel
     from neuronkit.analysis.autocast import emulate_autocast as emulate_autocast
+    from neuronkit.analysis.cost import estimate as estimate
+    from neuronkit.analysis.cost_report import CostReport as CostReport
+    from neuronkit.analysis.cost_table import CostTable as CostTable
+    from neuronkit.analysis.cost_table import compare_costs as compare_costs
     from neuronkit.analysis.operators import analyze as analyze
     from neuronkit.analysis.operators import check_operators as check_operators
     from neuronkit.analysis.report import OperatorReport as OperatorReport
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "EmulatedModel": "neuronkit.analysis.autocast",
     "emulate_autocast": "neuronkit.analysis.autocast",
+    "CostReport": "neuronkit.analysis.cost_report",
+    "CostTable": "neuronkit.analysis.cost_table",
+    "compare_costs": "neuronkit.analysis.cost_table",
+    "estimate": "neuronkit.analysis.cost",
     "analyze": "neuronkit.analysis.operators",
     "check_operators": "neuronkit.analysis.operators",
     "OperatorReport": "neuronkit.analysis.report",

@@ -162,7 +162,13 @@ def compiler_messages() -> CompilerMessages:
 
 @functools.cache
 def hardware() -> Mapping[str, Any]:
-    """Chips, instances and prices, under ``"chips"``, ``"instances"``, ``"price_sources"`` and ``"source"``."""
+    """Chips, instances and prices, as published.
+
+    Returns:
+        ``"targets"``: compile target → chip; ``"chips"``: name → cores, teraFLOPS by type, memory and its bandwidth;
+        ``"instances"``: name → chip, number of chips and cores, US dollars an hour where they are public;
+        ``"source"``, ``"price_sources"`` and ``"notes"``: where it comes from, and what is missing.
+    """
     return _read("hardware")
 
 

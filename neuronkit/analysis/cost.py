@@ -1,0 +1,53 @@
+"""estimate: what a model costs at the very least, before anybody rents an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from neuronkit.analysis.cost_hardware import find_chip, find_precision
+from neuronkit.analysis.cost_report import CostReport, cost_on
+from neuronkit.analysis.cost_workload import measure
+from neuronkit.errors import UnknownModelError
+from neuronkit.specs import TensorSpec
+
+
+def estimate(
+    model: nn.Module,
+    example_inputs: Tensor | TensorSpec | Sequence[Tensor | TensorSpec] | None = None,
+    *,
+    target: str,
+    auto_cast: str | None = None,
+    auto_cast_type: str | None = None,
+    passes: int | str | Mapping[str, int] | None = None,
+) -> CostReport:
+    """Count FLOPs and bytes of a call, and say what a chip takes for it at the very least.
+
+    The model is copied and runs once on the CPU, as in eval mode; of a `StaticModel` the graphs that would be compiled,
+    joined. The time is a roofline: products at a core's published peak, or weights, inputs and outputs moved once at
+    its share of the published bandwidth, whichever takes longer. It is a lower bound and no prediction.
+
+    Args:
+        model: Any module, or a `StaticModel`.
+        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which knows its own.
+        target: Compile target of a Neuron chip: "inf1", "inf2", "trn1", "trn2", "trn2-native" or "trn3".
+        auto_cast: As in `CompileOptions`: with "matmult" or "all" the peak is that of the narrow type, and weights
+            count in its width. None leaves float32 as it is; Inf1 has no float32 products and casts them to bf16.
+        auto_cast_type: As in `CompileOptions`; None takes "bf16" where something is cast.
+        passes: How often a graph runs that a model's loop repeats, such as what `StaticPARSeq.passes` says of typical
+            images; or executions by graph name; or "worst" for a loop that never ends early. None counts the
+            executions on the example inputs, which are random.
+
+    Raises:
+        UnknownTargetError: If there is no such target.
+        OptionError: If the target has no published figures, or an option does not fit.
+        SpecError: If inputs are missing, or the model fails on them.
+        UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
+        UnknownModelError: If the model is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnknownModelError(f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel")
+    # Before the model runs, which takes long.
+    find_precision(find_chip(target), auto_cast, auto_cast_type)
+    return cost_on(target, measure(model, example_inputs, passes), auto_cast, auto_cast_type)

@@ -1,0 +1,62 @@
+"""Drawing a table of costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuronkit.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from neuronkit.analysis.cost_table import CostTable
+
+
+def draw(table: CostTable, path: str | Path) -> None:
+    """Write a picture of the least time and the least money of an inference."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"drawing costs needs matplotlib ({error}); pip install 'neuronkit[plot]'"
+        ) from error
+    priced = [row for row in table.rows if row.usd_per_million_lower_bound is not None]
+    height = 1.5 + 0.3 * max(2 * len(table.reports), len(priced))
+    figure = Figure(figsize=(13, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    _draw_times(left, table)
+    _draw_prices(right, priced)
+    figure.savefig(path, dpi=120)
+
+
+def _draw_times(axes: Any, table: CostTable) -> None:
+    places = range(len(table.reports))
+    reports = list(table.reports.values())
+    for offset, (label, times) in enumerate(
+        {
+            "products, at the peak": [report.compute_ms / report.batch_size for report in reports],
+            "weights, inputs and outputs, at the core's bandwidth": [r.memory_ms / r.batch_size for r in reports],
+        }.items()
+    ):
+        bars = axes.barh([place + 0.4 * offset - 0.2 for place in places], times, height=0.4, label=label)
+        axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
+    axes.set(yticks=list(places), yticklabels=list(table.reports), xlabel="ms an inference, on one core")
+    axes.set_title("Lower bound of the time: the longer bar of each graph")
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.legend(fontsize=8)
+
+
+def _draw_prices(axes: Any, priced: list[Any]) -> None:
+    labels = [f"{row.name}: {row.instance}" for row in priced]
+    amounts = [row.usd_per_million_lower_bound for row in priced]
+    colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(row.name for row in priced))}
+    bars = axes.barh(range(len(priced)), amounts, color=[colours[row.name] for row in priced])
+    axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
+    axes.set(yticks=range(len(priced)), yticklabels=labels, xlabel="$ a million inferences, on demand")
+    axes.set_title("Lower bound of the price, every core busy")
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    if not priced:
+        axes.text(0.5, 0.5, "no public price", ha="center", transform=axes.transAxes)

@@ -1,0 +1,164 @@
+"""What one call of a model amounts to: its graphs, and how often each runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from neuronkit.analysis.cost_counts import GraphCount, OperatorCount, count_graph
+from neuronkit.analysis.operators import graphs_of
+from neuronkit.errors import NeuronKitError, OptionError, SpecError
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Graphs, StaticModel
+
+Passes = int | str | Mapping[str, int] | None
+Counts = dict[str, GraphCount]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One call of a model, on no machine in particular.
+
+    Attributes:
+        graphs: Name → one execution of each graph.
+        executions: Name → how often a call runs it.
+        case: Where the numbers of executions come from, in words.
+        batch_size: Rows of a call, each of which counts as an inference.
+    """
+
+    graphs: Mapping[str, GraphCount]
+    executions: Mapping[str, int]
+    case: str
+    batch_size: int
+
+    @property
+    def operators(self) -> dict[str, OperatorCount]:
+        """Operator kind → all its calls in one call of the model."""
+        total: dict[str, OperatorCount] = {}
+        for name, graph in self.graphs.items():
+            for kind, count in graph.operators.items():
+                total[kind] = total.get(kind, OperatorCount()) + count.times(self.executions[name])
+        return dict(sorted(total.items(), key=lambda item: (-item[1].flops, item[0])))
+
+
+def measure(model: nn.Module, example_inputs: Any, passes: Passes) -> Workload:
+    """Run a model once, and count.
+
+    Raises:
+        SpecError: If inputs are missing, or the model fails on them.
+        OptionError: If `passes` does not fit the model.
+    """
+    graphs = graphs_of(model, example_inputs)
+    if isinstance(model, StaticModel):
+        counts, executions = _run_static(model, graphs)
+        batch_size = model.specs[0].shape[0]
+    else:
+        ((name, (module, specs)),) = graphs.items()
+        counts, executions = {name: _count(module, _examples(specs, example_inputs))}, {name: 1}
+        batch_size = specs[0].shape[0] if specs and specs[0].shape else 1
+    if passes is None:
+        case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
+        return Workload(counts, executions, case, batch_size)
+    executions, case = _with_passes(model, graphs, executions, passes)
+    return Workload(counts, executions, case, batch_size)
+
+
+def _run_static(model: StaticModel, graphs: Graphs) -> tuple[Counts, dict[str, int]]:
+    """Run the joined graphs on the example inputs; count each graph's first execution."""
+    counts: Counts = {}
+    executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
+
+    def watched(name: str, module: nn.Module) -> Callable[..., Any]:
+        def call(*inputs: Tensor) -> Any:
+            executions[name] += 1
+            if name in counts:
+                return module(*inputs)
+            outputs, counts[name] = count_graph(module, inputs)
+            return outputs
+
+        return call
+
+    with torch.no_grad():
+        model.join({name: watched(name, module) for name, (module, _) in graphs.items()})(*model.example_inputs())
+    for name, (module, specs) in graphs.items():
+        if name not in counts:
+            counts[name] = _count(module, _examples(specs, None))
+    return {name: counts[name] for name in graphs}, dict(executions)
+
+
+def _count(module: nn.Module, inputs: tuple[Tensor, ...]) -> GraphCount:
+    try:
+        return count_graph(module, inputs)[1]
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        given = ", ".join(str(TensorSpec.of(f"input_{i}", x)) for i, x in enumerate(inputs))
+        raise SpecError(f"{type(module).__name__} fails on {given}: {error}") from error
+
+
+def _examples(specs: tuple[TensorSpec, ...], given: Any) -> tuple[Tensor, ...]:
+    """The caller's own tensors, on the CPU, where there are any: random ones may lie outside the model's domain."""
+    items = [given] if isinstance(given, (Tensor, TensorSpec)) else given or specs
+    return tuple(
+        item.detach().cpu() if isinstance(item, Tensor) else spec.example(i)
+        for i, (item, spec) in enumerate(zip(items, specs))
+    )
+
+
+def _with_passes(
+    model: nn.Module, graphs: Graphs, executions: dict[str, int], passes: Passes
+) -> tuple[dict[str, int], str]:
+    if passes == "worst":
+        return worst_case(model, graphs), "worst case"
+    if isinstance(passes, Mapping):
+        chosen = dict(passes)
+    else:
+        # The graph that the model's loop repeats.
+        chosen = {max(executions, key=lambda name: executions[name]): passes}  # type: ignore[dict-item]
+    valid = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in chosen.values())
+    if not valid or set(chosen) - set(graphs):
+        raise OptionError(
+            f"passes={passes!r}: expected a number of executions of the graph that is repeated, {{graph: number}} for "
+            f"some of {', '.join(map(repr, graphs))}, 'worst', or None for those on the example inputs"
+        )
+    given = ", ".join(f"{name} × {count}" for name, count in chosen.items())
+    return {**executions, **chosen}, f"as given: {given}"
+
+
+def worst_case(model: nn.Module, graphs: Graphs) -> dict[str, int]:
+    """Executions of each graph if no row ever ends and no token ever settles.
+
+    The model's own loops are run, on graphs that answer with another token at each call and never with EOS.
+    """
+    if not isinstance(model, StaticModel) or len(graphs) == 1:
+        return dict.fromkeys(graphs, 1)
+    executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
+    answers: dict[str, Any] = {}
+
+    def restless(name: str, module: nn.Module) -> Callable[..., Any]:
+        def call(*inputs: Tensor) -> Any:
+            if name not in answers:
+                answers[name] = module(*inputs)
+            executions[name] += 1
+            return tree_map(lambda x: _another_token(x, executions[name], getattr(model, "eos_id", 0)), answers[name])
+
+        return call
+
+    with torch.no_grad():
+        model.join({name: restless(name, module) for name, (module, _) in graphs.items()})(*model.example_inputs())
+    return dict(executions)
+
+
+def _another_token(output: Any, call: int, eos_id: int) -> Any:
+    if not isinstance(output, Tensor) or not output.is_floating_point() or not output.dim():
+        return output
+    classes = [index for index in range(output.shape[-1]) if index != eos_id][-2:]
+    answer = torch.zeros_like(output)
+    answer[..., classes[call % len(classes)]] = 1
+    return answer

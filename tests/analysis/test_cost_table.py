@@ -1,0 +1,75 @@
+"""compare_costs: several reports in one table and one picture."""
+
+import json
+
+import pytest
+from torch import nn
+
+from neuronkit import StaticPARSeq, TensorSpec, estimate
+from neuronkit.analysis import CostTable, compare_costs
+from neuronkit.demo.weights import load_parseq
+from neuronkit.errors import OptionError
+
+
+def linear(batch):
+    return estimate(nn.Linear(64, 64), TensorSpec("x", (batch, 64)), target="inf2")
+
+
+@pytest.fixture(scope="module")
+def table():
+    one = linear(1)
+    return compare_costs({"one": one, "eight": linear(8), "one on Inf1": one.on("inf1"), "one on Trn2": one.on("trn2")})
+
+
+def test_every_report_is_priced_on_every_instance_of_its_chip(table):
+    assert isinstance(table, CostTable)
+    assert len(table.rows) == 4 + 4 + 4 + 2
+    assert {row.instance for row in table.rows if row.name == "one on Inf1"} == {
+        "inf1.xlarge", "inf1.2xlarge", "inf1.6xlarge", "inf1.24xlarge",
+    }  # fmt: skip
+
+
+def test_numbers_are_those_of_one_inference(table):
+    rows = {(row.name, row.instance): row for row in table.rows}
+    one, eight = rows["one", "inf2.xlarge"], rows["eight", "inf2.xlarge"]
+    assert one.gflop_per_inference == eight.gflop_per_inference == 2 * 64 * 64 / 1e9
+    # Weights are moved once for the batch.
+    assert eight.ms_per_inference_lower_bound < one.ms_per_inference_lower_bound
+    report = table.reports["eight"]
+    assert eight.ms_per_inference_lower_bound == pytest.approx(report.roofline_ms_lower_bound / 8)
+    assert eight.usd_per_million_lower_bound == report.instances["inf2.xlarge"].usd_per_million_lower_bound
+
+
+def test_shows_every_form(table):
+    text = str(table)
+    assert len(text.splitlines()) == 1 + len(table.rows)
+    for expected in ("eight", "inf1.24xlarge", "no public price", "unofficial"):
+        assert expected in text
+        assert expected in table._repr_html_()
+    assert len(json.loads(json.dumps(table.to_dict()))["rows"]) == len(table.rows)
+
+
+def test_methods_and_cases_side_by_side():
+    static = StaticPARSeq(load_parseq(), max_length=6)
+    table = compare_costs({case: estimate(static, target="inf2", passes=case) for case in (None, "worst")})
+    assert {row.case for row in table.rows} == {"as on the example inputs", "worst case"}
+
+
+def test_reports_without_names_get_some():
+    assert list(compare_costs([linear(1), linear(2)]).reports) == ["1: inf2, batch 1", "2: inf2, batch 2"]
+
+
+@pytest.mark.parametrize("reports", [{}, [], {"a": 3}, ["report"]])
+def test_anything_else_is_refused(reports):
+    with pytest.raises(OptionError, match="at least one CostReport"):
+        compare_costs(reports)
+
+
+@pytest.mark.tooling
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_draws(table, tmp_path, suffix):
+    path = tmp_path / f"costs.{suffix}"
+    table.plot(path)
+    assert path.stat().st_size > 10_000
+    if suffix == "svg":
+        assert "Lower bound" in path.read_text() or "<path" in path.read_text()
