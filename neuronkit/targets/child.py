@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+
+DISK_FULL = 74  # EX_IOERR of sysexits.h
 
 
 def main(directory: Path) -> None:
@@ -36,6 +42,20 @@ def end_with_parent(pipe: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+@contextlib.contextmanager
+def disk_full_as_status() -> Iterator[None]:
+    """End with a status of its own where the disk is full: the log, which should say so, may be on that disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        raise SystemExit(DISK_FULL) from error
+
+
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[2]))
-    main(Path(sys.argv[1]))
+    with disk_full_as_status():
+        main(Path(sys.argv[1]))

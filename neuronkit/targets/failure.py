@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from neuronkit import tables
 from neuronkit.errors import CompileError
+from neuronkit.targets.child import DISK_FULL
 from neuronkit.targets.log import LogSummary, read_log, summarize
 
 if TYPE_CHECKING:
     from neuronkit.targets.job import Job
 
-_DISK_FULL = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
+_FREE_SPACE = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
 _MEMORY = "the host ran out of memory: compile on a larger machine, a smaller batch or image, or with optlevel=1"
 # What the host, rather than the compiler, says in a log.
 _HOST_MESSAGES = {
-    "No space left on device": _DISK_FULL,
-    "Disk quota exceeded": _DISK_FULL,
+    "No space left on device": _FREE_SPACE,
+    "Disk quota exceeded": _FREE_SPACE,
     "File too large": "a file grew beyond the limit for files (ulimit -f): raise it",
     "MemoryError": _MEMORY,
     "std::bad_alloc": _MEMORY,
@@ -57,7 +58,8 @@ def explain(text: str) -> tuple[str | None, str | None]:
 def outcome_of(status: int) -> tuple[str, str | None]:
     """What the end of the compiler's process means, in words, and a hint."""
     if status >= 0:
-        return f"was not compiled: the compiler's process ended with status {status}", None
+        hint = _FREE_SPACE if status == DISK_FULL else None
+        return f"was not compiled: the compiler's process ended with status {status}", hint
     try:
         name = signal.Signals(-status).name
     except ValueError:

@@ -67,6 +67,9 @@ def last_line(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    # A device has no end.
+    if not path.is_file():
+        return
     try:
         with path.open("rb") as file:
             while line := file.readline(_LONGEST_LINE):

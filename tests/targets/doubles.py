@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,15 @@ class Double:
         fields = {"version": repr(version), "record": repr(str(self._record)), "mode": repr(mode)}
         for name, value in {**fields, "whitelist": whitelist, "recorded": recorded}.items():
             source = source.replace(f"@{name}@", value)
-        path = directory / package / "__init__.py"
-        path.parent.mkdir(parents=True)
-        path.write_text(source, encoding="utf-8")
-        path.with_name("experimental.py").write_text(_EXPERIMENTAL.format(package=package), encoding="utf-8")
+        self._path = directory / package / "__init__.py"
+        self._path.parent.mkdir(parents=True)
+        self._path.write_text(source, encoding="utf-8")
+        self._path.with_name("experimental.py").write_text(_EXPERIMENTAL.format(package=package), encoding="utf-8")
+
+    def set_mode(self, mode: str) -> None:
+        """Behave otherwise from now on, in processes that start from now on."""
+        source = re.sub(r"(?m)^_MODE = .*$", f"_MODE = {mode!r}", self._path.read_text(encoding="utf-8"))
+        self._path.write_text(source, encoding="utf-8")
 
     @property
     def calls(self) -> list[dict[str, Any]]:

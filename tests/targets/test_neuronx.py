@@ -147,6 +147,39 @@ def test_compiler_failure_is_told(install_double, head, tmp_path, mode, code, me
 
 
 @pytest.mark.inf2
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("ignores target", "asked for --target inf2, the compiler was called with --target trn1"),
+        ("drops target", "asked for --target inf2, the compiler was called with no --target"),
+    ],
+)
+def test_a_compiler_that_ignores_the_target_is_found_out(install_double, in_process, head, tmp_path, mode, message):
+    install_double("torch_neuronx", mode=mode)
+    with pytest.raises(CompileError, match=message) as caught:
+        compile_graphs(head, CompileOptions(workdir=tmp_path / "work", cache_dir=tmp_path / "cache"))
+    assert "this release of the SDK ignores --target" in caught.value.hint
+    assert caught.value.log_path.exists()
+    assert not list(tmp_path.rglob("compiled.pt"))
+
+
+@pytest.mark.inf2
+def test_the_compilers_own_log_shows_the_target_too(install_double, in_process, head, tmp_path):
+    install_double("torch_neuronx")
+    own = tmp_path / "head" / "compiler" / "log-neuron-cc.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("INFO ['/opt/neuronx-cc', 'compile', '--framework', 'XLA', '--target', 'trn2']")
+    with pytest.raises(CompileError, match="called with --target trn2"):
+        compile_graphs(head, CompileOptions(workdir=tmp_path))
+
+
+@pytest.mark.inf2
+def test_a_target_of_the_callers_own_is_what_was_asked_for(install_double, in_process, head):
+    install_double("torch_neuronx", mode="ignores target")
+    compile_graphs(head, CompileOptions(extra_args=("--target=trn1",)))
+
+
+@pytest.mark.inf2
 def test_environment_names_versions(install_double, in_process):
     install_double("torch_neuronx")
     versions = find_target("inf2").check_environment()

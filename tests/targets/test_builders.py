@@ -1,0 +1,89 @@
+"""Builder processes that share a cache."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from neuronkit.cache import CompileCache
+
+pytestmark = [pytest.mark.inf1, pytest.mark.slow]
+BUILDER = Path(__file__).with_name("builder.py")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a builder in a directory of its own."""
+    started = []
+
+    def run() -> subprocess.Popen:
+        home = tmp_path / f"home-{len(started)}"
+        home.mkdir()
+        command = [sys.executable, "-W", "ignore", str(BUILDER), str(tmp_path / "sdk"), str(tmp_path / "cache")]
+        started.append(subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield run
+    for builder in started:
+        builder.kill()
+        builder.communicate()
+
+
+def result(builder: subprocess.Popen) -> dict:
+    printed, errors = builder.communicate(timeout=120)
+    assert builder.returncode == 0, errors
+    return json.loads(printed)
+
+
+def wait_for(condition) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path):
+    double = install_double("torch_neuron")
+    records = [result(builder) for builder in [start() for _ in range(8)]]
+    assert len(double.calls) == 1
+    assert sorted(record["status"] for record in records) == ["hit"] * 7 + ["miss"]
+    assert len({record["key"] for record in records}) == 1
+    assert len(CompileCache(tmp_path / "cache").entries()) == 1
+
+
+def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(install_double, start):
+    double = install_double("torch_neuron", mode="hang")
+    builder = start()
+    wait_for(lambda: len(double.calls) == 2)
+    builder.kill()
+    trace, compiler = double.calls
+    wait_for(lambda: not is_running(trace["pid"]) and not is_running(compiler["compiler"]))
+    double.set_mode("")
+    assert result(start())["status"] == "miss"
+    assert result(start())["status"] == "hit"
+
+
+def test_an_interrupted_builder_leaves_nothing(install_double, start, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    double = install_double("torch_neuron", mode="hang")
+    builder = start()
+    wait_for(lambda: len(double.calls) == 2)
+    builder.send_signal(signal.SIGINT)
+    _, errors = builder.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert not any(is_running(pid) for pid in (double.calls[0]["pid"], double.calls[1]["compiler"]))
+    assert [name for name in os.listdir(tmp_path / "temporary") if name.startswith("neuronkit")] == []
+    assert os.listdir(tmp_path / "cache") == ["locks"]
