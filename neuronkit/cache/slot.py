@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -81,6 +82,9 @@ class Slot:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Of a builder that was killed: a living one would hold the lock.
+            for leftover in path.parent.glob(f".{self.key}.*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             save_directory(path, manifest, fill)
             self.stored = True
         except (ArtifactError, OSError) as error:

@@ -95,6 +95,8 @@ class Workshop:
             with disk_errors(f"graph {job.graph!r} for target {job.target!r}", directory / LOG):
                 for name in (RESULT, PARTIAL, CALL):
                     (directory / name).unlink(missing_ok=True)
+                # An earlier compile's logs would speak for this one.
+                shutil.rmtree(directory / "compiler", ignore_errors=True)
                 (directory / LOG).write_bytes(b"")
                 write_job(directory, job)
                 status = self._spawn(directory, directory / LOG)

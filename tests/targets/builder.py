@@ -1,6 +1,6 @@
-"""A builder process of its own: compiles one small model for Inf1 and prints what the manifest says of the cache.
+"""A builder process of its own: compiles one small model and prints what the manifest says of the cache.
 
-``python builder.py SDK CACHE``: the directory of the SDK's double, and that of the cache.
+``python builder.py SDK CACHE TARGET``: the directory of the SDK's double, and that of the cache.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     options = CompileOptions(cache_dir=sys.argv[2])
-    compiled = compile_for_inferentia(model, TensorSpec("x", (2, 4)), target="inf1", options=options)
+    compiled = compile_for_inferentia(model, TensorSpec("x", (2, 4)), target=sys.argv[3], options=options)
     print(json.dumps(compiled.manifest["cache"]["main"]))

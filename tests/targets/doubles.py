@@ -26,7 +26,7 @@ def _save_half(module, file, **kwargs):
     file.write(b"not an archive" if _MODE == "garbage" else contents[: len(contents) // 2])
 
 
-def _behave(compiler_args=()):
+def _behave(compiler_args=(), compiler_workdir=None):
     print("pid", os.getpid(), flush=True)
     if _MODE == "fail":
         print("2026 ERROR [NCC_EVRF001] An unsupported operator was used.")
@@ -58,6 +58,10 @@ def _behave(compiler_args=()):
         time.sleep(600)
     if _MODE == "cpu trace":
         print("WARNING:Neuron:No operator is placed on Neuron runtime; returning a CPU trace")
+    if _MODE == "logs target":
+        os.makedirs(compiler_workdir)
+        with open(os.path.join(compiler_workdir, "log-neuron-cc.txt"), "w") as file:
+            file.write("INFO ['/opt/neuronx-cc', 'compile', '--framework', 'XLA', '--target', 'trn1']")
     target = compiler_args[compiler_args.index("--target") + 1] if "--target" in compiler_args else ""
     shown = {"ignores target": " --target trn1", "drops target": ""}.get(_MODE, f" --target {target}")
     print(f"INFO: /opt/bin/neuronx-cc compile --framework XLA graph.hlo{shown}")
@@ -108,7 +112,7 @@ def trace(func, example_inputs, *, input_output_aliases=None, compiler_workdir=N
             inline_weights_to_neff=inline_weights_to_neff, partitioned=config is not None,
             ops_to_partition=config and config.ops_to_partition, shapes=[list(x.shape) for x in example_inputs],
             pid=os.getpid())
-    _behave(compiler_args)
+    _behave(compiler_args, compiler_workdir)
     return torch.jit.trace(func, example_inputs, strict=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from neuronkit.cache import CompileCache
 
-pytestmark = [pytest.mark.inf1, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 BUILDER = Path(__file__).with_name("builder.py")
 
 
@@ -21,10 +21,11 @@ def start(tmp_path):
     """Start a builder in a directory of its own."""
     started = []
 
-    def run() -> subprocess.Popen:
+    def run(target: str = "inf1") -> subprocess.Popen:
         home = tmp_path / f"home-{len(started)}"
         home.mkdir()
-        command = [sys.executable, "-W", "ignore", str(BUILDER), str(tmp_path / "sdk"), str(tmp_path / "cache")]
+        arguments = [str(BUILDER), str(tmp_path / "sdk"), str(tmp_path / "cache"), target]
+        command = [sys.executable, "-W", "ignore", *arguments]
         started.append(subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         return started[-1]
 
@@ -54,6 +55,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.inf1
 def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path):
     double = install_double("torch_neuron")
     records = [result(builder) for builder in [start() for _ in range(8)]]
@@ -63,6 +65,7 @@ def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path)
     assert len(CompileCache(tmp_path / "cache").entries()) == 1
 
 
+@pytest.mark.inf1
 def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(install_double, start):
     double = install_double("torch_neuron", mode="hang")
     builder = start()
@@ -75,6 +78,7 @@ def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(i
     assert result(start())["status"] == "hit"
 
 
+@pytest.mark.inf1
 def test_an_interrupted_builder_leaves_nothing(install_double, start, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -87,3 +91,10 @@ def test_an_interrupted_builder_leaves_nothing(install_double, start, tmp_path, 
     assert not any(is_running(pid) for pid in (double.calls[0]["pid"], double.calls[1]["compiler"]))
     assert [name for name in os.listdir(tmp_path / "temporary") if name.startswith("neuronkit")] == []
     assert os.listdir(tmp_path / "cache") == ["locks"]
+
+
+@pytest.mark.inf2
+def test_an_exported_graph_has_the_same_key_in_another_process(install_double, start):
+    double = install_double("torch_neuronx")
+    assert [result(start(target))["status"] for target in ("inf2", "inf2", "trn1")] == ["miss", "hit", "miss"]
+    assert len([call for call in double.calls if "shapes" in call]) == 2

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 import torch
@@ -164,19 +165,19 @@ def test_a_compiler_that_ignores_the_target_is_found_out(install_double, in_proc
 
 
 @pytest.mark.inf2
-def test_the_compilers_own_log_shows_the_target_too(install_double, in_process, head, tmp_path):
-    install_double("torch_neuronx")
-    own = tmp_path / "head" / "compiler" / "log-neuron-cc.txt"
-    own.parent.mkdir(parents=True)
-    own.write_text("INFO ['/opt/neuronx-cc', 'compile', '--framework', 'XLA', '--target', 'trn2']")
-    with pytest.raises(CompileError, match="called with --target trn2"):
+def test_the_compilers_own_log_shows_the_target_too(install_double, in_process, head, tmp_path, monkeypatch):
+    double = install_double("torch_neuronx", mode="logs target")
+    with pytest.raises(CompileError, match="called with --target trn1"):
         compile_graphs(head, CompileOptions(workdir=tmp_path))
+    double.set_mode("")
+    monkeypatch.delitem(sys.modules, "torch_neuronx")
+    compile_graphs(head, CompileOptions(workdir=tmp_path))
 
 
 @pytest.mark.inf2
 def test_a_target_of_the_callers_own_is_what_was_asked_for(install_double, in_process, head):
     install_double("torch_neuronx", mode="ignores target")
-    compile_graphs(head, CompileOptions(extra_args=("--target=trn1",)))
+    compile_graphs(head, CompileOptions(extra_args=("--target", "trn1")))
 
 
 @pytest.mark.inf2
