@@ -245,7 +245,7 @@ def test_a_cache_that_cannot_be_written_still_serves(
         return really_open(path, flags, *rest)
 
     monkeypatch.setattr(os, "open", open_read_only)
-    monkeypatch.setattr(os, "mkdir", read_only)
+    monkeypatch.setattr(Path, "mkdir", read_only)
     monkeypatch.setattr(os, "utime", read_only)
     assert record(build(filled))["status"] == "hit"
     other = build(filled, Scaled(constant=3.0))
