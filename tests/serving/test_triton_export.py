@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
 from neuronkit.errors import ArtifactError, MissingDependencyError, OptionError
 from neuronkit.ocr import CraftProcessor
 from neuronkit.serving.triton import export_repository, serve
-from neuronkit.serving.triton.files import publish
+from neuronkit.serving.triton.files import locked, publish
 
 
 def small(rows: int = 4, **options: Any) -> CompiledModel:
@@ -246,30 +245,27 @@ def _dying(function: Any, steps: Any) -> Any:
     return call
 
 
-def _export(directory: Path, artifact: Path, times: int) -> None:
-    for _ in range(times):
-        export_repository({"m": artifact}, directory)
-
-
-@pytest.mark.slow
 def test_exports_at_the_same_time(tmp_path: Path) -> None:
-    artifact = small().save(tmp_path / "m.pt")
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_export, args=(tmp_path / "models", artifact, 6)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    # Meanwhile, whatever is there is whole.
-    seen = 0
-    while any(worker.is_alive() for worker in workers):
-        config = tmp_path / "models/m/config.pbtxt"
-        if config.exists():
-            (version,) = re.findall(r"versions: \[ (\d+) \]", config.read_text(encoding="utf-8"))
-            load(tmp_path / "models/m" / version / "model.pt")
-            seen += 1
-        time.sleep(0.01)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert seen
-    assert {path.name for path in (tmp_path / "models/m").iterdir()} == {"config.pbtxt", *map(str, range(1, 13))}
+    artifact, directory = small().save(tmp_path / "m.pt"), tmp_path / "models"
+    export_repository({"m": artifact}, directory)
+    with ThreadPoolExecutor(4) as threads:
+        exports = [threads.submit(export_repository, {"m": artifact}, directory) for _ in range(20)]
+        # Meanwhile, whatever is there is whole.
+        while not all(export.done() for export in exports):
+            (version,) = re.findall(r"versions: \[ (\d+) \]", config_of(directory, "m"))
+            load(directory / "m" / version / "model.pt")
+    assert sorted(int(export.result()["m"].name) for export in exports) == list(range(2, 22))
+    assert {path.name for path in (directory / "m").iterdir()} == {"config.pbtxt", *map(str, range(1, 22))}
+    assert "versions: [ 21 ]" in config_of(directory, "m")
+
+
+def test_an_export_waits_for_another(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with locked(tmp_path / "models") as staging:
+            export = threads.submit(export_repository, {"m": small()}, tmp_path / "models")
+            assert wait([export], timeout=0.5).not_done
+            assert staging.exists()
+        assert export.result() == {"m": tmp_path / "models/m/1"}
 
 
 def test_what_a_killed_export_left_behind_is_removed(tmp_path: Path) -> None:
