@@ -18,10 +18,11 @@ from torch import Tensor
 
 from neuronkit.artifact_directory import MANIFEST, save_directory
 from neuronkit.artifact_directory import read_manifest as _read_directory
-from neuronkit.errors import ArtifactError, OptionError, SpecError
+from neuronkit.errors import ArtifactError, NeuronCoreError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.replicas import Replicas
 from neuronkit.targets import find_target
+from neuronkit.targets.sdk import taken_cores_explained
 from neuronkit.targets.serialize import save_script
 
 FORMAT = 1
@@ -59,6 +60,7 @@ class CompiledModel:
 
         Raises:
             SpecError: If the number, a shape or a dtype differs.
+            NeuronCoreError: If another process has the cores.
         """
         if len(inputs) != len(self.specs):
             raise SpecError(f"got {len(inputs)} inputs, expected {len(self.specs)}: {', '.join(map(str, self.specs))}")
@@ -68,7 +70,7 @@ class CompiledModel:
                     f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)"
                 )
             spec.check(tensor)
-        with torch.no_grad():
+        with torch.no_grad(), taken_cores_explained():
             return self._run(*inputs)
 
     def replicate(self, copies: int) -> Replicas:
@@ -97,7 +99,8 @@ class CompiledModel:
                 f"one copy spans {spans} cores already, and DataParallel takes models of one core; "
                 "compile with neuroncores=1, or run one process for each copy"
             )
-        functions = find_target(self.manifest["target"]).replicate(self._run, copies)
+        with taken_cores_explained():
+            functions = find_target(self.manifest["target"]).replicate(self._run, copies)
         return Replicas(functions, self.specs, copies=copies, processor=self.processor)
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -158,20 +161,17 @@ def load(path: str | PathLike[str], *, neuroncore: int | None = None) -> Compile
         ArtifactError: If the file is missing, cut, changed, of a newer format, or not written by neuronkit.
         MissingSDKError: If it was compiled for a Neuron target whose SDK is not installed here.
         OptionError: If `neuroncore` is given for a target without cores.
+        NeuronCoreError: If another process has the cores.
     """
     path = Path(path)
     manifest = read_manifest(path)
-    target = find_target(manifest["target"])
+    target, options = find_target(manifest["target"]), manifest["options"]
     target.prepare_load()
-    if target.saves_directory:
-        function: Callable[..., Any] = target.load_directory(path)
-    else:
-        function = _load_torchscript(path, manifest)
+    function = target.load_directory(path) if target.saves_directory else _load_torchscript(path, manifest)
     if neuroncore is not None:
-        inline = manifest["options"]["inline_weights"]
-        target.place(
-            function, neuroncore=neuroncore, count=manifest["options"]["neuroncores"] or 1, inline_weights=inline
-        )
+        count, inline = options["neuroncores"] or 1, options["inline_weights"]
+        with taken_cores_explained():
+            target.place(function, neuroncore=neuroncore, count=count, inline_weights=inline)
     return CompiledModel(function, manifest, _processor(manifest))
 
 
@@ -189,7 +189,10 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _load_torchscript(path: Path, manifest: Mapping[str, Any]) -> Any:
     try:
-        return torch.jit.load(str(path), map_location="cpu")
+        with taken_cores_explained():
+            return torch.jit.load(str(path), map_location="cpu")
+    except NeuronCoreError:
+        raise
     except RuntimeError as error:
         raise ArtifactError(
             f"{path}: is sound, but torch {torch.__version__} cannot load it; "

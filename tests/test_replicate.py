@@ -16,7 +16,7 @@ import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft, load_parseq
-from neuronkit.errors import OptionError
+from neuronkit.errors import NeuronCoreError, OptionError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 
 
@@ -114,6 +114,22 @@ def test_neuron_targets_use_the_sdk_and_fill_up_odd_batches(
             torch.testing.assert_close(replicas(x)[0], model(x)[0].detach())
     (parallel,) = DataParallel.made
     assert (list(parallel.device_ids), parallel.dim) == ([0, 1, 2], 0)
+
+
+def _taken(*_: object, **__: object) -> None:
+    raise RuntimeError("NeuronCore(s) not available - Requested:4 Available:0")
+
+
+def test_taken_cores_are_explained(
+    compiled: CompiledModel, model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = compiled.save(tmp_path / "model.pt")
+    on_neuron = CompiledModel(_taken, {**compiled.manifest, "target": "inf2"})
+    monkeypatch.setitem(sys.modules, "torch_neuronx", SimpleNamespace(DataParallel=_taken))
+    monkeypatch.setattr(torch.jit, "load", _taken)
+    for attempt in (lambda: on_neuron(torch.zeros(4, 3)), lambda: on_neuron.replicate(2), lambda: neuronkit.load(path)):
+        with pytest.raises(NeuronCoreError, match=r"claim_cores at the start of every worker"):
+            attempt()
 
 
 def test_a_model_of_several_cores_is_refused(compiled: CompiledModel) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
-from neuronkit.errors import MissingSDKError
+from neuronkit.errors import MissingSDKError, NeuronCoreError
 
 # AWS's own package index; the SDK wheels are not on PyPI.
 NEURON_INDEX = "https://pip.repos.neuron.amazonaws.com"
@@ -107,3 +109,22 @@ def visible_devices() -> list[str]:
     if not sys.platform.startswith("linux"):
         return []
     return sorted(map(str, Path("/dev").glob("neuron[0-9]*")), key=lambda name: int(re.sub(r"\D", "", name)))
+
+
+@contextlib.contextmanager
+def taken_cores_explained() -> Iterator[None]:
+    """Tell what to do where the runtime says that another process has the cores.
+
+    Raises:
+        NeuronCoreError: In place of the runtime's own error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "NeuronCore" not in str(error) or "not available" not in str(error):
+            raise
+        raise NeuronCoreError(
+            f"another process has the NeuronCores that this one asks for ({error}). The runtime gives all cores to the "
+            "first process unless NEURON_RT_VISIBLE_CORES names some: call neuronkit.serving.cores.claim_cores at the "
+            "start of every worker"
+        ) from error
