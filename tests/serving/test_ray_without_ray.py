@@ -59,7 +59,7 @@ def test_a_ray_that_does_not_fit_is_named(name: str, source: str, message: str, 
 
 def test_names_are_found_where_they_are_expected() -> None:
     assert neuronkit.serving.ray.build_app is build_app
-    assert dir(neuronkit.serving.ray) == ["DatasetReport", "build_app", "read_dataset", "read_results"]
+    assert dir(neuronkit.serving.ray) == ["DatasetReport", "build_app", "read_dataset", "read_results", "serve_app"]
     with pytest.raises(AttributeError, match="it has DatasetReport, build_app"):
         _ = neuronkit.serving.ray.nonsense
     with pytest.raises(AttributeError, match="it has cores, ray, triton"):

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuronkit.serving.ray.app import build_app as build_app
+    from neuronkit.serving.ray.app import serve_app as serve_app
     from neuronkit.serving.ray.dataset import DatasetReport as DatasetReport
     from neuronkit.serving.ray.dataset import read_dataset as read_dataset
     from neuronkit.serving.ray.results import read_results as read_results
 
-_HOME = {"DatasetReport": "dataset", "build_app": "app", "read_dataset": "dataset", "read_results": "results"}
+_HOME = {
+    "DatasetReport": "dataset",
+    "build_app": "app",
+    "read_dataset": "dataset",
+    "read_results": "results",
+    "serve_app": "app",
+}
 
 __all__ = sorted(_HOME)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from collections.abc import Mapping
 from typing import Any
 
+from neuronkit.errors import OptionError
 from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
 from neuronkit.serving.ray.options import AppOptions
 from neuronkit.serving.ray.requirement import require_ray
@@ -75,6 +79,36 @@ def build_app(
         health_check_s=health_check_s,
     )
     return _application(finder, reader, options)
+
+
+def serve_app(arguments: Mapping[str, Any]) -> Any:
+    """`build_app` as the command ``serve run`` and a Serve config file call it.
+
+    Args:
+        arguments: The names and values of `build_app`; numbers may be text, as a command line gives them.
+
+    Returns:
+        The application.
+
+    Raises:
+        OptionError: If a name is unknown, or one of the artifacts is missing; and whatever `build_app` raises.
+    """
+    known = list(inspect.signature(build_app).parameters)
+    unknown = sorted(set(arguments) - set(known))
+    missing = [name for name in known[:2] if name not in arguments]
+    if unknown or missing:
+        raise OptionError(
+            f"the application has no arguments {unknown}, and needs {missing}; expected detector, recognizer and some "
+            f"of {', '.join(known[2:])}"
+        )
+    return build_app(**{name: value if name in known[:2] else _number(value) for name, value in arguments.items()})
+
+
+def _number(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _application(detector: Artifact, recognizer: Artifact, options: AppOptions) -> Any:

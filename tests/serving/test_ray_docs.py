@@ -1,0 +1,106 @@
+"""docs/ray.md is true: its commands and its Python run, in order, against a real Ray; its Kubernetes example fits."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neuronkit.demo.picture import IMAGE
+from neuronkit.errors import OptionError
+
+from ..test_docs import ROOT, assert_printed, parse  # noqa: TID252  # tests are no installed package
+from .ray_cluster import MARKS, cluster
+
+pytestmark = MARKS
+
+PAGE = ROOT / "docs" / "ray.md"
+BLOCKS = list(parse(PAGE.read_text(encoding="utf-8")))
+SCRIPTS = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the page's reader works; the first block has made the artifacts there."""
+    folder = tmp_path_factory.mktemp("docs")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        exec(compile(next(block.text for block in BLOCKS if block.language == "python"), str(PAGE), "exec"), {})
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def test_python_runs(folder: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    with cluster(cpus=2):
+        for block in [block for block in BLOCKS if block.language == "python"][1:]:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile("\n" * (block.line - 1) + block.text, str(PAGE), "exec", dont_inherit=True), namespace)
+            assert_printed(printed.getvalue(), block.output or "", f"{PAGE}:{block.line}")
+
+
+def test_commands_run(folder: Path) -> None:
+    install, serve, curl = (shlex.split(block.text) for block in BLOCKS if block.language == "bash")
+    assert install == ["pip", "install", "ray[serve,data]"]
+    assert serve[:2] == ["serve", "run"]
+    shutil.copy(IMAGE, folder / "receipt.png")
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000"}
+    with (folder / "serve.log").open("w") as log:
+        server = subprocess.Popen(serve, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 90
+        while (done := subprocess.run(curl, cwd=folder, capture_output=True, check=False)).returncode != 0:
+            assert server.poll() is None, (folder / "serve.log").read_text()
+            assert time.monotonic() < deadline, (folder / "serve.log").read_text()
+            time.sleep(0.5)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+    assert "neuron cafe" in json.loads(done.stdout)["text"]
+
+
+def test_the_kubernetes_example_fits() -> None:
+    import yaml
+    from ray.serve.schema import ServeDeploySchema
+
+    from neuronkit.serving.ray import serve_app
+
+    service = yaml.safe_load((ROOT / "deploy" / "ray-inf2.yaml").read_text(encoding="utf-8"))
+    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
+    (app,) = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"])).applications
+    assert app.import_path == f"neuronkit.serving.ray:{serve_app.__name__}"
+    (group,) = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    (worker,) = pod["containers"]
+    cores = int(worker["resources"]["limits"]["aws.amazon.com/neuroncore"])
+    # Each replica takes a core and a CPU: the largest cluster has room for all of them, and no core is left over.
+    assert app.args["max_replicas"] == cores * group["maxReplicas"]
+    assert int(worker["resources"]["limits"]["cpu"]) >= cores
+    assert pod["terminationGracePeriodSeconds"] > 30
+
+
+def test_the_command_lines_arguments_are_checked(folder: Path) -> None:
+    from neuronkit.serving.ray import serve_app
+
+    application = serve_app({"detector": "craft.pt", "recognizer": "parseq.pt", "max_replicas": "3"})
+    assert type(application).__name__ == "Application"
+    with pytest.raises(OptionError, match=r"no arguments \['nonsense'\], and needs \['recognizer'\]"):
+        serve_app({"detector": "craft.pt", "nonsense": "1"})
+    with pytest.raises(OptionError, match="max_replicas='many'"):
+        serve_app({"detector": "craft.pt", "recognizer": "parseq.pt", "max_replicas": "many"})
