@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from neuronkit.analysis.autocast_dispatch import OperatorMode, watched_by
+from neuronkit.analysis.autocast_dispatch import OperatorMode, refuse_fused_script, watched_by
 from neuronkit.analysis.autocast_products import (
     argument,
     factors_of,
@@ -56,6 +56,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
     Raises:
         OptionError: If an option is none of these.
         UnknownModelError: If the model is no module.
+        UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
     """
     if auto_cast not in AUTO_CASTS:
         raise OptionError(f"auto_cast={auto_cast!r}: expected one of {', '.join(map(repr, AUTO_CASTS))}")
@@ -73,6 +74,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
             f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel{advice}. Emulate the "
             "model itself, and put FixedShape, Buckets or OCRPipeline around what this gives"
         )
+    refuse_fused_script(model)
     return EmulatedModel(unwrap(model), auto_cast, auto_cast_type)
 
 
@@ -102,7 +104,7 @@ class EmulatedModel(nn.Module):
 
         Raises:
             UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to round it, or in
-                float64; or if a trace is being made, which would not hold the roundings.
+                float64 or complex numbers; or if a trace is being made, which would not hold the roundings.
         """
         if torch.jit.is_tracing():  # type: ignore[attr-defined]
             raise UnsupportedOperatorError("an emulated model cannot be traced; compile or analyze the model itself")
@@ -144,7 +146,7 @@ class _RoundProducts(OperatorMode):
     def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         factors = factors_of(func, args, kwargs)
         if factors:
-            _refuse_float64(func, [argument(func, name, args, kwargs) for name in factors])
+            _refuse_wide(func, [argument(func, name, args, kwargs) for name in factors])
             args, kwargs = with_factors(func, factors, self.round, args, kwargs)
         return func(*args, **kwargs)
 
@@ -157,7 +159,7 @@ class _RoundAll(_RoundProducts):
     """Rounds the operands and results of every operator that does not merely look at memory differently."""
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        _refuse_float64(func, [argument(func, name, args, kwargs) for name in factors_of(func, args, kwargs)])
+        _refuse_wide(func, [argument(func, name, args, kwargs) for name in factors_of(func, args, kwargs)])
         if is_view(func):
             return func(*args, **kwargs)
         written = [argument(func, name, args, kwargs) for name in written_arguments(func)]
@@ -178,11 +180,13 @@ def _is_float32(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype == torch.float32
 
 
-def _refuse_float64(func: Any, operands: Iterable[Any]) -> None:
-    if any(tensor.dtype == torch.float64 for tensor in operands):
-        raise UnsupportedOperatorError(
-            f"{func._schema.name} multiplies float64, which no Neuron core does; convert the model with .float()"
-        )
+def _refuse_wide(func: Any, factors: Iterable[Any]) -> None:
+    for factor in factors:
+        if factor.dtype == torch.float64 or factor.is_complex():
+            kind = str(factor.dtype).rsplit(".", 1)[-1]
+            raise UnsupportedOperatorError(
+                f"{func._schema.name} multiplies {kind}, which no Neuron core does; convert the model with .float()"
+            )
 
 
 @contextlib.contextmanager

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neuronkit.analysis.autocast_products import base_name, is_composite
 from neuronkit.analysis.autocast_recurrent import lstm_layer
+from neuronkit.analysis.details import nodes_of
 from neuronkit.errors import UnsupportedOperatorError
 
 
@@ -41,6 +42,21 @@ class OperatorMode(TorchDispatchMode, ABC):
         except UnsupportedOperatorError as error:
             self.refused = error
             raise
+
+
+def refuse_fused_script(model: nn.Module) -> None:
+    """Raise UnsupportedOperatorError for TorchScript with operators that its interpreter runs by itself, unseen."""
+    for part in model.modules():
+        # Some scripted parts have other methods than forward.
+        if not isinstance(part, torch.jit.ScriptModule) or not part._c._has_method("forward"):
+            continue
+        for node in nodes_of(part.graph):
+            kind = node.kind()
+            if kind.startswith("prim::mkldnn") or kind.endswith("Group"):
+                raise UnsupportedOperatorError(
+                    f"{kind} in TorchScript: it was optimised for this CPU, with products that cannot be seen from "
+                    "outside. Give the module that torch.jit.optimize_for_inference was given"
+                )
 
 
 @contextlib.contextmanager

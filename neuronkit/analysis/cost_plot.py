@@ -27,6 +27,8 @@ def draw(table: CostTable, path: str | Path) -> None:
     left, right = figure.subplots(1, 2)
     _draw_times(left, table)
     _draw_prices(right, priced)
+    for axes in (left, right):
+        axes.locator_params(axis="x", nbins=6)
     figure.savefig(path, dpi=120)
 
 

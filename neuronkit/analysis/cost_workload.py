@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from neuronkit.analysis.autocast_dispatch import refuse_fused_script
 from neuronkit.analysis.cost_counts import GraphCount, OperatorCount, count_graph
 from neuronkit.analysis.operators import graphs_of
 from neuronkit.errors import NeuronKitError, OptionError, SpecError
@@ -54,6 +55,7 @@ def measure(model: nn.Module, example_inputs: Any, passes: Passes) -> Workload:
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If `passes` does not fit the model.
     """
+    refuse_fused_script(model)
     graphs = graphs_of(model, example_inputs)
     if isinstance(model, StaticModel):
         counts, executions = _run_static(model, graphs)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from neuronkit import emulate_autocast
+from neuronkit import emulate_autocast, estimate
 from neuronkit.analysis import autocast, autocast_products, autocast_rounding
 from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
 
@@ -325,10 +325,28 @@ def test_a_fused_transformer_in_torchscript_is_refused():
         emulate_autocast(scripted)(random(2, 3, 16))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_that_was_optimised_for_the_cpu_is_refused():
+    traced = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), random(1, 3, 8, 8))
+    optimised = torch.jit.optimize_for_inference(traced)
+    for call in (emulate_autocast, lambda model: estimate(model, random(1, 3, 8, 8), target="inf2")):
+        with pytest.raises(UnsupportedOperatorError, match="prim::mkldnn_convolution"):
+            call(optimised)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_layer_is_refused():
+    model = nn.Sequential(nn.Linear(4, 4))
+    quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    with pytest.raises(UnsupportedOperatorError, match="quantized::linear_dynamic"):
+        emulate_autocast(quantised)(random(2, 4))
+
+
 @pytest.mark.parametrize("auto_cast", ["matmult", "all"])
-def test_float64_products_are_refused(auto_cast):
-    with pytest.raises(UnsupportedOperatorError, match=r"float64.*\.float\(\)"):
-        emulate_autocast(nn.Linear(3, 3).double(), auto_cast=auto_cast)(random(2, 3).double())
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
+def test_wider_products_are_refused(auto_cast, dtype):
+    with pytest.raises(UnsupportedOperatorError, match=rf"{str(dtype)[6:]}.*\.float\(\)"):
+        emulate_autocast(Function(torch.mm), auto_cast=auto_cast)(random(3, 3).to(dtype), random(3, 3).to(dtype))
 
 
 def test_resizing_and_norms_are_no_products():

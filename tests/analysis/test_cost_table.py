@@ -65,7 +65,6 @@ def test_anything_else_is_refused(reports):
         compare_costs(reports)
 
 
-@pytest.mark.tooling
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_draws(table, tmp_path, suffix):
     path = tmp_path / f"costs.{suffix}"
