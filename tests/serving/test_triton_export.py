@@ -17,7 +17,7 @@ from torch import nn
 
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
-from neuronkit.errors import ArtifactError, MissingDependencyError, OptionError
+from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError
 from neuronkit.ocr import CraftProcessor
 from neuronkit.serving.triton import export_repository, serve
 from neuronkit.serving.triton.files import locked, publish
@@ -159,6 +159,7 @@ def test_neuron_instances_get_cores_that_no_other_model_has(tmp_path: Path, monk
         for name in export_repository(step, tmp_path, instances={n: 2 for n in step if n in "ab"})
     }
     assert groups == {"a": ["0", "1"], "b": ["2-3", "4-5"], "c": ["6"], "cpu": []}
+    assert set(groups) == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "a/2").is_dir()
 
 
@@ -167,11 +168,10 @@ def test_a_core_is_set_before_the_sdk_can_start(tmp_path: Path, monkeypatch: pyt
         pass
 
     def load_served(directory: Path, *, max_pixels: int) -> None:
-        raise Started(os.environ.get("NEURON_RT_VISIBLE_CORES"))
+        raise Started(os.environ["NEURON_RT_VISIBLE_CORES"] or None)
 
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", object())
     monkeypatch.setattr("neuronkit.serving.triton.backend.load_served", load_served)
-    monkeypatch.delenv("NEURON_RT_VISIBLE_CORES", raising=False)
     namespace: dict[str, Any] = {"__name__": "model"}
     source = (export_repository({"m": small()}, tmp_path / "r")["m"] / "model.py").read_text(encoding="utf-8")
     exec(compile(source, "model.py", "exec", dont_inherit=True), namespace)
@@ -180,9 +180,20 @@ def test_a_core_is_set_before_the_sdk_can_start(tmp_path: Path, monkeypatch: pyt
         "model_repository": str(tmp_path),
         "model_version": "1",
     }
-    for instance, cores in (("m_0_0", None), ("neuroncores_3_0", "3"), ("neuroncores_4-5_0", "4-5")):
+    for given, instance, cores in (
+        (None, "m_0_0", None),
+        (None, "neuroncores_3_0", "3"),
+        (None, "neuroncores_4-5_0", "4-5"),
+        ("8-11", "m_0_0", "8-11"),
+        ("8-11", "neuroncores_3_0", "11"),
+        ("4,7", "neuroncores_0-1_0", "4,7"),
+    ):
+        monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", given or "")
         with pytest.raises(Started, match=f"^{cores}$"):
             namespace["TritonPythonModel"]().initialize({**arguments, "model_instance_name": instance})
+    monkeypatch.setenv("NEURON_RT_VISIBLE_CORES", "8-11")
+    with pytest.raises(NeuronCoreError, match=r"takes core 4 .* gives it 4"):
+        namespace["TritonPythonModel"]().initialize({**arguments, "model_instance_name": "neuroncores_4_0"})
 
 
 def test_a_new_version_leaves_the_old_one_and_takes_over(tmp_path: Path) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from neuronkit.errors import OptionError
+from neuronkit.serving.triton.placement import group_name
 from neuronkit.serving.triton.signature import Port, Signature
 
 MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces it at the next export.\n"
-_CORES = re.compile(r'name: "neuroncores_(\d+)(?:-(\d+))?"')
 
 
 @dataclass(frozen=True)
@@ -93,16 +91,10 @@ def neuron_instances(count: int, cores_each: int, taken: set[int]) -> list[str]:
     entries = []
     for _ in range(count):
         first = next(n for n in range(1 << 16) if taken.isdisjoint(range(n, n + cores_each)))
-        taken.update(range(first, first + cores_each))
-        cores = str(first) if cores_each == 1 else f"{first}-{first + cores_each - 1}"
-        entries.append(f'name: "neuroncores_{cores}" count: 1 kind: KIND_CPU')
+        cores = range(first, first + cores_each)
+        taken.update(cores)
+        entries.append(f'name: "{group_name(cores)}" count: 1 kind: KIND_CPU')
     return entries
-
-
-def cores_in(config: Path) -> set[int]:
-    """The NeuronCores that an existing configuration gives to its instances."""
-    found = _CORES.findall(config.read_text(encoding="utf-8"))
-    return {core for first, last in found for core in range(int(first), int(last or first) + 1)}
 
 
 def _ports(ports: Sequence[Port], *, ragged: bool = False) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+
+from neuronkit.serving.triton.placement import cores_of_instance
 
 
 class TritonPythonModel:
@@ -17,10 +18,10 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load and warm up, on this instance's own NeuronCores where config.pbtxt gives it some."""
-        cores = re.match(r"neuroncores_(\d+(?:-\d+)?)_", args["model_instance_name"])
-        if cores:
-            # Read by the Neuron runtime once, when it starts: so before anything can import an SDK.
-            os.environ["NEURON_RT_VISIBLE_CORES"] = cores[1]
+        cores = cores_of_instance(args["model_instance_name"])
+        if cores is not None:
+            # The Neuron runtime reads it once, when it starts: so before anything imports torch or an SDK.
+            os.environ["NEURON_RT_VISIBLE_CORES"] = cores
         from neuronkit.serving.triton.backend import load_served
 
         config = json.loads(args["model_config"])

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from neuronkit.artifact import CompiledModel, read_manifest
-from neuronkit.errors import ArtifactError, OptionError
-from neuronkit.serving.triton.config import (
-    MARK,
-    Queue,
-    config_text,
-    cores_in,
-    cpu_instances,
-    neuron_instances,
-)
+from neuronkit.errors import OptionError
+from neuronkit.serving.triton.config import MARK, Queue, config_text, cpu_instances, neuron_instances
 from neuronkit.serving.triton.files import CONFIG, locked, next_version, publish
-from neuronkit.serving.triton.signature import (
-    DETECTOR,
-    RECOGNIZER,
-    Signature,
-    kind_of,
-    reader_signature,
-    signature_of,
-)
-from neuronkit.targets import find_target
-
-Source = CompiledModel | str | os.PathLike[str]
-Artifacts = Source | Sequence[Source] | Mapping[str, Source | tuple[Source, Source]]
-
-TEMPLATE = Path(__file__).with_name("model.py")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+from neuronkit.serving.triton.models import Artifacts, Model, find_models
+from neuronkit.serving.triton.placement import cores_in_config
 
 
 def export_repository(
@@ -80,171 +55,25 @@ def export_repository(
     queue = Queue(max_queue_delay_us, max_queue_size, queue_timeout_s)
     if max_pixels < 1:
         raise OptionError(f"max_pixels={max_pixels}: give at least 1 pixel")
-    models = _models(artifacts, reader)
+    models = find_models(artifacts, reader)
     counts = _counts(instances, models)
     directory = Path(directory)
     with locked(directory) as staging:
-        taken = {name: cores_in(path) for path in directory.glob(f"*/{CONFIG}") for name in (path.parent.name,)}
-        versions: dict[str, Path] = {}
+        versions = {model.name: directory / model.name / str(next_version(directory / model.name)) for model in models}
+        taken = _cores_of_others(directory, versions)
         for model in models:
-            target = directory / model.name
-            _check_ours(target)
-            version = next_version(target)
-            taken.pop(model.name, None)
-            entries = cpu_instances(counts[model.name])
-            if model.neuroncores:
-                others = set().union(*taken.values())
-                before = set(others)
-                entries = neuron_instances(counts[model.name], model.neuroncores, others)
-                taken[model.name] = others - before
+            _check_ours(directory / model.name)
+            count = counts[model.name]
+            entries = neuron_instances(count, model.neuroncores, taken) if model.neuroncores else cpu_instances(count)
+            version = int(versions[model.name].name)
             text = config_text(model.name, version, model.signature, queue, entries, max_pixels)
             model.stage(staging / model.name, version, text)
-            versions[model.name] = target / str(version)
         for model in models:
             publish(staging / model.name, directory / model.name, int(versions[model.name].name))
     return versions
 
 
-@dataclass(frozen=True)
-class _Artifact:
-    """An artifact to be served: its source, and its manifest."""
-
-    source: Source
-    manifest: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, source: Any) -> _Artifact:
-        if isinstance(source, CompiledModel):
-            found = cls(source, source.manifest)
-        elif isinstance(source, (str, os.PathLike)):
-            found = cls(source, read_manifest(source))
-        else:
-            raise OptionError(
-                f"an artifact is a {type(source).__name__}; give the path that CompiledModel.save wrote, or the "
-                "CompiledModel"
-            )
-        target = found.manifest["target"]
-        if not find_target(target).saves:
-            raise ArtifactError(
-                f"{found.manifest['family']!r} was compiled for {target!r}, which only checks and makes nothing that "
-                "can be served; compile it for 'cpu' or a Neuron target"
-            )
-        return found
-
-    @property
-    def kind(self) -> str:
-        return kind_of(self.manifest)
-
-    @property
-    def default_name(self) -> str:
-        if self.kind in (DETECTOR, RECOGNIZER):
-            return self.kind
-        return self.manifest["family"] if isinstance(self.source, CompiledModel) else Path(self.source).stem
-
-    @property
-    def neuroncores(self) -> int:
-        """Cores that a process needs; 0 on the CPU."""
-        if not find_target(self.manifest["target"]).is_neuron:
-            return 0
-        return self.manifest["options"]["neuroncores"] or 1
-
-    def write(self, path: Path) -> None:
-        if isinstance(self.source, CompiledModel):
-            self.source.save(path)
-        elif Path(self.source).is_dir():
-            shutil.copytree(self.source, path)
-        else:
-            shutil.copyfile(self.source, path)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """A model to be: its name, its signature, and its files by their names in a version."""
-
-    name: str
-    signature: Signature
-    files: Mapping[str, _Artifact]
-
-    @property
-    def neuroncores(self) -> int:
-        """Cores that an instance needs: the two models of a reader share theirs."""
-        return max(artifact.neuroncores for artifact in self.files.values())
-
-    def stage(self, folder: Path, version: int, config: str) -> None:
-        """Write it whole, with one version, where no server looks."""
-        home = folder / str(version)
-        home.mkdir(parents=True)
-        for name, artifact in self.files.items():
-            artifact.write(home / name)
-        shutil.copyfile(TEMPLATE, home / TEMPLATE.name)
-        (folder / CONFIG).write_text(config, encoding="utf-8")
-
-
-def _models(artifacts: Any, reader: str | None) -> list[_Model]:
-    named = _named(artifacts)
-    found = [_model(name, source) for name, source in named.items()]
-    singles = {name: next(iter(model.files.values())) for (name, model) in zip(named, found) if len(model.files) == 1}
-    detectors, recognizers = ([a for a in singles.values() if a.kind == kind] for kind in (DETECTOR, RECOGNIZER))
-    complete = all(artifact.manifest["processor"] is not None for artifact in (*detectors, *recognizers))
-    alone = len(singles) == len(found) and len(detectors) == len(recognizers) == 1
-    if reader is not None and alone and complete:
-        if reader in named:
-            raise OptionError(f"reader={reader!r} is the name of another model; choose one that is free, or None")
-        found.append(_reader(reader, detectors[0], recognizers[0]))
-    return found
-
-
-def _named(artifacts: Any) -> dict[str, Any]:
-    """The sources by the names of the models to be."""
-    if isinstance(artifacts, Mapping):
-        named = dict(artifacts)
-    else:
-        sources = [artifacts] if isinstance(artifacts, (CompiledModel, str, os.PathLike)) else list(artifacts)
-        read = [_Artifact.read(source) for source in sources]
-        named = {artifact.default_name: artifact for artifact in read}
-        if len(named) < len(read):
-            raise OptionError(
-                f"several artifacts would be called the same, {[artifact.default_name for artifact in read]}; "
-                "give a mapping from names to artifacts"
-            )
-    if not named:
-        raise OptionError("there is no artifact; give at least one")
-    return named
-
-
-def _model(name: Any, source: Any) -> _Model:
-    if isinstance(source, (tuple, list)):
-        if len(source) != 2:
-            raise OptionError(f"{name!r} has {len(source)} artifacts; give one, or a pair (detector, recogniser)")
-        return _reader(name, *map(_Artifact.read, source))
-    artifact = source if isinstance(source, _Artifact) else _Artifact.read(source)
-    _check_name(name)
-    try:
-        return _Model(name, signature_of(artifact.manifest), {"model.pt": artifact})
-    except ArtifactError as error:
-        raise ArtifactError(f"{name!r} cannot be served: {error}") from error
-
-
-def _reader(name: Any, detector: _Artifact, recognizer: _Artifact) -> _Model:
-    _check_name(name)
-    for artifact, kind in ((detector, DETECTOR), (recognizer, RECOGNIZER)):
-        if artifact.kind != kind or artifact.manifest["processor"] is None:
-            raise OptionError(
-                f"{name!r} is to read pages, and its {kind} is a {artifact.manifest['family']!r} "
-                f"{'without a processor' if artifact.kind == kind else f'({artifact.kind})'}; give the pair (detector, "
-                "recogniser), each compiled with its processor"
-            )
-    return _Model(name, reader_signature(detector.manifest), {"detector.pt": detector, "recognizer.pt": recognizer})
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise OptionError(
-            f"model name {name!r}: use letters, digits, '_', '-' and '.', beginning with a letter or digit"
-        )
-
-
-def _counts(instances: int | Mapping[str, int], models: Sequence[_Model]) -> dict[str, int]:
+def _counts(instances: int | Mapping[str, int], models: Sequence[Model]) -> dict[str, int]:
     names = [model.name for model in models]
     given = instances if isinstance(instances, Mapping) else dict.fromkeys(names, instances)
     for name, count in given.items():
@@ -253,6 +82,12 @@ def _counts(instances: int | Mapping[str, int], models: Sequence[_Model]) -> dic
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise OptionError(f"instances: {name!r} has {count!r}; give a number of processes, at least 1")
     return {name: given.get(name, 1) for name in names}
+
+
+def _cores_of_others(directory: Path, names: Collection[str]) -> set[int]:
+    """The NeuronCores of the repository's models, but for those that are exported now and choose anew."""
+    configs = [path for path in directory.glob(f"*/{CONFIG}") if path.parent.name not in names]
+    return set().union(*(cores_in_config(path.read_text(encoding="utf-8")) for path in configs))
 
 
 def _check_ours(model: Path) -> None:

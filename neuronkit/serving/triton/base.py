@@ -1,0 +1,112 @@
+"""Requests that come together, and what serves them: each its own answer, or its own error."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from neuronkit.serving.triton.metering import Metered
+from neuronkit.static.padding import FixedShape
+
+Arrays = Mapping[str, NDArray[Any]]
+Answer = Arrays | Exception
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a batch.
+
+    Attributes:
+        read: Gives its inputs by name, (rows, ...) each; may raise.
+        outputs: Names of the outputs that it wants.
+    """
+
+    read: Callable[[], Arrays]
+    outputs: Collection[str]
+
+
+class Served(ABC):
+    """A model as a server runs it.
+
+    Attributes:
+        models: The compiled models in it, by name.
+    """
+
+    models: Mapping[str, Metered]
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer requests that came together; those that are good share batches.
+
+        Returns:
+            For each request the outputs that it wants, or why it has none.
+        """
+        prepared = [_attempt(self._read, request) for request in requests]
+        results = iter(self._run_good([item for item in prepared if not isinstance(item, Exception)]))
+        answers: list[Answer] = []
+        for request, item in zip(requests, prepared):
+            result = item if isinstance(item, Exception) else next(results)
+            if not isinstance(result, Exception):
+                result = _attempt(self._finish, result, request.outputs)
+            answers.append(result)
+        return answers
+
+    def warm_up(self) -> None:
+        """Run everything once, on valid data, and forget that it was counted.
+
+        Raises:
+            Exception: Whatever a request would get.
+        """
+        for model in self.models.values():
+            fixed = FixedShape(model)
+            fixed(*(spec.example()[:1] for spec in fixed.data_specs))
+        (answer,) = self.answer([self._example()])
+        if isinstance(answer, Exception):
+            raise answer
+        for model in self.models.values():
+            model.take()
+
+    def _run_good(self, items: list[Any]) -> list[Any]:
+        """Run all together, or, where that fails, each alone, to find whose fault it is."""
+        try:
+            return self._run(items) if items else []
+        except Exception:
+            if len(items) > 1:
+                _log.exception("a batch of %d requests failed; each is run alone", len(items))
+            return [_attempt(self._run_alone, item) for item in items]
+
+    def _read(self, request: Request) -> Any:
+        return self._prepare(request.read())
+
+    def _run_alone(self, item: Any) -> Any:
+        return self._run([item])[0]
+
+    @abstractmethod
+    def _prepare(self, inputs: Arrays) -> Any:
+        """Check a request's inputs, and make of them what `_run` takes."""
+
+    @abstractmethod
+    def _run(self, items: list[Any]) -> list[Any]:
+        """Compute what belongs to each of several prepared requests."""
+
+    @abstractmethod
+    def _finish(self, result: Any, outputs: Collection[str]) -> Arrays:
+        """Make the wanted outputs of what `_run` gave for one request."""
+
+    @abstractmethod
+    def _example(self) -> Request:
+        """A valid request for everything."""
+
+
+def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives, or what it raises: whatever goes wrong concerns one request alone."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error

@@ -1,0 +1,161 @@
+"""The kinds of models that are served: tensors, recognisers, readers of pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuronkit.errors import SpecError
+from neuronkit.ocr.images import RGBImage, load_image
+from neuronkit.ocr.page import Page
+from neuronkit.ocr.pipeline import OCRPipeline
+from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.pipeline.fitting import fit_recognizer
+from neuronkit.serving.triton.base import Arrays, Request, Served
+from neuronkit.serving.triton.metering import Metered
+from neuronkit.serving.triton.signature import (
+    CONFIDENCE,
+    DETECTOR,
+    IMAGE,
+    PAGE,
+    RECOGNIZER,
+    TEXT,
+    kind_of,
+    signature_of,
+)
+from neuronkit.specs import TensorSpec
+from neuronkit.static.padding import VALID_SIZE, FixedShape
+from neuronkit.static.trees import leaves
+
+
+class TensorModel(Served):
+    """Tensors in, tensors out: a detector, or any other artifact."""
+
+    def __init__(self, model: Metered, manifest: Mapping[str, Any]) -> None:
+        self.models = {"model": model}
+        self._model = model
+        # Half the image's size are CRAFT's score maps and features. Other graphs take their exact size alone.
+        self._fixed = FixedShape(model, output_sizes=0.5 if kind_of(manifest) == DETECTOR else 1.0)
+        self._outputs = [port.name for port in signature_of(manifest).outputs]
+
+    def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
+        wanted = [spec for spec in self._fixed.specs if spec.name in inputs or spec.name != self._fixed.valid_size]
+        missing = [spec.name for spec in wanted if spec.name not in inputs]
+        if missing:
+            raise SpecError(f"the request lacks {missing}; it has {sorted(inputs)}")
+        tensors = tuple(_to_tensor(inputs[spec.name], spec) for spec in wanted)
+        if VALID_SIZE in inputs:
+            _check_valid_size(tensors[[spec.name for spec in wanted].index(VALID_SIZE)], inputs[wanted[0].name])
+        return tensors
+
+    def _run(self, items: list[Any]) -> list[Any]:
+        outputs = [leaves(output) for output in self._fixed.run(items)]
+        self._model.counts.rows += sum(len(item[0]) for item in items)
+        return outputs
+
+    def _finish(self, result: Sequence[Tensor], outputs: Collection[str]) -> Arrays:
+        return {name: _to_array(tensor) for name, tensor in zip(self._outputs, result) if name in outputs}
+
+    def _example(self) -> Request:
+        example = {spec.name: _to_array(spec.example()[:1]) for spec in self._fixed.data_specs}
+        return Request(lambda: example, self._outputs)
+
+
+class Recognizer(TensorModel):
+    """Word images in, as tensors or as image files; text and confidence out, and logits for those who want them."""
+
+    def __init__(self, model: Metered, manifest: Mapping[str, Any], max_pixels: int) -> None:
+        super().__init__(model, manifest)
+        self._processor = fit_recognizer(None, ModelCall(model, "recognizer", 1))
+        self._max_pixels = max_pixels
+
+    def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
+        (spec,) = self._fixed.specs
+        if len(inputs) != 1:
+            raise SpecError(f"the request has {sorted(inputs)}; give either {spec.name!r} or {IMAGE!r}")
+        if IMAGE not in inputs:
+            return super()._prepare(inputs)
+        crops = self._processor.preprocess(_load_images(inputs[IMAGE], self._max_pixels))
+        return (torch.from_numpy(crops).to(spec.torch_dtype),)
+
+    def _finish(self, result: Sequence[Tensor], outputs: Collection[str]) -> Arrays:
+        answer = dict(super()._finish(result, outputs))
+        if TEXT in outputs or CONFIDENCE in outputs:
+            words = self._processor.postprocess(result[0])
+            answer[TEXT] = _strings([word.text for word in words])
+            answer[CONFIDENCE] = np.array([[word.confidence] for word in words], np.float32)
+        return {name: array for name, array in answer.items() if name in outputs}
+
+    def _example(self) -> Request:
+        return Request(lambda: {IMAGE: _blank_image()}, self._outputs)
+
+
+class Reader(Served):
+    """Image files in, pages as JSON out."""
+
+    def __init__(self, detector: Metered, recognizer: Metered, max_pixels: int) -> None:
+        self.models = {DETECTOR: detector, RECOGNIZER: recognizer}
+        self._pipeline = OCRPipeline(detector, recognizer, max_pixels=max_pixels, progress=False)
+        self._max_pixels = max_pixels
+
+    def _prepare(self, inputs: Arrays) -> list[RGBImage]:
+        return _load_images(inputs[IMAGE], self._max_pixels)
+
+    def _run(self, items: list[Any]) -> list[Any]:
+        pages = iter(self._pipeline([image for images in items for image in images]))
+        results = [[next(pages) for _ in images] for images in items]
+        self.models[DETECTOR].counts.rows += sum(map(len, results))
+        self.models[RECOGNIZER].counts.rows += sum(len(page.words) for found in results for page in found)
+        return results
+
+    def _finish(self, result: Sequence[Page], outputs: Collection[str]) -> Arrays:
+        for page in result:
+            if page.error is not None:
+                raise page.error
+        return {PAGE: _strings([page.to_json() for page in result])} if PAGE in outputs else {}
+
+    def _example(self) -> Request:
+        return Request(lambda: {IMAGE: _blank_image()}, (PAGE,))
+
+
+def _load_images(files: NDArray[Any], max_pixels: int) -> list[RGBImage]:
+    if not files.size:
+        raise SpecError("the request has no row; give at least one image")
+    return [load_image(bytes(file), max_pixels=max_pixels) for file in files.ravel()]
+
+
+def _check_valid_size(valid_size: Tensor, images: NDArray[Any]) -> None:
+    height, width = images.shape[-2:]
+    if ((valid_size < 1) | (valid_size > torch.tensor([height, width]))).any():
+        raise SpecError(
+            f"{VALID_SIZE} is {valid_size.tolist()} for images of {height} x {width}; expected (height, width) of each "
+            "image, at least 1 and at most the tensor's own"
+        )
+
+
+def _to_tensor(array: NDArray[Any], spec: TensorSpec) -> Tensor:
+    # A copy: the array lies in memory that belongs to the request.
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.to(torch.bfloat16) if spec.dtype == "bfloat16" else tensor
+
+
+def _to_array(tensor: Tensor) -> NDArray[Any]:
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).contiguous().numpy()
+
+
+def _strings(texts: Sequence[str]) -> NDArray[Any]:
+    return np.array([[text.encode()] for text in texts], object).reshape(len(texts), 1)
+
+
+def _blank_image() -> NDArray[Any]:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (64, 32), "white").save(file, "PNG")
+    return np.array([[file.getvalue()]], object)
