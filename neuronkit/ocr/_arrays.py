@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from neuronkit.errors import SpecError
 
+# A gigabyte of float32. The score maps of the largest canvas, 32768 x 32768 pixels, have as many.
+_MOST_NUMBERS = 1 << 28
+
 
 def to_numpy(value: Any) -> NDArray[Any]:
     """Take a NumPy array or a tensor of any device and dtype as an array; half precision comes back as float32."""
@@ -26,6 +29,8 @@ def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:
     array = to_numpy(value)
     if array.dtype.kind not in "fiu":
         raise SpecError(f"{name} are of dtype {array.dtype}, not of real numbers; give float32")
+    if array.size > _MOST_NUMBERS:
+        raise SpecError(f"{name} of shape {array.shape} are more than {_MOST_NUMBERS} numbers; give them in parts")
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 

@@ -57,7 +57,7 @@ def score_maps(region: Any, affinity: Any) -> tuple[Map, Map]:
     """Check two score maps and give them as floating-point arrays.
 
     Raises:
-        SpecError: If they are not two finite (H, W) maps of the same size.
+        SpecError: If they are not two finite (H, W) maps of the same size, or hold more than 2**28 pixels.
     """
     region, affinity = to_float(region, "region scores"), to_float(affinity, "affinity scores")
     if region.ndim != 2 or region.shape != affinity.shape or not region.size:

@@ -16,6 +16,9 @@ from neuronkit.ocr.images import ImageLike, RGBImage, load_image
 
 Points = NDArray[np.float32]
 
+_LONGEST = 32_766
+"""Longest side, in pixels, of an image that OpenCV 4 samples."""
+
 
 def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: float | None = 1.5) -> list[RGBImage]:
     """Cut words out of a page, with perspective and bends taken out.
@@ -48,13 +51,16 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
 
 def _crop(image: RGBImage, box: TextBox, vertical_ratio: float | None) -> RGBImage:
     bent = box.polygon is not None and len(box.polygon) > 4 and len(box.polygon) % 2 == 0
-    top, bottom = _edges(box.polygon if bent else box.quad)  # type: ignore[arg-type]
+    image, outline = _window(image, box.outline if bent else box.quad)
+    top, bottom = _edges(outline)
     width = max(_length(top), _length(bottom))
     height = float(np.hypot(*(bottom - top).T).max())
     turned = vertical_ratio is not None and height >= vertical_ratio * width
-    # No word is longer than the page's diagonal; a box that is asks for no more detail than that.
-    longest = math.ceil(math.hypot(*image.shape[:2]))
+    # No word is longer than the page's diagonal, or larger than the page; a box that is gets no more pixels than that.
+    longest = min(math.ceil(math.hypot(*image.shape[:2])), _LONGEST)
     width, height = (min(max(round(side), 1), longest) for side in (width, height))
+    shrink = min(1.0, math.sqrt(4 * image.shape[0] * image.shape[1] / (width * height)))
+    width, height = (max(math.floor(side * shrink), 1) for side in (width, height))
     if bent:
         crop = _straighten(image, top, bottom, width, height)
         return np.ascontiguousarray(np.rot90(crop)) if turned else crop
@@ -62,6 +68,21 @@ def _crop(image: RGBImage, box: TextBox, vertical_ratio: float | None) -> RGBIma
     if turned:
         return _warp(image, np.roll(corners, -1, axis=0), height, width)
     return _warp(image, corners, width, height)
+
+
+def _window(image: RGBImage, outline: Points) -> tuple[RGBImage, Points]:
+    """The part of an image that holds a word, no larger than OpenCV takes, and the word's outline in it."""
+    size = np.array(image.shape[1::-1])
+    if size.max() <= _LONGEST:
+        return image, outline
+    begin = np.clip(outline.min(axis=0) - 2, 0, size - 1).astype(np.int64)
+    end = np.clip(outline.max(axis=0) + 3, begin + 1, size).astype(np.int64)
+    image, outline = image[begin[1] : end[1], begin[0] : end[0]], outline - begin.astype(np.float32)
+    scale = np.minimum(1.0, _LONGEST / (end - begin))
+    if scale.min() < 1:
+        width, height = np.maximum(np.floor((end - begin) * scale), 1).astype(int).tolist()
+        image = load_cv2().resize(image, (width, height), interpolation=load_cv2().INTER_LINEAR)
+    return image, outline * scale.astype(np.float32)
 
 
 def _edges(outline: Points) -> tuple[Points, Points]:

@@ -35,7 +35,7 @@ def draw_boxes(image: RGBImage, words: Sequence[Word]) -> RGBImage:
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     for word in words:
-        outline = [(float(x), float(y)) for x, y in word.box.outline]
+        outline = [(x, y) for x, y in _near(image, word.box.outline).tolist()]
         pen.line([*outline, outline[0]], fill=_BOX, width=_stroke(image))
     return np.array(canvas)
 
@@ -47,7 +47,7 @@ def draw_text(image: RGBImage, words: Sequence[Word]) -> RGBImage:
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     for word in words:
-        left, top, _, _ = word.box.bounds
+        left, top = _near(image, word.box.outline).min(axis=0).tolist()
         font = ImageFont.load_default(size=_font_size(word))
         _, _, right, bottom = pen.textbbox((0, 0), word.text, font=font)
         x, y = max(0.0, left), max(0.0, top - bottom - _stroke(image))
@@ -75,6 +75,12 @@ def draw_heat_map(image: RGBImage, scores: NDArray[Any], letterbox: Letterbox, *
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     blended: RGBImage = cv2.addWeighted(image, 1 - strength, colours, strength, 0)
     return blended
+
+
+def _near(image: RGBImage, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points no further away than Pillow draws lines to in finite time."""
+    reach = 4 * max(image.shape[:2])
+    return np.clip(points, -reach, reach)
 
 
 def _stroke(image: RGBImage) -> int:

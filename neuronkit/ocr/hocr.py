@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neuronkit.ocr.page import Line, Page, Word
 
+_FORBIDDEN = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 
 def page_to_hocr(page: Page, *, title: str = "") -> str:
     """Write a page as an hOCR document: one ``ocr_page``, an ``ocr_line`` a line, an ``ocrx_word`` a word."""
     height, width = page.size
-    lines = "\n".join(_line(line, number) for number, line in enumerate(page.lines, start=1))
+    lines = "\n".join(_line(line, number) for number, line in enumerate(page.lines, start=1) if line.words)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" '
@@ -54,5 +57,5 @@ def _bbox(bounds: tuple[int, int, int, int]) -> str:
 
 
 def _clean(text: str) -> str:
-    """Escape a text, without the control characters that XML forbids."""
-    return escape("".join(c for c in text if c >= " " or c in "\t\n"))
+    """Escape a text, without the characters that XML forbids."""
+    return escape(_FORBIDDEN.sub("", text))

@@ -29,7 +29,7 @@ def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RGBImage:
         source: A path, the bytes of an image file, an open binary file, a Pillow image, or an array:
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA; uint8 or another integer type in 0..255,
             uint16 in 0..65535, bool, or floating point in 0..1.
-        max_pixels: Largest height * width that is accepted.
+        max_pixels: Largest height * width that is accepted. Pillow's own limit for files holds as well.
 
     Returns:
         (H, W, 3) uint8, RGB, 0..255, upright: the rotation that a camera notes in EXIF is applied. Transparency
@@ -84,8 +84,14 @@ def _from_pillow(source: Any, max_pixels: int) -> RGBImage:
 
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels)
-    with Image.open(_openable(source)) as image:
-        return _decode(image, max_pixels)
+    try:
+        with Image.open(_openable(source)) as image:
+            return _decode(image, max_pixels)
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{describe(source)} is larger than Pillow opens ({error}); scale it down or cut it into tiles, or raise "
+            "PIL.Image.MAX_IMAGE_PIXELS and max_pixels if you trust where it comes from"
+        ) from error
 
 
 def _openable(source: Any) -> Any:
@@ -125,6 +131,9 @@ def _decode(image: Image.Image, max_pixels: int) -> RGBImage:
     if image.mode in ("F", "I") or image.mode.startswith("I;"):
         pixels = np.asarray(image)
         return _from_array(pixels.astype(np.uint16) if sixteen_bits else pixels, max_pixels)
+    if image.mode == "P" and "transparency" in image.info:
+        # Pillow warns of the direct way.
+        image = image.convert("RGBA")
     rgb: RGBImage = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     return rgb
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
+import tempfile
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,9 +20,12 @@ from neuronkit.ocr import (
     CraftProcessor,
     CtcProcessor,
     Letterbox,
+    Line,
     OCRPipeline,
+    Page,
     ParseqProcessor,
     TextBox,
+    Word,
     crop_words,
     find_boxes,
     fold_normalization,
@@ -174,9 +180,60 @@ def test_anything_is_read_or_refused(thing):
         assert len(found) == len(thing)
 
 
+@given(THINGS, THINGS, st.one_of(THINGS, st.sampled_from(["", "/*", "../*", "a**b", "**/*", "[", "\0"])))
+@settings(max_examples=100, deadline=None)
+def test_folders_of_anything(thing, other, pattern):
+    reader = OCRPipeline(
+        detect, recognize, detector_processor=CraftProcessor(), recognizer_processor=ParseqProcessor(CHARSET)
+    )
+    documented(lambda: list(reader.read(thing)))
+    with tempfile.TemporaryDirectory() as folder:
+        documented(reader.read_folder, thing, folder)
+        documented(reader.read_folder, folder, f"{folder}/out", pattern=pattern)
+        # Not any text: what is given as output is made.
+        documented(reader.read_folder, folder, other if not isinstance(other, str) else f"{folder}/{other}")
+
+
+FAR = arrays("f4", (4, 2), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)).map(TextBox)
+TEXTS = st.text(max_size=4) | st.sampled_from(["\ud800", "\0\uffff", "a\nb"])
+WORDS = st.builds(Word, TEXTS, st.floats(0, 1), FAR)
+
+
+@given(st.lists(st.lists(WORDS, max_size=3).map(tuple).map(Line), max_size=3), THINGS)
+@settings(max_examples=100, deadline=None)
+def test_any_page_is_shown_and_written(lines, thing):
+    page = Page((9, 7), tuple(lines), np.zeros((9, 7, 3), np.uint8))
+    ElementTree.fromstring(page.to_hocr())
+    assert json.loads(page.to_json()) == page.to_dict()
+    assert page.draw().shape == (9, 7, 3)
+    assert page._repr_png_().startswith(b"\x89PNG")
+    assert page._repr_html_().startswith("<div><img")
+    documented(page.draw, thing)
+    documented(page.draw, boxes=False, text=False, heat_map=True)
+    boxes = [word.box for word in page.words]
+    assert sorted(i for line in reading_order(boxes) for i in line) == list(range(len(boxes)))
+
+
+HUGE = [
+    np.broadcast_to(np.float32(0.5), (1 << 20, 1 << 20)),
+    np.broadcast_to(np.uint8(7), (1 << 20, 1 << 20, 3)),
+    np.zeros((20_000, 30, 3), np.uint8),
+    np.zeros((1, 100_000), np.float64),
+]
+
+
+@pytest.mark.parametrize("huge", HUGE, ids=lambda array: str(array.shape))
+def test_huge_inputs(huge):
+    documented(find_boxes, huge, huge)
+    documented(load_image, huge)
+    for processor in (CraftProcessor(), ParseqProcessor()):
+        documented(processor.preprocess, [huge])
+        documented(processor.postprocess, huge, *([[]] if isinstance(processor, CraftProcessor) else []))
+    documented(crop_words, huge, [TextBox(np.array([[0, 0], [1e30, 0], [1e30, 1e30], [0, 1e30]]))])
+
+
 def test_every_public_function_is_tried_here():
     with open(__file__) as file:
         text = file.read()
-    # What a reader makes, and nobody else.
-    made = {"Line", "Page", "Word", "Recognition"}
-    assert [name for name in neuronkit.ocr.__all__ if name not in made and text.count(name) < 2] == []
+    # Holds what a recogniser's processor read, and does nothing.
+    assert [name for name in neuronkit.ocr.__all__ if name != "Recognition" and text.count(name) < 2] == []

@@ -73,6 +73,22 @@ def test_words_across_the_border_repeat_it():
     assert (crop == 77).all()
 
 
+@pytest.mark.parametrize("side", [20_000, 70_000])
+def test_words_of_images_longer_than_opencv_samples(side):
+    page = np.zeros((30, side, 3), np.uint8)
+    page[10:20, side - 50 : side - 10] = 255
+    corners = np.array([[side - 50, 10], [side - 10, 10], [side - 10, 20], [side - 50, 20]])
+    whole = np.array([[0, 0], [side, 0], [side, 30], [0, 30]])
+    for image, boxes in (
+        (page, (corners, whole)),
+        (np.ascontiguousarray(page.transpose(1, 0, 2)), (corners[:, ::-1], whole[:, ::-1])),
+    ):
+        word, line = crop_words(image, [TextBox(box) for box in boxes], vertical_ratio=None)
+        assert sorted(word.shape[:2]) == [10, 40]
+        assert word.mean() > 220
+        assert max(line.shape) >= 10_000
+
+
 def test_vertical_words_are_turned_unless_told_otherwise():
     image = np.zeros((80, 80, 3), np.uint8)
     tall = TextBox([[10, 10], [30, 10], [30, 60], [10, 60]])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from neuronkit.errors import ImageError
+from neuronkit.errors import ImageError, NeuronKitError, OptionError
 from neuronkit.ocr.page import Page
 
 ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
@@ -28,7 +28,7 @@ class FolderReport:
     Attributes:
         read: Images read in this call.
         skipped: Images that had been read before, and have not changed since.
-        failed: Images that could not be read, and why; the next call tries them again.
+        failed: Images that could not be read, or their results written, and why; the next call tries them again.
     """
 
     read: list[Path] = field(default_factory=list)
@@ -44,24 +44,46 @@ def read_folder(
     reader: Reader, folder: str | os.PathLike[str], output: str | os.PathLike[str], *, pattern: str = "**/*"
 ) -> FolderReport:
     """Read all images of a folder; see `OCRPipeline.read_folder`."""
-    root, target = Path(folder), Path(output)
-    if not root.is_dir():
-        raise ImageError(f"{os.fspath(folder)!r} is not a folder; give the one that holds the images")
+    root, target = _folders(folder, output)
     report = FolderReport()
-    waiting: list[Path] = []
-    for path in sorted(root.glob(pattern)):
-        if path.suffix.lower() not in ENDINGS or not path.is_file():
-            continue
-        (report.skipped if _is_done(path, _result_path(root, target, path)) else waiting).append(path)
+    paths: list[Path] = []
+    for path in _images(root, pattern):
+        done = _is_done(path, _result_path(root, target, path))
+        (report.skipped if done else paths).append(path)
     # What is written belongs to the file as it was before it was read: a change meanwhile is seen the next time.
-    marks = {path: _mark(path) for path in waiting}
-    for path, page in zip(waiting, reader.read(waiting), strict=True):
-        if page.error is not None:
-            report.failed[path] = str(page.error)
-            continue
-        _write(_result_path(root, target, path), {"source": {"name": path.name, **marks[path]}, **page.to_dict()})
-        report.read.append(path)
+    marks = {path: _mark(path) for path in paths}
+    for path, page in zip(paths, reader.read(paths), strict=True):
+        content = {"source": {"name": path.name, **marks[path]}, **page.to_dict()}
+        try:
+            if page.error is not None:
+                raise page.error
+            _write(_result_path(root, target, path), content)
+            report.read.append(path)
+        except (NeuronKitError, OSError) as error:
+            report.failed[path] = str(error)
     return report
+
+
+def _folders(folder: Any, output: Any) -> tuple[Path, Path]:
+    for name, value in (("folder", folder), ("output", output)):
+        if not isinstance(value, (str, os.PathLike)):
+            raise OptionError(f"{name} is a {type(value).__name__}; give a path")
+    if not os.path.isdir(folder):
+        raise ImageError(f"{os.fspath(folder)!r} is not a folder; give the one that holds the images")
+    try:
+        os.makedirs(output, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OptionError(f"output={os.fspath(output)!r} cannot be made ({error}); give another folder") from error
+    return Path(folder), Path(output)
+
+
+def _images(root: Path, pattern: Any) -> list[Path]:
+    if not isinstance(pattern, str) or ".." in Path(pattern).parts:
+        raise OptionError(f"pattern={pattern!r} is no pattern of paths within the folder; give one such as '**/*.png'")
+    try:
+        return sorted(path for path in root.glob(pattern) if path.suffix.lower() in ENDINGS and path.is_file())
+    except (ValueError, NotImplementedError) as error:
+        raise OptionError(f"pattern={pattern!r}: {error}; give one such as '**/*.png'") from error
 
 
 def _result_path(root: Path, target: Path, path: Path) -> Path:
@@ -90,7 +112,8 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+        # Names of files need not be text; what is not, is written as "?".
+        unfinished.write_text(json.dumps(content, ensure_ascii=False), "utf-8", errors="replace")
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

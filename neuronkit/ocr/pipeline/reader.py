@@ -145,6 +145,7 @@ class OCRPipeline:
 
         Raises:
             ImageError: If `folder` is not a folder.
+            OptionError: If `output` cannot be made, or `pattern` is no pattern.
         """
         return read_folder(self, folder, output, pattern=pattern)
 
