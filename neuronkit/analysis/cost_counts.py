@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from neuronkit.analysis.autocast_dispatch import OperatorMode, watched_by
-from neuronkit.analysis.autocast_products import argument, base_name, factors_of, is_view, tensors_in
+from neuronkit.analysis.autocast_products import argument, base_name, factors_of, tensors_in, written_arguments
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _Counting(OperatorMode):
     def run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         result = func(*args, **kwargs)
         given, made = list(tensors_in((args, dict(kwargs)))), list(tensors_in(result))
-        if is_view(func):
+        if _only_looks(func, given, made):
             return result
         activations = self.weights.read(given, made)
         flops = product_flops(func, args, kwargs, result)
@@ -150,16 +150,14 @@ class _Weights:
 
     def read(self, given: Iterable[Tensor], made: Iterable[Tensor]) -> list[Tensor]:
         """Note what an operator reads and makes; gives those of its arguments that are activations."""
-        activations, constants = [], set()
+        activations = []
         for tensor in given:
             place = _storage(tensor).data_ptr()
             if place in self._made:
                 activations.append(tensor)
             else:
-                constants.add(place)
                 self._read[place, int(tensor.storage_offset()), tensor.numel()] = tensor
-        # What an operator makes in a weight's memory, it only looks at differently.
-        self._made.update({_storage(tensor).data_ptr() for tensor in made} - constants)
+        self._made.update(_storage(tensor).data_ptr() for tensor in made)
         return activations
 
     def by_dtype(self) -> dict[str, int]:
@@ -172,6 +170,12 @@ class _Weights:
         for place, tensor in tensors.items():
             total[_dtype(tensor)] += min(parts[place], _storage(tensor).nbytes())
         return dict(total)
+
+
+def _only_looks(func: Any, given: Iterable[Tensor], made: Iterable[Tensor]) -> bool:
+    """Whether an operator only looks at its arguments' memory differently."""
+    places = {_storage(tensor).data_ptr() for tensor in given}
+    return not written_arguments(func) and all(_storage(tensor).data_ptr() in places for tensor in made)
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -69,7 +69,10 @@ def test_ties_and_special_values(kind):
     rounded = ROUNDINGS[kind](ties)
     assert_equal(rounded, expected)
     assert torch.signbit(rounded[4])
-    assert ROUNDINGS[kind](torch.tensor([float("nan")])).isnan().all()
+    # Every NaN stays one, whatever bits it carries.
+    nans = torch.tensor([0x7FC00000, 0x7F800001, 0x7FFFFFFF], dtype=torch.int32).view(torch.float32)
+    assert ROUNDINGS[kind](nans).isnan().all()
+    assert ROUNDINGS[kind](-nans).isnan().all()
 
 
 def test_fp16_overflows_and_the_others_do_not():
@@ -441,22 +444,14 @@ def test_the_model_is_left_as_it_was(auto_cast):
 
 
 def test_torchscript_keeps_no_rounded_constants():
-    class Folding(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Parameter(random(4, 4)), nn.Parameter(random(4, 4))
-
-        def forward(self, x):
-            return x @ (self.a @ self.b)
-
-    model = torch.jit.freeze(torch.jit.script(Folding().eval()))
-    x, expected = random(2, 4), None
-    expected = x @ (random(4, 4) @ random(4, 4))
+    a, b, x = random(4, 4), random(4, 3), random(2, 4)
+    # The product of constants is left to TorchScript's optimizer, which computes it once.
+    model = torch.jit.trace(Function(lambda x: x @ (a @ b)), x)
     emulated = emulate_autocast(model)
     for _ in range(3):
-        emulated(x)
+        assert_equal(emulated(x), ROUND(x) @ ROUND(ROUND(a) @ ROUND(b)))
     for _ in range(3):
-        torch.testing.assert_close(model(x), expected)
+        assert_equal(model(x), x @ (a @ b))
 
 
 def test_tracing_is_refused():

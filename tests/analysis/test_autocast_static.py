@@ -13,6 +13,7 @@ from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import ParityError, SpecError, UnknownModelError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 from neuronkit.ocr.agreement import text_agreement
+from neuronkit.static.model import Foldable, StaticModel
 
 METHODS = ("fixed_point", "stepwise", "unrolled")
 
@@ -54,6 +55,50 @@ def test_leaves_the_live_model_live(parseq, words):
             bias[0] -= 100
     assert torch.equal(emulated(words), rounded)
     assert not any(name.startswith("folded") for name, _ in parseq.named_buffers())
+
+
+class Scale(Foldable):
+    """A product with a weight that is computed from others."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def compute_constants(self):
+        return (self.layer.weight @ self.layer.weight,)
+
+    def forward(self, x):
+        return x @ self.constants[0]
+
+
+class Cached(StaticModel):
+    """A static model that makes its graph once."""
+
+    def __init__(self, layer):
+        super().__init__(layer, [neuronkit.TensorSpec("x", (2, 4))])
+        self.__dict__["graph"] = Scale(layer)
+
+    def modules_by_name(self, source):
+        return {"main": self.graph}
+
+    def graph_specs(self):
+        return {"main": self.specs}
+
+    def run_original(self, source, *inputs):
+        return inputs[0] @ (source.weight @ source.weight)
+
+
+def test_a_graph_that_is_kept_is_not_left_folded():
+    layer = torch.nn.Linear(4, 4)
+    static = Cached(layer)
+    (x,) = static.example_inputs()
+    emulated = emulate_autocast(static)
+    for _ in range(2):
+        assert torch.equal(emulated(x), to_bf16(x) @ to_bf16(layer.weight @ layer.weight))
+        assert list(static.graph.buffers()) == []
+        with torch.no_grad():
+            layer.weight.mul_(2)
+            assert torch.equal(static(x), static.reference(x))
 
 
 def test_words_are_read_alike(parseq, words):

@@ -255,6 +255,22 @@ def test_shared_weights_count_once():
     assert estimate(model, torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 110
 
 
+def test_looking_at_memory_differently_moves_nothing():
+    class Reshaped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 25))
+
+        def forward(self, x):
+            # No view by its schema, and none the less one.
+            return torch.ops.aten._unsafe_view(x, [2, 10]) @ torch.ops.aten._unsafe_view(self.weight, [10, 10]).t()
+
+    report = estimate(Reshaped(), torch.zeros(20), target="inf2")
+    assert report.weight_bytes == 4 * 100
+    assert report.activation_bytes == 4 * (20 + 20)
+    assert set(report.operators) == {"aten::mm"}
+
+
 def test_folded_constants_count_as_weights():
     traced = torch.jit.freeze(torch.jit.trace(nn.Linear(10, 10).eval(), torch.zeros(1, 10)))
     assert estimate(traced, torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 110
