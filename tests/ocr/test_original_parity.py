@@ -150,26 +150,27 @@ def load_benchmark():
 @pytest.mark.peers
 @pytest.mark.slow
 def test_detection_on_a_reloaded_artifact_is_easyocrs():
-    import torch
-    from easyocr.craft import CRAFT as TheirCRAFT
-    from easyocr.detection import test_net as detect_like_easyocr
-
+    from neuronkit import StaticCRAFT
     from neuronkit.demo.pages import PageStyle, render_page
     from neuronkit.demo.weights import load_craft
 
     benchmark = load_benchmark()
     craft = benchmark.widened(load_craft())
-    theirs = TheirCRAFT(pretrained=False)
-    theirs.load_state_dict(craft.state_dict())
-    page = render_page(np.random.default_rng(3), (480, 640), PageStyle(font_sizes=(16, 20), max_words=200)).image
-    with torch.no_grad():
-        expected = detect_like_easyocr(1280, 1.0, theirs.eval(), page, 0.7, 0.4, 0.4, False, "cpu")[0][0]
+    theirs = benchmark.EasyOCRDetector(craft)
+    page = render_page(np.random.default_rng(3), (288, 384), PageStyle(font_sizes=(14, 18), max_words=200)).image
+    expected = theirs(page)
     processor = CraftProcessor(mag_ratio=1.0)
     canvas, letterboxes = processor.preprocess([page])
-    scores = benchmark.reloaded(craft, canvas.shape)(torch.from_numpy(canvas))[0]
-    (found,) = processor.postprocess(scores, letterboxes)
-    assert len(found) == len(expected) >= 30
-    np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
+    static = StaticCRAFT(craft, height=canvas.shape[2], width=canvas.shape[3])
+    for artifact in (benchmark.reloaded(craft, canvas.shape), benchmark.reloaded(static)):
+        (found,) = processor.postprocess(benchmark.scores_of(artifact, canvas), letterboxes)
+        assert len(found) == len(expected) >= 12
+        np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
+        speed = benchmark.compare(
+            "", "", lambda: theirs.network(canvas), lambda a=artifact: benchmark.scores_of(a, canvas), 3
+        )
+        # benchmarks/ocr.py shows 1.5 and more; a busy machine must not fail this.
+        assert speed.computing_ratio > 1.2
 
 
 @pytest.mark.peers
