@@ -26,11 +26,6 @@ NEURON_CORES = 2
 MARKS = [
     pytest.mark.serving,
     pytest.mark.slow,
-    # Ray leaves its log files and sockets to the end of the process, and marks its own default options as deprecated.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*"),
 ]
 
 

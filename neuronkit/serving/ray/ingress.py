@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request  # type: ignore[import-
 from starlette.responses import Response  # type: ignore[import-not-found, unused-ignore]
 
 from neuronkit.errors import ImageError
+from neuronkit.serving.ray.answers import error_json
 from neuronkit.serving.ray.metrics import IngressMetrics
 from neuronkit.serving.ray.options import AppOptions
-from neuronkit.serving.ray.replica import error_json
 
 # What curl and urllib say when nobody said anything stands for bytes as well.
 _BYTES = ("application/octet-stream", "application/x-www-form-urlencoded")
@@ -93,6 +93,8 @@ class Ingress:
             return 503, error_json("too many requests are waiting; try again later")
         except RayActorError:
             return 503, error_json(f"{self._options.attempts} replicas died with this image; it may be the reason")
+        except Exception as error:  # Ray has many more, and each of them is the answer to one request only.
+            return 500, error_json(f"the image was not read: {type(error).__name__}: {error}")
 
     async def _read(self, image: bytes) -> tuple[int, str]:
         """Read the image, with another replica when one dies: reading changes nothing, so it can be repeated."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
+from neuronkit.serving.ray.answers import error_json
 from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.batching import Batcher
 from neuronkit.serving.ray.metrics import ReaderMetrics
@@ -64,8 +64,3 @@ class Reader:
         return [
             (200, page.to_json()) if page.error is None else (400, error_json(str(page.error))) for page in batch.pages
         ]
-
-
-def error_json(message: str) -> str:
-    """The body of an answer that is no page."""
-    return json.dumps({"error": message}, ensure_ascii=False)
