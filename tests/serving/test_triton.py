@@ -44,7 +44,7 @@ def repository(detector_path: Path, recognizer_path: Path, tmp_path_factory: pyt
 
 @pytest.fixture(scope="module")
 def server(repository: Path) -> Iterator[Server]:
-    with serve(repository) as running:
+    with serve(repository, arguments=["--metrics-config=summary_latencies=true"]) as running:
         yield running
 
 
@@ -230,6 +230,7 @@ def test_2000_requests_from_16_clients(server: Server, good_cases: dict[str, lis
     assert 0 < spent["neuronkit_request_errors_total recognizer"] < broken
     assert spent["nv_inference_queue_duration_us recognizer"] > 0
     assert spent["neuronkit_seconds_total recognizer model"] > 0
+    assert spent["nv_inference_request_summary_us_count recognizer"] > 0
 
 
 def test_memory_stays_flat(server: Server, good_cases: dict[str, list[Case]]) -> None:

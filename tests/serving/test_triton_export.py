@@ -374,6 +374,18 @@ def test_a_detector_without_processor_is_served_but_makes_no_reader(recognizer_p
     assert CraftProcessor.kind == "craft"
 
 
+def test_importing_costs_nothing() -> None:
+    code = (
+        "import sys, neuronkit.serving, neuronkit.serving.triton as triton\n"
+        "assert callable(triton.serve) and sorted(triton.__all__)\n"
+        "print({'torch', 'numpy', 'tritonclient', 'pytriton'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    with pytest.raises(AttributeError, match="it has Server, ServerError, export_repository, serve"):
+        neuronkit.serving.triton.nothing  # noqa: B018
+
+
 def test_without_a_server_the_error_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "pytriton", None)

@@ -14,10 +14,10 @@ import sys
 import sysconfig
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import neuronkit
@@ -82,7 +82,7 @@ def serve(
         MissingDependencyError: If there is no tritonserver; says how to install one.
         ServerError: If it stops or is not ready in time, with the errors in its log.
     """
-    ports = [port or _free_port(host) for port in (http_port, grpc_port, metrics_port)]
+    ports = [given or free for given, free in zip((http_port, grpc_port, metrics_port), free_ports(host, 3))]
     http, grpc, metrics = (f"{host}:{port}" for port in ports)
     options = [f"--model-repository={Path(directory).resolve()}"]
     for name, port in zip(("http", "grpc", "metrics"), ports):
@@ -151,16 +151,19 @@ def _environment(libraries: Path) -> dict[str, str]:
     return environment
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_ports(host: str, count: int) -> list[int]:
+    """Ports that nothing listens on, each another."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((host, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path, timeout_s: float) -> None:
     end = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(address, timeout=5):
+        with contextlib.suppress(OSError, HTTPException), urllib.request.urlopen(address, timeout=5):
             return
         time.sleep(0.1)
     state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"
