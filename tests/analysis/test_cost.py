@@ -271,6 +271,19 @@ def test_looking_at_memory_differently_moves_nothing():
     assert set(report.operators) == {"aten::mm"}
 
 
+def test_writing_in_place_moves_what_is_written():
+    class InPlace(nn.Module):
+        def forward(self, x):
+            return (x + 1).relu_()
+
+    report = estimate(InPlace(), torch.zeros(10), target="inf2")
+    # Each reads ten numbers and writes ten.
+    assert {kind: count.activation_bytes for kind, count in report.operators.items()} == {
+        "aten::add": 80,
+        "aten::relu_": 80,
+    }
+
+
 def test_folded_constants_count_as_weights():
     traced = torch.jit.freeze(torch.jit.trace(nn.Linear(10, 10).eval(), torch.zeros(1, 10)))
     assert estimate(traced, torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 110
