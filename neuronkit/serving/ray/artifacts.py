@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
 
-from neuronkit.artifact import CompiledModel, _read_manifest, load
-from neuronkit.artifact_directory import read_manifest
+from neuronkit.artifact import CompiledModel, load, read_manifest
 from neuronkit.errors import OptionError
 
 ArtifactLike = Union[str, "os.PathLike[str]", bytes, CompiledModel]
@@ -47,11 +46,11 @@ class Artifact:
             given = _saved(role, given)
         if isinstance(given, bytes):
             with _as_file(given) as path:
-                artifact = cls(_read_manifest(path), content=given)
+                artifact = cls(read_manifest(path), content=given)
         elif isinstance(given, (str, os.PathLike)):
             # A worker starts in another directory.
             path = Path(given).absolute()
-            artifact = cls(read_manifest(path) if path.is_dir() else _read_manifest(path), path=str(path))
+            artifact = cls(read_manifest(path), path=str(path))
         else:
             raise OptionError(
                 f"{role} is a {type(given).__name__}; give the path of an artifact, its bytes, or a CompiledModel"
