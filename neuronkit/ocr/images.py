@@ -80,13 +80,19 @@ def _is_array(source: Any) -> bool:
 
 
 def _from_pillow(source: Any, max_pixels: int) -> RGBImage:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels)
     try:
         with Image.open(_openable(source)) as image:
             return _decode(image, max_pixels)
+    except UnidentifiedImageError as error:
+        # Pillow's own text names the address of an object in memory.
+        raise ImageError(
+            f"{describe(source)} cannot be read as an image: it is in no format that Pillow knows; give a whole image "
+            "file, such as PNG or JPEG"
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{describe(source)} is larger than Pillow opens ({error}); scale it down or cut it into tiles, or raise "
