@@ -55,6 +55,12 @@ def test_pillow_modes_become_rgb(mode):
     np.testing.assert_array_equal(load_image(image), expected)
 
 
+def test_transparent_palettes_become_rgb():
+    image = Image.fromarray(RGB).convert("RGBA").convert("P")
+    image.info["transparency"] = bytes(256)
+    np.testing.assert_array_equal(load_image(encode(image)), np.asarray(image.convert("RGBA"))[:, :, :3])
+
+
 def test_grey_and_transparent_arrays_become_rgb():
     grey = RGB[:, :, 0]
     for array in (grey, grey[:, :, None], np.dstack([grey] * 3), np.dstack([grey] * 3 + [RGB[:, :, 1]])):
@@ -87,7 +93,7 @@ def test_a_decompression_bomb_is_refused_from_its_header():
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
     )
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match="larger than Pillow opens"):
         load_image(png)
     with pytest.raises(ImageError, match="more than max_pixels=10"):
         load_image(encode(Image.fromarray(RGB)), max_pixels=10)
