@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,8 @@ from neuronkit.targets.serialize import save_script
 
 if TYPE_CHECKING:
     from neuronkit.static.model import Graphs
+
+_KEPT_LOG = 1 << 20  # bytes, from its end
 
 
 class SdkTarget(Target):
@@ -124,8 +127,12 @@ def _load(directory: Path) -> torch.jit.ScriptModule:
 
 
 def _copy(source: Path, directory: Path) -> None:
-    for name in (RESULT, CALL, LOG):
+    for name in (RESULT, CALL):
         shutil.copyfile(source / name, directory / name)
+    # Verbose compilers write gigabytes.
+    with (source / LOG).open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _KEPT_LOG))
+        (directory / LOG).write_bytes(log.read(_KEPT_LOG))
 
 
 def rendered(function: str, keywords: Mapping[str, Any]) -> str:

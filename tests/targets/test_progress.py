@@ -1,0 +1,40 @@
+import pytest
+
+from neuronkit.targets.log import last_line, read_log
+from neuronkit.targets.progress import Progress, detail
+
+
+def test_details_are_shown_when_asked_for_and_not_otherwise(capsys):
+    for show in (True, None, False):
+        with Progress(show) as report:
+            report("compiling head")
+            detail(report, "compiling head, 3 s: [2/7] scheduling")
+        assert ("compiling head, 3 s: [2/7] scheduling" in capsys.readouterr().err) is (show is True)
+
+
+def test_a_plain_function_hears_of_stages_alone():
+    stages = []
+    detail(stages.append, "3 s")
+    detail(None, "3 s")
+    assert stages == []
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (b"", ""),
+        (b"first\nsecond\n\n", "second"),
+        (b"10%\r20%\r30%\n", "30%"),
+        (b"\xff\xfe bad\x1b[31m\n", "\ufffd\ufffd bad [31m"),
+        (b"x" * 1000, "x" * 300 + " …"),
+    ],
+)
+def test_the_last_line_of_any_log(tmp_path, written, line):
+    (tmp_path / "log").write_bytes(written)
+    assert last_line(tmp_path / "log") == line
+    assert read_log(tmp_path / "log").tail[-1:] == ((line,) if line else ())
+
+
+def test_a_missing_log_is_empty(tmp_path):
+    assert last_line(tmp_path / "log") == ""
+    assert read_log(tmp_path / "log").tail == ()
