@@ -38,7 +38,7 @@ def assert_gone(*pids: int) -> None:
     ("mode", "message", "hint"),
     [
         ("fail", r"ended with status 1 \(NCC_EVRF001\)", "unsupported operator"),
-        ("crash", r"(?s)killed by SIGSEGV \(a crash inside the SDK\).*Fatal Python error: Segmentation fault", None),
+        ("crash", r"(?s)killed by SIGSEGV \(a crash inside the SDK\).*Current thread.* in _behave", None),
         ("out of memory", "killed by SIGKILL", "ran out of memory: compile on a larger machine"),
         ("silent", r"ended with status 3", None),
         ("no result", "reported success and left no result", None),
