@@ -43,6 +43,9 @@ def make(item: Item, output: Path) -> BuiltArtifact:
     options = recipe.options_for(item.target)
     if options.cache_dir is None and "cache_dir" in target.honours:
         options = dataclasses.replace(options, cache_dir=output / ".cache")
+    if options.workdir is not None:
+        # Graphs of several artifacts have the same names.
+        options = dataclasses.replace(options, workdir=options.workdir / item.name)
     made = recipe.model(**item.arguments)
     model, example_inputs = made if isinstance(made, tuple) else (made, None)
     compiled = compile_for_inferentia(
