@@ -74,6 +74,10 @@ class NeuronCoreError(NeuronKitError, RuntimeError):
     """The NeuronCores that this process needs are taken, unknown, or were asked for too late."""
 
 
+class ServerError(NeuronKitError, RuntimeError):
+    """A server that was started on this machine is not ready in time, or stopped."""
+
+
 class ParityError(NeuronKitError, AssertionError):
     """Two computations that must agree do not.
 

@@ -25,8 +25,9 @@ from torch import nn
 
 from neuronkit import FixedShape, TensorSpec, compile_for_inferentia, load
 from neuronkit.demo.pages import PageStyle, render_page
+from neuronkit.errors import ServerError
 from neuronkit.ocr import OCRPipeline
-from neuronkit.serving.triton import Server, ServerError, export_repository, serve
+from neuronkit.serving.triton import Server, export_repository, serve
 
 pytestmark = [pytest.mark.serving, pytest.mark.slow]
 

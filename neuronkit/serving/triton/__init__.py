@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neuronkit.serving.triton.repository import export_repository as export_repository
     from neuronkit.serving.triton.server import Server as Server
-    from neuronkit.serving.triton.server import ServerError as ServerError
     from neuronkit.serving.triton.server import serve as serve
 
-_HOMES = {"export_repository": "repository", "Server": "server", "ServerError": "server", "serve": "server"}
+_HOMES = {"export_repository": "repository", "Server": "server", "serve": "server"}
 
-__all__ = ["Server", "ServerError", "export_repository", "serve"]
+__all__ = ["Server", "export_repository", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,14 +21,10 @@ from http.client import HTTPException
 from pathlib import Path
 
 import neuronkit
-from neuronkit.errors import MissingDependencyError, NeuronKitError
+from neuronkit.errors import MissingDependencyError, ServerError
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
 _EXIT_TIMEOUT_S = 30
-
-
-class ServerError(NeuronKitError, RuntimeError):
-    """The server did not start, or stopped."""
 
 
 @dataclass(frozen=True)
