@@ -4,13 +4,13 @@ Each rewrite gives what the graph gave, to float rounding, in the same memory la
 
 - a convolution, and a ReLU that alone uses it, become one operator;
 - a 1x1 convolution of concatenated tensors becomes the sum of the convolutions of each, without the concatenation;
-- a product with a mask is written over the factor that nothing else uses. A large fresh tensor costs several times
-  what the product does, because the system clears its pages.
+- a product with a mask, and a maximum of every other row, are written over what they are made of, where nothing else
+  uses that. A large fresh tensor costs several times what computing it does, because the system clears its pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -67,7 +67,8 @@ def changes(graph: Any, sizes: Sizes) -> list[Callable[[], None]]:
     large = [convolution for node in graph.nodes() if (convolution := _read_large(node, sizes))]
     if not large:
         return []
-    return [*(partial(_replace, graph, found, sizes) for found in large), partial(_multiply_in_place, graph, sizes)]
+    in_place = partial(_multiply_in_place, graph, sizes), partial(_take_maxima_in_place, graph, sizes)
+    return [*(partial(_replace, graph, found, sizes) for found in large), *in_place]
 
 
 def _read_large(node: Any, sizes: Sizes) -> _Convolution | None:
@@ -129,6 +130,52 @@ def _multiply_in_place(graph: Any, sizes: Sizes) -> None:
         same_size = factor in sizes and other in sizes and sizes[factor] == sizes.get(product)
         if same_size and only_user(node.inputsAt(0).node(), "aten::mul"):
             substitute(graph, [node], "aten::mul_", list(node.inputs()))
+
+
+def _take_maxima_in_place(graph: Any, sizes: Sizes) -> None:
+    """Let the maximum of two slices of a fresh tensor overwrite the first, where nothing else uses the tensor.
+
+    Only where slices of the maximum are used next, as in pooling: what they give is a dense tensor again.
+    """
+    for node in list(graph.nodes()):
+        if node.kind() != "aten::max" or node.inputsSize() != 2:
+            continue
+        first, second = map(_outermost_slice, node.inputs())
+        if first is None or second is None or not _apart(first, second):
+            continue
+        tensor, values = first.inputsAt(0), [*node.inputs(), node.output()]
+        same_size = len({sizes.get(value.debugName()) for value in values}) == 1 and values[0].debugName() in sizes
+        readers = {reader.output().debugName() for reader in _readers(tensor)}
+        unseen = all(use.user.kind() == "aten::slice" for use in node.output().uses())
+        if same_size and unseen and readers == {node.output().debugName()} and tensor.node().kind() in _FRESH:
+            substitute(graph, [node], "aten::max", [*node.inputs(), node.inputsAt(0)])
+
+
+def _outermost_slice(value: Any) -> Any:
+    """The first of the slices that make a value out of a tensor; None where there is none."""
+    node = value.node()
+    if node.kind() != "aten::slice":
+        return None
+    return _outermost_slice(node.inputsAt(0)) or node
+
+
+def _apart(first: Any, second: Any) -> bool:
+    """Whether two slices are of one tensor, and of different residues of one dimension."""
+    (dim, start, _, step), (other_dim, other_start, _, other_step) = (
+        [constant(node.inputsAt(i)) for i in range(1, 5)] for node in (first, second)
+    )
+    known = None not in (dim, start, step, other_start) and min(start, other_start) >= 0
+    same = (first.inputsAt(0).debugName(), dim, step) == (second.inputsAt(0).debugName(), other_dim, other_step)
+    return known and same and (start - other_start) % step != 0
+
+
+def _readers(value: Any) -> Iterator[Any]:
+    """The nodes that read a tensor, also through slices."""
+    for use in value.uses():
+        if use.user.kind() == "aten::slice":
+            yield from _readers(use.user.output())
+        else:
+            yield use.user
 
 
 def _pack(graph: Any, weight: Tensor, settings: _Settings, size: Sequence[int]) -> Any:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import TensorSpec, compile_for_inferentia, load
+from neuronkit.static.ops import max_pool
 from neuronkit.targets import onednn
 from neuronkit.targets.onednn import reload, with_onednn
 from neuronkit.targets.tracing import trace
@@ -69,9 +70,21 @@ def layout_read(m: Layers, x: Tensor, mask: Tensor) -> Tensor:
     return y.permute(0, 2, 3, 1).view(2, -1, 24)
 
 
-BODIES = [
-    joined, cat_used_twice, masked, masked_and_kept, relu_beside_others, rewritten_in_place, larger_product, layout_read
-]  # fmt: skip
+def pooled(m: Layers, x: Tensor, mask: Tensor) -> Tensor:
+    return max_pool(torch.relu(m.first(x)), (2, 2), (2, 2))
+
+
+def pooled_with_overlap(m: Layers, x: Tensor, mask: Tensor) -> Tensor:
+    return max_pool(m.first(x), (2, 3), (1, 1))
+
+
+def pooled_and_kept(m: Layers, x: Tensor, mask: Tensor) -> Tensor:
+    y = torch.relu(m.first(x))
+    return max_pool(y, (2, 2), (2, 2)) + y[:, :, 1::2, ::2]
+
+
+BODIES = [joined, cat_used_twice, masked, masked_and_kept, relu_beside_others, rewritten_in_place, larger_product]
+BODIES += [layout_read, pooled, pooled_with_overlap, pooled_and_kept]
 
 
 def frozen(body: Callable[..., Tensor]) -> torch.jit.ScriptModule:
@@ -81,6 +94,12 @@ def frozen(body: Callable[..., Tensor]) -> torch.jit.ScriptModule:
 
 def kinds(module: torch.jit.ScriptModule) -> list[str]:
     return [node.kind() for node in module.graph.nodes()]
+
+
+def maxima(body: Callable[..., Tensor]) -> list[int]:
+    """How many tensors each maximum is given: the third is the one to overwrite."""
+    graph = with_onednn(frozen(body), {"graph": SPECS}).graph
+    return sorted(node.inputsSize() for node in graph.findAllNodes("aten::max"))
 
 
 def inputs() -> tuple[Tensor, ...]:
@@ -112,6 +131,9 @@ def test_what_becomes_of_the_layers() -> None:
         return
     assert {"aten::_convolution", "aten::relu", "aten::cat"}.isdisjoint(fast)
     assert "aten::mul_" in kinds(with_onednn(frozen(masked), {"graph": SPECS}))
+    assert maxima(pooled) == [2, 3]
+    for body in (pooled_with_overlap, pooled_and_kept):
+        assert set(maxima(body)) == {2}
     for body in (masked_and_kept, larger_product):
         assert "aten::mul_" not in kinds(with_onednn(frozen(body), {"graph": SPECS}))
 
