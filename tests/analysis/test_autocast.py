@@ -1,7 +1,5 @@
 """emulate_autocast: products equal their definition bit for bit, and none escapes."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
@@ -261,7 +259,7 @@ def test_an_lstm_taken_apart_is_the_lstm(settings, monkeypatch):
     torch.testing.assert_close((outputs, hidden, cell), (expected, expected_hidden, expected_cell))
 
 
-@pytest.mark.skipif(not hasattr(F, "scaled_dot_product_attention"), reason="torch 1.13 has no such function")
+@pytest.mark.torch2
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": torch.tensor([[0.0, 1.0, -1.0]])}])
 def test_scaled_dot_product_attention_rounds_both_products(options):
     query, key, value = torch.randn(3, 2, 4, 3, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
@@ -273,9 +271,7 @@ def test_scaled_dot_product_attention_rounds_both_products(options):
     assert_equal(got, ROUND(scores.softmax(-1)) @ ROUND(value))
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("torch.utils.flop_counter") is None, reason="torch 1.13 counts no operations"
-)
+@pytest.mark.torch2
 def test_every_product_that_torch_counts_is_known_or_refused():
     import torch.utils.flop_counter
 
@@ -459,7 +455,7 @@ def test_tracing_is_refused():
         torch.jit.trace(emulate_autocast(nn.Linear(2, 2)), random(1, 2), check_trace=False)
 
 
-@pytest.mark.skipif(not hasattr(torch, "compile"), reason="torch 1.13 has no torch.compile")
+@pytest.mark.torch2
 def test_a_compiled_part_is_rounded_too():
     linear = nn.Linear(4, 4)
     model = nn.Sequential(torch.compile(linear, backend="eager"))

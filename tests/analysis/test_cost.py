@@ -1,6 +1,5 @@
 """estimate: FLOPs and bytes by formula, rooflines by hand."""
 
-import importlib.util
 import json
 import math
 
@@ -16,8 +15,6 @@ from neuronkit.analysis import CostReport
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import OptionError, SpecError, UnknownModelError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.models import CRAFT, PARSeq
-
-COUNTS_FLOPS = importlib.util.find_spec("torch.utils.flop_counter") is not None
 
 
 def torch_flops(model, *inputs):
@@ -136,7 +133,7 @@ def test_narrow_models_count_in_their_own_type():
 # FLOPs
 
 
-@pytest.mark.skipif(not COUNTS_FLOPS, reason="torch 1.13 counts no operations")
+@pytest.mark.torch2
 @pytest.mark.parametrize(
     ("model", "inputs"),
     [
@@ -161,7 +158,7 @@ def test_flops_are_the_same_on_every_torch():
     assert estimate(PARSeq(94, decode_ar=False), torch.zeros(1, 3, 32, 128), target="inf1").flops == 6_113_286_144
 
 
-@pytest.mark.skipif(not COUNTS_FLOPS, reason="torch 1.13 counts no operations")
+@pytest.mark.torch2
 @pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
 def test_flops_of_static_parseq_are_those_that_torch_counts(method):
     static = StaticPARSeq(load_parseq(), batch_size=2, method=method)
