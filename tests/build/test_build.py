@@ -113,7 +113,7 @@ def test_what_fails_leaves_the_others_alone(build_file: Path, tmp_path: Path) ->
 def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: signal.Signals) -> None:
     build_file.write_text(BUILD_FILE + "\nrecipes = ENDLESS\n")
     command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heed_interrupts)
     deadline = time.monotonic() + 120
     while not (started := list(tmp_path.glob("started-*"))):
         assert time.monotonic() < deadline
@@ -125,6 +125,11 @@ def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: si
     while _runs(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _heed_interrupts() -> None:
+    # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _runs(pid: int) -> bool:

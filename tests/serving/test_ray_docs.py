@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -62,7 +63,9 @@ def test_commands_run(folder: Path) -> None:
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000"}
     with (folder / "serve.log").open("w") as log:
-        server = subprocess.Popen(serve, cwd=folder, env=environment, stdout=log, stderr=log)
+        # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
+        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        server = subprocess.Popen(serve, cwd=folder, env=environment, stdout=log, stderr=log, preexec_fn=heed)
     try:
         deadline = time.monotonic() + 90
         while (done := subprocess.run(curl, cwd=folder, capture_output=True, check=False)).returncode != 0:

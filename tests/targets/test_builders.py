@@ -26,13 +26,19 @@ def start(tmp_path):
         home.mkdir()
         arguments = [str(BUILDER), str(tmp_path / "sdk"), str(tmp_path / "cache"), target]
         command = [sys.executable, "-W", "ignore", *arguments]
-        started.append(subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, cwd=home, preexec_fn=heed_interrupts, **pipes))
         return started[-1]
 
     yield run
     for builder in started:
         builder.kill()
         builder.communicate()
+
+
+def heed_interrupts() -> None:
+    # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def result(builder: subprocess.Popen) -> dict:
