@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit.errors import SpecError
+from neuronkit.ocr import _checks
 from neuronkit.ocr._cv2 import load_cv2
-
-if TYPE_CHECKING:
-    from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.geometry import TextBox
 
 
 def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
-    """Intersection over union of two convex quadrilaterals.
+    """Intersection over union of two quadrilaterals, by their convex hulls.
 
     Args:
         first: (4, 2) float, (x, y), in order around the quadrilateral.
@@ -23,12 +23,16 @@ def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
 
     Returns:
         0 to 1.
+
+    Raises:
+        SpecError: If one has another shape, or holds NaN or infinity.
     """
     cv2 = load_cv2()
-    a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)
+    # OpenCV's intersection is undefined for what is not convex.
+    a, b = cv2.convexHull(TextBox(first).quad), cv2.convexHull(TextBox(second).quad)
     shared = float(cv2.intersectConvexConvex(a, b)[0])
     union = float(cv2.contourArea(a)) + float(cv2.contourArea(b)) - shared
-    return shared / union if union > 0 else float(np.array_equal(a, b))
+    return min(1.0, shared / union) if union > 0 else float(np.array_equal(a, b))
 
 
 def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: float = 0.9) -> float:
@@ -41,7 +45,15 @@ def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_io
 
     Returns:
         2 * pairs / boxes, 1 for two empty lists.
+
+    Raises:
+        SpecError: If something else than a `TextBox` is among them.
+        OptionError: If `min_iou` is not from 0 to 1.
     """
+    min_iou = _checks.number("min_iou", min_iou, 0, 1)
+    strangers = [type(box).__name__ for box in (*first, *second) if not isinstance(box, TextBox)]
+    if strangers:
+        raise SpecError(f"got {strangers[0]} among the boxes; give lists of TextBox, as a CraftProcessor finds them")
     pairs = ((quad_iou(a.quad, b.quad), i, j) for i, a in enumerate(first) for j, b in enumerate(second))
     overlaps = sorted(pairs, reverse=True)
     used: tuple[set[int], set[int]] = (set(), set())

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,8 @@ def _is_whole(archive: Path) -> bool:
     try:
         with zipfile.ZipFile(archive) as members:
             return members.testzip() is None
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError):
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        # What zipfile raises for damaged headers, which claim other compressions, encryption or more bytes.
         return False
 
 

@@ -32,6 +32,7 @@ from neuronkit.ocr import (
     load_image,
     processor_from_dict,
 )
+from neuronkit.ocr.agreement import box_agreement, quad_iou
 from neuronkit.ocr.layout import reading_order
 
 from .toys import CHARSET, detect, recognize
@@ -220,6 +221,15 @@ HUGE = [
     np.zeros((20_000, 30, 3), np.uint8),
     np.zeros((1, 100_000), np.float64),
 ]
+
+
+@given(THINGS, THINGS, BOXES, NUMBERS)
+def test_agreement_of_anything(thing, other, boxes, least):
+    documented(quad_iou, thing, other)
+    documented(box_agreement, boxes, boxes[::-1], min_iou=least)
+    documented(box_agreement, boxes, [thing])
+    for first in boxes:
+        assert all(0 <= quad_iou(first.quad, second.quad) <= 1 for second in boxes)
 
 
 @pytest.mark.parametrize("huge", HUGE, ids=lambda array: str(array.shape))

@@ -83,6 +83,7 @@ def _images(root: Path, pattern: Any) -> list[Path]:
     try:
         return sorted(path for path in root.glob(pattern) if path.suffix.lower() in ENDINGS and path.is_file())
     except (ValueError, NotImplementedError) as error:
+        # What glob raises for an empty and for an absolute pattern.
         raise OptionError(f"pattern={pattern!r}: {error}; give one such as '**/*.png'") from error
 
 

@@ -181,18 +181,19 @@ class OCRPipeline:
             yield Page((height, width), lines, page.opened.source, None, *kept)
 
     def _read_words(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[Word]:
-        if not boxes:
+        crops = crop_words(image, boxes, vertical_ratio=self.vertical_ratio) if boxes else []
+        read = zip(self._recognize_words(crops), boxes, strict=True)
+        return [Word(result.text, result.confidence, box, result.char_confidences) for result, box in read]
+
+    def _recognize_words(self, crops: Sequence[RGBImage]) -> list[Any]:
+        """What the recogniser's processor gives for each crop."""
+        if not crops:
             return []
-        crops = crop_words(image, boxes, vertical_ratio=self.vertical_ratio)
         # Words of like proportions share a batch, so that a recogniser with several widths fills each.
         order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
         inputs = self.recognizer_processor.preprocess([crops[i] for i in order])
-        results = self.recognizer_processor.postprocess(self._recognize(inputs))
-        words: dict[int, Word] = {
-            i: Word(result.text, result.confidence, boxes[i], result.char_confidences)
-            for i, result in zip(order, results, strict=True)
-        }
-        return [words[i] for i in range(len(boxes))]
+        results = dict(zip(order, self.recognizer_processor.postprocess(self._recognize(inputs)), strict=True))
+        return [results[i] for i in range(len(crops))]
 
 
 class _Opened:

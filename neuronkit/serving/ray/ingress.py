@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -16,6 +17,7 @@ from neuronkit.serving.ray.answers import error_json
 from neuronkit.serving.ray.metrics import IngressMetrics
 from neuronkit.serving.ray.options import AppOptions
 
+_LOGGER = logging.getLogger("ray.serve")
 # What curl and urllib say when nobody said anything stands for bytes as well.
 _BYTES = ("application/octet-stream", "application/x-www-form-urlencoded")
 # So much of a body that is too long is still received, to be able to answer.
@@ -94,6 +96,7 @@ class Ingress:
         except RayActorError:
             return 503, error_json(f"{self._options.attempts} replicas died with this image; it may be the reason")
         except Exception as error:  # Ray has many more, and each of them is the answer to one request only.
+            _LOGGER.exception("an image was not read")
             return 500, error_json(f"the image was not read: {type(error).__name__}: {error}")
 
     async def _read(self, image: bytes) -> tuple[int, str]:

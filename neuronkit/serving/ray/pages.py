@@ -73,15 +73,6 @@ class BatchReader(OCRPipeline):
         self.read_batch([blank])
         self._recognize_words([blank])
 
-    def _recognize_words(self, crops: list[RGBImage]) -> list[Any]:
-        if not crops:
-            return []
-        # Words of like proportions share a batch, as in the base class.
-        order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
-        inputs = self.recognizer_processor.preprocess([crops[i] for i in order])
-        results = dict(zip(order, self.recognizer_processor.postprocess(self._recognize(inputs)), strict=True))
-        return [results[i] for i in range(len(crops))]
-
     def _read_words(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[Word]:
         """Words that `read_batch` has read already, page by page."""
         return [Word(r.text, r.confidence, box, r.char_confidences) for box, r in zip(boxes, self._recognitions)]

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from neuronkit.errors import NeuronKitError
 from neuronkit.serving.triton.metering import Metered
 from neuronkit.static.padding import FixedShape
 
@@ -108,5 +109,8 @@ def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function gives, or what it raises: whatever goes wrong concerns one request alone."""
     try:
         return function(*arguments)
+    except NeuronKitError as error:
+        return error
     except Exception as error:
+        _log.exception("a request failed")
         return error
