@@ -28,11 +28,17 @@ def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
         SpecError: If one has another shape, or holds NaN or infinity.
     """
     cv2 = load_cv2()
-    # OpenCV's intersection is undefined for what is not convex.
-    a, b = cv2.convexHull(TextBox(first).quad), cv2.convexHull(TextBox(second).quad)
-    shared = float(cv2.intersectConvexConvex(a, b)[0])
-    union = float(cv2.contourArea(a)) + float(cv2.contourArea(b)) - shared
-    return min(1.0, shared / union) if union > 0 else float(np.array_equal(a, b))
+    both = np.stack([TextBox(first).quad, TextBox(second).quad]).astype(np.float64)
+    if np.array_equal(*both):
+        return 1.0
+    both -= both.min(axis=(0, 1))
+    # Neither shift nor scale changes a ratio of areas; float32 has room for neither huge nor tiny ones.
+    hulls = [cv2.convexHull((quad / both.max()).astype(np.float32)) for quad in both]
+    areas = [float(cv2.contourArea(hull)) if hull is not None and len(hull) > 2 else 0.0 for hull in hulls]
+    if min(areas) == 0:
+        return 0.0
+    shared = float(cv2.intersectConvexConvex(*hulls)[0])
+    return float(np.clip(shared / (sum(areas) - shared), 0, 1))
 
 
 def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: float = 0.9) -> float:
