@@ -104,7 +104,7 @@ def test_two_thousand_requests_with_a_replica_killed(
         else:
             assert status == 200, (number, status, body)
             assert_same_page(body, wanted[number % len(strips)])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(after := processes(REPLICA)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert len(after) == 2
@@ -168,10 +168,11 @@ def scrape(ray: Any) -> dict[str, float]:
 def test_metrics_show_that_requests_share_batches(ray: Any, handle: Any, port: int, strips: list[bytes]) -> None:
     with ThreadPoolExecutor(16) as clients:
         assert {status for status, _, _ in clients.map(lambda strip: ask(port, body=strip), strips * 4)} == {200}
-    deadline = time.monotonic() + 30
-    while (found := scrape(ray))["pages_total:read"] < 160 and time.monotonic() < deadline:
+    # Replicas report every few seconds, each by itself: what is scraped first may be from the midst of the load.
+    deadline = time.monotonic() + 60
+    while (found := scrape(ray)).get("queue_length") != 0 or found["pages_total:read"] < 160:
+        assert time.monotonic() < deadline, found
         time.sleep(0.5)
-    assert found["pages_total:read"] >= 160
     # Clients' requests were read together, and the detector's canvases are larger than the strips.
     assert found["batches_total"] < found["pages_total:read"] / 1.5
     assert 0 < found["padding_waste_sum:detector"] < found["padding_waste_count:detector"]
@@ -179,7 +180,6 @@ def test_metrics_show_that_requests_share_batches(ray: Any, handle: Any, port: i
     assert found["batch_fill_count"] == found["batches_total"]
     for name in ("wait_seconds_count", "read_seconds_count", "answers_total:200"):
         assert found[name] >= 160, name
-    assert found["queue_length"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def single(port: int, artifacts: tuple[Path, Path]) -> Iterator[str]:
 
 def test_a_replica_takes_its_neuron_cores(ray: Any, single: str, port: int, strips: list[bytes]) -> None:
     assert ask(port, single, strips[0])[0] == 200
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while ray.available_resources().get("neuron_cores") != NEURON_CORES - 1 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert ray.available_resources()["neuron_cores"] == NEURON_CORES - 1
@@ -223,7 +223,7 @@ def test_a_frozen_replica_costs_time_and_no_answer(single: str, port: int, strip
     assert {status for status, _, _ in answers} == {503, 504}
     assert {body["error"] for status, body, _ in answers if status == 504} == {"the image was not read within 3 s"}
     assert {headers["retry-after"] for status, _, headers in answers if status == 503} == {"1"}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (status := ask(port, single, strips[0])[0]) != 200 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert status == 200
@@ -235,12 +235,12 @@ def test_what_is_at_work_is_finished_before_a_shutdown(
     from ray import serve
 
     # The batch is never full, so that its requests are still waiting when the application is deleted.
-    app = build_app(*artifacts, batch_size=16, batch_wait_s=3, max_replicas=1, num_cpus=0)
+    app = build_app(*artifacts, batch_size=16, batch_wait_s=6, max_replicas=1, num_cpus=0)
     handle = serve.run(app, name="leaving", route_prefix="/leaving")
     asked = [handle.remote(strip) for strip in strips[:10]]
-    time.sleep(1)
+    time.sleep(3)
     serve.delete("leaving")
-    assert [json.loads(answer.result(timeout_s=20))["error"] for answer in asked] == [None] * 10
+    assert [json.loads(answer.result(timeout_s=60))["error"] for answer in asked] == [None] * 10
 
 
 def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Path, Path], strips: list[bytes]) -> None:

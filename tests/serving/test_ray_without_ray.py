@@ -113,17 +113,16 @@ def test_a_batch_waits_for_others_and_not_longer_than_it_may() -> None:
     record = Recorder()
 
     async def scenario() -> float:
-        batcher = record.batcher(wait_s=0.3)
-        start = time.monotonic()
+        batcher = record.batcher(wait_s=600)
         full = [asyncio.create_task(batcher(item)) for item in "abc"]
         await asyncio.sleep(0.01)
-        await asyncio.gather(batcher("d"), *full)
-        assert time.monotonic() - start < 0.25
+        await asyncio.wait_for(asyncio.gather(batcher("d"), *full), 60)
+        batcher = record.batcher(wait_s=0.3)
         start = time.monotonic()
         await batcher("e")
         return time.monotonic() - start
 
-    assert 0.25 < asyncio.run(scenario()) < 5
+    assert 0.25 < asyncio.run(scenario()) < 60
     assert [sorted(batch) for batch in record.batches] == [list("abcd"), ["e"]]
 
 
