@@ -5,9 +5,9 @@ Names are resolved on first use (PEP 562), so that importing costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from neuronkit.lazy import lazy_names
 from neuronkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -35,47 +35,34 @@ if TYPE_CHECKING:
     from neuronkit.static.planning import plan_buckets as plan_buckets
     from neuronkit.static.tiling import Tiled as Tiled
 
-# Name → module that holds it; a subpackage is its own home.
 _HOMES = {
-    "Buckets": "neuronkit.static.buckets",
-    "CRAFTOptions": "neuronkit.adapters.craft",
-    "CompileOptions": "neuronkit.options",
-    "CompiledModel": "neuronkit.artifact",
-    "FixedShape": "neuronkit.static.padding",
-    "PARSeqOptions": "neuronkit.adapters.parseq",
-    "ParityReport": "neuronkit.parity",
-    "StaticCRAFT": "neuronkit.adapters.craft",
-    "StaticModel": "neuronkit.static.model",
-    "StaticPARSeq": "neuronkit.adapters.parseq",
-    "TensorSpec": "neuronkit.specs",
-    "Tiled": "neuronkit.static.tiling",
-    "analyze": "neuronkit.analysis.operators",
-    "assert_parity": "neuronkit.parity",
-    "compile_for_inferentia": "neuronkit.compile",
-    "describe_environment": "neuronkit.environment",
-    "emulate_autocast": "neuronkit.analysis.autocast",
-    "estimate": "neuronkit.analysis.cost",
-    "exact_padding": "neuronkit.static.exact",
-    "load": "neuronkit.artifact",
-    "make_static": "neuronkit.adapters.registry",
-    "plan_buckets": "neuronkit.static.planning",
-    "static_greedy_decoder": "neuronkit.static.greedy",
+    "Buckets": "static.buckets",
+    "CRAFTOptions": "adapters.craft",
+    "CompileOptions": "options",
+    "CompiledModel": "artifact",
+    "FixedShape": "static.padding",
+    "PARSeqOptions": "adapters.parseq",
+    "ParityReport": "parity",
+    "StaticCRAFT": "adapters.craft",
+    "StaticModel": "static.model",
+    "StaticPARSeq": "adapters.parseq",
+    "TensorSpec": "specs",
+    "Tiled": "static.tiling",
+    "analyze": "analysis.operators",
+    "assert_parity": "parity",
+    "compile_for_inferentia": "compile",
+    "describe_environment": "environment",
+    "emulate_autocast": "analysis.autocast",
+    "estimate": "analysis.cost",
+    "exact_padding": "static.exact",
+    "load": "artifact",
+    "make_static": "adapters.registry",
+    "plan_buckets": "static.planning",
+    "static_greedy_decoder": "static.greedy",
 }
-_SUBPACKAGES = frozenset(
-    {"adapters", "analysis", "cache", "demo", "errors", "models", "ocr", "serving", "static", "tables", "testing"}
+_SUBPACKAGES = (
+    *("adapters", "analysis", "build", "cache", "demo", "errors"),
+    *("models", "ocr", "serving", "static", "tables", "testing"),
 )
-
 __all__ = ["__version__", *_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SUBPACKAGES})
+__getattr__, __dir__ = lazy_names(__name__, {**_HOMES, **dict.fromkeys(_SUBPACKAGES)})

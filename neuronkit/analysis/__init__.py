@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.analysis.autocast import EmulatedModel as EmulatedModel
@@ -18,25 +19,16 @@ if TYPE_CHECKING:
     from neuronkit.analysis.report import Problem as Problem
 
 _HOMES = {
-    "EmulatedModel": "neuronkit.analysis.autocast",
-    "emulate_autocast": "neuronkit.analysis.autocast",
-    "CostReport": "neuronkit.analysis.cost_report",
-    "CostTable": "neuronkit.analysis.cost_table",
-    "compare_costs": "neuronkit.analysis.cost_table",
-    "estimate": "neuronkit.analysis.cost",
-    "analyze": "neuronkit.analysis.operators",
-    "check_operators": "neuronkit.analysis.operators",
-    "OperatorReport": "neuronkit.analysis.report",
-    "Problem": "neuronkit.analysis.report",
+    "CostReport": "cost_report",
+    "CostTable": "cost_table",
+    "EmulatedModel": "autocast",
+    "OperatorReport": "report",
+    "Problem": "report",
+    "analyze": "operators",
+    "check_operators": "operators",
+    "compare_costs": "cost_table",
+    "emulate_autocast": "autocast",
+    "estimate": "cost",
 }
-__all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

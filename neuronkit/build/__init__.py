@@ -5,7 +5,9 @@ A build file defines ``recipes``; ``python -m neuronkit.build FILE OUTPUT`` or `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.build.recipe import Recipe as Recipe
@@ -13,13 +15,11 @@ if TYPE_CHECKING:
     from neuronkit.build.report import BuiltArtifact as BuiltArtifact
     from neuronkit.build.run import build as build
 
-_HOMES = {"Recipe": "recipe", "BuildReport": "report", "BuiltArtifact": "report", "build": "run"}
+_HOMES = {
+    "BuildReport": "report",
+    "BuiltArtifact": "report",
+    "Recipe": "recipe",
+    "build": "run",
+}
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

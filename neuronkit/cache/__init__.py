@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.cache.store import CacheEntry as CacheEntry
     from neuronkit.cache.store import CompileCache as CompileCache
 
-__all__ = ["CacheEntry", "CompileCache"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.store"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+_HOMES = {
+    "CacheEntry": "store",
+    "CompileCache": "store",
+}
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

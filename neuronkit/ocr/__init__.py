@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.ocr.boxes import find_boxes as find_boxes
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.pipeline.folding import fold_normalization as fold_normalization
     from neuronkit.ocr.processors import processor_from_dict as processor_from_dict
 
-_HOME = {
+_HOMES = {
     "Charset": "charset",
     "CraftProcessor": "craft",
     "CtcProcessor": "ctc",
@@ -41,17 +42,5 @@ _HOME = {
     "load_image": "images",
     "processor_from_dict": "processors",
 }
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.ocr.pipeline.reader import OCRPipeline as OCRPipeline
 
-__all__ = ["OCRPipeline"]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "OCRPipeline":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    from neuronkit.ocr.pipeline import reader
-
-    return reader.OCRPipeline
+_HOMES = {
+    "OCRPipeline": "reader",
+}
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

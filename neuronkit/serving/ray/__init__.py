@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.serving.ray.app import build_app as build_app
@@ -12,24 +13,12 @@ if TYPE_CHECKING:
     from neuronkit.serving.ray.dataset import read_dataset as read_dataset
     from neuronkit.serving.ray.results import read_results as read_results
 
-_HOME = {
+_HOMES = {
     "DatasetReport": "dataset",
     "build_app": "app",
     "read_dataset": "dataset",
     "read_results": "results",
     "serve_app": "app",
 }
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.serving.triton.repository import export_repository as export_repository
     from neuronkit.serving.triton.server import Server as Server
     from neuronkit.serving.triton.server import serve as serve
 
-_HOMES = {"export_repository": "repository", "Server": "server", "serve": "server"}
-
-__all__ = ["Server", "export_repository", "serve"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+_HOMES = {
+    "Server": "server",
+    "export_repository": "repository",
+    "serve": "server",
+}
+__all__ = list(_HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
