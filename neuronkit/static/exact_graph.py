@@ -118,11 +118,11 @@ class Table:
 
     def compute(self, canvas: tuple[int, int]) -> npt.NDArray[Any]:
         if isinstance(self.dim, int):
-            return np.arange(self.dim, dtype=np.float32)
+            return np.arange(self.dim, dtype=np.int32)
         size = canvas[self.dim.source]
         if self.kind == "thresholds":
             return self.dim.thresholds(size)
-        return np.arange(self.dim.at(size), dtype=np.float32)
+        return np.arange(self.dim.at(size), dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -326,8 +326,12 @@ class Builder:
             return self.emit_once(runtime.constant_size, self.images, dim, key=dim)
         raise Refused("needs a size that is not known here")
 
+    def count(self, dim: Extent) -> fx.Node:
+        """Number of valid entries along a dimension, for each row: (N, 1) int32."""
+        return self.emit_once(runtime.count, self.valid(dim), key=dim.key)
+
     def positions(self, dim: Dim) -> fx.Node:
-        """0, 1, 2, ... along a dimension: (L,) float."""
+        """0, 1, 2, ... along a dimension: (L,) int32."""
         if isinstance(dim, (Extent, int)):
             return self.table("positions", dim)
         raise Refused("needs a size that is not known here")

@@ -98,7 +98,21 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
         last: Any = _OFFSETS[mode]
     else:
         function, last = _MATRICES[mode], align_corners
-    return builder.emit_once(function, *sizes, *positions, scale, last, key=(*keys, scale, last))
+    matrix = builder.emit_once(function, *sizes, *positions, scale, last, key=(*keys, scale, last))
+    factor = _power_of_two(dim, wanted, scale) if mode == "bilinear" and not align_corners else None
+    if factor is None:
+        return matrix
+    args = builder.images, builder.count(dim), builder.count(wanted), valid_out, *positions, factor, matrix
+    return builder.emit_once(runtime.doubling_matrix, *args, key=(*keys, scale))
+
+
+def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:
+    """By how much large inputs grow, if by a power of two, for which torch's float coordinates are exact."""
+    if not (isinstance(dim, Extent) and isinstance(wanted, Extent)):
+        return None
+    factor = round(wanted.values[-1] / max(1, dim.values[-1]))
+    whole = factor > 1 and factor & (factor - 1) == 0 and scale in (None, 1.0 / factor)
+    return factor if whole else None
 
 
 @rule("pixel_shuffle", modules=[nn.PixelShuffle])

@@ -61,6 +61,11 @@ def size(valid: Tensor, like: Tensor) -> Tensor:
     return valid.to(working_dtype(like)).sum(1, keepdim=True).clamp(min=1.0)
 
 
+def count(valid: Tensor) -> Tensor:
+    """Number of valid entries: (N, 1) int32, which no auto-cast rounds."""
+    return valid.sum(1, keepdim=True, dtype=torch.int32)
+
+
 def working_dtype(x: Tensor) -> torch.dtype:
     """The dtype to compute coordinates and statistics in."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -102,7 +107,7 @@ def pooling_correction(
     Args:
         images: Gives the dtype.
         valid: (N, L) which inputs are valid.
-        outputs: (Lout,) float, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
         kernel: Of the pooling, along this dimension.
         stride: Of the pooling.
         padding: Of the pooling.
@@ -186,8 +191,8 @@ def linear_matrix(
         size_in: (N, 1) or (1, 1) valid inputs.
         size_out: (N, 1) or (1, 1) valid outputs.
         valid_out: (N, Lout) which outputs are valid; rows of the others are zero. None for all of them.
-        inputs: (Lin,) float, 0, 1, 2, ...
-        outputs: (Lout,) float, 0, 1, 2, ...
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
         scale: Input entries per output entry where the caller fixed it, None to take the ratio of the sizes.
         align_corners: As in torch.
 
@@ -197,6 +202,42 @@ def linear_matrix(
     source = _source(like, size_in, size_out, outputs, scale, align_corners)
     matrix = ops.bilinear_matrix(source, size_in, inputs.to(source.dtype))
     return _finish(matrix, valid_out, like)
+
+
+def doubling_matrix(
+    like: Tensor,
+    count_in: Tensor,
+    count_out: Tensor,
+    valid_out: Tensor,
+    inputs: Tensor,
+    outputs: Tensor,
+    factor: int,
+    otherwise: Tensor,
+) -> Tensor:
+    """Matrix of linear interpolation where the outputs are `factor` times the inputs, a power of two.
+
+    Coordinates are then multiples of 1 / (2 * factor), and are computed as such in integers: the positions of a large
+    map do not fit into bf16, to which an auto-cast of all operators would round them.
+
+    Args:
+        like: Gives the dtype.
+        count_in: (N, 1) int32 valid inputs.
+        count_out: (N, 1) int32 valid outputs.
+        valid_out: (N, Lout) which outputs are valid; rows of the others are zero.
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
+        factor: The outputs' number by that of the inputs.
+        otherwise: (N, Lout, Lin) taken for rows of the batch whose sizes have another ratio.
+
+    Returns:
+        (N, Lout, Lin).
+    """
+    unit = 2 * factor
+    source = torch.min((2 * outputs + (1 - factor)).clamp(min=0), unit * (count_in - 1))
+    distance = (source.unsqueeze(-1) - unit * inputs).abs()
+    matrix = (unit - distance).clamp(min=0).to(working_dtype(like)) / unit
+    whole = (count_out == factor * count_in).unsqueeze(-1)
+    return torch.where(whole, _finish(matrix, valid_out, like), otherwise)
 
 
 def nearest_matrix(

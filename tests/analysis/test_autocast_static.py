@@ -57,6 +57,21 @@ def test_leaves_the_live_model_live(parseq, words):
     assert not any(name.startswith("folded") for name, _ in parseq.named_buffers())
 
 
+def test_a_large_static_craft_loses_what_the_dynamic_one_loses():
+    """Coordinates of its resizes are whole numbers: as float32 they would lose their halves to bf16 beyond 128."""
+    craft = load_craft().eval()
+    static = StaticCRAFT(craft, height=96, width=640)
+    images = torch.rand(1, 3, 96, 640, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for width in (640, 416):
+        valid_size = torch.tensor([[96, width]], dtype=torch.int32)
+        scores, _ = static.reference(images, valid_size)
+        dynamic, _ = emulate_autocast(craft, auto_cast="all")(images[..., :width])
+        rounded, _ = emulate_autocast(static, auto_cast="all")(images, valid_size)
+        valid = scores[:, :, : width // 2]
+        lost = (dynamic - valid).abs().max()
+        assert (rounded[:, :, : width // 2] - valid).abs().max() < 2 * lost
+
+
 class Scale(Foldable):
     """A product with a weight that is computed from others."""
 
