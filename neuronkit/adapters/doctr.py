@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.parseq_graphs import attend
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable
+from neuronkit.static.model import Foldable, StaticModel
 from neuronkit.static.ops import length
 
 INPUT_SIZE = (32, 128)
@@ -46,16 +47,22 @@ def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec
     return TensorSpec("images", (batch_size, 3, height, width), next(model.parameters()).dtype)
 
 
-def logits_of_rows(model: nn.Module, images: Tensor) -> Tensor:
-    """The original's logits, each row alone: docTR stops a batch when its last row has ended."""
-    rows = [model(row, return_model_output=True) for row in images.split(1)]
-    # A model made to be exported gives its logits under another name.
-    return torch.cat([row["logits" if "logits" in row else "out_map"] for row in rows])
+class DoctrRecognizer(StaticModel):
+    """How the originals are called, and what becomes of their logits."""
 
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        """The original's logits, each row alone: docTR stops a batch when its last row has ended."""
+        rows = [source(row, return_model_output=True) for row in inputs[0].split(1)]
+        # A model made to be exported gives its logits under another name.
+        return torch.cat([row["logits" if "logits" in row else "out_map"] for row in rows])
 
-def words(model: Any, logits: Tensor) -> list[tuple[str, float]]:
-    """Text and confidence (0..1) of each row, by the model's own post-processor."""
-    return [(text, float(confidence)) for text, confidence in model.postprocessor(logits.detach())]
+    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """All of them: docTR's confidences count what comes after EOS, too."""
+        return outputs
+
+    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
+        """Text and confidence (0..1) of each row, by the original's own post-processor."""
+        return [(text, float(confidence)) for text, confidence in self.source.postprocessor(outputs.detach())]
 
 
 class VisionFeatures(Foldable):

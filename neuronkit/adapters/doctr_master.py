@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr import (
-    DoctrOptions,
-    attended,
-    image_spec,
-    keys_values,
-    logits_of_rows,
-    queries,
-    words,
-)
+from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, attended, image_spec, keys_values, queries
 from neuronkit.adapters.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.parseq_graphs import HIDDEN
 from neuronkit.adapters.registry import Family
@@ -25,7 +16,7 @@ from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import cumsum, one_hot_embedding
 
 
-class StaticMASTER(EncoderDecoder):
+class StaticMASTER(DoctrRecognizer, EncoderDecoder):
     """docTR's MASTER at a fixed batch, computing what the dynamic model computes for each row alone.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length, C), C being the vocabulary, EOS, SOS and PAD. All
@@ -52,17 +43,6 @@ class StaticMASTER(EncoderDecoder):
 
     def decoder(self, source: nn.Module) -> Decode:
         return Decode(source)
-
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
-        return logits_of_rows(source, *inputs)
-
-    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
-        """Text and confidence of each row."""
-        return words(self.source, outputs)
-
-    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        """All of them."""
-        return outputs
 
 
 class Encode(nn.Module):
@@ -120,14 +100,10 @@ class Decode(Foldable):
         return self.linear(decoder.layer_norm_output(x))
 
 
-def _build(model: nn.Module, *, batch_size: int, options: DoctrOptions) -> StaticMASTER:
-    return StaticMASTER(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="doctr_master",
     class_names=("doctr.models.recognition.master.pytorch.MASTER",),
     matches=lambda model: False,
     options=DoctrOptions,
-    build=_build,
+    build=StaticMASTER,
 )

@@ -11,22 +11,21 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.doctr import (
     DoctrOptions,
+    DoctrRecognizer,
     VisionFeatures,
     attended,
     image_spec,
     keys_values,
-    logits_of_rows,
     queries,
-    words,
 )
 from neuronkit.adapters.parseq_reader import FixedPoint, Reader, Refine
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, StaticModel, eval_mode
+from neuronkit.static.model import Foldable, eval_mode
 from neuronkit.static.ops import one_hot_embedding
 
 
-class StaticDoctrPARSeq(StaticModel):
+class StaticDoctrPARSeq(DoctrRecognizer):
     """docTR's PARSeq at a fixed batch, computing what the dynamic model computes for each row alone.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -51,10 +50,6 @@ class StaticDoctrPARSeq(StaticModel):
         with eval_mode(self.source), torch.no_grad():
             return self.join(self.modules_by_name(self.source)).read(images)[1]
 
-    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
-        """Text and confidence of each row."""
-        return words(self.source, outputs)
-
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return {"encode": Encode(source, self.specs[0]), "decode": Decode(source, self.steps)}
 
@@ -74,9 +69,6 @@ class StaticDoctrPARSeq(StaticModel):
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
         decoder = FixedPoint(graphs["decode"], self.steps, self.bos_id, self.eos_id)
         return Reader(graphs["encode"], decoder, Refine(graphs["decode"], self.steps, self.bos_id, self.eos_id), 1)
-
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
-        return logits_of_rows(source, *inputs)
 
 
 class Encode(nn.Module):
@@ -123,14 +115,10 @@ class Decode(Foldable):
         return self.head(layer.output_norm(x))
 
 
-def _build(model: nn.Module, *, batch_size: int, options: DoctrOptions) -> StaticDoctrPARSeq:
-    return StaticDoctrPARSeq(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="doctr_parseq",
     class_names=("doctr.models.recognition.parseq.pytorch.PARSeq",),
     matches=lambda model: False,
     options=DoctrOptions,
-    build=_build,
+    build=StaticDoctrPARSeq,
 )

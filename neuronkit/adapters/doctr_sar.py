@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.adapters.doctr import DoctrOptions, image_spec, logits_of_rows, words
+from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, image_spec
 from neuronkit.adapters.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
@@ -32,7 +31,7 @@ class SAROptions(DoctrOptions):
     method: str = "auto"
 
 
-class StaticSAR(EncoderDecoder):
+class StaticSAR(DoctrRecognizer, EncoderDecoder):
     """docTR's SAR at a fixed batch, computing what the dynamic model computes.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -66,17 +65,6 @@ class StaticSAR(EncoderDecoder):
 
     def decoder(self, source: nn.Module) -> Step:
         return Step(source)
-
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
-        return logits_of_rows(source, *inputs)
-
-    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
-        """Text and confidence of each row."""
-        return words(self.source, outputs)
-
-    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        """All of them."""
-        return outputs
 
 
 class Encode(nn.Module):
@@ -142,14 +130,10 @@ class Step(Foldable):
         return features.reshape(-1, hidden, places), projected.reshape(-1, attention, places)
 
 
-def _build(model: nn.Module, *, batch_size: int, options: SAROptions) -> StaticSAR:
-    return StaticSAR(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="doctr_sar",
     class_names=("doctr.models.recognition.sar.pytorch.SAR",),
     matches=lambda model: False,
     options=SAROptions,
-    build=_build,
+    build=StaticSAR,
 )

@@ -6,13 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr import DoctrOptions, VisionFeatures, image_spec, logits_of_rows, words
+from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, VisionFeatures, image_spec
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import StaticModel
 
 
-class StaticViTSTR(StaticModel):
+class StaticViTSTR(DoctrRecognizer):
     """docTR's ViTSTR at a fixed batch.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -36,13 +35,6 @@ class StaticViTSTR(StaticModel):
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
 
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
-        return logits_of_rows(source, *inputs)
-
-    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
-        """Text and confidence of each row."""
-        return words(self.source, outputs)
-
 
 class Read(nn.Module):
     """Images → logits of the places behind the classification token."""
@@ -57,14 +49,10 @@ class Read(nn.Module):
         return self.head(self.features(images)[:, 1 : self.places])
 
 
-def _build(model: nn.Module, *, batch_size: int, options: DoctrOptions) -> StaticViTSTR:
-    return StaticViTSTR(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="doctr_vitstr",
     class_names=("doctr.models.recognition.vitstr.pytorch.ViTSTR",),
     matches=lambda model: False,
     options=DoctrOptions,
-    build=_build,
+    build=StaticViTSTR,
 )

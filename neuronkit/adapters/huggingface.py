@@ -173,10 +173,6 @@ def _text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tup
     return TensorSpec("input_ids", shape, "int32"), TensorSpec("attention_mask", shape, "int32")
 
 
-def _build(model: nn.Module, *, batch_size: int, options: HuggingFaceOptions) -> StaticHuggingFace:
-    return StaticHuggingFace(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="huggingface",
     class_names=(
@@ -187,5 +183,5 @@ FAMILY = Family(
     ),
     matches=lambda model: False,
     options=HuggingFaceOptions,
-    build=_build,
+    build=StaticHuggingFace,
 )

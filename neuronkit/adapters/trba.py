@@ -175,14 +175,10 @@ class Step(nn.Module):
         return self.generator(state[0]), state
 
 
-def _build(model: nn.Module, *, batch_size: int, options: TRBAOptions) -> StaticTRBA:
-    return StaticTRBA(model, batch_size=batch_size, options=options)
-
-
 FAMILY = Family(
     name="trba",
     class_names=("strhub.models.trba.model.TRBA", "strhub.models.trba.system.TRBA"),
     matches=lambda model: False,
     options=TRBAOptions,
-    build=_build,
+    build=StaticTRBA,
 )
