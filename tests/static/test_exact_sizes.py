@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from neuronkit.static.exact_sizes import HEIGHT, WIDTH, Extent, step, window_count
+from neuronkit.static.exact.sizes import HEIGHT, WIDTH, Extent, step, window_count
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2), st.integers(1, 2), st.booleans(), st.integers(12, 60))

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
-from neuronkit.static.exact_graph import Table
-from neuronkit.static.exact_rewrite import rewrite
-from neuronkit.static.exact_sizes import Dim, Extent
+from neuronkit.static.exact.rewrite import rewrite
+from neuronkit.static.exact.sizes import Dim, Extent
+from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
 

@@ -1,225 +1,21 @@
-"""The values that flow through a network on a padded canvas, and the builder of the graph that computes them."""
+"""The builder of the graph that computes on a padded canvas."""
 
 from __future__ import annotations
 
 import copy
-import enum
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, fx, nn
 
-from neuronkit.errors import SpecError
-from neuronkit.static import exact_runtime as runtime
-from neuronkit.static.exact_sizes import BATCH, MIXED, SAMPLE, Dim, Extent
-from neuronkit.static.exact_trace import PATH, path_in
-
-
-class Fill(enum.IntEnum):
-    """What a tensor holds outside its valid area, from the best known to the least."""
-
-    ZERO = 0
-    FINITE = 1
-    ANYTHING = 2
-
-
-@dataclass(eq=False)
-class Value:
-    """A tensor of the network.
-
-    Attributes:
-        node: Computes it.
-        dims: What each dimension is; None where not even their number is known, which no varying tensor may be.
-        fill: What lies outside the valid area.
-        storage: Shared by views of one another, which an in-place operator would change together.
-    """
-
-    node: fx.Node
-    dims: tuple[Dim, ...] | None
-    fill: Fill = Fill.FINITE
-    storage: object = field(default_factory=object)
-    zeroed: fx.Node | None = None
-
-    @property
-    def varying(self) -> tuple[int, ...]:
-        """The dimensions whose valid size varies."""
-        return tuple(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, Extent))
-
-
-class Size:
-    """A number that Python code took from a tensor's shape.
-
-    Args:
-        dim: Which size it is, as a dimension.
-        make: Makes the node that computes it for the canvas.
-    """
-
-    def __init__(self, dim: Dim, make: Callable[[], fx.Node]) -> None:
-        self.dim = dim
-        self._make = make
-        self._node: fx.Node | None = None
-
-    @property
-    def node(self) -> fx.Node:
-        if self._node is None:
-            self._node = self._make()
-        return self._node
-
-    @property
-    def varies(self) -> bool:
-        return isinstance(self.dim, Extent) or self.dim is MIXED
-
-
-@dataclass(eq=False)
-class Pieces:
-    """Several tensors in one node, as `chunk` or `max` return them.
-
-    Attributes:
-        node: Computes them.
-        piece: What each of them is.
-    """
-
-    node: fx.Node
-    piece: Value
-
-    def take(self, builder: Builder, index: int) -> Value:
-        node = builder.emit(operator.getitem, self.node, index)
-        return Value(node, self.piece.dims, self.piece.fill, self.piece.storage)
-
-
-@dataclass(eq=False)
-class Opaque:
-    """A value that is neither tensor nor size, such as a dtype or a device."""
-
-    node: fx.Node
-
-
-class Refused(Exception):
-    """A rule's reason why it cannot rewrite an operator."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A constant of the graph that depends on the canvas.
-
-    Attributes:
-        kind: "thresholds" of a varying dimension, or "positions": 0, 1, 2, ... along any.
-        dim: The dimension.
-    """
-
-    kind: str
-    dim: Extent | int
-    name: str
-
-    def compute(self, canvas: tuple[int, int]) -> npt.NDArray[Any]:
-        if isinstance(self.dim, int):
-            return np.arange(self.dim, dtype=np.int32)
-        size = canvas[self.dim.source]
-        if self.kind == "thresholds":
-            return self.dim.thresholds(size)
-        return np.arange(self.dim.at(size), dtype=np.int32)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Two sizes that the network needs to be equal, and that are not for every input.
-
-    Attributes:
-        left: One of them.
-        right: The other.
-        where: The node that joins them.
-    """
-
-    left: Extent
-    right: Extent
-    where: str
-
-    def holds(self, size: tuple[int, int]) -> bool:
-        n = size[self.left.source]
-        return self.left.at(n) == self.right.at(n)
-
-
-class Call:
-    """One call in the traced network, with the values it is given.
-
-    Attributes:
-        builder: Where its replacement is built.
-        node: The call as traced.
-        args: Positional arguments, tensors as `Value`, sizes as `Size`.
-        kwargs: Keyword arguments, likewise.
-        module: The module called, or None for functions and methods.
-        target: The function, or the method's name, out of place.
-        name: The rule's name.
-    """
-
-    def __init__(
-        self,
-        builder: Builder,
-        node: fx.Node,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        module: nn.Module | None,
-        target: Any,
-        name: str,
-    ) -> None:
-        self.builder = builder
-        self.node = node
-        self.args = args
-        self.kwargs = kwargs
-        self.module = module
-        self.target = target
-        self.name = name
-
-    def refuse(self, reason: str) -> NoReturn:
-        raise Refused(reason)
-
-    def read(self, *names: str, **defaults: Any) -> list[Any]:
-        """The arguments of these names, after the first, from the module's attributes or from the call.
-
-        Args:
-            names: In the order of the function's parameters after its input.
-            defaults: Values of those that may be left out.
-        """
-        if self.module is not None:
-            return [getattr(self.module, name, defaults.get(name)) for name in names]
-        found = dict(zip(names, self.args[1:]))
-        found.update({name: value for name, value in self.kwargs.items() if name in names})
-        missing = [name for name in names if name not in found and name not in defaults]
-        if missing:
-            self.refuse(f"is called without {missing[0]}")
-        return [found.get(name, defaults.get(name)) for name in names]
-
-    @property
-    def path(self) -> str:
-        """Where the called module is in the network."""
-        return path_in(str(self.node.target))
-
-    @property
-    def input(self) -> Value:
-        """The first argument, which must be a tensor."""
-        given = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
-        if not isinstance(given, Value):
-            self.refuse("is given something else than a tensor of the network")
-        return given
-
-    def image(self) -> Value:
-        """The first argument, as a batch of maps (N, C, H, W)."""
-        x = self.input
-        if x.dims is None or len(x.dims) != 4 or any(isinstance(dim, Extent) for dim in x.dims[:2]):
-            self.refuse("needs a batch of maps (N, C, H, W), height and width last")
-        return x
-
-    def again(self, replaced: Mapping[Value, fx.Node] | None = None) -> fx.Node:
-        """Emit the same call, with some tensors replaced, and never in place."""
-        return self.builder.emit_call(self, replaced or {})
-
-    def emit(self, function: Callable[..., Any], *args: Any) -> fx.Node:
-        return self.builder.emit(function, *args)
+from neuronkit.static.exact import runtime
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.sizes import BATCH, SAMPLE, Dim, Extent
+from neuronkit.static.exact.trace import describe
+from neuronkit.static.exact.values import Agreement, Fill, Refused, Table, Value, to_nodes
 
 
 class Builder:
@@ -393,49 +189,6 @@ class Builder:
         if value.varying and (value.dims or ())[0] is not BATCH:
             raise Refused("moves the batch away from the first dimension")
         return value
-
-
-def to_nodes(tree: Any, replaced: Mapping[Value, fx.Node] | None = None) -> Any:
-    """Replace values and sizes by their nodes, in any nesting of tuples, lists, dicts and slices."""
-    if isinstance(tree, Value):
-        return (replaced or {}).get(tree, tree.node)
-    if isinstance(tree, (Size, Opaque, Pieces)):
-        return tree.node
-    if isinstance(tree, slice):
-        return slice(*(to_nodes(part, replaced) for part in (tree.start, tree.stop, tree.step)))
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(to_nodes(item, replaced) for item in tree)
-    if isinstance(tree, dict):
-        return {key: to_nodes(item, replaced) for key, item in tree.items()}
-    return tree
-
-
-def find(tree: Any, kind: type) -> list[Any]:
-    """Everything of a type, in any nesting of tuples, lists, dicts and slices."""
-    if isinstance(tree, kind):
-        return [tree]
-    if isinstance(tree, slice):
-        tree = (tree.start, tree.stop, tree.step)
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    return [found for item in tree for found in find(item, kind)] if isinstance(tree, (tuple, list)) else []
-
-
-def describe(node: fx.Node) -> str:
-    """Name a traced node in the words of the caller's code."""
-    where = path_in(node.meta.get(PATH) or "network")
-    if node.op == "call_module":
-        return f"{node.name!r} (module {path_in(str(node.target))!r})"
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-    return f"{node.name!r} ({name} in {'its forward' if where == 'network' else repr(where)})"
-
-
-def refusal(root: nn.Module, node: fx.Node, reason: str) -> SpecError:
-    return SpecError(
-        f"exact_padding cannot rewrite {type(root).__name__}: node {describe(node)} {reason}. The result on a padded "
-        "canvas would differ from that on the image alone; leave this part out of the module, or compile the sizes "
-        "you serve and join them with neuronkit.Buckets"
-    )
 
 
 def _out_of_place(target: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

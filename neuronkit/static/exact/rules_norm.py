@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.static import exact_runtime as runtime
-from neuronkit.static.exact_graph import Call, Fill, Opaque, Pieces, Value
-from neuronkit.static.exact_rules import RULES, broadcast, rule
-from neuronkit.static.exact_rules_windows import mean
-from neuronkit.static.exact_sizes import Dim, Extent
+from neuronkit.static.exact import runtime
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules import RULES, broadcast, rule
+from neuronkit.static.exact.rules_windows import mean
+from neuronkit.static.exact.sizes import Dim, Extent
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Value
 
 BATCH_STATISTICS = (
     "normalises with the statistics of the whole batch, so that rows influence one another; give it running statistics"

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
-from neuronkit.static.exact_graph import Call, Fill, Opaque, Pieces, Size, Value, find
-from neuronkit.static.exact_rules import RULES, broadcast, constant, rule
-from neuronkit.static.exact_sizes import BATCH, Dim, Extent
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules import RULES, broadcast, constant, rule
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Size, Value, find
 from neuronkit.static.ops import length
 
 

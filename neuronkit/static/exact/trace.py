@@ -170,3 +170,12 @@ def _line(error: Exception) -> str:
     own = (os.path.dirname(torch.__file__) + os.sep, os.path.abspath(__file__))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
     return f", {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def describe(node: fx.Node) -> str:
+    """Name a traced node in the words of the caller's code."""
+    where = path_in(node.meta.get(PATH) or "network")
+    if node.op == "call_module":
+        return f"{node.name!r} (module {path_in(str(node.target))!r})"
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+    return f"{node.name!r} ({name} in {'its forward' if where == 'network' else repr(where)})"

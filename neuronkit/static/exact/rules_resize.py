@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from neuronkit.static import exact_runtime as runtime
-from neuronkit.static.exact_graph import Call, Fill, Size, Value
-from neuronkit.static.exact_rules import constant, rule
-from neuronkit.static.exact_rules_windows import average_areas, pair
-from neuronkit.static.exact_sizes import MIXED, Dim, Extent, step
+from neuronkit.static.exact import matrices, runtime
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules import constant, rule
+from neuronkit.static.exact.rules_windows import average_areas, pair
+from neuronkit.static.exact.sizes import MIXED, Dim, Extent, step
+from neuronkit.static.exact.values import Fill, Size, Value
 
 _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
-_MATRICES = {"bilinear": runtime.linear_matrix, "bicubic": runtime.cubic_matrix}
+_MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
 
 @rule("interpolate", "upsample", modules=[nn.Upsample])
@@ -38,9 +39,9 @@ def interpolate(call: Call) -> Value:
     if whole is not None:
         node = call.emit(runtime.repeat_entries, x, *whole)
         return call.builder.output(node, (*(x.dims or ())[:2], *wanted), x.fill)
-    matrices = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
-    node = call.emit(runtime.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *matrices)
-    clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(matrices, wanted))
+    made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
+    node = call.emit(matrices.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *made)
+    clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(made, wanted))
     fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
     return call.builder.output(node, (*(x.dims or ())[:2], *wanted), fill)
 
@@ -94,7 +95,7 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
     sizes = builder.images, builder.size(dim), builder.size(wanted), valid_out
     positions = builder.positions(dim), builder.positions(wanted)
     if mode in _OFFSETS:
-        function: Any = runtime.nearest_matrix
+        function: Any = matrices.nearest_matrix
         last: Any = _OFFSETS[mode]
     else:
         function, last = _MATRICES[mode], align_corners
@@ -103,7 +104,7 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
     if factor is None:
         return matrix
     args = builder.images, builder.count(dim), builder.count(wanted), valid_out, *positions, factor, matrix
-    return builder.emit_once(runtime.doubling_matrix, *args, key=(*keys, scale))
+    return builder.emit_once(matrices.doubling_matrix, *args, key=(*keys, scale))
 
 
 def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:

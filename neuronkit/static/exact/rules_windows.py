@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from neuronkit.static import exact_runtime as runtime
-from neuronkit.static.exact_graph import Call, Fill, Size, Value
-from neuronkit.static.exact_rules import constant, rule
-from neuronkit.static.exact_sizes import Dim, Extent, step, window_count
+from neuronkit.static.exact import matrices, runtime
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules import constant, rule
+from neuronkit.static.exact.sizes import Dim, Extent, step, window_count
+from neuronkit.static.exact.values import Fill, Size, Value
 
 _PAD_MODES = {
     "constant": "constant",
@@ -228,16 +229,16 @@ def average_areas(call: Call, x: Value, wanted: list[Any]) -> Value:
         return call.builder.output(call.again(), (*known[:2], *(w if isinstance(w, int) else None for w in wanted)))
     if wanted == [1, 1]:
         return mean(call, x, (2, 3), keepdim=True)
-    matrices: list[Any] = []
+    made: list[Any] = []
     for dim, bins in zip(known[2:], wanted):
         if bins is dim:
-            matrices.append(None)
+            made.append(None)
             continue
         if not isinstance(bins, int):
             call.refuse("averages over a number of areas that varies with the input")
         args = (call.builder.size(dim), call.builder.positions(dim), call.builder.positions(bins), bins)
-        matrices.append(call.emit(runtime.pooling_matrix, call.builder.images, *args))
-    node = call.emit(runtime.apply_matrices, call.builder.zeroed(x), *matrices)
+        made.append(call.emit(matrices.pooling_matrix, call.builder.images, *args))
+    node = call.emit(matrices.apply_matrices, call.builder.zeroed(x), *made)
     return call.builder.output(node, (*known[:2], *wanted))
 
 
@@ -316,17 +317,17 @@ def copy_padding(call: Call, x: Value, sides: list[tuple[int, int]], mode: str) 
     """Pad height and width with copies of valid entries."""
     builder, known = call.builder, x.dims or ()
     dims: list[Dim] = []
-    matrices: list[Any] = []
+    made: list[Any] = []
     for dim, (before, after) in zip(known[2:], sides):
         padded = step(dim, lambda n, total=before + after: n + total)  # type: ignore[misc]
         dims.append(padded)
         if before == after == 0:
-            matrices.append(None)
+            made.append(None)
             continue
         if isinstance(dim, Extent) and mode != "replicate":
             # Shorter maps than this cannot be mirrored or wrapped around, on the image alone either.
             builder.runnable[dim.source] &= dim.values >= max(before, after) + (mode == "reflect")
         args = (builder.size(dim), builder.positions(dim), builder.positions(padded), before, mode)
-        matrices.append(call.emit(runtime.padding_matrix, builder.images, *args))
-    node = call.emit(runtime.apply_matrices, builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *matrices)
+        made.append(call.emit(matrices.padding_matrix, builder.images, *args))
+    node = call.emit(matrices.apply_matrices, builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *made)
     return builder.output(node, (*known[:2], *dims))

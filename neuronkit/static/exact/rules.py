@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neuronkit.static.exact_graph import Call, Fill, Opaque, Size, Value
-from neuronkit.static.exact_sizes import BATCH, MIXED, Dim, Extent
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent
+from neuronkit.static.exact.values import Fill, Opaque, Size, Value
 
 Rule = Callable[[Call], Any]
 

@@ -12,26 +12,16 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from neuronkit.static import exact_rules, exact_rules_norm, exact_rules_resize, exact_rules_shape, exact_rules_windows
-from neuronkit.static.exact_graph import (
-    Agreement,
-    Builder,
-    Call,
-    Fill,
-    Opaque,
-    Pieces,
-    Refused,
-    Size,
-    Table,
-    Value,
-    find,
-    refusal,
-)
-from neuronkit.static.exact_sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
-from neuronkit.static.exact_trace import INPLACE_OPERATORS, Traced, trace
+from neuronkit.errors import SpecError
+from neuronkit.static.exact import rules, rules_norm, rules_resize, rules_shape, rules_windows
+from neuronkit.static.exact.builder import Builder
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
+from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace
+from neuronkit.static.exact.values import Agreement, Fill, Opaque, Pieces, Refused, Size, Table, Value, find
 
 # Importing a file of rules registers them.
-RULE_FILES = (exact_rules, exact_rules_norm, exact_rules_resize, exact_rules_shape, exact_rules_windows)
+RULE_FILES = (rules, rules_norm, rules_resize, rules_shape, rules_windows)
 
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
 
@@ -89,7 +79,7 @@ class _Rewriter:
                 else:
                     self.values[node] = self._value(node, position)
             except Refused as reason:
-                raise refusal(self.root, node, str(reason)) from reason
+                raise _refusal(self.root, node, str(reason)) from reason
         return result  # type: ignore[no-any-return]
 
     def _value(self, node: fx.Node, position: int) -> Any:
@@ -121,7 +111,7 @@ class _Rewriter:
         call = Call(self.builder, node, args, kwargs, module, target, name or "")
         if kwargs.get("out") is not None:
             call.refuse("writes into a tensor that is given")
-        rule = exact_rules.RULES.get(name) if name is not None else None
+        rule = rules.RULES.get(name) if name is not None else None
         if module is not None:
             self.modules.append(module)
         value = self._apply(call, rule)
@@ -197,7 +187,7 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
     """The rule's name for a call, what to call in its place, and whether it works in place."""
     target = node.target
     if module is not None:
-        return exact_rules.module_rule(module), target, False
+        return rules.module_rule(module), target, False
     if node.op == "call_method":
         name = str(target)
         if name.endswith("_") and not name.endswith("__"):
@@ -205,13 +195,21 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
         return name, name, False
     if target in _OUT_OF_PLACE:
         function = _OUT_OF_PLACE[target]
-        return exact_rules.name_of(function), function, True
-    if target in exact_rules_shape.FUNCTIONS:
+        return rules.name_of(function), function, True
+    if target in rules_shape.FUNCTIONS:
         return ("getattr" if target is getattr else "getitem"), target, False
     if getattr(target, "__module__", None) == "torchvision.ops.stochastic_depth":
         return "stochastic_depth", target, False
-    name = exact_rules.name_of(target) or ""
+    name = rules.name_of(target) or ""
     if name.endswith("_") and not name.endswith("__"):
         function = next((getattr(space, name[:-1]) for space in (torch, F) if hasattr(space, name[:-1])), None)
         return name[:-1], function, True
     return name or None, target, False
+
+
+def _refusal(root: nn.Module, node: fx.Node, reason: str) -> SpecError:
+    return SpecError(
+        f"exact_padding cannot rewrite {type(root).__name__}: node {describe(node)} {reason}. The result on a padded "
+        "canvas would differ from that on the image alone; leave this part out of the module, or compile the sizes "
+        "you serve and join them with neuronkit.Buckets"
+    )

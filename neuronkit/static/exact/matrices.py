@@ -1,0 +1,172 @@
+"""Matrices that resize, pool or pad along one dimension, made from valid sizes; as plain as `runtime`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuronkit.static import ops
+from neuronkit.static.exact.runtime import float_dtype, working_dtype
+from neuronkit.static.ops import length
+
+
+def linear_matrix(
+    like: Tensor,
+    size_in: Tensor,
+    size_out: Tensor,
+    valid_out: Tensor | None,
+    inputs: Tensor,
+    outputs: Tensor,
+    scale: float | None,
+    align_corners: bool,
+) -> Tensor:
+    """Matrix of linear interpolation along one dimension, by torch's coordinates.
+
+    Args:
+        like: Gives the dtype.
+        size_in: (N, 1) or (1, 1) valid inputs.
+        size_out: (N, 1) or (1, 1) valid outputs.
+        valid_out: (N, Lout) which outputs are valid; rows of the others are zero. None for all of them.
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
+        scale: Input entries per output entry where the caller fixed it, None to take the ratio of the sizes.
+        align_corners: As in torch.
+
+    Returns:
+        (N, Lout, Lin).
+    """
+    source = _source(like, size_in, size_out, outputs, scale, align_corners)
+    matrix = ops.bilinear_matrix(source, size_in, inputs.to(source.dtype))
+    return _finish(matrix, valid_out, like)
+
+
+def doubling_matrix(
+    like: Tensor,
+    count_in: Tensor,
+    count_out: Tensor,
+    valid_out: Tensor,
+    inputs: Tensor,
+    outputs: Tensor,
+    factor: int,
+    otherwise: Tensor,
+) -> Tensor:
+    """Matrix of linear interpolation where the outputs are `factor` times the inputs, a power of two.
+
+    Coordinates are then multiples of 1 / (2 * factor), and are computed as such in integers: the positions of a large
+    map do not fit into bf16, to which an auto-cast of all operators would round them.
+
+    Args:
+        like: Gives the dtype.
+        count_in: (N, 1) int32 valid inputs.
+        count_out: (N, 1) int32 valid outputs.
+        valid_out: (N, Lout) which outputs are valid; rows of the others are zero.
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
+        factor: The outputs' number by that of the inputs.
+        otherwise: (N, Lout, Lin) taken for rows of the batch whose sizes have another ratio.
+
+    Returns:
+        (N, Lout, Lin).
+    """
+    unit = 2 * factor
+    source = torch.min((2 * outputs + (1 - factor)).clamp(min=0), unit * (count_in - 1))
+    distance = (source.unsqueeze(-1) - unit * inputs).abs()
+    matrix = (unit - distance).clamp(min=0).to(working_dtype(like)) / unit
+    whole = (count_out == factor * count_in).unsqueeze(-1)
+    return torch.where(whole, _finish(matrix, valid_out, like), otherwise)
+
+
+def nearest_matrix(
+    like: Tensor,
+    size_in: Tensor,
+    size_out: Tensor,
+    valid_out: Tensor | None,
+    inputs: Tensor,
+    outputs: Tensor,
+    scale: float | None,
+    offset: float,
+) -> Tensor:
+    """Matrix of nearest-neighbour interpolation; `offset` is 0 for torch's "nearest", 0.5 for "nearest-exact"."""
+    dtype = working_dtype(like)
+    ratio = size_in / size_out if scale is None else scale
+    source = torch.min((outputs.to(dtype) + offset) * ratio, size_in - 1).unsqueeze(-1)
+    positions = inputs.to(dtype)
+    return _finish(((positions <= source) & (source < positions + 1)).to(dtype), valid_out, like)
+
+
+def cubic_matrix(
+    like: Tensor,
+    size_in: Tensor,
+    size_out: Tensor,
+    valid_out: Tensor | None,
+    inputs: Tensor,
+    outputs: Tensor,
+    scale: float | None,
+    align_corners: bool,
+) -> Tensor:
+    """Matrix of cubic convolution interpolation (a = -0.75) along one dimension."""
+    source = _source(like, size_in, size_out, outputs, scale, align_corners)
+    first = torch.floor(source)
+    matrix = torch.zeros_like(source.unsqueeze(-1) * inputs.to(source.dtype))
+    for tap in (-1, 0, 1, 2):
+        index = torch.min((first + tap).clamp(min=0.0), size_in - 1)
+        weight = _cubic((source - first - tap).abs())
+        matrix = matrix + (index.unsqueeze(-1) == inputs.to(source.dtype)).to(source.dtype) * weight.unsqueeze(-1)
+    return _finish(matrix, valid_out, like)
+
+
+def pooling_matrix(like: Tensor, size_in: Tensor, inputs: Tensor, outputs: Tensor, bins: int) -> Tensor:
+    """Matrix (N, bins, L) of adaptive average pooling along one dimension.
+
+    Bin b averages entries floor(b * n / bins) up to ceil((b + 1) * n / bins); without the divisions, i belongs to it
+    if b * n < (i + 1) * bins and i * bins < (b + 1) * n.
+    """
+    dtype = working_dtype(like)
+    i, b, n = inputs.to(dtype), outputs.to(dtype).unsqueeze(1), size_in.unsqueeze(-1)
+    members = ((b * n < (i + 1) * bins) & (i * bins < (b + 1) * n)).to(dtype)
+    return (members / members.sum(-1, keepdim=True)).to(float_dtype(like))
+
+
+def padding_matrix(like: Tensor, size_in: Tensor, inputs: Tensor, outputs: Tensor, before: int, mode: str) -> Tensor:
+    """Matrix (N, Lout, L) that copies entries as reflection, replication or circular padding does."""
+    dtype = working_dtype(like)
+    index, last = outputs.to(dtype) - before, size_in - 1
+    if mode == "reflect":
+        index = last - (last - index.abs()).abs()
+    elif mode == "replicate":
+        index = torch.min(index.clamp(min=0.0), last)
+    else:
+        index = index + size_in * (index < 0).to(dtype) - size_in * (index > last).to(dtype)
+    return (index.unsqueeze(-1) == inputs.to(dtype)).to(float_dtype(like))
+
+
+def apply_matrices(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    """Resize H, W or both of (N, C, H, W) with a matrix for each row of the batch."""
+    n = length(x, 0)
+    expanded = [m if m is None else m.to(x.dtype).expand(n, *(length(m, d) for d in (1, 2))) for m in (rows, columns)]
+    return ops.resize(x, expanded[0], expanded[1])
+
+
+def _source(
+    like: Tensor, size_in: Tensor, size_out: Tensor, outputs: Tensor, scale: float | None, align_corners: bool
+) -> Tensor:
+    """The coordinate that each output reads, in input entries: (N, Lout)."""
+    positions = outputs.to(working_dtype(like))
+    if align_corners:
+        # Where there is one output, its position is 0, and so the divisor does not matter.
+        return positions * ((size_in - 1) / (size_out - 1).clamp(min=1.0))
+    ratio = size_in / size_out if scale is None else scale
+    return (positions + 0.5) * ratio - 0.5
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    a = -0.75
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    return torch.where(distance <= 1, near, far)
+
+
+def _finish(matrix: Tensor, valid_out: Tensor | None, like: Tensor) -> Tensor:
+    if valid_out is not None:
+        matrix = matrix * valid_out.to(matrix.dtype).unsqueeze(-1)
+    return matrix.to(float_dtype(like))

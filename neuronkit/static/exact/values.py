@@ -1,0 +1,168 @@
+"""The values that flow through a network on a padded canvas."""
+
+from __future__ import annotations
+
+import enum
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import fx
+
+from neuronkit.static.exact.sizes import MIXED, Dim, Extent
+
+if TYPE_CHECKING:
+    from neuronkit.static.exact.builder import Builder
+
+
+class Fill(enum.IntEnum):
+    """What a tensor holds outside its valid area, from the best known to the least."""
+
+    ZERO = 0
+    FINITE = 1
+    ANYTHING = 2
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor of the network.
+
+    Attributes:
+        node: Computes it.
+        dims: What each dimension is; None where not even their number is known, which no varying tensor may be.
+        fill: What lies outside the valid area.
+        storage: Shared by views of one another, which an in-place operator would change together.
+    """
+
+    node: fx.Node
+    dims: tuple[Dim, ...] | None
+    fill: Fill = Fill.FINITE
+    storage: object = field(default_factory=object)
+    zeroed: fx.Node | None = None
+
+    @property
+    def varying(self) -> tuple[int, ...]:
+        """The dimensions whose valid size varies."""
+        return tuple(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, Extent))
+
+
+class Size:
+    """A number that Python code took from a tensor's shape.
+
+    Args:
+        dim: Which size it is, as a dimension.
+        make: Makes the node that computes it for the canvas.
+    """
+
+    def __init__(self, dim: Dim, make: Callable[[], fx.Node]) -> None:
+        self.dim = dim
+        self._make = make
+        self._node: fx.Node | None = None
+
+    @property
+    def node(self) -> fx.Node:
+        if self._node is None:
+            self._node = self._make()
+        return self._node
+
+    @property
+    def varies(self) -> bool:
+        return isinstance(self.dim, Extent) or self.dim is MIXED
+
+
+@dataclass(eq=False)
+class Pieces:
+    """Several tensors in one node, as `chunk` or `max` return them.
+
+    Attributes:
+        node: Computes them.
+        piece: What each of them is.
+    """
+
+    node: fx.Node
+    piece: Value
+
+    def take(self, builder: Builder, index: int) -> Value:
+        node = builder.emit(operator.getitem, self.node, index)
+        return Value(node, self.piece.dims, self.piece.fill, self.piece.storage)
+
+
+@dataclass(eq=False)
+class Opaque:
+    """A value that is neither tensor nor size, such as a dtype or a device."""
+
+    node: fx.Node
+
+
+class Refused(Exception):
+    """A rule's reason why it cannot rewrite an operator."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant of the graph that depends on the canvas.
+
+    Attributes:
+        kind: "thresholds" of a varying dimension, or "positions": 0, 1, 2, ... along any.
+        dim: The dimension.
+    """
+
+    kind: str
+    dim: Extent | int
+    name: str
+
+    def compute(self, canvas: tuple[int, int]) -> npt.NDArray[Any]:
+        if isinstance(self.dim, int):
+            return np.arange(self.dim, dtype=np.int32)
+        size = canvas[self.dim.source]
+        if self.kind == "thresholds":
+            return self.dim.thresholds(size)
+        return np.arange(self.dim.at(size), dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two sizes that the network needs to be equal, and that are not for every input.
+
+    Attributes:
+        left: One of them.
+        right: The other.
+        where: The node that joins them.
+    """
+
+    left: Extent
+    right: Extent
+    where: str
+
+    def holds(self, size: tuple[int, int]) -> bool:
+        n = size[self.left.source]
+        return self.left.at(n) == self.right.at(n)
+
+
+def to_nodes(tree: Any, replaced: Mapping[Value, fx.Node] | None = None) -> Any:
+    """Replace values and sizes by their nodes, in any nesting of tuples, lists, dicts and slices."""
+    if isinstance(tree, Value):
+        return (replaced or {}).get(tree, tree.node)
+    if isinstance(tree, (Size, Opaque, Pieces)):
+        return tree.node
+    if isinstance(tree, slice):
+        return slice(*(to_nodes(part, replaced) for part in (tree.start, tree.stop, tree.step)))
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(to_nodes(item, replaced) for item in tree)
+    if isinstance(tree, dict):
+        return {key: to_nodes(item, replaced) for key, item in tree.items()}
+    return tree
+
+
+def find(tree: Any, kind: type) -> list[Any]:
+    """Everything of a type, in any nesting of tuples, lists, dicts and slices."""
+    if isinstance(tree, kind):
+        return [tree]
+    if isinstance(tree, slice):
+        tree = (tree.start, tree.stop, tree.step)
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    return [found for item in tree for found in find(item, kind)] if isinstance(tree, (tuple, list)) else []
