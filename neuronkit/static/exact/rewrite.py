@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,18 +14,16 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
-from neuronkit.static.exact import rules, rules_norm, rules_resize, rules_shape, rules_windows
 from neuronkit.static.exact.builder import Builder
 from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules.registry import RULES, module_rule, name_of
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
 from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace
 from neuronkit.static.exact.values import Agreement, Fill, Opaque, Pieces, Refused, Size, Table, Value, find
 
-# Importing a file of rules registers them.
-RULE_FILES = (rules, rules_norm, rules_resize, rules_shape, rules_windows)
-
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
-
+# torch.fx records attribute access and indexing as these functions.
+_ACCESS = {builtins.getattr: "getattr", operator.getitem: "getitem"}
 
 _MODE_DEPENDENT = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d, nn.RReLU)
 
@@ -111,7 +110,7 @@ class _Rewriter:
         call = Call(self.builder, node, args, kwargs, module, target, name or "")
         if kwargs.get("out") is not None:
             call.refuse("writes into a tensor that is given")
-        rule = rules.RULES.get(name) if name is not None else None
+        rule = RULES.get(name) if name is not None else None
         if module is not None:
             self.modules.append(module)
         value = self._apply(call, rule)
@@ -187,7 +186,7 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
     """The rule's name for a call, what to call in its place, and whether it works in place."""
     target = node.target
     if module is not None:
-        return rules.module_rule(module), target, False
+        return module_rule(module), target, False
     if node.op == "call_method":
         name = str(target)
         if name.endswith("_") and not name.endswith("__"):
@@ -195,12 +194,12 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
         return name, name, False
     if target in _OUT_OF_PLACE:
         function = _OUT_OF_PLACE[target]
-        return rules.name_of(function), function, True
-    if target in rules_shape.FUNCTIONS:
-        return ("getattr" if target is getattr else "getitem"), target, False
+        return name_of(function), function, True
+    if target in _ACCESS:
+        return _ACCESS[target], target, False
     if getattr(target, "__module__", None) == "torchvision.ops.stochastic_depth":
         return "stochastic_depth", target, False
-    name = rules.name_of(target) or ""
+    name = name_of(target) or ""
     if name.endswith("_") and not name.endswith("__"):
         function = next((getattr(space, name[:-1]) for space in (torch, F) if hasattr(space, name[:-1])), None)
         return name[:-1], function, True

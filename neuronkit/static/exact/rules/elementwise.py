@@ -1,53 +1,17 @@
-"""Rules: how each operator is rewritten so that padding cannot reach a result. This file: the registry, and
-operators that work on each entry alone.
-
-A rule is given a `Call` and returns what it yields. It may assume nothing about the padding of a tensor beyond
-`Value.fill`, and must leave nothing in the result that depends on padding, but outside the valid area.
-"""
+"""Rules for operators that work on each entry alone."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neuronkit.static.exact.call import Call
-from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent
-from neuronkit.static.exact.values import Fill, Opaque, Size, Value
-
-Rule = Callable[[Call], Any]
-
-RULES: dict[str, Rule] = {}
-MODULES: dict[type[nn.Module], str] = {}
-_NAMESPACES = (torch, F, operator, torch.Tensor)
-
-
-def rule(*names: str, modules: Sequence[type[nn.Module]] = ()) -> Callable[[Rule], Rule]:
-    """Register a rule for functions and methods of these names, and for modules of these classes."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        MODULES.update(dict.fromkeys(modules, names[0]))
-        return function
-
-    return register
-
-
-def name_of(function: Any) -> str | None:
-    """The name under which torch or the operator module holds a function; None for any other function."""
-    name = getattr(function, "__name__", "")
-    held = any(getattr(namespace, name, None) is function for namespace in _NAMESPACES)
-    return name if held else None
-
-
-def module_rule(module: nn.Module) -> str | None:
-    """The rule of a module's class, or of the closest class it derives from."""
-    return next((MODULES[cls] for cls in type(module).__mro__ if cls in MODULES), None)
-
+from neuronkit.static.exact.rules.registry import rule
+from neuronkit.static.exact.rules.shapes import of_sizes
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent
+from neuronkit.static.exact.values import Fill, Size, Value
 
 # Operators of one tensor that give 0 for 0, and finite values for finite ones.
 KEEPING = {
@@ -68,7 +32,6 @@ BOUNDED = {
 UNBOUNDED = ("exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "isnan", "isinf")
 # These may return the tensor they are given, or a view of it.
 _ALIASING = frozenset({"to", "type", "float", "half", "double", "bfloat16", "type_as", "contiguous", "detach"})
-
 ADDITIVE = ("add", "sub", "rsub", "subtract", "maximum", "minimum", "where", "fmax", "fmin", "lerp", "logaddexp")
 MULTIPLICATIVE = ("mul", "multiply", "addcmul")
 DIVISIVE = ("div", "divide", "true_divide", "truediv", "pow", "floordiv", "floor_divide", "remainder", "mod", "fmod")
@@ -94,6 +57,8 @@ def _unbounded(call: Call) -> Value:
 for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
     for _name, _module in _table.items():
         rule(_name, modules=[_module] if _module else [])(_rule)
+
+
 rule(*UNBOUNDED)(_unbounded)
 
 
@@ -131,7 +96,7 @@ def clamp(call: Call) -> Value:
 @rule(*ADDITIVE, *COMPARING)
 def additive(call: Call) -> Any:
     if not _tensors(call):
-        return _of_sizes(call)
+        return of_sizes(call)
     tensors = _tensors(call)
     zero = call.name in ("add", "sub", "maximum", "minimum") and len(tensors) == 2
     zero = zero and all(t.fill is Fill.ZERO and t.varying for t in tensors)
@@ -142,7 +107,7 @@ def additive(call: Call) -> Any:
 def multiplicative(call: Call) -> Any:
     tensors = _tensors(call)
     if not tensors:
-        return _of_sizes(call)
+        return of_sizes(call)
     fill = max(t.fill for t in tensors if t.varying) if any(t.varying for t in tensors) else Fill.FINITE
     if call.name != "addcmul" and fill < Fill.ANYTHING and any(t.varying and t.fill is Fill.ZERO for t in tensors):
         fill = Fill.ZERO
@@ -153,7 +118,7 @@ def multiplicative(call: Call) -> Any:
 def divisive(call: Call) -> Any:
     tensors = _tensors(call)
     if not tensors:
-        return _of_sizes(call)
+        return of_sizes(call)
     by_number = len(tensors) == 1 and isinstance(call.args[0], Value)
     whole_power = call.name == "pow" and isinstance(call.args[-1], int) and call.args[-1] > 0
     keeps = by_number and (whole_power or (call.name in ("div", "true_divide", "truediv") and call.args[1:] != (0,)))
@@ -198,44 +163,3 @@ def _broadcast_dim(call: Call, dims: Sequence[Dim]) -> Dim:
     if BATCH in others:
         return BATCH
     return next((dim for dim in others if dim is not None), None) if others else 1
-
-
-def _of_sizes(call: Call) -> Any:
-    """Arithmetic of Python numbers that come from shapes."""
-    function = call.target
-    if call.kwargs or not all(isinstance(a, (Size, int, float, Opaque)) for a in call.args):
-        call.refuse("is given something else than tensors and sizes")
-    if any(isinstance(a, Opaque) for a in call.args):
-        return Opaque(call.again())
-    dims = [a.dim if isinstance(a, Size) else a for a in call.args]
-    if all(isinstance(dim, (int, float)) for dim in dims):
-        return function(*dims)
-    return Size(_size_dim(function, dims), call.again)
-
-
-def _size_dim(function: Any, dims: list[Any]) -> Dim:
-    extents = [dim for dim in dims if isinstance(dim, Extent)]
-    if not extents:
-        return MIXED if MIXED in dims else None
-    whole = function is not operator.truediv and function is not operator.pow
-    if not whole or not all(isinstance(dim, (Extent, int)) for dim in dims) or len({e.source for e in extents}) > 1:
-        return MIXED
-    left = extents[0]
-    if len(dims) == 1:
-        return Extent(left.source, lambda n: function(left.function(n)))
-
-    def evaluate(n: Any) -> Any:
-        return function(*(dim.function(n) if isinstance(dim, Extent) else dim for dim in dims))
-
-    return Extent(left.source, evaluate)
-
-
-def constant(size: Any, call: Call) -> Any:
-    """A size as a number, where it is the same for every input that the network can run."""
-    if isinstance(size, Size) and isinstance(size.dim, Extent):
-        values = size.dim.values[call.builder.runnable[size.dim.source]]
-        if len(values) and (values == values[0]).all():
-            return int(values[0])
-    if isinstance(size, Size) and isinstance(size.dim, int):
-        return size.dim
-    return size

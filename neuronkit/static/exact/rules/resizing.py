@@ -9,11 +9,13 @@ from torch import nn
 
 from neuronkit.static.exact import matrices, runtime
 from neuronkit.static.exact.call import Call
-from neuronkit.static.exact.rules import constant, rule
-from neuronkit.static.exact.rules_windows import average_areas, pair
+from neuronkit.static.exact.rules.pooling import average_areas
+from neuronkit.static.exact.rules.registry import rule
+from neuronkit.static.exact.rules.settings import constant, pair
 from neuronkit.static.exact.sizes import MIXED, Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
+"""Rules for resizing, as products with matrices made from the valid sizes."""
 _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
 _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
@@ -114,35 +116,3 @@ def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:
     factor = round(wanted.values[-1] / max(1, dim.values[-1]))
     whole = factor > 1 and factor & (factor - 1) == 0 and scale in (None, 1.0 / factor)
     return factor if whole else None
-
-
-@rule("pixel_shuffle", modules=[nn.PixelShuffle])
-def pixel_shuffle(call: Call) -> Value:
-    x = call.image()
-    (factor,) = call.read("upscale_factor")
-    known = x.dims or ()
-    channels = known[1] // factor**2 if isinstance(known[1], int) else None
-    dims = [step(dim, lambda n: n * factor) for dim in known[2:]]
-    return call.builder.output(call.again(), (known[0], channels, *dims), x.fill)
-
-
-@rule("pixel_unshuffle", modules=[nn.PixelUnshuffle])
-def pixel_unshuffle(call: Call) -> Value:
-    x = call.image()
-    (factor,) = call.read("downscale_factor")
-    known = x.dims or ()
-    for dim in known[2:]:
-        if isinstance(dim, Extent):
-            builder = call.builder
-            whole = dim.then(lambda n: n // factor * factor)
-            if whole is not dim:
-                builder.agree(dim, whole, call)
-    channels = known[1] * factor**2 if isinstance(known[1], int) else None
-    dims = [step(dim, lambda n: n // factor) for dim in known[2:]]
-    return call.builder.output(call.again(), (known[0], channels, *dims), x.fill)
-
-
-@rule("channel_shuffle", modules=[nn.ChannelShuffle])
-def channel_shuffle(call: Call) -> Value:
-    x = call.image()
-    return call.builder.output(call.again(), x.dims, x.fill)

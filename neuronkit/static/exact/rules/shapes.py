@@ -1,0 +1,93 @@
+"""Rules for sizes as Python code sees them: asked for, computed with, checked."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.rules.registry import rule
+from neuronkit.static.exact.sizes import MIXED, Dim, Extent
+from neuronkit.static.exact.values import Opaque, Pieces, Size, Value
+from neuronkit.static.ops import length
+
+
+@rule("getattr")
+def attribute(call: Call) -> Any:
+    x, name = call.args[:2]
+    if isinstance(x, Pieces) and name in ("values", "indices"):
+        return x.take(call.builder, ("values", "indices").index(name))
+    if not isinstance(x, Value):
+        return getattr(x, name) if not isinstance(x, (Opaque, Pieces, Size)) else Opaque(call.again())
+    if name == "shape":
+        return Opaque(call.again()) if x.dims is None else _shape_of(call, x)
+    if name == "ndim" and x.dims is not None:
+        return len(x.dims)
+    if name in ("dtype", "device", "is_cuda", "layout", "requires_grad", "ndim"):
+        return Opaque(call.again())
+    if not x.varying:
+        return call.builder.output(call.again(), None)
+    call.refuse(f"reads .{name}")
+
+
+@rule("size")
+def size(call: Call) -> Any:
+    x = call.input
+    dim = call.read("dim", dim=None)[0]
+    if x.dims is None:
+        return Opaque(call.again())
+    shape = _shape_of(call, x)
+    return shape if dim is None else shape[dim]
+
+
+@rule("dim", "ndimension")
+def rank(call: Call) -> Any:
+    return Opaque(call.again()) if call.input.dims is None else len(call.input.dims)
+
+
+def _shape_of(call: Call, x: Value) -> tuple[Size, ...]:
+    """The shape of a tensor, as Python code sees it."""
+    if x.dims is None:
+        call.refuse("asks for a shape that is not known here")
+    return tuple(Size(dim, lambda i=i: call.emit(length, x, i)) for i, dim in enumerate(x.dims))  # type: ignore[misc]
+
+
+@rule("_assert")
+def check(call: Call) -> Any:
+    """A check that holds for every input is left out."""
+    condition = call.args[0]
+    if isinstance(condition, bool) and condition:
+        return None
+    if isinstance(condition, Opaque):
+        return Opaque(call.again())
+    call.refuse("checks a size that varies")
+
+
+def of_sizes(call: Call) -> Any:
+    """Arithmetic of Python numbers that come from shapes."""
+    function = call.target
+    if call.kwargs or not all(isinstance(a, (Size, int, float, Opaque)) for a in call.args):
+        call.refuse("is given something else than tensors and sizes")
+    if any(isinstance(a, Opaque) for a in call.args):
+        return Opaque(call.again())
+    dims = [a.dim if isinstance(a, Size) else a for a in call.args]
+    if all(isinstance(dim, (int, float)) for dim in dims):
+        return function(*dims)
+    return Size(_size_dim(function, dims), call.again)
+
+
+def _size_dim(function: Any, dims: list[Any]) -> Dim:
+    extents = [dim for dim in dims if isinstance(dim, Extent)]
+    if not extents:
+        return MIXED if MIXED in dims else None
+    whole = function is not operator.truediv and function is not operator.pow
+    if not whole or not all(isinstance(dim, (Extent, int)) for dim in dims) or len({e.source for e in extents}) > 1:
+        return MIXED
+    left = extents[0]
+    if len(dims) == 1:
+        return Extent(left.source, lambda n: function(left.function(n)))
+
+    def evaluate(n: Any) -> Any:
+        return function(*(dim.function(n) if isinstance(dim, Extent) else dim for dim in dims))
+
+    return Extent(left.source, evaluate)
