@@ -16,12 +16,17 @@ _MOST_NUMBERS = 1 << 28
 def to_numpy(value: Any) -> NDArray[Any]:
     """Take a NumPy array or a tensor of any device and dtype as an array; half precision comes back as float32."""
     if hasattr(value, "detach") and hasattr(value, "cpu"):
-        tensor = value.detach().cpu()
-        # NumPy has no bfloat16, so half precisions leave torch as float32.
-        value = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
+        try:
+            tensor = value.detach().cpu()
+            # NumPy has no bfloat16, so half precisions leave torch as float32.
+            value = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
+        except (AttributeError, RuntimeError, TypeError) as error:
+            # Sparse, quantized and meta tensors, among others.
+            raise SpecError(f"a {type(value).__name__} gives no array ({error}); give a dense tensor") from error
     if not isinstance(value, np.ndarray):
         raise SpecError(f"a {type(value).__name__} is neither a NumPy array nor a tensor; convert it to one of them")
-    return value
+    # Subclasses go their own ways: a matrix stays two-dimensional whatever is done to it.
+    return np.asarray(value)
 
 
 def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:

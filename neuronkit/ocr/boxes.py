@@ -77,7 +77,7 @@ def _count_characters(region: Map, affinity: Map, words: Components, text_thresh
     peaks = RowMask(*region.shape)
     # Times 255 and back, as the original masks it: in float32 the last bit may change.
     difference = (region - affinity) * np.float32(255) / np.float32(255)
-    np.logical_and(difference > text_threshold, words.text.pixels, out=peaks.pixels)
+    np.logical_and(difference > text_threshold, words.joined.pixels, out=peaks.pixels)
     runs = peaks.runs()
     characters, _ = connect(runs)
     _, first_runs = np.unique(characters, return_index=True)

@@ -30,7 +30,7 @@ class Components:
         peaks: (B,) the highest region score of each word.
         points: One (P, 2) int32 array of (x, y) a word: pixels of the widened word, row by row, with all the corners
             of its convex hull among them.
-        text: Where the region score says text.
+        joined: Where there is text or a link.
     """
 
     runs: Runs
@@ -38,11 +38,11 @@ class Components:
     ids: Index
     peaks: Map
     points: list[NDArray[np.int32]]
-    text: RowMask
+    joined: RowMask
 
     def paint_labels(self) -> NDArray[np.int32]:
         """Give the word that each pixel belongs to, counted from 1: (H, W) int32, 0 where there is none."""
-        height, width = self.text.pixels.shape
+        height, width = self.joined.pixels.shape
         numbers = np.zeros(len(self.regions) + 1, np.int32)
         numbers[self.ids] = np.arange(1, len(self.ids) + 1)
         # Background and runs take turns.
@@ -99,7 +99,7 @@ def find_components(
     filled = areas[ids] * np.minimum(widths[ids], heights[ids]) / (widths[ids] * heights[ids])
     dilations = (np.sqrt(filled) * 2).astype(np.intp)
     points = _outline_points(text_runs, text_regions, ids, dilations, count, region.shape)
-    return Components(runs, regions, ids, peaks[ids], points, text)
+    return Components(runs, regions, ids, peaks[ids], points, joined)
 
 
 def _extents(runs: Runs, regions: Index, count: int) -> tuple[Index, Index, Index]:

@@ -137,7 +137,7 @@ class CraftProcessor:
 
         Raises:
             ImageError: If an image is empty, unreadable or not an image.
-            SpecError: If there is no image.
+            SpecError: If there is no image, or no memory for the canvas.
         """
         arrays = [load_image(image) for image in as_batch(images)]
         letterboxes = [self.letterbox(array.shape[:2]) for array in arrays]
@@ -145,7 +145,7 @@ class CraftProcessor:
         width = max(letterbox.canvas_size[1] for letterbox in letterboxes)
         letterboxes = [dataclasses.replace(box, canvas_size=(height, width)) for box in letterboxes]
         table = self.normalization.table() if self.normalize else None
-        canvas = np.empty((len(arrays), 3, height, width), np.float32 if self.normalize else np.uint8)
+        canvas = _empty((len(arrays), 3, height, width), np.float32 if self.normalize else np.uint8)
         for out, array, letterbox in zip(canvas, arrays, letterboxes, strict=True):
             _place(out, array, letterbox, table)
         return canvas, letterboxes
@@ -227,6 +227,13 @@ class CraftProcessor:
             )
             for box in found
         ]
+
+
+def _empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise SpecError(f"no memory for a canvas of {shape}: {error}; give fewer images or a smaller canvas") from error
 
 
 def _place(out: NDArray[Any], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32] | None) -> None:

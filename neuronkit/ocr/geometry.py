@@ -15,7 +15,8 @@ from neuronkit.ocr._arrays import real_numbers
 STRIDE = 32
 """CRAFT halves its input five times, so both sides of a canvas are multiples of this."""
 
-_LONGEST_SIDE = 1 << 20
+LONGEST_SIDE = (1 << 31) - 1
+"""What OpenCV counts pixels in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ class Letterbox:
 
     def __post_init__(self) -> None:
         for name in ("source_size", "resized_size", "canvas_size"):
-            object.__setattr__(self, name, _checks.integers(name, getattr(self, name), 2, 1, _LONGEST_SIDE))
+            object.__setattr__(self, name, _checks.integers(name, getattr(self, name), 2, 1, LONGEST_SIDE))
         object.__setattr__(self, "scale", _checks.number("scale", self.scale, 0.0, open_low=True))
         if any(v > c for v, c in zip(self.valid_size, self.canvas_size, strict=True)):
             raise SpecError(
@@ -120,11 +121,11 @@ class Letterbox:
             The letterbox. Sides are cut to whole pixels as in the original; where that left none (a line of
             pixels) one pixel stays.
         """
-        height, width = _checks.integers("source_size", source_size, 2, 1, _LONGEST_SIDE)
-        canvas_size = _checks.integer("canvas_size", canvas_size, 1, _LONGEST_SIDE)
+        height, width = _checks.integers("source_size", source_size, 2, 1, LONGEST_SIDE)
+        canvas_size = _checks.integer("canvas_size", canvas_size, 1, LONGEST_SIDE)
         mag_ratio = _checks.number("mag_ratio", mag_ratio, 0, open_low=True)
         if canvas is not None:
-            canvas = _checks.integers("canvas", canvas, 2, STRIDE, _LONGEST_SIDE)  # type: ignore[assignment]
+            canvas = _checks.integers("canvas", canvas, 2, STRIDE, LONGEST_SIDE)  # type: ignore[assignment]
         longest = max(height, width)
         scale = min(mag_ratio * longest, canvas_size) / longest
         if canvas is not None:
@@ -150,12 +151,12 @@ class Letterbox:
         Returns:
             (..., 2) float32, (x, y), in source pixels, not clipped to the image.
         """
-        stride = _checks.integer("stride", stride, 1, _LONGEST_SIDE)
+        stride = _checks.integer("stride", stride, 1, LONGEST_SIDE)
         return _scaled(points, 1 / self.scale * stride)
 
     def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
         """Move points from the source image to the canvas; the inverse of `to_source`."""
-        return _scaled(points, self.scale / _checks.integer("stride", stride, 1, _LONGEST_SIDE))
+        return _scaled(points, self.scale / _checks.integer("stride", stride, 1, LONGEST_SIDE))
 
 
 def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:

@@ -111,7 +111,7 @@ def _openable(source: Any) -> Any:
         return source
     raise ImageError(
         f"{describe(source)} is not an image; give a path, the bytes of an image file, "
-        "an open binary file, a Pillow image or an (H, W, 3) uint8 array"
+        "an open binary file, a Pillow image or an (H, W, 3) uint8 array; a reader takes a list of them too"
     )
 
 
@@ -131,8 +131,8 @@ def _decode(image: Image.Image, max_pixels: int) -> RGBImage:
 
     # Only the header has been read so far: nothing of a bomb is decoded.
     _check_size(image.height, image.width, max_pixels)
-    # Pillow before release 11 opens 16-bit PNG files in 32 bits.
-    sixteen_bits = image.mode == "I" and image.format == "PNG"
+    # Pillow opens 16-bit PPM files, and before release 11 PNG files too, in 32 bits.
+    sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM")
     image = ImageOps.exif_transpose(image)
     if image.mode in ("F", "I") or image.mode.startswith("I;"):
         pixels = np.asarray(image)
@@ -176,7 +176,8 @@ def _to_uint8(array: NDArray[Any], given: str) -> NDArray[np.uint8]:
         raise ImageError(f"{given} holds no brightnesses; give uint8 in 0..255 or floats in 0..1")
     low, high = float(array.min()), float(array.max())
     # 16 bits a channel: uint16 arrays, and what Pillow makes of 16-bit files.
-    limit = 1.0 if kind == "f" else 65535.0 if array.dtype == np.uint16 or high > 255 else 255.0
+    sixteen_bits = array.dtype.newbyteorder("=") == np.uint16 or high > 255
+    limit = 1.0 if kind == "f" else 65535.0 if sixteen_bits else 255.0
     # Written so that NaN fails it too.
     if not (low >= 0.0 and high <= limit):
         raise ImageError(

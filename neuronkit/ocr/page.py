@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from neuronkit.errors import ImageError, OptionError
+import numpy as np
+
+from neuronkit.errors import ImageError, OptionError, SpecError
+from neuronkit.ocr import _checks
+from neuronkit.ocr._arrays import real_numbers
 from neuronkit.ocr.draw import draw_boxes, draw_heat_map, draw_text
-from neuronkit.ocr.geometry import Letterbox, TextBox
+from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox
 from neuronkit.ocr.hocr import page_to_hocr
 from neuronkit.ocr.images import load_image
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from neuronkit.errors import NeuronKitError
@@ -43,6 +46,20 @@ class Word:
     box: TextBox
     char_confidences: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise SpecError(f"text is a {type(self.text).__name__}; give a string")
+        if not isinstance(self.box, TextBox):
+            raise SpecError(f"box is a {type(self.box).__name__}; give a TextBox")
+        # In Python's own numbers, because JSON holds no others: recognisers give NumPy's too.
+        object.__setattr__(self, "confidence", _checks.number("confidence", self.confidence, 0))
+        confidences = real_numbers(self.char_confidences)
+        if confidences is None or confidences.ndim != 1 or not np.isfinite(confidences).all():
+            raise SpecError(
+                f"char_confidences={self.char_confidences!r:.80} are no finite numbers; give one a character"
+            )
+        object.__setattr__(self, "char_confidences", tuple(confidences.tolist()))
+
     def to_dict(self) -> dict[str, Any]:
         """Give the word as JSON can hold it."""
         return {
@@ -58,6 +75,9 @@ class Line:
     """Words that stand side by side, from left to right."""
 
     words: tuple[Word, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", _all("words", self.words, Word))
 
     @property
     def text(self) -> str:
@@ -85,6 +105,10 @@ class Page:
     scores: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     letterbox: Letterbox | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
+        object.__setattr__(self, "lines", _all("lines", self.lines, Line))
+
     @property
     def words(self) -> list[Word]:
         """All words in reading order."""
@@ -106,7 +130,8 @@ class Page:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Give `to_dict` as JSON text."""
+        """Give `to_dict` as JSON text, on lines of their own and moved in by `indent` spaces where that is given."""
+        indent = indent if indent is None else _checks.integer("indent", indent, 0, 100)
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     def to_hocr(self) -> str:
@@ -138,7 +163,7 @@ class Page:
                 "give the image that was read"
             )
         if heat_map:
-            if self.scores is None or self.letterbox is None:
+            if self.scores is None or self.scores.ndim != 3 or self.letterbox is None:
                 raise OptionError("the scores of this page were not kept; make the reader with keep_scores=True")
             pixels = draw_heat_map(pixels, self.scores[:, :, 0], self.letterbox)
         if boxes:
@@ -168,3 +193,10 @@ class Page:
         png = self._repr_png_()
         picture = "" if png is None else f'<img src="data:image/png;base64,{b64encode(png).decode()}">'
         return f"<div>{picture}<pre>{escape(self.text)}</pre></div>"
+
+
+def _all(name: str, items: Any, kind: type[Any]) -> tuple[Any, ...]:
+    """Check that all items are of one kind."""
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, kind) for item in items):
+        raise SpecError(f"{name}={items!r:.80} is not a tuple of {kind.__name__} objects; give one")
+    return tuple(items)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.errors import MissingDependencyError, SpecError
+from neuronkit.errors import ImageError, MissingDependencyError, SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
@@ -161,7 +161,13 @@ class ParseqProcessor:
 
         image = self._upright(Image.fromarray(load_image(crop)))
         height, width = self.image_size
-        return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        try:
+            return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        except MemoryError as error:
+            # Pillow scales one side after the other: what is one pixel wide and millions high grows before it shrinks.
+            raise ImageError(
+                f"no memory to scale {image.height} x {image.width} pixels to {height} x {width}; give a smaller image"
+            ) from error
 
     def _upright(self, image: Any) -> Any:
         from PIL import Image

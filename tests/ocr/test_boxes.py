@@ -153,6 +153,35 @@ def test_a_map_that_is_one_word_and_larger_than_int32_can_multiply():
     np.testing.assert_array_equal(box.quad, [[0, 0], [1399, 0], [1399, 1399], [0, 1399]])
 
 
+def test_characters_are_counted_in_links_too():
+    region = np.zeros((12, 30), np.float32)
+    region[4:8, 4:8] = 0.9
+    region[4:8, 8:12] = 0.3
+    region[4:8, 14:17] = 0.5
+    affinity = np.zeros_like(region)
+    affinity[4:8, 8:18] = 0.2
+    # The second peak lies in the link: below low_text, and above the threshold over the link.
+    (box,) = find_boxes(region, affinity, text_threshold=0.25, link_threshold=0.1, low_text=0.6, count_characters=True)
+    assert box.characters == 2
+
+
+def test_tensors_that_hold_no_dense_numbers_are_refused():
+    import torch
+
+    for tensor in (torch.eye(4).to_sparse(), torch.empty(4, 4, device="meta")):
+        with pytest.raises(SpecError, match="give a dense tensor"):
+            find_boxes(tensor, tensor)
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_matrices_are_arrays():
+    region = np.zeros((12, 20))
+    region[3:8, 3:15] = 0.9
+    (expected,) = find_boxes(region, region)
+    (found,) = find_boxes(np.asmatrix(region), np.asmatrix(region))
+    np.testing.assert_array_equal(found.quad, expected.quad)
+
+
 def test_half_precision_tensors_are_taken():
     import torch
 

@@ -142,6 +142,15 @@ def test_foreign_settings_are_refused(settings):
         processor_from_dict(settings) if settings != {"kind": "parseq"} else CraftProcessor.from_dict(settings)
 
 
+def test_a_canvas_without_memory_is_refused(monkeypatch):
+    def empty(shape, dtype):
+        raise MemoryError("Unable to allocate")
+
+    monkeypatch.setattr(np, "empty", empty)
+    with pytest.raises(SpecError, match="give fewer images or a smaller canvas"):
+        CraftProcessor().preprocess([np.zeros((9, 9, 3), np.uint8)])
+
+
 def test_batches_are_lists_of_images():
     with pytest.raises(SpecError, match="empty"):
         CraftProcessor().preprocess([])

@@ -87,6 +87,14 @@ def test_sixteen_bit_files_keep_their_brightness():
     np.testing.assert_array_equal(load_image(data)[:, :, 0], np.rint(grey / 257))
 
 
+def test_dark_sixteen_bit_images_stay_dark():
+    dark = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    swapped = Image.frombytes("I;16B", (8, 8), dark.astype(">u2").tobytes())
+    ppm = b"P5 8 8 65535\n" + dark.astype(">u2").tobytes()
+    for way in (dark, dark.astype(">u2"), encode(Image.fromarray(dark)), encode(swapped, "TIFF"), ppm):
+        assert load_image(way).max() == 0
+
+
 def test_a_decompression_bomb_is_refused_from_its_header():
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from xml.etree import ElementTree
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neuronkit.errors import ImageError, OptionError
+from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import Letterbox, Line, Page, TextBox, Word
 
 QUAD = np.array([[10, 10], [50, 12], [49, 30], [9, 28]])
@@ -65,6 +66,36 @@ def test_heat_maps_are_red_where_the_score_is():
     assert drawn[10, 70, 0] < drawn[10, 70, 2]
     with pytest.raises(OptionError, match="keep_scores=True"):
         page("a").draw(heat_map=True)
+
+
+def test_numbers_of_numpy_are_written_as_json():
+    word = Word("ab", np.float32(0.5), TextBox(QUAD), np.array([0.5, 0.25], np.float32))
+    made = Page(np.array([40, 80]), [Line([word])])
+    assert json.loads(made.to_json(indent=1)) == made.to_dict()
+    assert made.words[0].char_confidences == (0.5, 0.25)
+    assert isinstance(made.lines, tuple)
+    assert isinstance(made.lines[0].words, tuple)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Word(None, 0.5, TextBox(QUAD)),
+        lambda: Word("a", float("nan"), TextBox(QUAD)),
+        lambda: Word("a", 0.5, QUAD),
+        lambda: Word("a", 0.5, TextBox(QUAD), ("x",)),
+        lambda: Line(("a",)),
+        lambda: Line("a"),
+        lambda: Page(9, ()),
+        lambda: Page((9, -1), ()),
+        lambda: Page((9, 9), (Word("a", 0.5, TextBox(QUAD)),)),
+        lambda: page().to_json(indent=[]),
+        lambda: page(scores=np.zeros(3), letterbox=Letterbox.fit((40, 80))).draw(heat_map=True),
+    ],
+)
+def test_what_is_no_page_is_refused(make):
+    with pytest.raises((SpecError, OptionError), match=r"give|with keep_scores=True"):
+        make()
 
 
 def test_drawing_needs_the_image():

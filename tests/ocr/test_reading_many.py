@@ -6,11 +6,13 @@ import itertools
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from neuronkit.errors import ImageError, SpecError
+from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
@@ -38,6 +40,12 @@ def test_bad_images_leave_the_others_of_their_batch_alone():
     pages = reader(Detector(batch=3))([grid("a"), b"x", grid("b"), b"y", b"z", b""])
     assert [page.text for page in pages] == ["a", "", "b", "", "", ""]
     assert [page.error is None for page in pages] == [True, False, True, False, False, False]
+
+
+def test_lines_of_millions_of_pixels_leave_the_others_alone():
+    thread = np.full((1, 2_000_000, 3), 255, np.uint8)
+    pages = reader()([grid("ab"), thread, thread.transpose(1, 0, 2), grid("cd")])
+    assert [page.text for page in pages] == ["a b", "", "", "c d"]
 
 
 def test_a_page_is_searched_while_the_one_before_is_read():
@@ -157,6 +165,28 @@ def test_a_folder_that_is_stopped_goes_on_later(tmp_path):
     report = reader().read_folder(images, out)
     assert [p.name for p in report.skipped] == ["0.png", "1.png", "2.png"]
     assert [p.name for p in report.read] == ["3.png", "4.png", "5.png"]
+
+
+def test_threads_share_a_folder(tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    for i in range(8):
+        write(images / f"{i}.png", "a")
+    meeting = threading.Barrier(2, timeout=60)
+
+    def together(batch):
+        meeting.wait()
+        return recognize(batch)
+
+    with ThreadPoolExecutor(2) as threads:
+        goes = [threads.submit(reader(detect, together).read_folder, images, out) for _ in range(2)]
+    assert [go.result().failed for go in goes] == [{}, {}]
+    assert sorted(p.name for p in out.iterdir()) == [f"{i}.png.json" for i in range(8)]
+
+
+def test_what_is_no_pattern_is_named(tmp_path):
+    for pattern in ("", ".", "/*", "../*", 3):
+        with pytest.raises(OptionError, match="give one such as"):
+            reader().read_folder(tmp_path, tmp_path, pattern=pattern)
 
 
 def test_what_is_no_folder_is_named(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +83,8 @@ def _images(root: Path, pattern: Any) -> list[Path]:
         raise OptionError(f"pattern={pattern!r} is no pattern of paths within the folder; give one such as '**/*.png'")
     try:
         return sorted(path for path in root.glob(pattern) if path.suffix.lower() in ENDINGS and path.is_file())
-    except (ValueError, NotImplementedError) as error:
-        # What glob raises for an empty and for an absolute pattern.
+    except (ValueError, NotImplementedError, IndexError) as error:
+        # What glob raises for an empty pattern, an absolute one, and ".".
         raise OptionError(f"pattern={pattern!r}: {error}; give one such as '**/*.png'") from error
 
 
@@ -111,7 +112,8 @@ def _is_done(path: Path, result: Path) -> bool:
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a whole file or none: a run that is stopped leaves no half a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name that nobody else takes: two containers on one shared folder may have the same process number.
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         # Names of files need not be text; what is not, is written as "?".
         unfinished.write_text(json.dumps(content, ensure_ascii=False), "utf-8", errors="replace")
