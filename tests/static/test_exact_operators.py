@@ -344,3 +344,18 @@ def test_padding_does_not_reach_the_result(name: str) -> None:
         assert worst_error(model, exact, valid, CANVAS, seed=seed) <= 1e-11
 
     check()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Net(lambda x, p, c: c(p(x).square()), nn.MaxPool2d(3, 1, 1), conv(3, 2)),
+        lambda: Net(lambda x, c: c(x.amax(3, keepdim=True).square()), conv(3, 2)),
+        lambda: Net(lambda x, c: c(x.max(2, keepdim=True).values.square()), conv(3, 2)),
+    ],
+    ids=["max pooling", "amax", "max"],
+)
+def test_what_loses_every_maximum_does_not_overflow(build: Build) -> None:
+    # In float64 the square of these low values is finite.
+    model = lively(build())
+    assert worst_error(model, exact_padding(model), [(5, 7), CANVAS], CANVAS, dtype=torch.float32) < 1e-5

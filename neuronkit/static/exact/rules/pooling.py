@@ -34,8 +34,8 @@ def max_pool2d(call: Call) -> Value:
     if any(isinstance(k, Size) for k in kernel):
         call.refuse("has a kernel that depends on the size of the input")
     if any(padding) or ceil_mode:
-        node = call.emit(runtime.max_pool, call.builder.lowered(x), *settings)
-        fill = Fill.FINITE
+        # Windows outside the valid area keep the low value, which overflows when it is squared.
+        node, fill = call.emit(runtime.max_pool, call.builder.lowered(x), *settings), Fill.ANYTHING
     else:
         node, fill = call.emit(runtime.max_pool, x, *settings), max(x.fill, Fill.FINITE)
     dims = windows(x, kernel, stride, [(p, p) for p in padding], dilation, ceil_mode)

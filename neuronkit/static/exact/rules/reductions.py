@@ -36,8 +36,9 @@ def reduce(call: Call) -> Any:
         return call.builder.output(call.again(), out, max(x.fill, Fill.FINITE))
     if call.name == "mean":
         return mean(call, x, tuple(dims), bool(keepdim))
-    replaced = _neutral(call, x)
-    return call.builder.output(call.again({x: replaced}), out)
+    # What is lowered stays low outside the valid area, and overflows when it is squared.
+    fill = Fill.FINITE if call.name in ("sum", "norm") else Fill.ANYTHING
+    return call.builder.output(call.again({x: _neutral(call, x)}), out, fill)
 
 
 def mean(call: Call, x: Value, dims: tuple[int, ...], keepdim: bool) -> Value:
@@ -75,7 +76,7 @@ def extremes(call: Call) -> Any:
         call.refuse("mixes the rows of the batch")
     else:
         node = call.again({x: _neutral(call, x)}) if set(dims) & set(x.varying) else call.again()
-    return Pieces(node, call.builder.output(node, out, max(x.fill, Fill.FINITE)))
+    return Pieces(node, call.builder.output(node, out, Fill.ANYTHING))
 
 
 def _neutral(call: Call, x: Value) -> Any:
