@@ -60,7 +60,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
     """
     if auto_cast not in AUTO_CASTS:
         raise OptionError(f"auto_cast={auto_cast!r}: expected one of {', '.join(map(repr, AUTO_CASTS))}")
-    if auto_cast_type not in ROUNDINGS:
+    if auto_cast_type not in tuple(ROUNDINGS):
         reason = (
             "; Neuron's documentation does not say how its fp8_e4m3 rounds and overflows"
             if auto_cast_type == "fp8_e4m3"
@@ -104,10 +104,13 @@ class EmulatedModel(nn.Module):
 
         Raises:
             UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to round it, or in
-                float64 or complex numbers; or if a trace is being made, which would not hold the roundings.
+                float64 or complex numbers; or if a graph is being traced or exported, which would not hold the
+                roundings.
         """
-        if torch.jit.is_tracing():  # type: ignore[attr-defined]
-            raise UnsupportedOperatorError("an emulated model cannot be traced; compile or analyze the model itself")
+        if torch.jit.is_tracing() or _is_exporting():  # type: ignore[attr-defined]
+            raise UnsupportedOperatorError(
+                "an emulated model cannot be traced or exported; compile or analyze the model itself"
+            )
         if isinstance(self.model, StaticModel):
             return self._run_static(self.model, inputs)
         with _eval_mode(self.model), self._rounding():
@@ -203,6 +206,12 @@ def _folded(graphs: Iterable[nn.Module]) -> Iterator[None]:
             for index in range(part._num_folded or 0):
                 delattr(part, f"folded_{index}")
             part._num_folded = None
+
+
+def _is_exporting() -> bool:
+    # What torch.export sees lies above the roundings. torch 1.13 has no torch.compiler, later ones no question to ask.
+    asked = getattr(getattr(torch, "compiler", None), "is_exporting", None)
+    return asked is not None and bool(asked())
 
 
 def _eval_mode(model: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -61,11 +61,13 @@ def refuse_fused_script(model: nn.Module) -> None:
 
 @contextlib.contextmanager
 def watched_by(mode: OperatorMode) -> Iterator[None]:
-    """Within, every operator that this thread runs goes through the mode; without gradients."""
+    """Within, every operator that this thread runs goes through the mode; without gradients and torch's autocast."""
     # TorchScript's optimizer would compute the products of weights once, in the mode, and keep them for later calls.
     unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    # It would cast operands before the mode sees them.
+    float32 = torch.autocast("cpu", enabled=False)
     try:
-        with torch.no_grad(), unoptimized, _NoFastPaths(), mode:
+        with torch.no_grad(), unoptimized, float32, _NoFastPaths(), mode:
             yield
     except RuntimeError as error:
         # TorchScript's interpreter passes an exception on without its type and message.

@@ -35,9 +35,9 @@ def estimate(
         auto_cast: As in `CompileOptions`: with "matmult" or "all" the peak is that of the narrow type, and weights
             count in its width. None leaves float32 as it is; Inf1 has no float32 products and casts them to bf16.
         auto_cast_type: As in `CompileOptions`; None takes "bf16" where something is cast.
-        passes: How often a graph runs that a model's loop repeats, such as what `StaticPARSeq.passes` says of typical
-            images; or executions by graph name; or "worst" for a loop that never ends early. None counts the
-            executions on the example inputs, which are random.
+        passes: How often the graph runs that a model's loop repeats, such as what `StaticPARSeq.passes` says of
+            typical images; or executions by graph name; or "worst" for a loop that never ends early. None counts the
+            executions on the example inputs, which are random. A model that repeats no graph takes no number.
 
     Raises:
         UnknownTargetError: If there is no such target.
@@ -47,7 +47,10 @@ def estimate(
         UnknownModelError: If the model is no module.
     """
     if not isinstance(model, nn.Module):
-        raise UnknownModelError(f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel")
+        raise UnknownModelError(
+            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel. Of a compiled or served "
+            "model, estimate what it was made from"
+        )
     # Before the model runs, which takes long.
     find_precision(find_chip(target), auto_cast, auto_cast_type)
     return cost_on(target, measure(model, example_inputs, passes), auto_cast, auto_cast_type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronkit.errors import MissingDependencyError
+from neuronkit.errors import MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
     from neuronkit.analysis.cost_table import CostTable
@@ -23,7 +23,9 @@ def draw(table: CostTable, path: str | Path) -> None:
     priced = [row for row in table.rows if row.usd_per_million_lower_bound is not None]
     height = 1.5 + 0.3 * max(2 * len(table.reports), len(priced))
     figure = Figure(figsize=(13, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    known = FigureCanvasAgg(figure).get_supported_filetypes()
+    if Path(path).suffix.lower().lstrip(".") not in {"", *known}:
+        raise OptionError(f"path={str(path)!r}: a picture ends in one of {', '.join(sorted(known))}")
     left, right = figure.subplots(1, 2)
     _draw_times(left, table)
     _draw_prices(right, priced)

@@ -111,7 +111,9 @@ def compare_costs(reports: Mapping[str, CostReport] | Iterable[CostReport]) -> C
     Raises:
         OptionError: If there is no report, or something else among them.
     """
-    named = dict(reports) if isinstance(reports, Mapping) else _named(reports)
+    if not isinstance(reports, Iterable):
+        raise OptionError(f"reports is of type {type(reports).__name__}; expected reports by name, or a list of them")
+    named = {str(name): report for name, report in reports.items()} if isinstance(reports, Mapping) else _named(reports)
     wrong = [type(report).__name__ for report in named.values() if not isinstance(report, CostReport)]
     if wrong or not named:
         raise OptionError(f"reports: expected at least one CostReport of neuronkit.estimate, got {wrong or 'nothing'}")

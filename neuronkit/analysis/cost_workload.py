@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 
 from neuronkit.analysis.autocast_dispatch import refuse_fused_script
 from neuronkit.analysis.cost_counts import GraphCount, OperatorCount, count_graph
-from neuronkit.analysis.operators import graphs_of
+from neuronkit.analysis.operators import graphs_of, listed_inputs
 from neuronkit.errors import NeuronKitError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel
@@ -56,6 +56,8 @@ def measure(model: nn.Module, example_inputs: Any, passes: Passes) -> Workload:
         OptionError: If `passes` does not fit the model.
     """
     refuse_fused_script(model)
+    if example_inputs is not None:
+        example_inputs = listed_inputs(example_inputs)
     graphs = graphs_of(model, example_inputs)
     if isinstance(model, StaticModel):
         counts, executions = _run_static(model, graphs)
@@ -64,6 +66,8 @@ def measure(model: nn.Module, example_inputs: Any, passes: Passes) -> Workload:
         ((name, (module, specs)),) = graphs.items()
         counts, executions = {name: _count(module, _examples(specs, example_inputs))}, {name: 1}
         batch_size = specs[0].shape[0] if specs and specs[0].shape else 1
+    if batch_size == 0:
+        raise SpecError("the first input has no rows, and each row is an inference; give at least one")
     if passes is None:
         case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
         return Workload(counts, executions, case, batch_size)
@@ -90,7 +94,7 @@ def _run_static(model: StaticModel, graphs: Graphs) -> tuple[Counts, dict[str, i
         model.join({name: watched(name, module) for name, (module, _) in graphs.items()})(*model.example_inputs())
     for name, (module, specs) in graphs.items():
         if name not in counts:
-            counts[name] = _count(module, _examples(specs, None))
+            counts[name] = _count(module, _examples(specs, specs))
     return {name: counts[name] for name in graphs}, dict(executions)
 
 
@@ -104,12 +108,11 @@ def _count(module: nn.Module, inputs: tuple[Tensor, ...]) -> GraphCount:
         raise SpecError(f"{type(module).__name__} fails on {given}: {error}") from error
 
 
-def _examples(specs: tuple[TensorSpec, ...], given: Any) -> tuple[Tensor, ...]:
+def _examples(specs: tuple[TensorSpec, ...], given: Iterable[Tensor | TensorSpec]) -> tuple[Tensor, ...]:
     """The caller's own tensors, on the CPU, where there are any: random ones may lie outside the model's domain."""
-    items = [given] if isinstance(given, (Tensor, TensorSpec)) else given or specs
     return tuple(
-        item.detach().cpu() if isinstance(item, Tensor) else spec.example(i)
-        for i, (item, spec) in enumerate(zip(items, specs))
+        item.detach().cpu() if isinstance(item, Tensor) and not item.is_meta else spec.example(i)
+        for i, (item, spec) in enumerate(zip(given, specs))
     )
 
 
@@ -119,18 +122,30 @@ def _with_passes(
     if passes == "worst":
         return worst_case(model, graphs), "worst case"
     if isinstance(passes, Mapping):
-        chosen = dict(passes)
+        chosen, fewest = dict(passes), 0
     else:
-        # The graph that the model's loop repeats.
-        chosen = {max(executions, key=lambda name: executions[name]): passes}  # type: ignore[dict-item]
-    valid = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in chosen.values())
-    if not valid or set(chosen) - set(graphs):
+        chosen, fewest = {_repeated(model, graphs, passes): passes}, 1  # type: ignore[dict-item]
+    valid = all(isinstance(n, int) and not isinstance(n, bool) and n >= fewest for n in chosen.values())
+    executions = {**executions, **chosen}
+    if not valid or set(executions) - set(graphs) or not any(executions.values()):
         raise OptionError(
             f"passes={passes!r}: expected a number of executions of the graph that is repeated, {{graph: number}} for "
             f"some of {', '.join(map(repr, graphs))}, 'worst', or None for those on the example inputs"
         )
     given = ", ".join(f"{name} × {count}" for name, count in chosen.items())
-    return {**executions, **chosen}, f"as given: {given}"
+    return executions, f"as given: {given}"
+
+
+def _repeated(model: nn.Module, graphs: Graphs, passes: Passes) -> str:
+    """The graph that the model's loop repeats."""
+    most = worst_case(model, graphs)
+    name = max(reversed(most), key=lambda name: most[name])
+    if most[name] == 1 and passes != 1:
+        raise OptionError(
+            f"passes={passes!r}: {type(model).__name__} runs every graph once ({', '.join(graphs)}), and what it loops "
+            "over is inside; leave passes out"
+        )
+    return name
 
 
 def worst_case(model: nn.Module, graphs: Graphs) -> dict[str, int]:

@@ -14,7 +14,7 @@ from neuronkit.analysis.report import OperatorReport, Problem, Status
 from neuronkit.analysis.rewrites import rewrite_of
 from neuronkit.analysis.rules import AnyOperator, Judgement, Rules, TorchNeuron
 from neuronkit.analysis.xla_rules import TorchNeuronNative, TorchXla
-from neuronkit.errors import SpecError, UnsupportedOperatorError
+from neuronkit.errors import SpecError, UnknownModelError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel, detached_copy, unwrap
@@ -52,6 +52,7 @@ def analyze(
 
     Raises:
         UnknownTargetError: If there is no such target.
+        UnknownModelError: If the model is no module.
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If an operator kind is not written as one.
     """
@@ -104,6 +105,11 @@ def check_operators(
 
 def graphs_of(model: nn.Module, example_inputs: Any) -> Graphs:
     """The graphs of a static model, or a copy of a plain one as its only graph, ``"model"``."""
+    if not isinstance(model, nn.Module):
+        raise UnknownModelError(
+            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel, and not what serves or "
+            "holds one, whose operators cannot be seen"
+        )
     if isinstance(model, StaticModel):
         if example_inputs is not None:
             given = ", ".join(map(str, model.specs))
@@ -111,12 +117,32 @@ def graphs_of(model: nn.Module, example_inputs: Any) -> Graphs:
         return model.graphs()
     if example_inputs is None:
         raise SpecError(
-            f"analyze({type(model).__name__}) got no example_inputs; give tensors or TensorSpecs of the sizes to "
+            f"no example_inputs for {type(model).__name__}; give tensors or TensorSpecs of the sizes to "
             "compile for, or a StaticModel, which knows its own"
         )
-    items = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
+    items = listed_inputs(example_inputs)
     specs = tuple(x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in enumerate(items))
     return {"model": (detached_copy(unwrap(model)), specs)}
+
+
+def listed_inputs(example_inputs: Any) -> list[Tensor | TensorSpec]:
+    """The example inputs one by one.
+
+    Raises:
+        SpecError: If there is anything but tensors and specs among them.
+    """
+    if isinstance(example_inputs, (Tensor, TensorSpec)):
+        return [example_inputs]
+    if not isinstance(example_inputs, Iterable):
+        raise SpecError(
+            f"example_inputs is of type {type(example_inputs).__name__}; expected tensors or TensorSpecs, in the order "
+            "of forward"
+        )
+    items = list(example_inputs)
+    for i, item in enumerate(items):
+        if not isinstance(item, (Tensor, TensorSpec)):
+            raise SpecError(f"example_inputs[{i}] is of type {type(item).__name__}; expected a tensor or a TensorSpec")
+    return items
 
 
 def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...]) -> TracedGraph:

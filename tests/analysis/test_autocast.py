@@ -361,6 +361,7 @@ def test_resizing_and_norms_are_no_products():
         ({"auto_cast_type": "float16"}, "'bf16', 'fp16', 'tf32'"),
         ({"auto_cast_type": "fp8_e4m3"}, "does not say how"),
         ({"auto_cast": "none", "auto_cast_type": None}, "auto_cast_type=None"),
+        ({"auto_cast_type": ["bf16"]}, r"auto_cast_type=\['bf16'\]"),
     ],
 )
 def test_bad_options_are_named(options, message):
@@ -453,6 +454,21 @@ def test_torchscript_keeps_no_rounded_constants():
 def test_tracing_is_refused():
     with pytest.raises(UnsupportedOperatorError, match="cannot be traced"):
         torch.jit.trace(emulate_autocast(nn.Linear(2, 2)), random(1, 2), check_trace=False)
+
+
+@pytest.mark.torch2
+def test_exporting_is_refused():
+    with pytest.raises(UnsupportedOperatorError, match="traced or exported"):
+        torch.export.export(emulate_autocast(nn.Linear(2, 2)), (random(1, 2),), strict=False)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_an_autocast_of_torch_around_it_changes_nothing(kind):
+    linear = nn.Linear(4, 4)
+    x = random(2, 4)
+    expected = F.linear(ROUNDINGS[kind](x), ROUNDINGS[kind](linear.weight), linear.bias)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_equal(emulate_autocast(linear, auto_cast_type=kind)(x), expected)
 
 
 @pytest.mark.torch2

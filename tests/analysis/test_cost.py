@@ -318,9 +318,19 @@ def test_passes_can_be_given():
     static = StaticPARSeq(load_parseq())
     assert estimate(static, target="inf2", passes=3).executions == {"encode": 1, "decode": 3}
     assert estimate(static, target="inf2", passes={"encode": 2}).executions["encode"] == 2
-    for passes in (-1, 1.5, "typical", {"step": 3}, True):
+    for passes in (-1, 0, 1.5, "typical", {"step": 3}, True, {"encode": 0, "decode": 0}):
         with pytest.raises(OptionError, match="passes="):
             estimate(static, target="inf2", passes=passes)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"method": "unrolled"}, {"decoding": "nar", "refine_iters": 0}], ids=["unrolled", "without context"]
+)
+def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings):
+    static = StaticPARSeq(load_parseq(), max_length=6, **settings)
+    with pytest.raises(OptionError, match=r"passes=3: StaticPARSeq runs every graph once"):
+        estimate(static, target="inf2", passes=3)
+    assert estimate(static, target="inf2", passes=1).flops == estimate(static, target="inf2").flops
 
 
 def test_methods_differ_in_cost():
@@ -403,6 +413,16 @@ def test_inputs_must_fit():
         estimate(StaticPARSeq(load_parseq()), torch.zeros(1), target="inf2")
     with pytest.raises(UnknownModelError, match="expected an nn"):
         estimate("resnet", torch.zeros(1), target="inf2")
+    with pytest.raises(SpecError, match="no rows"):
+        estimate(layer(), torch.zeros(0, 1024), target="inf2")
+    for wrong, message in ((3, "of type int"), ([torch.zeros(1, 1024), 3], r"\[1\] is of type int"), ("x", "str")):
+        with pytest.raises(SpecError, match=message):
+            estimate(layer(), wrong, target="inf2")
+
+
+def test_inputs_may_be_an_iterator_or_without_data():
+    for inputs in (iter([torch.zeros(64, 1024)]), torch.zeros(64, 1024, device="meta")):
+        assert estimate(layer(), inputs, target="inf2").flops == FLOPS
 
 
 def test_products_that_cannot_be_counted_are_refused():

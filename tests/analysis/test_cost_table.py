@@ -59,10 +59,18 @@ def test_reports_without_names_get_some():
     assert list(compare_costs([linear(1), linear(2)]).reports) == ["1: inf2, batch 1", "2: inf2, batch 2"]
 
 
+def test_names_may_be_anything():
+    table = compare_costs({1: linear(1), None: linear(2)})
+    assert [row.name for row in table.rows[::4]] == ["1", "None"]
+    assert "None" in str(table)
+
+
 @pytest.mark.parametrize("reports", [{}, [], {"a": 3}, ["report"]])
 def test_anything_else_is_refused(reports):
     with pytest.raises(OptionError, match="at least one CostReport"):
         compare_costs(reports)
+    with pytest.raises(OptionError, match="of type CostReport; expected reports by name"):
+        compare_costs(linear(1))
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -70,5 +78,7 @@ def test_draws(table, tmp_path, suffix):
     path = tmp_path / f"costs.{suffix}"
     table.plot(path)
     assert path.stat().st_size > 10_000
+    with pytest.raises(OptionError, match="ends in one of "):
+        table.plot(tmp_path / "costs.txt")
     if suffix == "svg":
         assert "Lower bound" in path.read_text() or "<path" in path.read_text()

@@ -1,12 +1,13 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from neuronkit.analysis import analyze, check_operators
-from neuronkit.errors import OptionError, SpecError, UnknownTargetError, UnsupportedOperatorError
+from neuronkit.errors import OptionError, SpecError, UnknownModelError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Foldable, StaticModel
 from neuronkit.targets import target_names
@@ -207,11 +208,18 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
             r"cannot be traced on x: float32\[2, 5\]",
         ),
         ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": ["embedding"]}, OptionError, "'embedding' is not"),
+        ({"example_inputs": np.zeros((2, 4)), "target": "inf1"}, SpecError, r"\[0\] is of type ndarray"),
+        ({"example_inputs": 4, "target": "inf1"}, SpecError, "of type int; expected tensors"),
     ],
 )
 def test_bad_arguments_are_told(arguments, error, message):
     with pytest.raises(error, match=message):
         analyze(Reader(), **arguments)
+
+
+def test_only_modules_are_taken():
+    with pytest.raises(UnknownModelError, match=r"builtin_function_or_method; expected an nn\.Module"):
+        analyze(torch.relu, SPEC, target="inf1")
 
 
 def test_every_target_can_be_asked():
