@@ -16,6 +16,9 @@ from neuronkit.ocr.images import ImageLike, RGBImage, load_image
 
 Points = NDArray[np.float32]
 
+_CENTRE = np.float32(0.5)
+"""Boxes count from the edge of the first pixel, OpenCV from its centre."""
+
 _LONGEST = 32_766
 """Longest side, in pixels, of an image that OpenCV 4 samples."""
 
@@ -25,8 +28,9 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
 
     Args:
         image: The page; see `load_image`.
-        boxes: B boxes, in pixels of the upright image. What lies outside of it repeats its border. A polygon with as
-            many corners above as below, as CRAFT's have, is straightened; any other box is cut along its quad.
+        boxes: B boxes, in pixels of the upright image, (0, 0) its top left corner: an upright quad of whole numbers
+            is a slice of it. What lies outside repeats its border. A polygon with as many corners above as below, as
+            CRAFT's have, is straightened; any other box is cut along its quad.
         vertical_ratio: Words with height / width of at least this are turned by 90 degrees counter-clockwise, so that
             text running down the page reads from left to right. None turns none.
 
@@ -97,9 +101,8 @@ def _length(edge: Points) -> float:
 
 def _warp(image: RGBImage, corners: Points, width: int, height: int) -> RGBImage:
     cv2 = load_cv2()
-    # Pixel centres lie half a pixel inside the corners of a crop.
-    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(0.5)
-    matrix = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
+    target = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners - _CENTRE, target - _CENTRE)
     crop: RGBImage = cv2.warpPerspective(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -117,6 +120,6 @@ def _straighten(image: RGBImage, top: Points, bottom: Points, width: int, height
         for edge in (top, bottom)
     )
     down = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-    x, y = (upper[axis] + (lower[axis] - upper[axis]) * down for axis in (0, 1))
+    x, y = (upper[axis] + (lower[axis] - upper[axis]) * down - _CENTRE for axis in (0, 1))
     crop: RGBImage = cv2.remap(image, x, y, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop

@@ -43,16 +43,22 @@ def test_no_words_make_no_lines():
     assert reading_order([]) == []
 
 
-def test_crops_are_cut_straight():
-    image = np.zeros((60, 80, 3), np.uint8)
-    image[20:40, 10:50] = (10, 20, 30)
-    (crop,) = crop_words(image, [TextBox([[9.5, 19.5], [49.5, 19.5], [49.5, 39.5], [9.5, 39.5]])])
-    np.testing.assert_array_equal(crop, image[20:40, 10:50])
+@pytest.mark.parametrize(("left", "top", "right", "bottom"), [(0, 0, 80, 60), (10, 20, 50, 40), (79, 58, 80, 59)])
+def test_upright_crops_are_slices(left, top, right, bottom):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    (crop,) = crop_words(image, [TextBox(quad)])
+    np.testing.assert_array_equal(crop, image[top:bottom, left:right])
+    # The same edges as a polygon of five corners above and five below.
+    x = np.linspace(left, right, 5)
+    polygon = np.concatenate([np.column_stack([x, [top] * 5]), np.column_stack([x[::-1], [bottom] * 5])])
+    (crop,) = crop_words(image, [TextBox(quad, polygon=polygon)])
+    np.testing.assert_array_equal(crop, image[top:bottom, left:right])
 
 
 @pytest.mark.parametrize("degrees", [-40, -10, 25, 60])
 def test_crops_of_turned_words_are_level(degrees):
-    y, x = np.mgrid[:200, :200] - 100.0
+    y, x = np.mgrid[:200, :200] - 99.5
     angle = math.radians(degrees)
     along, across = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
     # Red grows along the word, green across it.
@@ -115,7 +121,7 @@ def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width):
 def test_bent_words_are_straightened():
     # A ring of text: red depends on the angle alone and green on the radius, so straightened, red is the same in all
     # rows and green in all columns.
-    y, x = np.mgrid[:300, :300].astype(np.float64) - 150
+    y, x = np.mgrid[:300, :300] - 149.5
     angle = np.arctan2(y, x)
     image = np.stack([128 + 100 * np.sin(6 * angle), np.hypot(x, y).clip(0, 255), 0 * x], axis=2).astype(np.uint8)
     angles = np.linspace(math.radians(200), math.radians(340), 7)
