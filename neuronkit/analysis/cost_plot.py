@@ -45,11 +45,13 @@ def _draw_times(axes: Any, table: CostTable) -> None:
     ):
         bars = axes.barh([place + 0.4 * offset - 0.2 for place in places], times, height=0.4, label=label)
         axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
-    axes.set(yticks=list(places), yticklabels=list(table.reports), xlabel="ms an inference, on one core")
-    axes.set_title("Lower bound of the time: the longer bar of each graph")
+    _name_rows(axes, list(table.reports))
+    axes.set_xlabel("ms an inference, on one core")
+    axes.set_title("Lower bound of the time: the longer bar of each graph", fontsize=10)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.legend(fontsize=8)
+    # Inside, it would cover bars.
+    axes.figure.legend(fontsize=8, loc="outside lower left")
 
 
 def _draw_prices(axes: Any, priced: list[Any]) -> None:
@@ -58,9 +60,15 @@ def _draw_prices(axes: Any, priced: list[Any]) -> None:
     colours = {name: f"C{index}" for index, name in enumerate(dict.fromkeys(row.name for row in priced))}
     bars = axes.barh(range(len(priced)), amounts, color=[colours[row.name] for row in priced])
     axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
-    axes.set(yticks=range(len(priced)), yticklabels=labels, xlabel="$ a million inferences, on demand")
-    axes.set_title("Lower bound of the price, every core busy")
+    _name_rows(axes, labels)
+    axes.set_xlabel("$ a million inferences, on demand")
+    axes.set_title("Lower bound of the price, every core busy", fontsize=10)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     if not priced:
         axes.text(0.5, 0.5, "no public price", ha="center", transform=axes.transAxes)
+
+
+def _name_rows(axes: Any, names: list[str]) -> None:
+    # Dollars in names are dollars, and no formula.
+    axes.set_yticks(range(len(names)), names, parse_math=False)
