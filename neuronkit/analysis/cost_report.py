@@ -8,10 +8,8 @@ from typing import Any
 
 from neuronkit.analysis.cost_counts import GraphCount, OperatorCount
 from neuronkit.analysis.cost_hardware import Chip, Instance, Precision, find_chip, find_instances, find_precision
-from neuronkit.analysis.cost_text import html_table, text_table
+from neuronkit.analysis.cost_view import as_html, as_text
 from neuronkit.analysis.cost_workload import Workload
-
-NO_PRICE = "no public price"
 
 
 @dataclass(frozen=True)
@@ -179,14 +177,10 @@ class CostReport:
         }
 
     def __str__(self) -> str:
-        parts = [self._headline(), text_table(*self._graph_rows()), self._bound(), text_table(*self._instance_rows())]
-        return "\n".join(filter(None, parts))
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p>{self._headline()}</p>{html_table(*self._graph_rows())}<p>{self._bound()}</p>"
-            f"{html_table(*self._instance_rows())}"
-        )
+        return as_html(self)
 
     def _total(self, value: Any) -> int:
         return sum(self.executions[name] * value(graph) for name, graph in self.workload.graphs.items())
@@ -205,70 +199,8 @@ class CostReport:
         per_hour = 3600 * instance.cores * self.inferences_per_second_upper_bound
         return usd_per_hour / per_hour * 1e6
 
-    def _headline(self) -> str:
-        return (
-            f"target {self.target!r}: one of the {self.chip.cores} cores of {self.chip.name}, {self.precision}; "
-            f"batch {self.batch_size}; {self.case}"
-        )
-
-    def _graph_rows(self) -> tuple[list[str], list[list[str]]]:
-        header = ["graph", "runs", "GFLOP", "weights MB", "in + out MB", "unfused MB", "at least ms"]
-        rows = [
-            [
-                name,
-                str(cost.executions),
-                *_numbers(
-                    cost.count.flops / 1e9,
-                    cost.count.weight_bytes / 1e6,
-                    cost.count.io_bytes / 1e6,
-                    cost.count.activation_bytes / 1e6,
-                    cost.roofline_ms_lower_bound,
-                ),
-            ]
-            for name, cost in self.graphs.items()
-        ]
-        total = (self.flops / 1e9, self.weight_bytes / 1e6, self.io_bytes / 1e6, self.activation_bytes / 1e6)
-        return header, [*rows, ["a call", "", *_numbers(*total, self.roofline_ms_lower_bound)]]
-
-    def _bound(self) -> str:
-        bound = "its products" if self.compute_ms >= self.memory_ms else "memory"
-        return (
-            f"Lower bound, not a prediction: a call takes at least {self.roofline_ms_lower_bound:.4g} ms on a core, "
-            f"for {bound}; that is at most {self.inferences_per_second_upper_bound:.4g} inferences a second and core"
-        )
-
-    def _instance_rows(self) -> tuple[list[str], list[list[str]]]:
-        header = ["instance", "cores", "$ an hour", "$ a million, at least", "reserved: $ an hour", "$ a million"]
-        return header, [
-            [
-                name,
-                str(cost.instance.cores),
-                price_text(cost.instance),
-                money(cost.usd_per_million_lower_bound),
-                money(cost.instance.reserved_usd_per_hour),
-                money(cost.reserved_usd_per_million_lower_bound),
-            ]
-            for name, cost in self.instances.items()
-        ]
-
 
 def cost_on(target: str, workload: Workload, auto_cast: str | None, auto_cast_type: str | None) -> CostReport:
     """What a workload takes on a target."""
     chip = find_chip(target)
     return CostReport(target, chip, find_precision(chip, auto_cast, auto_cast_type), workload)
-
-
-def price_text(instance: Instance) -> str:
-    """An hourly price, and whether it is the vendor's own."""
-    if instance.usd_per_hour is None:
-        return NO_PRICE
-    return f"{instance.usd_per_hour:.4g}{'' if instance.official else ' (unofficial)'}"
-
-
-def money(usd: float | None) -> str:
-    """An amount to three digits, or that none is known."""
-    return NO_PRICE if usd is None else f"{usd:.3g}"
-
-
-def _numbers(*values: float) -> list[str]:
-    return [f"{value:.4g}" for value in values]

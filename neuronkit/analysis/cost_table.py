@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neuronkit.analysis.cost_report import CostReport, money, price_text
-from neuronkit.analysis.cost_text import html_table, text_table
+from neuronkit.analysis.cost_report import CostReport
+from neuronkit.analysis.cost_text import html_table, money, price_text, text_table
 from neuronkit.errors import OptionError
 
 
