@@ -31,6 +31,7 @@ class StaticMASTER(DoctrRecognizer, EncoderDecoder):
     """
 
     family = "doctr_master"
+    stops_at_eos = False
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
         core: Any = unwrap(model)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.encoder_decoder_graphs import AllPositions, EncodeRead, EncodeReadMasked
 from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, after_eos
+from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
 from neuronkit.static.steps import LogitsStep, PackedStart, PackedStep, pack, packed_layout
 
@@ -38,7 +38,7 @@ class EncoderDecoder(StaticModel):
         OptionError: If the method does not exist, or the decoder cannot serve it.
     """
 
-    # Whether decoding may stop once every row has ended. Originals whose confidence counts all positions do not.
+    # Whether what follows EOS has no meaning. It has where the original's confidence counts all positions.
     stops_at_eos = True
 
     def __init__(
@@ -83,7 +83,7 @@ class EncoderDecoder(StaticModel):
 
     def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         """The logits, zero after each row's first EOS."""
-        return outputs.masked_fill(after_eos(outputs.argmax(-1), self.eos_id)[..., None], 0.0)
+        return end_at_eos(outputs, self.eos_id)
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return {"encode": self.encoder(source), **self._decoder_modules(source)}
@@ -137,7 +137,8 @@ class EncoderDecoder(StaticModel):
 
     def _reader(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
         if self.method == "fixed_point":
-            return FixedPointReader(graphs["decode"], self.steps, self.bos_id, self.eos_id)
+            keep_rest = not self.stops_at_eos
+            return FixedPointReader(graphs["decode"], self.steps, self.bos_id, self.eos_id, keep_rest)
         if self.method == "unrolled":
             return graphs["read"]
         # No token is -1, so that no row ever ends.

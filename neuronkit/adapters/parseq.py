@@ -17,7 +17,7 @@ from neuronkit.adapters.parseq_reader import FixedPoint, KeepLogits, NullContext
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decode import StepLoop, Unrolled, after_eos
+from neuronkit.static.decode import StepLoop, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
 
 METHODS = ("auto", "fixed_point", "stepwise", "unrolled")
@@ -187,7 +187,7 @@ class StaticPARSeq(StaticModel):
 
     def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         """The logits, zero after each row's first EOS."""
-        return outputs.masked_fill(after_eos(outputs.argmax(-1), self.eos_id)[..., None], 0.0)
+        return end_at_eos(outputs, self.eos_id)
 
 
 def matches(model: nn.Module) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.parseq_graphs import HIDDEN
-from neuronkit.static.decode import FixedPointLoop, after_eos, shift_right
+from neuronkit.static.decode import FixedPointLoop, after_eos, end_at_eos, shift_right
 
 Decoded = Tuple[Tensor, int]
 
@@ -61,11 +61,12 @@ class FixedPoint(nn.Module):
         super().__init__()
         self.null_context = NullContext(decode, steps, bos_id)
         self.loop = FixedPointLoop(MaskedPass(decode, torch.ones(steps, steps).tril()), steps, bos_id, eos_id)
+        self.eos_id = eos_id
 
     def forward(self, memory: Tensor, batch: int) -> Decoded:
         guess, passes = self.null_context(memory, batch)
         logits, causal_passes = self.loop(guess.argmax(-1), memory)
-        return logits, passes + causal_passes
+        return end_at_eos(logits, self.eos_id), passes + causal_passes
 
 
 class Refine(nn.Module):

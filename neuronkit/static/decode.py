@@ -30,6 +30,16 @@ def after_eos(predictions: Tensor, eos_id: int) -> Tensor:
     return (is_eos.cumsum(-1) - is_eos) > 0
 
 
+def end_at_eos(logits: Tensor, eos_id: int) -> Tensor:
+    """Zero what follows each row's first EOS: what a loop leaves there depends on when the other rows ended.
+
+    Args:
+        logits: (N, T, C).
+        eos_id: The id that ends a row.
+    """
+    return logits.masked_fill(after_eos(logits.argmax(-1), eos_id).unsqueeze(-1), 0.0)
+
+
 def shift_right(predictions: Tensor, bos_id: int) -> Tensor:
     """Make a decoder's input from its predictions: BOS, then all but the last, as int32."""
     bos = torch.full_like(predictions[:, :1], bos_id)
@@ -108,7 +118,7 @@ class StepLoop(nn.Module):
         """Decode `batch` rows.
 
         Returns:
-            Logits (N, T, C), those of steps that did not run zero, and the number of steps that ran.
+            Logits (N, T, C), zero after each row's first EOS, and the number of steps that ran.
         """
         state = self.start(memory)
         token = torch.full([batch], self.bos_id, dtype=torch.int32, device=memory.device)
@@ -123,21 +133,30 @@ class StepLoop(nn.Module):
             ended = ended | (token == self.eos_id)
         stacked = torch.stack(rows, dim=1)
         missing = self.steps - len(rows)
-        return torch.nn.functional.pad(stacked, [0, 0, 0, missing]), len(rows)
+        return end_at_eos(torch.nn.functional.pad(stacked, [0, 0, 0, missing]), self.eos_id), len(rows)
 
 
 class FixedPointReader(nn.Module):
     """`FixedPointLoop` from a memory alone, for decoders that offer no better guess.
 
     Args:
-        logits: As in `FixedPointLoop`, as the arguments after it.
+        logits: As in `FixedPointLoop`, as the three arguments after it.
+        keep_rest: Keep what follows a row's first EOS, where `logits` gives it a meaning. Otherwise it is zero.
     """
 
-    def __init__(self, logits: Callable[[Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int) -> None:
+    def __init__(
+        self,
+        logits: Callable[[Tensor, Tensor], Tensor],
+        steps: int,
+        bos_id: int,
+        eos_id: int,
+        keep_rest: bool = False,
+    ) -> None:
         super().__init__()
         self.loop = FixedPointLoop(logits, steps, bos_id, eos_id)
         self.steps = steps
         self.eos_id = eos_id
+        self.keep_rest = keep_rest
 
     def forward(self, memory: Tensor) -> Tensor:
         return self.read(memory)[0]
@@ -146,7 +165,8 @@ class FixedPointReader(nn.Module):
     def read(self, memory: Tensor) -> Tuple[Tensor, int]:
         """Memory (N, ...) → logits (N, T, C), and the number of passes that ran."""
         guess = torch.full([memory.shape[0], self.steps], self.eos_id, dtype=torch.int64, device=memory.device)
-        return self.loop(guess, memory)
+        logits, passes = self.loop(guess, memory)
+        return logits if self.keep_rest else end_at_eos(logits, self.eos_id), passes
 
 
 class StepReader(nn.Module):
@@ -191,12 +211,12 @@ class Unrolled(nn.Module):
         self.start = start
         self.step = step
         self.steps = steps
-        # One row stands for all: it is broadcast against the state's.
         self.register_buffer("bos", torch.full((1,), bos_id, dtype=torch.int32), persistent=False)
 
     def forward(self, memory: Tensor) -> Tensor:
         """Memory → logits (N, T, C)."""
-        state, token = self.start(memory), self.bos.to(memory.device)
+        state = self.start(memory)
+        token = self.bos.to(memory.device).expand(state.shape[0])
         rows = []
         for _ in range(self.steps):
             logits, state = self.step(token, state, memory)

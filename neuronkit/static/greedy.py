@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, after_eos
+from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
 from neuronkit.static.steps import LogitsStep, PackedStart, PackedStep, packed_layout
 
@@ -156,7 +156,7 @@ class GreedyDecoder(StaticModel):
 
     def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
         """The logits, zero after each row's first EOS."""
-        return outputs.masked_fill(after_eos(outputs.argmax(-1), self.eos_id)[..., None], 0.0)
+        return end_at_eos(outputs, self.eos_id)
 
     def _memory_spec(self) -> TensorSpec:
         if not self.specs:

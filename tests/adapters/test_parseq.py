@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit import CompileOptions, StaticPARSeq, make_static
+from neuronkit import CompileOptions, FixedShape, StaticPARSeq, make_static
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.models import PARSeq
 from neuronkit.static.decode import after_eos
@@ -140,6 +140,16 @@ def test_rows_do_not_influence_each_other() -> None:
     for i in range(6):
         alone = StaticPARSeq(model)(inputs[i : i + 1])
         assert_equal_up_to_eos(whole[i : i + 1], alone)
+
+
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
+@pytest.mark.parametrize("refine_iters", [0, 1])
+def test_batches_may_be_filled_up_and_split(method: str, refine_iters: int) -> None:
+    # FixedShape refuses a model whose rows influence one another, be it after a row's end only.
+    static = StaticPARSeq(lively(5, eos_bias=0.3), batch_size=4, refine_iters=refine_iters, method=method)
+    inputs = images(7, 5)
+    with torch.no_grad():
+        assert torch.allclose(FixedShape(static)(inputs), static(inputs), atol=1e-4)
 
 
 def test_follows_the_weights_after_an_optimizer_step_and_leaves_the_model_as_it_was() -> None:

@@ -57,11 +57,20 @@ class Recurrent(nn.Module):
         return self.out(hidden), (hidden, count + 1)
 
 
+class Strict(Recurrent):
+    """A GRU that takes a token for each row, and no broadcast."""
+
+    def step(self, token: Tensor, state: tuple[Tensor, Tensor], memory: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        hidden = self.cell(self.embed(token), state[0])
+        return self.out(hidden), (hidden, state[1])
+
+
 CASES = [
     (protocol, method)
     for protocol, methods in (
         (Attention, ("fixed_point", "stepwise", "unrolled")),
         (Recurrent, ("stepwise", "unrolled")),
+        (Strict, ("stepwise", "unrolled")),
     )
     for method in methods
 ]
@@ -126,6 +135,19 @@ def test_the_worst_case_takes_one_pass_a_position_and_is_right() -> None:
     static = static_greedy_decoder(decoder, max_length=20, bos_id=1, eos_id=99)
     assert torch.equal(static(memory), growing_loop(decoder, memory, 21, 1))
     assert static.passes(memory) == 21
+
+
+@pytest.mark.parametrize(("protocol", "method"), CASES)
+def test_a_row_gives_the_same_whatever_stands_beside_it(protocol: type, method: str) -> None:
+    # Nothing of when the other rows ended shows, not even after the row's own end.
+    decoder = protocol(2)
+    memory = torch.randn(8, WIDTH, generator=torch.Generator().manual_seed(0))
+    static = static_greedy_decoder(decoder, max_length=9, bos_id=1, eos_id=0, method=method)
+    assert len({len(row) for row in static.tokens(memory)}) > 2
+    with torch.no_grad():
+        together = static(memory)
+        for row in range(len(memory)):
+            assert torch.allclose(static(memory[row : row + 1])[0], together[row], atol=1e-5)
 
 
 def test_early_exit_counts_steps() -> None:
