@@ -6,6 +6,7 @@ imported. Source: Neuron runtime configuration (``NEURON_RT_VISIBLE_CORES``, ``N
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from neuronkit.errors import NeuronCoreError, OptionError
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 NUM_CORES = "NEURON_RT_NUM_CORES"
+# More than any machine has, and few enough to count.
+_MOST_CORES = 1 << 16
 # Whoever imports one of these may have started the runtime, which reads its variables once.
 _SDKS = ("torch_neuron", "torch_neuronx", "libneuronxla")
 
@@ -154,6 +157,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError(f"cores {text!r}: expected numbers and ranges, such as '0-3' or '0,2'")
+        if int(last or first) >= _MOST_CORES:
+            raise OptionError(f"cores {text!r}: expected numbers below {_MOST_CORES}")
         found += range(int(first), int(last or first) + 1)
     if not found or len(set(found)) < len(found):
         raise OptionError(f"cores {text!r}: expected each core once, in ranges that go up")
@@ -170,6 +175,8 @@ def format_cores(cores: Sequence[int]) -> str:
 def _shared_cores(cores: str | Iterable[int] | None) -> tuple[int, ...]:
     if isinstance(cores, str):
         return parse_cores(cores)
+    if isinstance(cores, (bytes, int)):
+        raise OptionError(f"cores={cores!r}: expected '0-3', '0,2' or a list of numbers")
     if cores is not None:
         return parse_cores(",".join(map(str, cores)))
     settings = describe_cores()
@@ -233,6 +240,13 @@ def _lock_all(folder: Path, cores: Sequence[int], holders: dict[int, str]) -> li
 
 def _open_lock(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        # In a folder of several users, Linux lets none create over another's file, nor truncate it.
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+                # Whatever the umask: other users' workers write their numbers into it too.
+                os.fchmod(lock, 0o666)
+                return lock
+        return os.open(path, os.O_RDWR)
     except OSError as error:
         raise NeuronCoreError(f"{path}: cannot be opened ({error}); give claim_cores(directory=...)") from error

@@ -114,6 +114,22 @@ def test_unreadable_cores_are_refused(text: str) -> None:
         parse_cores(text)
 
 
+@pytest.mark.parametrize("cores", [4, b"0-3", [0, -1], ["a"], [], "0-99999999999"])
+def test_cores_of_other_types_are_refused(cores: object, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cores"):
+        claim_cores(cores=cores, directory=tmp_path)  # type: ignore[arg-type]
+
+
+def test_locks_are_for_the_workers_of_all_users(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with claim_cores(2, cores="0-3", directory=tmp_path) as first:
+            modes = [(tmp_path / f"core-{core}").stat().st_mode & 0o777 for core in first.cores]
+    finally:
+        os.umask(before)
+    assert modes == [0o666, 0o666]
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "1"])
 def test_unreadable_counts_are_refused(count: object, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="positive"):

@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -20,6 +19,8 @@ import pytest
 
 from neuronkit.serving.triton.server import find_server, free_ports
 from neuronkit.targets import neuronx
+
+from .waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/triton.md").read_text(encoding="utf-8")
@@ -38,18 +39,20 @@ def block(beginning: str) -> tuple[str, str]:
 def running(command: list[str], folder: Path, path: str, port: int) -> Iterator[None]:
     environment = {**os.environ, "PATH": path}
     process = subprocess.Popen(command, cwd=folder, env=environment)
+
+    def ready() -> bool:
+        assert process.poll() is None
+        with contextlib.suppress(OSError, HTTPException):
+            urllib.request.urlopen(f"http://localhost:{port}/v2/health/ready", timeout=5).close()
+            return True
+        return False
+
     try:
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            assert process.poll() is None
-            with contextlib.suppress(OSError, HTTPException):
-                urllib.request.urlopen(f"http://localhost:{port}/v2/health/ready", timeout=5).close()
-                break
-            time.sleep(0.2)
+        wait_until(ready)
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

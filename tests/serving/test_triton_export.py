@@ -18,9 +18,10 @@ from torch import nn
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
 from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError
-from neuronkit.ocr import CraftProcessor
+from neuronkit.ocr import CraftProcessor, ParseqProcessor
 from neuronkit.serving.triton import export_repository, serve
 from neuronkit.serving.triton.files import locked, publish
+from neuronkit.serving.triton.server import free_ports
 
 
 def small(rows: int = 4, **options: Any) -> CompiledModel:
@@ -293,6 +294,19 @@ def test_what_a_killed_export_left_behind_is_removed(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"models", "m.pt"}
 
 
+def test_the_working_directory_as_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "models[1]"
+    left = tmp_path / f".models[1].staging-{'0' * 32}"
+    for folder in (repository, left):
+        folder.mkdir()
+    monkeypatch.chdir(repository)
+    with locked(Path()) as staging:
+        assert staging.parent == tmp_path
+    assert export_repository({"m": small()}, ".") == {"m": Path("m/1")}
+    assert os.listdir() == ["m"]
+    assert os.listdir(tmp_path) == ["models[1]"]
+
+
 def test_a_full_disk_is_an_artifact_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -310,6 +324,11 @@ def test_what_others_wrote_stays(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="neuronkit did not write it"):
         export_repository({"m": small()}, tmp_path)
     assert config_of(tmp_path, "m") == 'name: "m"\n'
+    # Of another encoding, in a folder that is no version.
+    (tmp_path / "m/config.pbtxt").write_bytes(b"# caf\xe9\n")
+    assert export_repository({"other": small()}, tmp_path) == {"other": tmp_path / "other/1"}
+    (tmp_path / "other/2²").mkdir()
+    assert export_repository({"other": small()}, tmp_path) == {"other": tmp_path / "other/2"}
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "ä", 3])
@@ -324,10 +343,15 @@ def test_bad_names(name: Any, tmp_path: Path) -> None:
         {"instances": 0},
         {"instances": {"x": 1}},
         {"instances": {"m": 1.5}},
+        {"instances": "2"},
         {"max_queue_delay_us": -1},
+        {"max_queue_delay_us": 1.5},
         {"max_queue_size": 0},
+        {"max_queue_size": 1 << 40},
         {"queue_timeout_s": 0},
+        {"queue_timeout_s": "1"},
         {"max_pixels": 0},
+        {"max_pixels": 1e6},
     ],
     ids=str,
 )
@@ -346,10 +370,32 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     for bad in (plain, tmp_path / "nothing.pt"):
         with pytest.raises(ArtifactError, match=bad.name):
             export_repository({"m": bad}, tmp_path / "models")
-    for bad in ({}, [], {"m": 3}, {"m": (plain,)}):
+    for bad in ({}, [], {"m": 3}, {"m": (plain,)}, None, plain.read_bytes()):
         with pytest.raises(OptionError):
             export_repository(bad, tmp_path / "models")  # type: ignore[arg-type]
     assert not (tmp_path / "models").exists()
+
+
+def test_rows_of_single_numbers_get_the_dimension_that_triton_wants(tmp_path: Path) -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(1)
+
+    compiled = compile_for_inferentia(Sum(), TensorSpec("x", (4, 3)), target="cpu")
+    export_repository({"m": compiled}, tmp_path)
+    expected = "data_type: TYPE_FP32 dims: [ 1 ] reshape: { shape: [ ]"
+    assert entry(config_of(tmp_path, "m"), "output_0") == expected
+
+
+def test_a_recogniser_whose_tensor_has_the_name_of_the_file_is_refused(tmp_path: Path) -> None:
+    class Scores(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean(1)[:, :26, :37]
+
+    spec, processor = TensorSpec("image", (2, 3, 32, 128)), ParseqProcessor(charset="ab")
+    compiled = compile_for_inferentia(Scores(), spec, target="cpu", processor=processor)
+    with pytest.raises(ArtifactError, match="'m' cannot be served: its input is called 'image'"):
+        export_repository({"m": compiled}, tmp_path)
 
 
 def test_outputs_without_rows_are_refused(tmp_path: Path) -> None:
@@ -391,6 +437,52 @@ def test_without_a_server_the_error_says_how_to_get_one(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "pytriton", None)
     with pytest.raises(MissingDependencyError, match="pip install nvidia-pytriton 'numpy<2'"), serve(tmp_path):
         pass
+
+
+def as_a_program(folder: Path, script: str, *options: str) -> subprocess.Popen[str]:
+    """`python -m neuronkit.serving.triton`, with a shell script for a tritonserver."""
+    server = folder / "tritonserver"
+    server.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    server.chmod(0o755)
+    command = [sys.executable, "-m", "neuronkit.serving.triton", "models", *options]
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_the_program_passes_on_options_output_and_status(tmp_path: Path) -> None:
+    options = ("--http-port", "1", "--host=0.0.0.0", "--model-control-mode=poll", "--metrics=x")
+    process = as_a_program(tmp_path, 'echo "$@"; exit 3', *options)
+    told = process.communicate()[0].split()
+    assert process.returncode == 3
+    assert told == [
+        f"--model-repository={Path('models').resolve()}",
+        *("--http-address=0.0.0.0", "--http-port=1", "--grpc-address=0.0.0.0", "--grpc-port=8001"),
+        *("--metrics-address=0.0.0.0", "--metrics-port=8002", "--model-control-mode=poll", "--metrics=x"),
+    ]
+
+
+def test_the_program_ends_with_its_server(tmp_path: Path) -> None:
+    process = as_a_program(tmp_path, "trap 'echo stopped; exit 0' TERM; echo started; while true; do sleep 0.1; done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate()[0] == "stopped\n"
+    assert process.returncode == 0
+
+
+def test_the_program_without_a_server_says_how_to_get_one(tmp_path: Path) -> None:
+    code = "import runpy, sys; sys.modules['pytriton'] = None; sys.argv[1:] = ['x']\n"
+    code += "runpy.run_module('neuronkit.serving.triton', run_name='__main__')"
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("there is no tritonserver")
+
+
+def test_free_ports_are_not_those_that_the_system_gives_out() -> None:
+    ports = free_ports("127.0.0.1", 20)
+    assert len(set(ports)) == 20
+    assert max(ports) < 32768
 
 
 def test_publish_never_replaces_a_version(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuronkit.errors import OptionError
+from neuronkit.ocr import _checks
 from neuronkit.serving.triton.placement import group_name
 from neuronkit.serving.triton.signature import Port, Signature
 
@@ -32,12 +32,9 @@ class Queue:
     timeout_s: float
 
     def __post_init__(self) -> None:
-        if self.max_delay_us < 0:
-            raise OptionError(f"max_queue_delay_us={self.max_delay_us}: give 0 or more microseconds")
-        if self.max_size < 1:
-            raise OptionError(f"max_queue_size={self.max_size}: give at least 1 request")
-        if not (0 < self.timeout_s < math.inf):
-            raise OptionError(f"queue_timeout_s={self.timeout_s}: give seconds, more than 0")
+        _checks.integer("max_queue_delay_us", self.max_delay_us, 0, 60_000_000)
+        _checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
+        _checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
 
 
 def config_text(
@@ -102,8 +99,11 @@ def _ports(ports: Sequence[Port], *, ragged: bool = False) -> str:
 
 
 def _port(port: Port, *, ragged: bool) -> str:
-    dims = ", ".join(map(str, port.dims))
+    # Triton wants a dimension beside the batch; it takes one away, or adds it, where the graph has none.
+    dims = ", ".join(map(str, port.dims)) or "1"
     text = f"name: {json.dumps(port.name)} data_type: {port.data_type} dims: [ {dims} ]"
+    if not port.dims:
+        text += " reshape: { shape: [ ] }"
     if port.optional:
         text += " optional: true"
     if ragged and -1 in port.dims:

@@ -31,12 +31,15 @@ def locked(directory: Path) -> Iterator[Path]:
         handle = os.open(directory, os.O_RDONLY)
     except OSError as error:
         raise ArtifactError(f"{directory}: cannot be a repository ({error}); choose a writable directory") from error
+    # Of "." the parent would be the repository itself.
+    directory = directory.resolve()
     staging = directory.parent / f".{directory.name}.staging-{uuid.uuid4().hex}"
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         _check_same_file_system(directory)
-        for left in directory.parent.glob(f".{directory.name}.staging-*"):
-            shutil.rmtree(left)
+        for left in directory.parent.iterdir():
+            if left.name[:-32] == staging.name[:-32]:
+                shutil.rmtree(left)
         staging.mkdir()
         yield staging
     except OSError as error:
@@ -58,7 +61,7 @@ def _check_same_file_system(directory: Path) -> None:
 
 def next_version(model: Path) -> int:
     """The number of the version after those that exist, whether they are served or not."""
-    numbers = [int(path.name) for path in model.glob("[0-9]*") if path.name.isdigit()] if model.exists() else []
+    numbers = [int(path.name) for path in model.glob("[0-9]*") if path.name.isdecimal()] if model.exists() else []
     return max(numbers, default=0) + 1
 
 

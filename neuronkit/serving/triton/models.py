@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ def _named(artifacts: Any) -> dict[str, Any]:
     if isinstance(artifacts, Mapping):
         named = dict(artifacts)
     else:
-        sources = [artifacts] if isinstance(artifacts, (CompiledModel, str, os.PathLike)) else list(artifacts)
+        several = isinstance(artifacts, Iterable) and not isinstance(artifacts, (str, bytes))
+        sources = list(artifacts) if several else [artifacts]
         read = [Artifact.read(source) for source in sources]
         named = {artifact.default_name: artifact for artifact in read}
         if len(named) < len(read):

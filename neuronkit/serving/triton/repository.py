@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from neuronkit.errors import OptionError
+from neuronkit.ocr import _checks
 from neuronkit.serving.triton.config import MARK, Queue, config_text, cpu_instances, neuron_instances
 from neuronkit.serving.triton.files import CONFIG, locked, next_version, publish
 from neuronkit.serving.triton.models import Artifacts, Model, find_models
@@ -53,8 +54,7 @@ def export_repository(
         OptionError: If a name or a number is bad, or a model of that name exists that something else wrote.
     """
     queue = Queue(max_queue_delay_us, max_queue_size, queue_timeout_s)
-    if max_pixels < 1:
-        raise OptionError(f"max_pixels={max_pixels}: give at least 1 pixel")
+    max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
     models = find_models(artifacts, reader)
     counts = _counts(instances, models)
     directory = Path(directory)
@@ -76,23 +76,26 @@ def export_repository(
 def _counts(instances: int | Mapping[str, int], models: Sequence[Model]) -> dict[str, int]:
     names = [model.name for model in models]
     given = instances if isinstance(instances, Mapping) else dict.fromkeys(names, instances)
-    for name, count in given.items():
-        if name not in names:
-            raise OptionError(f"instances has {name!r}, which is no model; they are {names}")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise OptionError(f"instances: {name!r} has {count!r}; give a number of processes, at least 1")
-    return {name: given.get(name, 1) for name in names}
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise OptionError(f"instances has {unknown}, which are no models; they are {names}")
+    return {name: _checks.integer(f"instances[{name!r}]", given.get(name, 1), 1, 1 << 10) for name in names}
 
 
 def _cores_of_others(directory: Path, names: Collection[str]) -> set[int]:
     """The NeuronCores of the repository's models, but for those that are exported now and choose anew."""
-    configs = [path for path in directory.glob(f"*/{CONFIG}") if path.parent.name not in names]
-    return set().union(*(cores_in_config(path.read_text(encoding="utf-8")) for path in configs))
+    configs = [path for path in directory.glob(f"*/{CONFIG}") if path.is_file() and path.parent.name not in names]
+    return set().union(*(cores_in_config(_read(path)) for path in configs))
 
 
 def _check_ours(model: Path) -> None:
     config = model / CONFIG
-    if model.exists() and not (config.exists() and config.read_text(encoding="utf-8").startswith(MARK)):
+    if model.exists() and not (config.is_file() and _read(config).startswith(MARK)):
         raise OptionError(
             f"{model} exists, and neuronkit did not write it; choose another name for the model, or another repository"
         )
+
+
+def _read(config: Path) -> str:
+    """A configuration, which others may have written, in whatever encoding."""
+    return config.read_text(encoding="utf-8", errors="replace")

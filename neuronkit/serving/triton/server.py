@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import re
 import shutil
 import signal
@@ -19,12 +20,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 import neuronkit
 from neuronkit.errors import MissingDependencyError, ServerError
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
-_EXIT_TIMEOUT_S = 30
+_EXIT_TIMEOUT_S = 60
+# Linux gives out ports from 32768 on.
+_PORTS = range(20_000, 32_000)
+# This machine's own server, whatever proxy the environment names.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -80,19 +86,45 @@ def serve(
     """
     ports = [given or free for given, free in zip((http_port, grpc_port, metrics_port), free_ports(host, 3))]
     http, grpc, metrics = (f"{host}:{port}" for port in ports)
+    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-log-") as folder:
+        log = Path(folder) / "log"
+        with open(log, "wb") as output, running(directory, host, ports, arguments, output) as process:
+            _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
+            yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
+
+
+@contextlib.contextmanager
+def running(
+    directory: str | os.PathLike[str],
+    host: str,
+    ports: Sequence[int],
+    arguments: Sequence[str],
+    output: IO[bytes] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a tritonserver as long as the block lasts, ready or not.
+
+    Args:
+        directory: As for `serve`, and so are host and arguments.
+        host: As above.
+        ports: Those for HTTP, gRPC and metrics.
+        arguments: As above.
+        output: Where it prints; None is where this process does.
+
+    Raises:
+        MissingDependencyError: If there is no tritonserver.
+    """
     options = [f"--model-repository={Path(directory).resolve()}"]
     for name, port in zip(("http", "grpc", "metrics"), ports):
         options += [f"--{name}-address={host}", f"--{name}-port={port}"]
-    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-") as work, contextlib.ExitStack() as leaving:
+    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-") as work:
         command, environment = find_server(Path(work))
-        log = Path(work) / "log"
-        with open(log, "wb") as output:
-            process = subprocess.Popen(
-                [*command, *options, *arguments], env=environment, stdout=output, stderr=subprocess.STDOUT
-            )
-        leaving.callback(_stop, process)
-        _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
-        yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
+        process = subprocess.Popen(
+            [*command, *options, *arguments], env=environment, stdout=output, stderr=output and subprocess.STDOUT
+        )
+        try:
+            yield process
+        finally:
+            _stop(process)
 
 
 def find_server(work: Path) -> tuple[list[str], dict[str, str]]:
@@ -148,18 +180,21 @@ def _environment(libraries: Path) -> dict[str, str]:
 
 
 def free_ports(host: str, count: int) -> list[int]:
-    """Ports that nothing listens on, each another."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((host, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Ports that nothing listens on, each another; of those that the system does not give out by itself meanwhile."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind((host, port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ServerError(f"{host} has no {count} free ports from {_PORTS.start} on; give the ports")
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path, timeout_s: float) -> None:
     end = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError, HTTPException), urllib.request.urlopen(address, timeout=5):
+        with contextlib.suppress(OSError, HTTPException), _DIRECT.open(address, timeout=5):
             return
         time.sleep(0.1)
     state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"
@@ -171,8 +206,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path,
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the server to finish what it has begun, and end it when it does not."""
     process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_EXIT_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
+            process.wait(_EXIT_TIMEOUT_S)
+        finally:
+            # Also when the waiting itself is interrupted.
+            process.kill()
+            process.wait()

@@ -69,7 +69,8 @@ def signature_of(manifest: Mapping[str, Any]) -> Signature:
     """What one artifact takes and gives.
 
     Raises:
-        ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests.
+        ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests; or a
+            recogniser's input has the name of that for image files.
     """
     specs, results = ([TensorSpec.from_dict(spec) for spec in manifest[name]] for name in ("inputs", "outputs"))
     batches = {spec.shape[0] if spec.shape else 0 for spec in (*specs, *results)}
@@ -89,6 +90,11 @@ def signature_of(manifest: Mapping[str, Any]) -> Signature:
         inputs = [_port(spec, optional=kind == RECOGNIZER) for spec in specs]
         outputs = [_port(spec) for spec in results]
     if kind == RECOGNIZER:
+        if specs[0].name == IMAGE:
+            raise ArtifactError(
+                f"its input is called {IMAGE!r}, as that for image files is; compile it with another name, such as "
+                "'images'"
+            )
         inputs.append(Port(IMAGE, "TYPE_STRING", (1,), optional=True))
         outputs += [Port(TEXT, "TYPE_STRING", (1,)), Port(CONFIDENCE, "TYPE_FP32", (1,))]
     return Signature(tuple(inputs), tuple(outputs), batches.pop())
