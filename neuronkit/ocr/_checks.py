@@ -14,7 +14,7 @@ from neuronkit.errors import OptionError
 def number(name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
     """Return `value` as a float in [low, high], or in (low, high]."""
     between = f"{'above' if open_low else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
-    wrong = OptionError(f"{name}={value!r} is not a number {between}; give one")
+    wrong = OptionError(f"{name}={value!r:.200} is not a number {between}; give one")
     if isinstance(value, bool) or not isinstance(value, Real):
         raise wrong
     try:
@@ -29,14 +29,14 @@ def number(name: str, value: Any, low: float, high: float = math.inf, *, open_lo
 def integer(name: str, value: Any, low: int, high: int) -> int:
     """Return `value` as an int in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
-        raise OptionError(f"{name}={value!r} is not a whole number from {low} to {high}; give one")
+        raise OptionError(f"{name}={value!r:.200} is not a whole number from {low} to {high}; give one")
     return int(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """Return `value` when it is True or False."""
     if not isinstance(value, bool):
-        raise OptionError(f"{name}={value!r} is neither True nor False; give one of them")
+        raise OptionError(f"{name}={value!r:.200} is neither True nor False; give one of them")
     return value
 
 
@@ -60,7 +60,7 @@ def _sequence(name: str, value: Any, length: int) -> list[Any]:
     except TypeError:
         items = []
     if len(items) != length:
-        raise OptionError(f"{name}={value!r} does not hold {length} numbers; give a tuple of {length}")
+        raise OptionError(f"{name}={value!r:.200} does not hold {length} numbers; give a tuple of {length}")
     return items
 
 

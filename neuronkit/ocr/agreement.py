@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuronkit.errors import SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr._cv2 import load_cv2
-from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.geometry import TextBox, as_boxes
 
 
 def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]) -> float:
@@ -53,13 +53,11 @@ def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_io
         2 * pairs / boxes, 1 for two empty lists.
 
     Raises:
-        SpecError: If something else than a `TextBox` is among them.
+        SpecError: If one is no list of `TextBox` objects.
         OptionError: If `min_iou` is not from 0 to 1.
     """
     min_iou = _checks.number("min_iou", min_iou, 0, 1)
-    strangers = [type(box).__name__ for box in (*first, *second) if not isinstance(box, TextBox)]
-    if strangers:
-        raise SpecError(f"got {strangers[0]} among the boxes; give lists of TextBox, as a CraftProcessor finds them")
+    first, second = as_boxes(first), as_boxes(second)
     pairs = ((quad_iou(a.quad, b.quad), i, j) for i, a in enumerate(first) for j, b in enumerate(second))
     overlaps = sorted(pairs, reverse=True)
     used: tuple[set[int], set[int]] = (set(), set())
@@ -77,8 +75,21 @@ def text_agreement(first: Sequence[Any], second: Sequence[Any]) -> float:
     Args:
         first: Results with a ``text``, or strings.
         second: As many.
+
+    Raises:
+        SpecError: If one is no list of them.
     """
-    texts = [[getattr(item, "text", item) for item in items] for items in (first, second)]
-    if len(texts[0]) != len(texts[1]):
+    ours, theirs = _texts(first), _texts(second)
+    if len(ours) != len(theirs):
         return 0.0
-    return float(np.mean([a == b for a, b in zip(*texts)])) if texts[0] else 1.0
+    return sum(a == b for a, b in zip(ours, theirs)) / len(ours) if ours else 1.0
+
+
+def _texts(results: Any) -> list[str]:
+    if not isinstance(results, (list, tuple)):
+        raise SpecError(f"results are a {type(results).__name__}; give a list of strings, or of what has a text")
+    texts = [getattr(item, "text", item) for item in results]
+    for text in texts:
+        if not isinstance(text, str):
+            raise SpecError(f"the text of a result is a {type(text).__name__}; give strings, or what has a text")
+    return texts

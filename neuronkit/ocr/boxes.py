@@ -76,7 +76,8 @@ def _count_characters(region: Map, affinity: Map, words: Components, text_thresh
     """Count the 4-connected regions in each word where region score exceeds affinity by more than the threshold."""
     peaks = RowMask(*region.shape)
     # Times 255 and back, as the original masks it: in float32 the last bit may change.
-    difference = (region - affinity) * np.float32(255) / np.float32(255)
+    with np.errstate(over="ignore"):
+        difference = (region - affinity) * np.float32(255) / np.float32(255)
     np.logical_and(difference > text_threshold, words.joined.pixels, out=peaks.pixels)
     runs = peaks.runs()
     characters, _ = connect(runs)

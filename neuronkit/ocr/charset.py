@@ -39,7 +39,7 @@ class Charset:
             raise OptionError(f"characters are a {type(self.characters).__name__}; give them as one string")
         repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if repeated or not self.characters:
-            found = f"repeats {''.join(repeated)!r}" if repeated else "is empty"
+            found = f"repeats {''.join(repeated)!r:.200}" if repeated else "is empty"
             raise OptionError(f"charset {found}; give each character once, in the order of the model's classes")
 
     @classmethod
@@ -52,7 +52,7 @@ class Charset:
         if isinstance(charset, Charset):
             return charset
         if isinstance(charset, bool) or not isinstance(charset, (str, int)):
-            raise OptionError(f"charset={charset!r} is no charset; give 36, 62, 94, or a string of characters")
+            raise OptionError(f"charset={charset!r:.200} is no charset; give 36, 62, 94, or a string of characters")
         if isinstance(charset, int) and str(charset) not in NAMED_CHARSETS:
             raise OptionError(f"charset={charset} is not one of 36, 62 and 94; give the characters themselves")
         return cls(NAMED_CHARSETS.get(str(charset), str(charset)))
@@ -118,7 +118,7 @@ class Charset:
         unknown = sorted({c for label in labels for c in label if c not in index})
         if unknown:
             raise OptionError(
-                f"characters {''.join(unknown)!r} are not in the charset of {len(self)}; "
+                f"characters {''.join(unknown)!r:.200} are not in the charset of {len(self)}; "
                 "remove them from the labels or choose a larger charset"
             )
         ids = np.full((len(labels), max(map(len, labels)) + 2), self.pad_id, dtype=np.int64)

@@ -121,7 +121,7 @@ class CraftProcessor:
             OptionError: If the program is unknown, or a value out of its range.
         """
         if not isinstance(origin, str) or origin not in _ORIGINS:
-            raise OptionError(f"origin {origin!r} is unknown; expected one of {sorted(_ORIGINS)}")
+            raise OptionError(f"origin {origin!r:.200} is unknown; expected one of {sorted(_ORIGINS)}")
         return cls(**{**_ORIGINS[origin], **changes})
 
     def preprocess(self, images: Sequence[ImageLike]) -> tuple[NDArray[Any], list[Letterbox]]:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.errors import SpecError
 from neuronkit.ocr import _checks
 from neuronkit.ocr._cv2 import load_cv2
-from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.geometry import TextBox, as_boxes
 from neuronkit.ocr.images import ImageLike, RGBImage, load_image
 
 Points = NDArray[np.float32]
@@ -45,12 +44,7 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
     pixels = load_image(image)
     if vertical_ratio is not None:
         vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
-    if not isinstance(boxes, (list, tuple)):
-        raise SpecError(f"boxes are a {type(boxes).__name__}; give a list of TextBox objects")
-    for box in boxes:
-        if not isinstance(box, TextBox):
-            raise SpecError(f"a {type(box).__name__} is not a box; give TextBox objects")
-    return [_crop(pixels, box, vertical_ratio) for box in boxes]
+    return [_crop(pixels, box, vertical_ratio) for box in as_boxes(boxes)]
 
 
 def _crop(image: RGBImage, box: TextBox, vertical_ratio: float | None) -> RGBImage:

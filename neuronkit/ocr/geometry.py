@@ -159,6 +159,20 @@ class Letterbox:
         return _scaled(points, self.scale / _checks.integer("stride", stride, 1, LONGEST_SIDE))
 
 
+def as_boxes(boxes: Any) -> list[TextBox]:
+    """Check that `boxes` is a list of boxes.
+
+    Raises:
+        SpecError: If it is no list or tuple, or something in it is no `TextBox`.
+    """
+    if not isinstance(boxes, (list, tuple)):
+        raise SpecError(f"boxes are a {type(boxes).__name__}; give a list of TextBox objects")
+    for box in boxes:
+        if not isinstance(box, TextBox):
+            raise SpecError(f"a {type(box).__name__} is not a box; give TextBox objects")
+    return list(boxes)
+
+
 def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
     # In float64 and then cut, as NumPy multiplies float32 arrays in place by a pair of numbers in the original.
     given = real_numbers(points)

@@ -67,7 +67,7 @@ def as_batch(images: Any) -> list[Any]:
 def describe(source: Any) -> str:
     """Say in a few words what was given."""
     if isinstance(source, (str, os.PathLike)):
-        return repr(os.fspath(source))
+        return f"{os.fspath(source)!r:.500}"
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"{len(source)} bytes"
     if isinstance(source, np.ndarray):
@@ -117,12 +117,12 @@ def _openable(source: Any) -> Any:
 
 def _existing_file(path: Any) -> Any:
     if not isinstance(path, str):
-        raise ImageError(f"path {path!r} is not text; give a str or a pathlib.Path")
+        raise ImageError(f"path {path!r:.500} is not text; give a str or a pathlib.Path")
     if path.startswith(("http://", "https://")):
-        raise ImageError(f"{path!r} is an address, not a path; download it and give its bytes")
+        raise ImageError(f"{path!r:.500} is an address, not a path; download it and give its bytes")
     if not os.path.isfile(path):
         found = "a folder" if os.path.isdir(path) else "not there"
-        raise ImageError(f"{path!r} is {found}; give the path of an image file")
+        raise ImageError(f"{path!r:.500} is {found}; give the path of an image file")
     return path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.geometry import TextBox, as_boxes
 
 _SAME_LINE = 0.5
 
@@ -23,7 +23,11 @@ def reading_order(boxes: Sequence[TextBox]) -> list[list[int]]:
 
     Returns:
         Lines from top to bottom, each the indices of its words from left to right.
+
+    Raises:
+        SpecError: If `boxes` is no list of `TextBox` objects.
     """
+    boxes = as_boxes(boxes)
     if not boxes:
         return []
     corners = np.stack([box.quad for box in boxes]).astype(np.float64) @ _rotation(-_tilt(boxes)).T

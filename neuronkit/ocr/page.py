@@ -14,7 +14,7 @@ import numpy as np
 
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import _checks
-from neuronkit.ocr._arrays import real_numbers
+from neuronkit.ocr._arrays import real_numbers, to_float
 from neuronkit.ocr.draw import draw_boxes, draw_heat_map, draw_text
 from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox
 from neuronkit.ocr.hocr import page_to_hocr
@@ -155,6 +155,7 @@ class Page:
         Raises:
             ImageError: If there is no image to draw on, or one of another size.
             OptionError: If a heat map is asked for and the scores were not kept.
+            SpecError: If they are no score maps.
         """
         pixels = load_image(self.source if image is None else image)  # type: ignore[arg-type]
         if pixels.shape[:2] != self.size:
@@ -163,12 +164,18 @@ class Page:
                 "give the image that was read"
             )
         if heat_map:
-            if self.scores is None or self.scores.ndim != 3 or self.letterbox is None:
+            if self.scores is None or not isinstance(self.letterbox, Letterbox):
                 raise OptionError("the scores of this page were not kept; make the reader with keep_scores=True")
-            pixels = draw_heat_map(pixels, self.scores[:, :, 0], self.letterbox)
+            pixels = draw_heat_map(pixels, self._region(), self.letterbox)
         if boxes:
             pixels = draw_boxes(pixels, self.words)
         return draw_text(pixels, self.words) if text else pixels.copy()
+
+    def _region(self) -> NDArray[Any]:
+        scores = to_float(self.scores, "scores")
+        if scores.ndim != 3 or not scores.size:
+            raise SpecError(f"scores have shape {scores.shape}; give (H/2, W/2, 2), as the detector gave them")
+        return scores[:, :, 0]
 
     def _name(self) -> str:
         return os.path.basename(os.fspath(self.source)) if isinstance(self.source, (str, os.PathLike)) else ""

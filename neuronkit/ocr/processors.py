@@ -27,5 +27,5 @@ def processor_from_dict(settings: dict[str, Any]) -> Processor:
     """
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in _CLASSES:
-        raise OptionError(f"processor kind {kind!r} is unknown; expected one of {sorted(_CLASSES)}")
+        raise OptionError(f"processor kind {kind!r:.200} is unknown; expected one of {sorted(_CLASSES)}")
     return _CLASSES[kind].from_dict(settings)

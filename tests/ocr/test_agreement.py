@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronkit.ocr import TextBox
+from neuronkit.ocr import Recognition, TextBox
 from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
 
 
@@ -40,3 +40,4 @@ def test_texts() -> None:
     assert text_agreement(["a", "b"], ["a", "c"]) == 0.5
     assert text_agreement([], []) == 1.0
     assert text_agreement(["a"], ["a", "b"]) == 0.0
+    assert text_agreement([Recognition("a", 1.0, (1.0,))], ["a"]) == 1.0

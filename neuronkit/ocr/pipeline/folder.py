@@ -70,22 +70,24 @@ def _folders(folder: Any, output: Any) -> tuple[Path, Path]:
         if not isinstance(value, (str, os.PathLike)):
             raise OptionError(f"{name} is a {type(value).__name__}; give a path")
     if not os.path.isdir(folder):
-        raise ImageError(f"{os.fspath(folder)!r} is not a folder; give the one that holds the images")
+        raise ImageError(f"{os.fspath(folder)!r:.500} is not a folder; give the one that holds the images")
     try:
         os.makedirs(output, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise OptionError(f"output={os.fspath(output)!r} cannot be made ({error}); give another folder") from error
+        raise OptionError(f"output={os.fspath(output)!r:.500} cannot be made ({error}); give another folder") from error
     return Path(folder), Path(output)
 
 
 def _images(root: Path, pattern: Any) -> list[Path]:
     if not isinstance(pattern, str) or ".." in Path(pattern).parts:
-        raise OptionError(f"pattern={pattern!r} is no pattern of paths within the folder; give one such as '**/*.png'")
+        raise OptionError(
+            f"pattern={pattern!r:.200} is no pattern of paths within the folder; give one such as '**/*.png'"
+        )
     try:
         return sorted(path for path in root.glob(pattern) if path.suffix.lower() in ENDINGS and path.is_file())
     except (ValueError, NotImplementedError, IndexError) as error:
         # What glob raises for an empty pattern, an absolute one, and ".".
-        raise OptionError(f"pattern={pattern!r}: {error}; give one such as '**/*.png'") from error
+        raise OptionError(f"pattern={pattern!r:.200}: {error}; give one such as '**/*.png'") from error
 
 
 def _result_path(root: Path, target: Path, path: Path) -> Path:
