@@ -209,7 +209,7 @@ def _folded(graphs: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _is_exporting() -> bool:
-    # What torch.export sees lies above the roundings. torch 1.13 has no torch.compiler, later ones no question to ask.
+    # What torch.export records lies above the roundings. Before torch 2.7 it cannot be asked.
     asked = getattr(getattr(torch, "compiler", None), "is_exporting", None)
     return asked is not None and bool(asked())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ from neuronkit.specs import TensorSpec
 
 def estimate(
     model: nn.Module,
-    example_inputs: Tensor | TensorSpec | Sequence[Tensor | TensorSpec] | None = None,
+    example_inputs: Tensor | TensorSpec | Iterable[Tensor | TensorSpec] | None = None,
     *,
     target: str,
     auto_cast: str | None = None,

@@ -32,7 +32,7 @@ _WORST: tuple[Status, ...] = ("supported", "limited", "unsupported")
 
 def analyze(
     model: nn.Module,
-    example_inputs: Tensor | TensorSpec | Sequence[Tensor | TensorSpec] | None = None,
+    example_inputs: Tensor | TensorSpec | Iterable[Tensor | TensorSpec] | None = None,
     *,
     target: str,
     op_whitelist: Sequence[str] = (),
