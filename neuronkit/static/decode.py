@@ -206,6 +206,8 @@ class Unrolled(nn.Module):
         bos_id: The id that begins a row.
     """
 
+    bos: Tensor
+
     def __init__(self, start: nn.Module, step: nn.Module, steps: int, bos_id: int) -> None:
         super().__init__()
         self.start = start

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neuronkit.checks import whole_number
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
+from neuronkit.static.protocols import LogitsGraph, as_module, check_causality, check_steps
 from neuronkit.static.steps import LogitsStep, PackedStart, PackedStep, packed_layout
 
 METHODS = ("auto", "fixed_point", "stepwise", "unrolled")
@@ -68,24 +69,25 @@ class GreedyDecoder(StaticModel):
         memory: TensorSpec | Tensor | None = None,
         method: str = "auto",
     ) -> None:
-        if max_length < 1:
-            raise SpecError(f"max_length={max_length}: expected at least 1 token")
-        module = _as_module(decoder)
+        module = as_module(decoder)
         super().__init__(module, ())
         self.protocol = "step" if hasattr(module, "step") else "logits"
         self.method = _choose_method(method, self.protocol)
-        self.steps, self.bos_id, self.eos_id = max_length + 1, bos_id, eos_id
-        self._causality_checked = self.protocol == "step"
+        self.steps = whole_number("max_length", max_length) + 1
+        self.bos_id, self.eos_id = (whole_number(n, i, least=0) for n, i in (("bos_id", bos_id), ("eos_id", eos_id)))
+        self._checked = False
         if isinstance(memory, Tensor):
             memory = TensorSpec.of("memory", memory)
         if memory is not None:
+            if not isinstance(memory, TensorSpec):
+                raise SpecError(f"memory={memory!r}: expected an example tensor, or TensorSpec('memory', shape)")
             self.specs = (memory,)
-            self.check_causality(memory.example())
+            self.check(memory.example())
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Memory → logits (N, max_length + 1, C)."""
         (memory,) = inputs
-        self.check_causality(memory)
+        self.check(memory)
         return self.read(memory)[0]
 
     def passes(self, memory: Tensor) -> int:
@@ -108,19 +110,27 @@ class GreedyDecoder(StaticModel):
             logits, passes = module.read(memory)
             return logits, passes
 
-    def check_causality(self, memory: Tensor) -> None:
-        """Raise SpecError if a later token moves an earlier logit. Checked once."""
-        if not self._causality_checked:
-            with eval_mode(self.source), torch.no_grad():
-                _check_causality(self.source.logits, memory, self.steps, self.bos_id)
-            self._causality_checked = True
+    def check(self, memory: Tensor) -> None:
+        """Check once, on the first memory that has rows, that the decoder keeps its protocol.
+
+        Raises:
+            SpecError: If a later token moves an earlier logit, or a state changes its shapes.
+        """
+        if self._checked or not len(memory):
+            return
+        with eval_mode(self.source), torch.no_grad():
+            if self.protocol == "step":
+                check_steps(self.source, memory, self.bos_id)
+            else:
+                check_causality(self.source.logits, memory, self.steps, self.bos_id)
+        self._checked = True
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return self._graph_modules(source, self._memory_spec().example())
 
     def _graph_modules(self, source: nn.Module, memory: Tensor) -> dict[str, nn.Module]:
         if self.method == "fixed_point":
-            return {"decode": _Logits(source)}
+            return {"decode": LogitsGraph(source)}
         steps: Any = source if self.protocol == "step" else LogitsStep(source, self.steps)
         with torch.no_grad():
             layout = packed_layout(steps.initial_state(memory))
@@ -205,77 +215,3 @@ def _choose_method(method: str, protocol: str) -> str:
             "give the decoder as logits(tokens, memory), or choose 'stepwise' or 'unrolled'"
         )
     return {"logits": "fixed_point", "step": "stepwise"}[protocol] if method == "auto" else method
-
-
-def _as_module(decoder: Any) -> nn.Module:
-    """The decoder as a module with the protocol's methods."""
-    if hasattr(decoder, "step") and not hasattr(decoder, "initial_state"):
-        raise SpecError(
-            f"{type(decoder).__name__} has step but no initial_state(memory); add it, with N rows in each tensor"
-        )
-    if hasattr(decoder, "step"):
-        return decoder if isinstance(decoder, nn.Module) else _Steps(decoder)
-    if hasattr(decoder, "logits"):
-        return decoder if isinstance(decoder, nn.Module) else _LogitsFunction(decoder.logits)
-    function = decoder.forward if isinstance(decoder, nn.Module) else decoder
-    if callable(function) and len(inspect.signature(function).parameters) == 2:
-        return _LogitsFunction(decoder)
-    raise SpecError(
-        f"{type(decoder).__name__} is no decoder neuronkit knows; give logits(tokens, memory), or an object with "
-        "step(token, state, memory) and initial_state(memory)"
-    )
-
-
-class _LogitsFunction(nn.Module):
-    """A function or a module under the protocol's name."""
-
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.function(tokens, memory)
-
-
-class _Steps(nn.Module):
-    """An object that is no module, under the protocol's names."""
-
-    def __init__(self, decoder: Any) -> None:
-        super().__init__()
-        self.step = decoder.step
-        self.initial_state = decoder.initial_state
-
-
-class _Logits(nn.Module):
-    """A decoder's `logits` as a graph."""
-
-    def __init__(self, decoder: Any) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decoder.logits(tokens, memory)
-
-
-def _check_causality(logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int) -> None:
-    """Change one later token at a time; no logit before it may move."""
-    generator = torch.Generator().manual_seed(0)
-    bos = torch.full((len(memory), 1), bos_id, dtype=torch.int32, device=memory.device)
-    classes = logits(bos.expand(-1, steps), memory).shape[-1]
-    drawn = torch.randint(0, classes, (len(memory), steps - 1), generator=generator, dtype=torch.int32)
-    tokens = torch.cat([bos, drawn.to(memory.device)], dim=1)
-    before = logits(tokens, memory)
-    tolerance = 1e-5 * max(1.0, float(before.abs().max()))
-    moved: set[int] = set()
-    # Every position of a short decoder; of a long one, the powers of two and the last.
-    powers = {2**k for k in range(steps.bit_length()) if 2**k < steps}
-    for changed in range(1, steps) if steps <= 64 else sorted({*powers, steps - 1}):
-        other = tokens.clone()
-        other[:, changed] = (other[:, changed] + 1) % classes
-        difference = (logits(other, memory) - before)[:, :changed].abs().amax(dim=(0, 2))
-        moved.update(torch.nonzero(~(difference <= tolerance)).flatten().tolist())
-    if moved:
-        raise SpecError(
-            f"the decoder is not causal: logits at positions {sorted(moved)} moved when a later token changed. "
-            "Greedy decoding in fixed shapes needs a causal mask; hide keys j > i from query i"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ class Packed:
 
     Attributes:
         shape: Without the row dimension.
-        dtype: Its own dtype; the packed tensor is float.
+        dtype: Its own dtype; the packed tensor is of the floating-point type that holds all of them.
         width: Entries per row.
     """
 
@@ -43,7 +44,9 @@ def packed_layout(state: Any) -> tuple[Packed, ...]:
 def pack(state: Any) -> Tensor:
     """(N, ...) tensors → one (N, K) float tensor."""
     tensors = _tensors(state)
-    dtype = next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+    # Integers as float32 at least: bfloat16 would round those above 256.
+    dtypes = (t.dtype if t.is_floating_point() else torch.float32 for t in tensors)
+    dtype = functools.reduce(torch.promote_types, dtypes)
     return torch.cat([t.flatten(1).to(dtype) if t.dim() > 1 else t.unsqueeze(1).to(dtype) for t in tensors], dim=1)
 
 

@@ -1,5 +1,7 @@
 """static_greedy_decoder equals the growing loop, by every method, for both protocols."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -197,7 +199,12 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
         (3, {}, SpecError, "int is no decoder neuronkit knows"),
         (Recurrent(0), {"method": "fixed_point"}, OptionError, "computes all positions at once, which step"),
         (Attention(0), {"method": "beam"}, OptionError, "method='beam': expected one of 'auto'"),
-        (Attention(0), {"max_length": 0}, SpecError, "max_length=0: expected at least 1"),
+        (Attention(0), {"max_length": 0}, SpecError, "max_length=0: expected a whole number, at least 1"),
+        (Attention(0), {"max_length": "5"}, SpecError, "max_length='5': expected a whole number"),
+        (Attention(0), {"eos_id": None}, SpecError, "eos_id=None: expected a whole number"),
+        (Attention(0), {"memory": (2, WIDTH)}, SpecError, "memory=.*expected an example tensor, or TensorSpec"),
+        (torch.add, {}, SpecError, "is no decoder neuronkit knows"),
+        (lambda tokens: tokens, {}, SpecError, "function is no decoder neuronkit knows"),
     ],
 )
 def test_bad_arguments_are_named(decoder: object, arguments: dict, error: type[Exception], message: str) -> None:
@@ -208,3 +215,75 @@ def test_bad_arguments_are_named(decoder: object, arguments: dict, error: type[E
 def test_compiling_needs_the_memorys_shape() -> None:
     with pytest.raises(SpecError, match="pass memory=TensorSpec"):
         static_greedy_decoder(Attention(0), max_length=5, bos_id=1, eos_id=0).graphs()
+
+
+def test_a_decoder_may_have_further_arguments_with_defaults() -> None:
+    class Masked(Attention):
+        def forward(self, tokens: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+            assert mask is None
+            return self.logits(tokens, memory)
+
+    decoder, memory = Masked(1), torch.randn(2, WIDTH)
+    expected = static_greedy_decoder(decoder, max_length=6, bos_id=1, eos_id=0).tokens(memory)
+    assert static_greedy_decoder(decoder.forward, max_length=6, bos_id=1, eos_id=0).tokens(memory) == expected
+
+
+def test_classes_may_be_ruled_out_by_minus_infinity() -> None:
+    class Limited(Attention):
+        def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+            banned = torch.arange(VOCABULARY) % 3 == 2
+            return super().logits(tokens, memory).masked_fill(banned, float("-inf"))
+
+    decoder, memory = Limited(1), torch.randn(4, WIDTH)
+    static = static_greedy_decoder(decoder, max_length=6, bos_id=1, eos_id=0)
+    rows = static.tokens(memory)
+    expected = growing_loop(decoder, memory, 7, 1).argmax(-1)
+    assert [row + [0] for row in rows] == [
+        e.tolist()[: len(r) + 1] if 0 in e else [*r, 0] for e, r in zip(expected, rows)
+    ]
+    assert all(token % 3 != 2 for row in rows for token in row)
+    with pytest.raises(SpecError, match=r"not causal: logits at positions \[0, 1, 2, 3, 4, 5\] moved"):
+        static_greedy_decoder(Limited(1, causal=False), max_length=6, bos_id=1, eos_id=0)(memory)
+
+
+class Steps:
+    """A step that does as it is told."""
+
+    def __init__(self, state: Any, following: Any = None, logits: Any = None) -> None:
+        self.state, self.following, self.logits = state, state if following is None else following, logits
+
+    def initial_state(self, memory: Tensor) -> Any:
+        return self.state
+
+    def step(self, token: Tensor, state: Any, memory: Tensor) -> Any:
+        return (torch.zeros(2, 5) if self.logits is None else self.logits), self.following
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (Steps(torch.zeros(3, 2, 4)), r"initial_state gave a state of a tensor \(3, 2, 4\) for 2 rows.*transpose it"),
+        (Steps(torch.zeros(2, 1), torch.zeros(2, 2)), r"a state of \(N, 1\) torch.float32 into one of \(N, 2\)"),
+        (Steps(torch.zeros(2, 1), torch.zeros(2, 1, dtype=torch.int32)), "torch.float32 into one of .* torch.int32"),
+        (Steps(torch.zeros(2, 1), logits=torch.zeros(2)), r"step gave a tensor \(2,\) as logits; expected .*\(2, cl"),
+        (lambda tokens, memory: tokens, r"gave a tensor \(2, 6\); expected a tensor \(2, 6, classes\)"),
+        (lambda tokens, memory: torch.full((2, 6, 3), torch.nan), "gave NaN; look at the decoder's weights"),
+    ],
+)
+def test_a_decoder_that_breaks_its_protocol_is_refused(decoder: Any, message: str) -> None:
+    for memory in ({}, {"memory": torch.zeros(2, WIDTH)}):
+        with pytest.raises(SpecError, match=message):
+            static_greedy_decoder(decoder, max_length=5, bos_id=1, eos_id=0, **memory)(torch.zeros(2, WIDTH))
+
+
+def test_counters_in_a_state_of_half_precision_stay_whole() -> None:
+    class Counts:
+        def initial_state(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+            return memory, torch.full((len(memory),), 256, dtype=torch.int32)
+
+        def step(self, token: Tensor, state: tuple[Tensor, Tensor], memory: Tensor) -> Any:
+            return torch.nn.functional.one_hot(state[1].long() % 7 + 1, 9).to(memory.dtype), (state[0], state[1] + 1)
+
+    memory = torch.zeros(2, 3, dtype=torch.bfloat16)
+    static = static_greedy_decoder(Counts(), max_length=5, bos_id=1, eos_id=0)
+    assert static.tokens(memory) == [[(256 + i) % 7 + 1 for i in range(6)]] * 2
