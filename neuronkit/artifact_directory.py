@@ -42,7 +42,7 @@ def save_directory(path: Path, manifest: Mapping[str, Any], fill: Callable[[Path
         (new / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         lines = "".join(f"{_hash_file(file)}  {file.relative_to(new).as_posix()}\n" for file in _files(new))
         (new / _SUMS).write_text(lines + hashlib.sha256(lines.encode()).hexdigest() + "\n", encoding="utf-8")
-        if path.exists():
+        if os.path.lexists(path):
             os.replace(path, old)
         os.replace(new, path)
     except OSError as error:
@@ -50,7 +50,7 @@ def save_directory(path: Path, manifest: Mapping[str, Any], fill: Callable[[Path
             f"{path}: was not written ({error}); free some space or choose another directory"
         ) from error
     finally:
-        if old.exists() and not path.exists():
+        if os.path.lexists(old) and not os.path.lexists(path):
             os.replace(old, path)
         shutil.rmtree(work, ignore_errors=True)
 

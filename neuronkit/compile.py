@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
-from neuronkit.analysis.operators import analyze, check_operators
+from neuronkit.analysis.operators import analyze, check_operators, listed_inputs
 from neuronkit.analysis.report import OperatorReport
 from neuronkit.artifact import FORMAT, CompiledModel
-from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.errors import NeuronKitError, OptionError, SpecError, UnknownModelError
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.specs import TensorSpec
@@ -77,14 +79,16 @@ def compile_for_inferentia(
         OptionError: If an option is bad, or the target cannot honour it.
         UnknownTargetError: If there is no such target.
         MissingSDKError: If the target's SDK is missing or does not fit; says how to install it.
-        SpecError: If inputs are missing, or of a shape or dtype that the target cannot take.
+        SpecError: If inputs are missing, or of a shape or dtype that the target or the model cannot take, or if the
+            model returns anything but tensors.
         UnsupportedOperatorError: If an operator is neither supported, nor whitelisted, nor left on the CPU.
         ParityError: If the static or the compiled model does not agree with the original.
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
     """
-    options = _check_arguments(model, op_whitelist, options, processor)
+    _check_arguments(model, options, processor)
+    op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     chosen = find_target(target)
-    options = _with_cache(options, chosen)
+    options = _with_cache(options or CompileOptions(), chosen)
     chosen.check_options(options)
     versions = chosen.check_environment()
     static = _as_static(model, example_inputs)
@@ -93,11 +97,12 @@ def compile_for_inferentia(
         _check_dtypes(graphs)
     with Progress(progress) as report:
         report("checking operators")
-        operators = _check_operators(static, chosen, tuple(op_whitelist), options)
+        operators = _check_operators(static, chosen, op_whitelist, options)
         if verify:
             report("comparing the static model with the original")
-        parity = {"static": _compare(static, static)} if verify else {}
-        compiled = chosen.compile(graphs, options=options, op_whitelist=tuple(op_whitelist), report=report)
+        with _own_failures(static):
+            parity = {"static": _compare(static, static)} if verify else {}
+        compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=report)
         manifest = {
             "format": FORMAT,
             "neuronkit": __version__,
@@ -135,21 +140,15 @@ def _describe(static: StaticModel, graphs: Graphs) -> dict[str, Any]:
     }
 
 
-def _check_arguments(model: Any, op_whitelist: Any, options: Any, processor: Any) -> CompileOptions:
+def _check_arguments(model: Any, options: Any, processor: Any) -> None:
     if not isinstance(model, nn.Module):
         raise UnknownModelError(
             f"model is of type {type(model).__name__}; expected an nn.Module, or what make_static gives"
         )
-    if isinstance(op_whitelist, str):
-        raise OptionError(
-            f"op_whitelist={op_whitelist!r}: expected a sequence of operator kinds, such as ({op_whitelist!r},)"
-        )
-    check_operator_kinds("op_whitelist", op_whitelist)
     if options is not None and not isinstance(options, CompileOptions):
         raise OptionError(f"options={options!r}: expected CompileOptions(...)")
-    if processor is not None and not callable(getattr(processor, "to_dict", None)):
+    if processor is not None and (isinstance(processor, type) or not callable(getattr(processor, "to_dict", None))):
         raise OptionError(f"processor={processor!r}: expected a CraftProcessor or ParseqProcessor, or None")
-    return options or CompileOptions()
 
 
 def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
@@ -173,12 +172,10 @@ def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
             "example_inputs is missing; give the tensors or TensorSpecs that the module is called with, or make the "
             "model static first with neuronkit.make_static(model)"
         )
-    items = [example_inputs] if isinstance(example_inputs, (Tensor, TensorSpec)) else list(example_inputs)
-    specs = []
-    for i, item in enumerate(items):
-        if not isinstance(item, (Tensor, TensorSpec)):
-            raise SpecError(f"example_inputs[{i}] is of type {type(item).__name__}; expected a tensor or a TensorSpec")
-        specs.append(item if isinstance(item, TensorSpec) else TensorSpec.of(f"input_{i}", item))
+    items = listed_inputs(example_inputs)
+    specs = [
+        item if isinstance(item, TensorSpec) else TensorSpec.of(f"input_{i}", item) for i, item in enumerate(items)
+    ]
     static = PlainModel(model, specs)
     tensors = [item for item in items if isinstance(item, Tensor)]
     if len(tensors) == len(items):
@@ -218,10 +215,28 @@ def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:
     )
 
 
+@contextlib.contextmanager
+def _own_failures(static: StaticModel) -> Iterator[None]:
+    """Say which inputs a model was called with when its own code fails on them."""
+    try:
+        yield
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        given = ", ".join(map(str, static.specs)) or "no inputs"
+        raise SpecError(
+            f"{type(static.source).__name__} fails on {given}: {type(error).__name__}: {error}. Give inputs that the "
+            "model can be called with"
+        ) from error
+
+
 def _output_specs(outputs: Any) -> list[TensorSpec]:
-    tensors = (
-        [outputs] if isinstance(outputs, Tensor) else list(outputs.values() if isinstance(outputs, dict) else outputs)
-    )
+    tensors, _ = tree_flatten(outputs)
+    for item in tensors:
+        if not isinstance(item, Tensor):
+            raise SpecError(
+                f"the model returns a {type(item).__name__}; a graph gives tensors, or tuples, lists or dicts of them"
+            )
     return [TensorSpec.of(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -59,16 +60,16 @@ class CompileOptions:
         for name in ("cpu_operators", "extra_args"):
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         for name in ("workdir", "cache_dir"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
+            object.__setattr__(self, name, _directory(name, getattr(self, name)))
         _one_of("auto_cast", self.auto_cast, AUTO_CASTS)
         _one_of("auto_cast_type", self.auto_cast_type, AUTO_CAST_TYPES)
         _one_of("optlevel", self.optlevel, (1, 2, 3))
         _one_of("model_type", self.model_type, MODEL_TYPES)
-        for name in ("neuroncores", "timeout_s"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise OptionError(f"{name}={value!r}: expected a positive number, or None for the target's own choice")
+        _positive("neuroncores", self.neuroncores, "integer", int)
+        _positive("timeout_s", self.timeout_s, "number", int, float)
+        for name in ("cpu_fallback", "dynamic_batch", "inline_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name}={getattr(self, name)!r}: expected True or False")
         check_operator_kinds("cpu_operators", self.cpu_operators)
 
     def changed(self) -> dict[str, Any]:
@@ -80,22 +81,50 @@ class CompileOptions:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def check_operator_kinds(argument: str, kinds: Iterable[str]) -> None:
-    """Raise OptionError unless every kind reads ``namespace::operator``."""
+def check_operator_kinds(argument: str, kinds: Any) -> tuple[str, ...]:
+    """The kinds, as a tuple.
+
+    Raises:
+        OptionError: Unless they are strings, each of which reads ``namespace::operator``.
+    """
+    kinds = _strings(argument, kinds, "operator kinds")
     for kind in kinds:
         namespace, _, name = kind.partition("::")
         if not namespace or not name:
             raise OptionError(
                 f"{argument}: {kind!r} is not an operator kind; write it with its namespace, as 'aten::embedding'"
             )
+    return kinds
 
 
 def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value is not None and value not in choices:
+    # True and 1.0 are equal to 1, and would be written out as what they are.
+    if value is not None and (type(value), value) not in [(type(choice), choice) for choice in choices]:
         raise OptionError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}, or None")
 
 
-def _strings(name: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-        raise OptionError(f"{name}={value!r}: expected a sequence of strings, such as ('aten::embedding',)")
-    return tuple(value)
+def _positive(name: str, value: Any, kind: str, *types: type) -> None:
+    # A type of its own: True is an int, too.
+    if value is None or (type(value) in types and 0 < value < math.inf):
+        return
+    raise OptionError(f"{name}={value!r}: expected a positive {kind}, or None for the target's own choice")
+
+
+def _strings(name: str, value: Any, what: str = "strings") -> tuple[str, ...]:
+    items = None if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    if items is None or not all(isinstance(item, str) for item in items):
+        example = repr(value) if isinstance(value, str) else "'aten::embedding'"
+        raise OptionError(f"{name}={value!r}: expected a sequence of {what}, such as ({example},)")
+    return items
+
+
+def _directory(name: str, value: Any) -> Path | None:
+    if value is None:
+        return None
+    try:
+        directory = Path(value).expanduser()
+    except (TypeError, RuntimeError) as error:
+        raise OptionError(f"{name}={value!r}: expected the path of a directory ({error})") from error
+    if not str(value) or "\0" in str(value):
+        raise OptionError(f"{name}={value!r}: expected the path of a directory, such as './{name}'")
+    return directory

@@ -204,6 +204,41 @@ def test_an_entry_without_a_file_is_built_again(
     assert [r.levelname for r in caplog.records if r.name == "neuronkit.cache"] == ["WARNING"]
 
 
+def test_an_entry_under_anothers_name_is_built_again(tmp_path: Path) -> None:
+    models = Scaled(), Scaled(constant=3.0)
+    one, other = (CompileCache(tmp_path).path(record(build(tmp_path, model))["key"]) for model in models)
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    x = torch.randn(2, 4)
+    for model in models:
+        again = build(tmp_path, model, verify=False)
+        assert record(again)["status"] == "rebuilt"
+        with torch.no_grad():
+            assert torch.allclose(again(x), model(x))
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nowhere"])
+def test_what_is_no_directory_is_built_again(filled: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(filled, tmp_path / "cache")
+    (entry,) = (tmp_path / "cache" / "entries").iterdir()
+    shutil.rmtree(entry)
+    entry.touch() if kind == "file" else entry.symlink_to(tmp_path / "nowhere")
+    assert_rebuilt(tmp_path / "cache", "SHA256SUMS")
+    assert len(CompileCache(tmp_path / "cache").clear()) == 1
+    assert list((tmp_path / "cache" / "entries").iterdir()) == []
+
+
+def test_an_entry_that_cannot_be_loaded_is_built_again(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(directory: Path) -> None:
+        raise RuntimeError("unknown operator")
+
+    monkeypatch.setattr("neuronkit.targets.cpu._load", refuse)
+    again = record(build(filled))
+    assert again["status"] == "rebuilt"
+    assert again["why"] == "the entry is damaged: it cannot be loaded (unknown operator)"
+
+
 def assert_rebuilt(cache: Path, name: str) -> None:
     again = build(cache, verify=False)
     assert record(again)["status"] == "rebuilt"
@@ -258,6 +293,11 @@ def test_a_cache_that_is_a_file_is_refused(tmp_path: Path) -> None:
         build(tmp_path / "file")
     with pytest.raises(OptionError, match=r"cannot be made \(Not a directory\)"):
         build(tmp_path / "file" / "cache")
+
+
+def test_a_directory_that_cannot_be_asked_for_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"cannot be used \(File name too long\); give a directory"):
+        CompileCache("x" * 300)
 
 
 def test_hits_and_misses_are_logged_and_shown(
@@ -329,6 +369,44 @@ def test_the_limit_is_kept_after_each_new_entry(tmp_path: Path, monkeypatch: pyt
     for bad in ("much", -1, float("nan")):
         with pytest.raises(OptionError, match=f"max_bytes={bad!r}: expected a number of bytes"):
             CompileCache(tmp_path, max_bytes=bad)  # type: ignore[arg-type]
+
+
+PRUNER = """
+import sys, neuronkit.cache
+cache = neuronkit.cache.CompileCache(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(len(cache.prune(int(sys.argv[2]))))
+"""
+
+
+def test_two_processes_that_prune_at_once_remove_no_more_than_one_would(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path)
+    for i in range(40):
+        put(cache, f"graph-{i}")
+    limit, largest = cache.size // 2, max(entry.bytes for entry in cache.entries())
+    command = [sys.executable, "-c", PRUNER, str(tmp_path), str(limit)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    pruners = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    for pruner in pruners:
+        assert pruner.stdout.readline() == "ready\n"
+    for pruner in pruners:
+        pruner.stdin.write("\n")
+        pruner.stdin.flush()
+    removed = [int(pruner.communicate(timeout=60)[0]) for pruner in pruners]
+    assert sum(removed) == 40 - len(cache.entries())
+    assert limit - largest < cache.size <= limit
+
+
+def test_what_is_no_entry_is_not_touched(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path)
+    put(cache, "a")
+    for name in ("README", ".hidden.file", "lost+found"):
+        (tmp_path / "entries" / name).touch()
+    assert names(cache) == ["a"]
+    assert len(cache.clear()) == 1
+    assert sorted(os.listdir(tmp_path / "entries")) == [".hidden.file", "README", "lost+found"]
 
 
 def test_a_damaged_manifest_is_still_listed_and_removed(tmp_path: Path) -> None:

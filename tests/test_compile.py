@@ -1,6 +1,8 @@
 """compile_for_inferentia checks everything it can before a compiler starts."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 import neuronkit
 from neuronkit import CompileOptions, TensorSpec, compile_for_inferentia, make_static
 from neuronkit.errors import (
+    CompileError,
     MissingSDKError,
     OptionError,
     ParityError,
@@ -18,6 +21,7 @@ from neuronkit.errors import (
     UnsupportedOperatorError,
 )
 from neuronkit.models import PARSeq
+from neuronkit.ocr import CraftProcessor
 from neuronkit.static.model import StaticModel
 
 X = TensorSpec("x", (1, 4))
@@ -52,6 +56,17 @@ def test_the_callers_model_is_left_as_it_was() -> None:
             r"expected a sequence of operator kinds, such as \('aten::add',\)",
         ),
         ({"op_whitelist": ["add"]}, OptionError, "op_whitelist: 'add' is not an operator kind"),
+        ({"op_whitelist": None}, OptionError, "op_whitelist=None: expected a sequence of operator kinds"),
+        ({"op_whitelist": [3]}, OptionError, r"op_whitelist=\[3\]: expected a sequence of operator kinds"),
+        ({"target": ["cpu"]}, UnknownTargetError, r"target \['cpu'\] is not known"),
+        ({"processor": CraftProcessor}, OptionError, "expected a CraftProcessor or ParseqProcessor, or None"),
+        ({"example_inputs": 3}, SpecError, "example_inputs is of type int"),
+        ({"example_inputs": []}, SpecError, r"Linear fails on no inputs: TypeError: .*'input'.*Give inputs"),
+        (
+            {"example_inputs": TensorSpec("x", (1, 5))},
+            SpecError,
+            r"(?s)Linear fails on x: float32\[1, 5\]: .*1x5 and 4x2",
+        ),
         ({"options": {"optlevel": 1}}, OptionError, "expected CompileOptions"),
         ({"processor": 3}, OptionError, "processor=3: expected a CraftProcessor or ParseqProcessor"),
         ({"options": CompileOptions(optlevel=1)}, OptionError, "target 'cpu' cannot honour optlevel=1"),
@@ -64,6 +79,33 @@ def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Excep
     model, example = given.pop("model"), given.pop("example_inputs")
     with pytest.raises(error, match=message):
         compile_for_inferentia(model, example, **given)  # type: ignore[arg-type]
+
+
+class Returns(nn.Module):
+    def __init__(self, outputs: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Any:
+        return self.outputs(x)
+
+
+def test_outputs_may_be_nested() -> None:
+    compiled = compile_for_inferentia(Returns(lambda x: (x, (x + 1, x.sum()))), X, target="cpu")
+    assert [output["shape"] for output in compiled.manifest["outputs"]] == [[1, 4], [1, 4], []]
+
+
+def test_what_is_no_tensor_cannot_be_returned() -> None:
+    with pytest.raises(CompileError, match=r"torch\.jit cannot trace Returns"):
+        compile_for_inferentia(Returns(lambda x: {"a": [x]}), X, target="cpu")
+    for verify in (True, False):
+        with pytest.raises((SpecError, CompileError), match=r"of type int|torch\.jit cannot trace"):
+            compile_for_inferentia(Returns(lambda x: 3), X, target="cpu", verify=verify)
+
+
+def test_operator_kinds_may_come_one_by_one() -> None:
+    compiled = compile_for_inferentia(LINEAR, X, target="cpu", op_whitelist=(kind for kind in ["aten::linear"]))  # type: ignore[arg-type]
+    assert compiled.manifest["op_whitelist"] == ["aten::linear"]
 
 
 def test_a_static_model_knows_its_inputs() -> None:

@@ -19,11 +19,29 @@ from neuronkit.options import CompileOptions
         ("extra_args", (1,), "expected a sequence of strings"),
         ("timeout_s", 0, "timeout_s=0: expected a positive number"),
         ("neuroncores", -1, "neuroncores=-1"),
+        ("neuroncores", 1.5, "neuroncores=1.5: expected a positive integer"),
+        ("neuroncores", True, "neuroncores=True: expected a positive integer"),
+        ("timeout_s", "10", "timeout_s='10': expected a positive number"),
+        ("timeout_s", float("inf"), "timeout_s=inf: expected a positive number, or None"),
+        ("optlevel", True, "optlevel=True: expected one of 1, 2, 3"),
+        ("optlevel", 1.0, r"optlevel=1\.0: expected one of 1, 2, 3"),
+        ("inline_weights", "no", "inline_weights='no': expected True or False"),
+        ("cpu_fallback", 1, "cpu_fallback=1: expected True or False"),
+        ("cpu_operators", None, "cpu_operators=None: expected a sequence of strings"),
+        ("extra_args", "-O1 -v", r"such as \('-O1 -v',\)"),
+        ("workdir", 3, "workdir=3: expected the path of a directory"),
+        ("cache_dir", "", "cache_dir='': expected the path of a directory"),
+        ("cache_dir", "a\0b", "expected the path of a directory"),
+        ("cache_dir", "~nobody-of-this-name/x", "expected the path of a directory"),
     ],
 )
 def test_refuses_bad_values(field: str, value: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         CompileOptions(**{field: value})
+
+
+def test_what_can_be_read_only_once_is_kept() -> None:
+    assert CompileOptions(cpu_operators=(kind for kind in ["aten::add"])).cpu_operators == ("aten::add",)  # type: ignore[arg-type]
 
 
 def test_knows_what_was_changed() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 _SHOWN = 3
-_HASH_LENGTH = 64
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def key_of(ingredients: Mapping[str, Any]) -> str:
@@ -21,8 +22,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Where two sets of ingredients differ, as ``options.optlevel: 1 → 2``; hashes, which say least, come last."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     names = [name for name in {**after, **before} if before.get(name) != after.get(name)]
-    names.sort(key=lambda name: _is_hash(after.get(name)))
+    names.sort(key=lambda name: is_hash(after.get(name)))
     return [f"{name}: {_brief(before.get(name))} → {_brief(after.get(name))}" for name in names]
+
+
+def is_hash(value: Any) -> bool:
+    """Whether a value is a SHA-256 in hex, as every key is."""
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def shortened(items: list[str]) -> str:
@@ -43,9 +49,5 @@ def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
         yield path, list(value) if isinstance(value, tuple) else value
 
 
-def _is_hash(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == _HASH_LENGTH
-
-
 def _brief(value: Any) -> str:
-    return f"{value[:12]}…" if _is_hash(value) else str(value)
+    return f"{value[:12]}…" if is_hash(value) else str(value)

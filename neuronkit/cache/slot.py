@@ -63,6 +63,10 @@ class Slot:
             )
         return True
 
+    def reject(self, reason: str) -> None:
+        """Take the entry for damaged, so that it is built again."""
+        self.status, self.why, self.path = "rebuilt", f"the entry is damaged: {reason}", None
+
     def store(self, fill: Callable[[Path], None], details: Mapping[str, Any]) -> None:
         """Keep what was built. Where that fails, `why` and a warning say so, and the caller still has its result.
 
@@ -101,19 +105,27 @@ class Slot:
     def _look(self) -> bool:
         """Whether a sound entry is there; every byte of it is checked."""
         path = self._cache.path(self.key)
-        if not path.is_dir():
+        if not os.path.lexists(path):
             self.status = "miss"
             return False
         try:
             manifest = read_manifest(path)
+            _check_key(path, manifest, self.key)
         except ArtifactError as error:
-            self.status, self.why = "rebuilt", f"the entry is damaged: {error}"
+            self.reject(str(error))
             return False
         with contextlib.suppress(OSError):
             os.utime(path)
         self.status, self.why = "hit", f"every ingredient is the same; built {manifest['created']}"
         self.path, self.details = path, manifest["details"]
         return True
+
+
+def _check_key(path: Path, manifest: Mapping[str, Any], key: str) -> None:
+    """Raise ArtifactError for a sound entry that does not belong here: of another key, or another format."""
+    found = tuple(manifest.get(name) for name in ("format", "key"))
+    if found != (_FORMAT, key):
+        raise ArtifactError(f"{path}: holds format {found[0]} of key {found[1]}, expected format {_FORMAT} of its name")
 
 
 def wait(slot: Slot, since: float, deadline: float | None, report: Callable[[str], None]) -> None:

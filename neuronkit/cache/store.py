@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,14 @@ from typing import Any
 
 from neuronkit.cache.entry import CacheEntry as CacheEntry
 from neuronkit.cache.entry import describe, size_text
-from neuronkit.cache.key import differences, key_of
+from neuronkit.cache.key import differences, is_hash, key_of
 from neuronkit.cache.lock import KeyLock
 from neuronkit.cache.slot import Slot, wait
 from neuronkit.errors import OptionError
 
 _LOGGER = logging.getLogger("neuronkit.cache")
 _LIMIT = "NEURONKIT_CACHE_MAX_BYTES"
+_PRUNING = "pruning"  # the lock of those that remove entries
 
 
 class CompileCache:
@@ -39,16 +41,24 @@ class CompileCache:
     def __init__(self, directory: str | PathLike[str], max_bytes: int | None = None) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self.max_bytes = _limit(max_bytes)
-        if self.directory.exists() and not self.directory.is_dir():
+        try:
+            is_file = not stat.S_ISDIR(self.directory.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            is_file = False
+        except OSError as error:
+            raise OptionError(
+                f"cache_dir={str(directory)!r} cannot be used ({error.strerror}); give a directory that you may read"
+            ) from error
+        if is_file:
             raise OptionError(f"cache_dir={str(directory)!r} is a file; give a directory, which may be a new one")
 
     def entries(self) -> tuple[CacheEntry, ...]:
         """What the cache holds, the most recently used first."""
         found = []
-        for path in self._entries.glob("[!.]*"):
+        for name in filter(is_hash, self._names()):
             # Another process may remove it at any time.
-            with contextlib.suppress(FileNotFoundError):
-                found.append(describe(path))
+            with contextlib.suppress(OSError):
+                found.append(describe(self._entries / name))
         return tuple(sorted(found, key=lambda entry: entry.last_used, reverse=True))
 
     @property
@@ -66,13 +76,17 @@ class CompileCache:
             What was removed.
         """
         limit = self.max_bytes if max_bytes is None else _limit(max_bytes)
-        self._remove_leftovers()
-        entries = self.entries()
-        left, removed = sum(entry.bytes for entry in entries), []
-        for entry in reversed(entries):
-            if limit is not None and left > limit and self._remove(entry.key):
-                left -= entry.bytes
-                removed.append(entry)
+        # Two at once would both count what the other removes, and leave less than the limit allows.
+        with KeyLock(self._locks / _PRUNING) as lock:
+            while not lock.acquire(shared=False):
+                time.sleep(0.05)
+            self._remove_leftovers()
+            entries = self.entries()
+            left, removed = sum(entry.bytes for entry in entries), []
+            for entry in reversed(entries):
+                if limit is not None and left > limit and self._remove(entry.key):
+                    left -= entry.bytes
+                    removed.append(entry)
         return tuple(removed)
 
     def clear(self) -> tuple[CacheEntry, ...]:
@@ -150,22 +164,33 @@ class CompileCache:
                 return False
             trash = self._entries / f".{key}.{uuid.uuid4().hex}"
             try:
-                os.replace(self.path(key), trash)
+                trash.mkdir()
+                os.replace(self.path(key), trash / key)
             except OSError:
                 return False
-            shutil.rmtree(trash, ignore_errors=True)
+            finally:
+                shutil.rmtree(trash, ignore_errors=True)
             return True
 
     def _remove_leftovers(self) -> None:
         """Remove what builders left half-written that were killed; a running one holds its lock."""
-        for path in self._entries.glob(".*"):
-            with KeyLock(self._locks / path.name.split(".")[1]) as lock:
-                if lock.acquire(shared=False):
-                    shutil.rmtree(path, ignore_errors=True)
+        for name in self._names():
+            key = name[1:65]
+            if name.startswith(".") and is_hash(key):
+                with KeyLock(self._locks / key) as lock:
+                    if lock.acquire(shared=False):
+                        shutil.rmtree(self._entries / name, ignore_errors=True)
+
+    def _names(self) -> list[str]:
+        """What lies in the directory of entries; only what is named by a key is the cache's."""
+        try:
+            return os.listdir(self._entries)
+        except OSError:
+            return []
 
 
 def _limit(max_bytes: int | float | str | None) -> int | None:
-    given = os.environ.get(_LIMIT) if max_bytes is None else max_bytes
+    given = os.environ.get(_LIMIT) or None if max_bytes is None else max_bytes
     if given is None:
         return None
     try:

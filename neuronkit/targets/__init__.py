@@ -33,7 +33,7 @@ def find_target(name: str) -> Target:
     Raises:
         UnknownTargetError: If there is none; the message lists those that exist.
     """
-    if name not in _MODULES:
+    if not isinstance(name, str) or name not in _MODULES:
         raise UnknownTargetError(f"target {name!r} is not known; choose one of {', '.join(map(repr, target_names()))}")
     module, cls = _MODULES[name]
     target: Target = getattr(importlib.import_module(module), cls)()

@@ -113,7 +113,10 @@ class GraphCache:
         with self._cache.slot(ingredients, graph=graph, deadline=self._deadline, report=waiting) as slot:
             self._report(f"cache: {slot}")
             if slot.path is not None:
-                return Obtained(load(slot.path), slot.details["command"], slot.record())
+                try:
+                    return Obtained(load(slot.path), slot.details["command"], slot.record())
+                except (OSError, RuntimeError) as error:
+                    slot.reject(f"it cannot be loaded ({error})")
             built = build()
             slot.store(built.fill, {"command": built.command})
             return Obtained(built.function, built.command, slot.record())

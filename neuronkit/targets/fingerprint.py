@@ -100,6 +100,8 @@ def _exported_lines(program: Any) -> Iterator[str]:
     """A torch.export program, node by node."""
     yield from (str((str(spec.kind), spec.target)) for spec in program.graph_signature.input_specs)
     yield from (str((str(spec.kind), spec.target)) for spec in program.graph_signature.output_specs)
+    # Whether the outputs come as a tensor, a tuple, or a dictionary with which keys: no node shows it.
+    yield _text(program.call_spec.out_spec)
     constants = {name: value for name, value in program.constants.items() if name not in program.state_dict}
     yield from (f"{name} {_text(value)}" for name, value in sorted(constants.items()))
     for path, module in program.graph_module.named_modules():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from neuronkit.errors import UnsupportedOperatorError
+from neuronkit.errors import CompileError, UnsupportedOperatorError
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.source import module_path, user_line
 
@@ -56,8 +56,12 @@ def trace(module: nn.Module, specs: Sequence[TensorSpec]) -> torch.jit.ScriptMod
 
     Raises:
         UnsupportedOperatorError: If Python reads a value computed from the inputs, which the trace would freeze.
+        CompileError: If it cannot be traced.
     """
-    traced, escapes = trace_watched(module, tuple(spec.example() for spec in specs))
+    try:
+        traced, escapes = trace_watched(module, tuple(spec.example() for spec in specs))
+    except Exception as error:
+        raise CompileError(f"torch.jit cannot trace {type(module).__name__}: {error}") from error
     if escapes:
         raise UnsupportedOperatorError(
             "a value computed from the inputs decides what Python does next, which a fixed graph cannot follow: "
