@@ -80,6 +80,13 @@ def test_fp16_overflows_and_the_others_do_not():
     assert ROUNDINGS["tf32"](large).isfinite().all()
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_rounding_keeps_the_layout(kind):
+    # Convolutions choose their kernel, and so the order of their sums, by it.
+    for x in (random(2, 3, 4, 5).permute(0, 3, 1, 2), random(2, 3, 4, 5).to(memory_format=torch.channels_last)):
+        assert ROUNDINGS[kind](x).stride() == x.stride()
+
+
 # Products, bit for bit
 
 
