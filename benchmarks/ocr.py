@@ -96,6 +96,7 @@ def same_boxes(found: list[Any], quads: Any, polygons: Any = None) -> None:
     assert len(found) == len(quads), f"{len(found)} boxes, the peer finds {len(quads)}"
     for box, quad, polygon in zip(found, quads, polygons or [None] * len(quads)):
         np.testing.assert_allclose(box.quad, quad, rtol=0, atol=1e-3)
+        assert (box.polygon is None) == (polygon is None), "only one of the two fits a polygon"
         if polygon is not None:
             np.testing.assert_allclose(box.polygon, polygon, rtol=0, atol=1e-2)
 
