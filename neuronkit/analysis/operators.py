@@ -56,9 +56,8 @@ def analyze(
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If an operator kind is not written as one.
     """
-    op_whitelist, cpu_operators = tuple(op_whitelist), tuple(cpu_operators)
-    check_operator_kinds("op_whitelist", op_whitelist)
-    check_operator_kinds("cpu_operators", cpu_operators)
+    op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
+    cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
     rules = _RULES[find_target(target).rules]()
     traced = [_trace(name, *graph) for name, graph in graphs_of(model, example_inputs).items()]
     return _report(target, rules, traced).allowing(op_whitelist, cpu_operators)
@@ -80,9 +79,12 @@ def check_operators(
         cpu_fallback: Every operator may stay on the host's CPU. Dtypes and values that Python reads may not.
 
     Raises:
+        OptionError: If an operator kind is not written as one.
         UnsupportedOperatorError: Naming each operator with its count, module and source line.
     """
-    problems = report.allowing(tuple(op_whitelist), tuple(cpu_operators)).problems
+    op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
+    cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
+    problems = report.allowing(op_whitelist, cpu_operators).problems
     if cpu_fallback:
         problems = tuple(problem for problem in problems if problem.nature != "operator")
     if not problems:

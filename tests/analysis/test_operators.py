@@ -210,11 +210,19 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
         ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": ["embedding"]}, OptionError, "'embedding' is not"),
         ({"example_inputs": np.zeros((2, 4)), "target": "inf1"}, SpecError, r"\[0\] is of type ndarray"),
         ({"example_inputs": 4, "target": "inf1"}, SpecError, "of type int; expected tensors"),
+        ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": "aten::relu"}, OptionError, "expected a sequence"),
+        ({"example_inputs": SPEC, "target": "inf1", "cpu_operators": None}, OptionError, "cpu_operators=None: "),
     ],
 )
 def test_bad_arguments_are_told(arguments, error, message):
     with pytest.raises(error, match=message):
         analyze(Reader(), **arguments)
+
+
+def test_kinds_to_let_through_are_checked():
+    report = analyze(nn.ReLU(), SPEC, target="inf1")
+    with pytest.raises(OptionError, match="op_whitelist='aten::relu': expected a sequence"):
+        check_operators(report, "aten::relu")
 
 
 def test_only_modules_are_taken():
