@@ -20,6 +20,8 @@ from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, ParseqProcessor, load_image
 
+from .waiting import PATIENCE_S
+
 NEURON_CORES = 2
 """What the cluster claims to have; Ray itself then gives them out, as on a machine that has them."""
 
@@ -29,29 +31,55 @@ MARKS = [
 ]
 
 
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_metrics_report_interval_ms": "1000",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A process that is slow, or a machine whose memory others use, is no failure here.
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+
+
 @contextlib.contextmanager
 def cluster(cpus: int = 4, worker_setup: Callable[[], None] | None = None) -> Iterator[Any]:
     """Start Ray in processes of its own, each of which may call something first; and end them all."""
-    os.environ.update(
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_AUTH_MODE="disabled",
-        RAY_metrics_report_interval_ms="1000",
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-    )
+    os.environ.update(SETTINGS)
     import ray
 
-    ray.init(
-        num_cpus=cpus,
-        resources={"neuron_cores": NEURON_CORES},
-        include_dashboard=False,
-        object_store_memory=200 << 20,
-        log_to_driver=False,
-        runtime_env={"worker_process_setup_hook": worker_setup} if worker_setup else None,
-    )
+    def start() -> None:
+        # Left from an attempt before.
+        ray.shutdown()
+        ray.init(
+            # Not one that runs here already.
+            address="local",
+            num_cpus=cpus,
+            resources={"neuron_cores": NEURON_CORES},
+            include_dashboard=False,
+            object_store_memory=200 << 20,
+            log_to_driver=False,
+            runtime_env={"worker_process_setup_hook": worker_setup} if worker_setup else None,
+        )
+
     try:
+        in_the_end(start)
         yield ray
     finally:
         ray.shutdown()
+
+
+def in_the_end(start: Callable[[], None]) -> None:
+    """Start something of Ray, which gives itself a fixed time for it."""
+    for _ in range(3):
+        try:
+            return start()
+        except Exception as error:
+            reason = error
+    raise reason
 
 
 def save_artifacts(folder: Path, canvas: tuple[int, int] = (64, 192)) -> tuple[Path, Path]:
@@ -105,7 +133,7 @@ def _words(page: dict[str, Any]) -> list[dict[str, Any]]:
 
 def ask(port: int, path: str = "/", body: Any = None, method: str = "POST", **headers: str) -> tuple[int, Any, Any]:
     """One HTTP request: status, what the JSON says, and headers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"detector": detector, "recognizer": recognizer, "workers": 2}
 
 
-def write(folder: Path, count: int) -> dict[str, int]:
+ODD_NAMES = ('a "quoted" näme\n', os.fsdecode(b"caf\xe9"), "a,b %20 [x]*?\\", " ")
+
+
+def write(folder: Path, count: int, names: Sequence[str] = ()) -> dict[str, int]:
     """Many images, each twentieth of them broken; gives the number of each path's picture, or -1."""
     pictures = strips(20)
     found = {}
     for i in range(count):
-        path = folder / f"{i // 1000}" / f"{i:05}.png"
+        path = folder / f"{i // 1000}" / f"{names[i] if i < len(names) else f'{i:05}'}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         bad = i % 20 == 0
         path.write_bytes(broken(pictures[1], i // 20) if bad else pictures[i % 20])
@@ -71,18 +75,31 @@ def write(folder: Path, count: int) -> dict[str, int]:
     return found
 
 
-def kill_workers(output: Path, after: list[int]) -> threading.Thread:
-    """Kill a worker each time that so many files of results are there."""
+class Killer(threading.Thread):
+    """Kills a worker each time that so many files of results are there.
 
-    def run() -> None:
-        for count in after:
-            while len(list(output.glob("results/*"))) < count or not processes("ShardReader"):
+    Attributes:
+        killed: Ids of the workers.
+    """
+
+    def __init__(self, output: Path, after: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.killed: list[int] = []
+        self._output, self._after = output, after
+        self.start()
+
+    def run(self) -> None:
+        for count in self._after:
+            while len(list(self._output.glob("results/*"))) < count or not self._kill():
                 time.sleep(0.05)
-            os.kill(processes("ShardReader")[0], signal.SIGKILL)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread
+    def _kill(self) -> bool:
+        for worker in set(processes("ShardReader")) - set(self.killed):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+                self.killed.append(worker)
+                return True
+        return False
 
 
 def assert_each_once(output: Path, images: dict[str, int], models: dict[str, Any]) -> None:
@@ -101,11 +118,10 @@ def assert_each_once(output: Path, images: dict[str, int], models: dict[str, Any
 
 
 def test_five_thousand_images_with_workers_killed(ray: Any, models: dict[str, Any], tmp_path: Path) -> None:
-    images, output = write(tmp_path / "images", 5000), tmp_path / "output"
-    killing = kill_workers(output, [5, 20])
+    images, output = write(tmp_path / "images", 5000, ODD_NAMES), tmp_path / "output"
+    killer = Killer(output, after=[5, 20])
     report = read_dataset(tmp_path / "images", output, **models)
-    killing.join(1)
-    assert not killing.is_alive()
+    assert len(killer.killed) == 2
     assert (report.read, report.skipped, report.failed, report.total) == (5000, 0, 250, 5000)
     assert sum(1 for _ in report) == 5000
     assert_each_once(output, images, models)
@@ -140,6 +156,8 @@ def test_a_driver_that_is_killed_goes_on_later(ray: Any, models: dict[str, Any],
     report = read_dataset(tmp_path / "images", output, **models)
     assert (report.read, report.skipped) == (800 - before, before)
     assert_each_once(output, images, models)
+    for image in images:
+        Path(image).unlink()
     again = read_dataset(list(images) * 2, output, **models)
     assert (again.read, again.skipped) == (0, 800)
 
@@ -148,7 +166,8 @@ def test_an_image_that_kills_workers_is_given_up(ray: Any, models: dict[str, Any
     images = write(tmp_path / "images", 30)
     deadly = tmp_path / "images" / "0" / "00007.png"
     deadly.write_bytes(KILLER)
-    report = read_dataset(images, tmp_path / "output", attempts=2, **{**models, "workers": 1})
+    # More workers than shards: one of them has nothing to do, and none is started for it.
+    report = read_dataset(images, tmp_path / "output", attempts=2, **models)
     assert (report.read, report.failed) == (30, 3)
     errors = {result["image"]: result["error"] for result in report if result["error"]}
     assert errors[str(deadly)] == "2 workers died with this image"
@@ -163,6 +182,7 @@ def test_datasets_hold_their_images(ray: Any, models: dict[str, Any], tmp_path: 
     second = read_dataset(files, tmp_path / "output", shard_size=16, progress=True, **models)
     assert (second.read, second.skipped, second.total) == (20, 40, 60)
     assert_each_once(tmp_path / "output", images, models)
+    assert read_dataset(ray.data.from_items([]), tmp_path / "output", **models).total == 0
     with pytest.raises(OptionError, match="it needs 'path'"):
         read_dataset(ray.data.range(3), tmp_path / "output", **models)
 
@@ -174,6 +194,10 @@ def test_what_cannot_be_read_is_refused(ray: Any, models: dict[str, Any], tmp_pa
         read_dataset(["s3://bucket/a.png"], tmp_path / "output", **models)
     with pytest.raises(OptionError, match="hold a bytes"):
         read_dataset([b"the bytes of an image"], tmp_path / "output", **models)
+    with pytest.raises(OptionError, match="images are a bytes"):
+        read_dataset(b"images", tmp_path / "output", **models)
+    with pytest.raises(OptionError, match=r"num_cpus=0 .* give workers"):
+        read_dataset([], tmp_path / "output", **{**models, "workers": None}, num_cpus=0)
     with pytest.raises(OptionError, match="shard_size=0"):
         read_dataset([], tmp_path / "output", shard_size=0, **models)
     with pytest.raises(OptionError, match="no worker fits the cluster"):

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from neuronkit.demo.picture import IMAGE
 from neuronkit.errors import OptionError
 
 from ..test_docs import ROOT, assert_printed, parse  # noqa: TID252  # tests are no installed package
-from .ray_cluster import MARKS, cluster
+from .ray_cluster import MARKS, SETTINGS, cluster
+from .waiting import PATIENCE_S, wait_until
 
 pytestmark = MARKS
 
@@ -60,22 +60,24 @@ def test_commands_run(folder: Path) -> None:
     assert install == ["pip", "install", "ray[serve,data]"]
     assert serve[:2] == ["serve", "run"]
     shutil.copy(IMAGE, folder / "receipt.png")
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    environment |= {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "200000000"}
+    environment = {**os.environ, **SETTINGS, "RAY_ADDRESS": "local", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+    environment["RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES"] = "200000000"
     with (folder / "serve.log").open("w") as log:
         # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
         heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         server = subprocess.Popen(serve, cwd=folder, env=environment, stdout=log, stderr=log, preexec_fn=heed)
     try:
-        deadline = time.monotonic() + 90
-        while (done := subprocess.run(curl, cwd=folder, capture_output=True, check=False)).returncode != 0:
-            assert server.poll() is None, (folder / "serve.log").read_text()
-            assert time.monotonic() < deadline, (folder / "serve.log").read_text()
-            time.sleep(0.5)
+        log = (folder / "serve.log").read_text
+
+        def asked() -> bytes:
+            assert server.poll() is None, log()
+            return subprocess.run(curl, cwd=folder, stdout=subprocess.PIPE, check=False).stdout
+
+        answer = wait_until(asked, message=log)
     finally:
         server.send_signal(signal.SIGINT)
-        server.wait(60)
-    assert "neuron cafe" in json.loads(done.stdout)["text"]
+        server.wait(PATIENCE_S)
+    assert "neuron cafe" in json.loads(answer)["text"]
 
 
 def test_the_kubernetes_example_fits() -> None:

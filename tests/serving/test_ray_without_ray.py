@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -59,7 +60,8 @@ def test_a_ray_that_does_not_fit_is_named(name: str, source: str, message: str, 
 
 def test_names_are_found_where_they_are_expected() -> None:
     assert neuronkit.serving.ray.build_app is build_app
-    assert dir(neuronkit.serving.ray) == ["DatasetReport", "build_app", "read_dataset", "read_results", "serve_app"]
+    names = {"DatasetReport", "build_app", "read_dataset", "read_results", "serve_app"}
+    assert names == set(neuronkit.serving.ray.__all__) <= set(dir(neuronkit.serving.ray))
     with pytest.raises(AttributeError, match="it has DatasetReport, build_app"):
         _ = neuronkit.serving.ray.nonsense
     with pytest.raises(AttributeError, match="it has cores, ray, triton"):
@@ -180,6 +182,36 @@ def test_an_output_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
         pass
     with store.open("models"):
         pass
+
+
+@pytest.mark.parametrize("spoil", ["manifest.json", ".lock"])
+def test_a_folder_of_something_else_is_refused(spoil: str, tmp_path: Path) -> None:
+    if spoil == ".lock":
+        (tmp_path / spoil).mkdir()
+    else:
+        (tmp_path / spoil).write_bytes(b"\xff not JSON")
+    with pytest.raises(OptionError, match=r"give a (new )?folder"), ResultStore(tmp_path).open("models"):
+        pass
+
+
+def test_names_that_are_no_text_come_back(tmp_path: Path) -> None:
+    store, name = ResultStore(tmp_path), os.fsdecode(b"caf\xe9\n.png")
+    with store.open("models"):
+        store.commit(part(store, name, "näme"))
+        assert store.done() == {name, "näme"}
+    assert [result["image"] for result in read_results(tmp_path)] == [name, "näme"]
+    (file,) = store.results.iterdir()
+    assert "näme" in file.read_text("utf-8")
+    Journal(tmp_path, [name]).begin([name])
+    assert Journal(tmp_path, [name]).deaths(name) == 1
+
+
+def test_a_journal_that_was_cut_off(tmp_path: Path) -> None:
+    Journal(tmp_path, ["a", "b"]).begin(["a"])
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text() + '["b', "utf-8")
+    later = Journal(tmp_path, ["a", "b"])
+    assert [later.deaths(name) for name in "ab"] == [1, 0]
 
 
 def test_a_journal_knows_with_what_each_attempt_ended(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from neuronkit.serving.triton.server import find_server, free_ports
+from neuronkit.serving.triton.server import EXIT_TIMEOUT_S, find_server, free_ports
 from neuronkit.targets import neuronx
 
 from .waiting import PATIENCE_S, wait_until
@@ -116,10 +116,30 @@ def test_dockerfiles_install_what_the_tests_run_on(dockerfile: Path) -> None:
     for sources in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):
         for source in sources.split():
             assert (ROOT / source).exists(), source
+    assert "EXPOSE 8000 8001 8002\n" in text
     (entry,) = re.findall(r"^ENTRYPOINT \[(.*)\]$", text, re.MULTILINE)
     program, *arguments = re.findall(r'"(.*?)"', entry)
     assert program == "python"
     subprocess.run([sys.executable, *arguments, "--help"], check=True, capture_output=True)
+
+
+@pytest.mark.serving  # which brings yaml
+def test_the_kubernetes_example_fits() -> None:
+    import yaml
+
+    deployment, service = yaml.safe_load_all((ROOT / "deploy/triton-inf2.yaml").read_text(encoding="utf-8"))
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    dockerfile = (ROOT / "deploy/triton-inf2.Dockerfile").read_text(encoding="utf-8")
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert [f"EXPOSE {' '.join(map(str, ports.values()))}"] == re.findall("^EXPOSE .*$", dockerfile, re.MULTILINE)
+    assert {port["name"]: port["port"] for port in service["spec"]["ports"]}.items() <= ports.items()
+    assert f"--tag {container['image']} ." in dockerfile
+    assert str(ports["metrics"]) == deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert f'CMD ["{mounts["models"]}/repository"]' in dockerfile
+    assert {volume["name"] for volume in pod["volumes"]} == set(mounts)
+    assert pod["terminationGracePeriodSeconds"] > EXIT_TIMEOUT_S
 
 
 def test_there_are_dockerfiles_and_blocks() -> None:

@@ -450,13 +450,13 @@ def as_a_program(folder: Path, script: str, *options: str) -> subprocess.Popen[s
 
 
 def test_the_program_passes_on_options_output_and_status(tmp_path: Path) -> None:
-    options = ("--http-port", "1", "--host=0.0.0.0", "--model-control-mode=poll", "--metrics=x")
+    options = ("--grpc-port", "1", "--host=0.0.0.0", "--model-control-mode=poll", "--metrics=x")
     process = as_a_program(tmp_path, 'echo "$@"; exit 3', *options)
     told = process.communicate()[0].split()
     assert process.returncode == 3
     assert told == [
         f"--model-repository={Path('models').resolve()}",
-        *("--http-address=0.0.0.0", "--http-port=1", "--grpc-address=0.0.0.0", "--grpc-port=8001"),
+        *("--http-address=0.0.0.0", "--http-port=8000", "--grpc-address=0.0.0.0", "--grpc-port=1"),
         *("--metrics-address=0.0.0.0", "--metrics-port=8002", "--model-control-mode=poll", "--metrics=x"),
     ]
 

@@ -110,8 +110,9 @@ def read_dataset(
     with store.open(" ".join(model.identity for model in models)):
         done = store.done()
         if isinstance(images, ray.data.Dataset):
-            check_columns(images)
-            dataset, skipped, expected = images, 0, None
+            if not check_columns(images):
+                return DatasetReport(store.output, 0, 0, 0)
+            dataset, skipped, expected, smallest = images, 0, None, 1
         else:
             paths = list_paths(images)
             left = [path for path in paths if path not in done]
@@ -119,12 +120,13 @@ def read_dataset(
             if not left:
                 return DatasetReport(store.output, 0, skipped, 0)
             dataset, done = dataset_of_paths(left, shard_size), set()
+            smallest = workers = min(workers, dataset.num_blocks())
         rows = dataset.map_batches(
             ShardReader,
             batch_size=shard_size,
             batch_format="numpy",
             # A data set that is still to be read needs room for that, too: Ray starts further workers where there is.
-            compute=ray.data.ActorPoolStrategy(min_size=workers if expected else 1, max_size=workers),
+            compute=ray.data.ActorPoolStrategy(min_size=smallest, max_size=workers),
             fn_constructor_args=(*models, store),
             fn_constructor_kwargs={"done": done, "attempts": attempts, "max_pixels": max_pixels},
             **worker,
@@ -158,8 +160,10 @@ def _room(worker: dict[str, Any]) -> int:
     if not ray.is_initialized():
         ray.init()
     cluster = ray.cluster_resources()
-    needs = {"CPU": worker["num_cpus"], **worker.get("resources", {})}
-    room = min(int(cluster.get(name, 0) // need) for name, need in needs.items() if need)
+    needs = {name: need for name, need in {"CPU": worker["num_cpus"], **worker.get("resources", {})}.items() if need}
+    if not needs:
+        raise OptionError("num_cpus=0 and no NeuronCores: any number of workers fits the cluster; give workers=...")
+    room = min(int(cluster.get(name, 0) // need) for name, need in needs.items())
     if room < 1:
         raise OptionError(f"no worker fits the cluster: one needs {needs}, all there is is {cluster}; give workers=...")
     return room

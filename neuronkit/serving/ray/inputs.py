@@ -22,7 +22,7 @@ def list_paths(images: Any) -> list[str]:
     """
     if isinstance(images, (str, os.PathLike)):
         return sorted(_walk(Path(images).absolute()))
-    if not isinstance(images, Iterable):
+    if isinstance(images, bytes) or not isinstance(images, Iterable):
         raise OptionError(f"images are a {type(images).__name__}; give a folder, a list of paths, or a Ray Dataset")
     return list(dict.fromkeys(map(_absolute, images)))
 
@@ -47,24 +47,31 @@ def _absolute(path: Any) -> str:
 
 
 def dataset_of_paths(paths: list[str], rows: int) -> Any:
-    """A data set with the column ``path``, cut into blocks of that many rows."""
+    """A data set with the column ``path``, encoded as the system does, cut into blocks of that many rows."""
     import pyarrow  # type: ignore[import-not-found, unused-ignore]
     import ray.data
 
-    table = pyarrow.table({"path": pyarrow.array(paths, pyarrow.string())})
+    # As bytes, since a file's name need not be text.
+    table = pyarrow.table({"path": pyarrow.array(map(os.fsencode, paths), pyarrow.binary())})
     # Not from_arrow, which starts a task for each block to find out its size.
     return ray.data.from_blocks([table.slice(i, rows).combine_chunks() for i in range(0, len(paths), rows)])
 
 
-def check_columns(dataset: Any) -> None:
+def check_columns(dataset: Any) -> bool:
     """Make sure that a data set names its images.
+
+    Returns:
+        Whether it has any rows, without which it has no columns.
 
     Raises:
         OptionError: If it has no column ``path``.
     """
-    columns = dataset.columns() or []
+    columns = dataset.columns()
+    if columns is None:
+        return False
     if "path" not in columns:
         raise OptionError(
             f"the dataset has the columns {columns}; it needs 'path', a name for each image, and 'bytes' or 'image' "
             "where that is not the path of a file. ray.data.read_binary_files(..., include_paths=True) gives both"
         )
+    return True

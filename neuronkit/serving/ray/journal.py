@@ -18,7 +18,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, shard: Sequence[str]) -> None:
-        key = hashlib.sha256("\n".join(shard).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps(shard).encode()).hexdigest()
         folder.mkdir(parents=True, exist_ok=True)
         self._earlier = sorted(folder.glob(f"{key}.*.journal"))
         self._deaths = Counter(name for attempt in self._earlier for name in _last(attempt))
@@ -40,6 +40,7 @@ class Journal:
 
 
 def _last(path: Path) -> list[str]:
-    lines = path.read_text("utf-8").splitlines()
+    # Who died while writing a line had not begun to read.
+    *lines, _ = path.read_text("utf-8").split("\n")
     names: list[str] = json.loads(lines[-1]) if lines else []
     return names

@@ -60,17 +60,17 @@ class ResultStore:
         Raises:
             OptionError: If another process works on the folder, or it belongs to other models.
         """
-        try:
-            self.results.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(
-                f"{self.output}: cannot write there ({error}); give a folder on shared storage"
-            ) from error
-        with open(self.output / ".lock", "w") as lock:
+        with contextlib.ExitStack() as held:
             try:
+                self.results.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context(open(self.output / ".lock", "w"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise OptionError(f"{self.output}: another process is writing results there; wait for it") from error
+            except OSError as error:
+                raise OptionError(
+                    f"{self.output}: cannot write there ({error}); give a folder on shared storage"
+                ) from error
             self._check_manifest(models)
             shutil.rmtree(self.parts, ignore_errors=True)
             yield
@@ -89,7 +89,8 @@ class ResultStore:
         """Write images' names and pages, in a worker; gives the part's name."""
         name = f"{uuid.uuid4().hex}.jsonl"
         self.parts.mkdir(parents=True, exist_ok=True)
-        with open(self.parts / name, "w", encoding="utf-8") as file:
+        # A file's name need not be text: what of it is none becomes an escape of JSON, and the same name again.
+        with open(self.parts / name, "w", encoding="utf-8", errors="backslashreplace") as file:
             for image, page in results:
                 file.write(json.dumps({"image": image, **page}, ensure_ascii=False) + "\n")
             file.flush()
@@ -102,12 +103,12 @@ class ResultStore:
 
     def _check_manifest(self, models: str) -> None:
         path = self.output / "manifest.json"
-        manifest = {"format": FORMAT, "models": models}
+        manifest = json.dumps({"format": FORMAT, "models": models})
         if not path.exists():
             unfinished = path.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(manifest), "utf-8")
+            unfinished.write_text(manifest, "utf-8")
             os.replace(unfinished, path)
-        elif json.loads(path.read_text("utf-8")) != manifest:
+        elif path.read_text("utf-8", errors="replace") != manifest:
             raise OptionError(
                 f"{self.output} holds results of other models, or of another release of neuronkit; give a new folder"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from neuronkit.ocr.page import Page
@@ -50,8 +51,9 @@ class ShardReader:
         Returns:
             One row: name of the part ("" when nothing was left to read), images read, failed, and read before.
         """
-        names = [str(name) for name in batch["path"]]
-        contents = batch[next((column for column in CONTENTS if column in batch), "path")]
+        names = [os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in batch["path"]]
+        column = next((column for column in CONTENTS if column in batch), None)
+        contents = names if column is None else batch[column]
         left = [(n, c) for n, c in zip(names, contents, strict=True) if n not in self._done]
         if not left:
             return {"part": [""], "read": [0], "failed": [0], "skipped": [len(names)]}

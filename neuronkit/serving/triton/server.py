@@ -26,7 +26,7 @@ import neuronkit
 from neuronkit.errors import MissingDependencyError, ServerError
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
-_EXIT_TIMEOUT_S = 60
+EXIT_TIMEOUT_S = 60
 # Linux gives out ports from 32768 on.
 _PORTS = range(20_000, 32_000)
 # This machine's own server, whatever proxy the environment names.
@@ -208,7 +208,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         try:
-            process.wait(_EXIT_TIMEOUT_S)
+            process.wait(EXIT_TIMEOUT_S)
         finally:
             # Also when the waiting itself is interrupted.
             process.kill()
