@@ -118,17 +118,19 @@ def _openable(source: Any) -> Any:
 def _existing_file(path: Any) -> Any:
     if not isinstance(path, str):
         raise ImageError(f"path {path!r:.500} is not text; give a str or a pathlib.Path")
-    if path.startswith(("http://", "https://")):
+    if os.path.isfile(path):
+        return path
+    if "://" in path:
         raise ImageError(f"{path!r:.500} is an address, not a path; download it and give its bytes")
-    if not os.path.isfile(path):
-        found = "a folder" if os.path.isdir(path) else "not there"
-        raise ImageError(f"{path!r:.500} is {found}; give the path of an image file")
-    return path
+    found = "a folder" if os.path.isdir(path) else "no ordinary file" if os.path.exists(path) else "not there"
+    raise ImageError(f"{path!r:.500} is {found}; give the path of an image file")
 
 
 def _decode(image: Image.Image, max_pixels: int) -> RGBImage:
     from PIL import ImageOps
 
+    if image.format == "EPS":
+        raise ImageError("the image is EPS, a program that Pillow has Ghostscript run; convert it to PNG or JPEG")
     # Only the header has been read so far: nothing of a bomb is decoded.
     _check_size(image.height, image.width, max_pixels)
     # Pillow opens 16-bit PPM files, and before release 11 PNG files too, in 32 bits.

@@ -30,11 +30,12 @@ def reading_order(boxes: Sequence[TextBox]) -> list[list[int]]:
     boxes = as_boxes(boxes)
     if not boxes:
         return []
-    corners = np.stack([box.quad for box in boxes]).astype(np.float64) @ _rotation(-_tilt(boxes)).T
-    left, right = corners[:, :, 0].min(axis=1), corners[:, :, 0].max(axis=1)
+    quads = np.stack([box.quad for box in boxes]).astype(np.float64)
+    corners = quads @ _rotation(-_tilt(quads)).T
+    xs, ys = np.sort(corners[:, :, 0], axis=1), np.sort(corners[:, :, 1], axis=1)
+    left, right = xs[:, 0].tolist(), xs[:, 3].tolist()
     # Corners rather than extremes, so that a word tilted against the page does not grow tall.
-    ys = np.sort(corners[:, :, 1], axis=1)
-    top, bottom = ys[:, :2].mean(axis=1), ys[:, 2:].mean(axis=1)
+    top, bottom = ys[:, :2].mean(axis=1).tolist(), ys[:, 2:].mean(axis=1).tolist()
     lines: list[list[int]] = []
     for i in np.argsort(left, kind="stable").tolist():
         best, best_overlap = None, _SAME_LINE
@@ -50,19 +51,15 @@ def reading_order(boxes: Sequence[TextBox]) -> list[list[int]]:
             lines.append([i])
         else:
             best.append(i)
-    centre = (top + bottom) / 2
-    return sorted(lines, key=lambda line: float(np.mean(centre[line])))
+    return sorted(lines, key=lambda line: sum(top[i] + bottom[i] for i in line) / len(line))
 
 
-def _tilt(boxes: Sequence[TextBox]) -> float:
+def _tilt(quads: NDArray[np.float64]) -> float:
     """Median direction, in radians, of the long side of words that are clearly wider than high."""
-    angles = []
-    for box in boxes:
-        quad = box.quad.astype(np.float64)
-        across, down = (quad[1] - quad[0] + quad[2] - quad[3]) / 2, (quad[3] - quad[0] + quad[2] - quad[1]) / 2
-        if np.hypot(*across) > 1.5 * np.hypot(*down):
-            angles.append(np.arctan2(across[1], across[0]))
-    return float(np.median(angles)) if angles else 0.0
+    first, second, third, fourth = quads.transpose(1, 2, 0)
+    across, down = second - first + third - fourth, fourth - first + third - second
+    x, y = across[:, np.hypot(*across) > 1.5 * np.hypot(*down)]
+    return float(np.median(np.arctan2(y, x))) if len(x) else 0.0
 
 
 def _rotation(angle: float) -> NDArray[np.float64]:

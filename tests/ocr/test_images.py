@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 
@@ -22,6 +23,9 @@ def encode(image, format="PNG", **options):
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()
+
+
+EPS = encode(Image.fromarray(RGB), "EPS")
 
 
 def test_every_way_to_give_an_image_gives_the_same_pixels(tmp_path):
@@ -114,6 +118,9 @@ def test_a_decompression_bomb_is_refused_from_its_header():
         (b"not an image", "cannot be read as an image"),
         ("/there/is/nothing.png", "not there"),
         ("/", "a folder"),
+        (os.devnull, "no ordinary file"),
+        ("s3://bucket/a.png", "download it"),
+        (EPS, "convert it to PNG"),
         ("https://example.org/a.png", "download it"),
         (b"/bytes/path".decode().encode(), "cannot be read"),
         (None, "a NoneType is not an image"),
