@@ -88,7 +88,7 @@ def text_agreement(first: Sequence[Any], second: Sequence[Any]) -> float:
 def _texts(results: Any) -> list[str]:
     if not isinstance(results, (list, tuple)):
         raise SpecError(f"results are a {type(results).__name__}; give a list of strings, or of what has a text")
-    texts = [getattr(item, "text", item) for item in results]
+    texts: list[Any] = [getattr(item, "text", item) for item in results]
     for text in texts:
         if not isinstance(text, str):
             raise SpecError(f"the text of a result is a {type(text).__name__}; give strings, or what has a text")

@@ -84,6 +84,18 @@ def test_only_a_few_images_are_held():
     assert threading.active_count() < threads
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_images_before_an_error_of_their_source_are_read(batch):
+    def failing():
+        yield from (grid("a"), grid("b"), grid("c"))
+        raise ConnectionError("the camera is gone")
+
+    pages = reader(Detector(batch)).read(failing())
+    assert [next(pages).text for _ in range(3)] == ["a", "b", "c"]
+    with pytest.raises(ConnectionError, match="the camera is gone"):
+        next(pages)
+
+
 def test_errors_of_a_model_reach_the_caller():
     def broken(images):
         raise RuntimeError("the device is gone")

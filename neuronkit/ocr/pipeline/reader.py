@@ -107,7 +107,8 @@ class OCRPipeline:
         thread of its own, the recogniser in the caller's; neither is called twice at once.
 
         Args:
-            images: Any iterable of images, also an endless one; it is read a few images ahead.
+            images: Any iterable of images, also an endless one; it is read a few images ahead. Should it raise an
+                error, that comes after the pages of the images before it.
 
         Yields:
             One page for each image, in order; one that carries the `error` for an image that cannot be read.
@@ -118,7 +119,8 @@ class OCRPipeline:
         rows = self._detect.fixed_shape[0] if self._detect.fixed_shape else 1
         if not isinstance(images, Iterable):
             raise SpecError(f"images are a {type(images).__name__}; give a list or another iterable of images")
-        source = iter(images)
+        failure: list[Exception] = []
+        source = _until_failure(images, failure)
         with ThreadPoolExecutor(2) as openers, ThreadPoolExecutor(1) as searcher, contextlib.ExitStack() as leaving:
             ahead: deque[Future[list[_Searched]]] = deque()
             leaving.callback(lambda: [future.cancel() for future in ahead])
@@ -127,6 +129,8 @@ class OCRPipeline:
                     opened = [openers.submit(self._open, image) for image in batch]
                     ahead.append(searcher.submit(lambda opened=opened: self._find([f.result() for f in opened])))  # type: ignore[misc]
                 if not ahead:
+                    if failure:
+                        raise failure[0]
                     return
                 yield from self._finish(ahead.popleft().result())
 
@@ -208,6 +212,15 @@ class _Searched:
 
     def __init__(self, opened: _Opened, boxes: list[TextBox], scores: Any = None, letterbox: Any = None) -> None:
         self.opened, self.boxes, self.scores, self.letterbox = opened, boxes, scores, letterbox
+
+
+def _until_failure(images: Iterable[ImageLike], failure: list[Exception]) -> Iterator[ImageLike]:
+    """Give the images up to where their source fails, and keep its error until those are read."""
+    try:
+        for image in images:  # noqa: UP028 - `yield from` would close a generator that its owner may go on with.
+            yield image
+    except Exception as error:
+        failure.append(error)
 
 
 def _with_bar(pages: Iterator[Page], total: int, shown: bool, *, forced: bool) -> Iterator[Page]:
