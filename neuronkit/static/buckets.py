@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit.checks import whole_number
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.padding import FixedShape, OutputSizes, padded_size
+from neuronkit.static.canvas import padded_size
+from neuronkit.static.padding import FixedShape, OutputSizes
 from neuronkit.static.trees import map_tensors, transpose
 
 Shape = tuple[int, ...]
@@ -34,7 +36,7 @@ class Buckets:
             `measure` replaces them by seconds.
 
     Raises:
-        SpecError: If there is no shape, or one does not fit its callable's specs.
+        SpecError: If there is no shape, one does not fit its callable's specs, or one has no cost.
     """
 
     def __init__(
@@ -47,18 +49,20 @@ class Buckets:
         dtype: str = "float32",
         costs: Mapping[Shape, float] | None = None,
     ) -> None:
-        if not fns_by_shape:
-            raise SpecError("fns_by_shape is empty; give at least one compiled shape")
+        if not isinstance(fns_by_shape, Mapping) or not fns_by_shape:
+            raise SpecError(f"fns_by_shape={fns_by_shape!r}: expected a mapping with at least one shape → callable")
         settings: dict[str, Any] = {"pad_value": pad_value, "valid_size": valid_size, "output_sizes": output_sizes}
         self.buckets: dict[Shape, FixedShape] = {}
         self.costs: dict[Shape, float] = {}
         for key, fn in fns_by_shape.items():
+            if not isinstance(key, tuple):
+                raise SpecError(f"fns_by_shape has the key {key!r}; expected a shape, (N, C, H, W) or (H, W)")
             fixed = fn if isinstance(fn, FixedShape) else FixedShape(fn, _specs(key, fn, valid_size, dtype), **settings)
             shape = fixed.data_specs[0].shape
             if tuple(key) not in (shape, fixed.canvas):
                 raise SpecError(f"the callable given for {tuple(key)} takes {shape}; name it by that shape")
             self.buckets[shape] = fixed
-            self.costs[shape] = _pixels(fixed) if costs is None else costs[key]
+            self.costs[shape] = _pixels(fixed) if costs is None else _cost(costs, key)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -80,6 +84,9 @@ class Buckets:
         """
         if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)):
             return self._run_list(inputs[0])
+        if not inputs or not isinstance(inputs[0], Tensor):
+            given = type(inputs[0]).__name__ if inputs else "nothing"
+            raise SpecError(f"got {given}; expected tensors, or one list of tensors")
         rows = len(inputs[0])
         return self.buckets[self.route(padded_size(inputs[0].shape), rows)](*inputs)
 
@@ -100,7 +107,11 @@ class Buckets:
 
         Returns:
             Shape → seconds.
+
+        Raises:
+            SpecError: If `repeats` is no whole number above 0.
         """
+        repeats = whole_number("repeats", repeats)
         for shape, fixed in self.buckets.items():
             inputs = [_example(spec, fixed) for spec in fixed.specs]
             fixed.fn(*inputs)
@@ -190,6 +201,12 @@ def _specs(key: Shape, fn: Any, valid_size: str | None, dtype: str) -> Sequence[
     return specs if valid_size is None else [*specs, TensorSpec(valid_size, (key[0], 2), "int32")]
 
 
+def _cost(costs: Mapping[Shape, float], key: Shape) -> float:
+    if key not in costs:
+        raise SpecError(f"costs has no entry for {key}; give one for each shape, by the keys of fns_by_shape")
+    return costs[key]
+
+
 def _pixels(fixed: FixedShape) -> float:
     area = 1
     for size in fixed.canvas:
@@ -204,6 +221,8 @@ def _fits(size: tuple[int, ...], canvas: tuple[int, ...]) -> bool:
 def _as_rows(item: Any, fixed: FixedShape) -> tuple[tuple[Tensor, ...], bool]:
     """An item's tensors with rows, and whether it was a single row without them."""
     tensors = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        raise SpecError(f"an item of the list is {type(item).__name__}; expected a tensor, or a tuple of tensors")
     single = tensors[0].dim() == len(fixed.data_specs[0].shape) - 1
     return (tuple(tensor[None] for tensor in tensors) if single else tensors), single
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
+from neuronkit.static.canvas import crop, first_padded, pad, padded_size, with_height
 from neuronkit.static.trees import leaves, map_tensors, transpose
 
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
@@ -48,8 +49,8 @@ class FixedShape:
             has no such pair stays whole.
 
     Raises:
-        SpecError: If the specs have no common number of rows, `valid_size` names none of them, or `fn` is a module
-            whose batch normalisation is in train mode.
+        SpecError: If `fn` cannot be called, there are no specs, they have no common number of rows, `valid_size` or
+            `pad_value` names none of them, or `fn` is a module whose batch normalisation is in train mode.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class FixedShape:
         valid_size: str | None = None,
         output_sizes: OutputSizes | None = None,
     ) -> None:
+        if not callable(fn):
+            raise SpecError(f"fn={fn!r}: expected a callable that takes tensors")
         self.fn = fn
-        self.specs = tuple(fn.specs if specs is None else specs)  # type: ignore[attr-defined]
+        self.specs = _as_specs(fn, specs)
         if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
             valid_size = VALID_SIZE
         self.valid_size = valid_size
@@ -72,7 +75,7 @@ class FixedShape:
             raise SpecError(f"valid_size={valid_size!r} names no input; they are {_listed(self.specs)}")
         if not self.data_specs:
             raise SpecError(f"specs={_listed(self.specs)}: there is no input beside the valid size")
-        self._pad_values = {spec.name: _pad_value(pad_value, spec.name) for spec in self.data_specs}
+        self._pad_values = _pad_values(pad_value, self.data_specs)
         self._output_sizes = _as_function(
             getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
         )
@@ -141,15 +144,15 @@ class FixedShape:
         tensors = data if valid_size is None else [*data, valid_size]
         if len({len(tensor) for tensor in tensors}) > 1:
             raise SpecError(f"inputs have {[len(tensor) for tensor in tensors]} rows; expected the same number in each")
-        if valid_size is not None and tuple(valid_size.shape[1:]) != (2,):
-            raise SpecError(f"{self.valid_size}: got {tuple(valid_size.shape)}; expected (rows, 2): height, width")
+        if valid_size is not None:
+            _check_valid_size(str(self.valid_size), valid_size, with_height(padded_size(data[0].shape)))
         return len(data[0])
 
     def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:
         """The rows of all items, by the name of the spec, each padded to its canvas."""
         canvases = {}
         for index, spec in enumerate(self.data_specs):
-            padded = [_pad(data[index], spec, self._pad_values[spec.name]) for data, _ in given]
+            padded = [pad(data[index], spec.shape, self._pad_values[spec.name]) for data, _ in given]
             canvases[spec.name] = torch.cat(padded) if len(padded) > 1 else padded[0]
         if self.valid_size is not None:
             dtype = next(spec for spec in self.specs if spec.name == self.valid_size).torch_dtype
@@ -167,9 +170,10 @@ class FixedShape:
         inputs = [self._fill(spec, canvases[spec.name][chunk]) for spec in self.specs]
         outputs = self.fn(*inputs)
         rows = chunk.stop - chunk.start
+        cut = map_tensors(lambda tensor: self._cut_rows(tensor, rows), outputs)
         if not self._rows_checked and rows and (rows < self.batch_size or chunk.start > 0):
             self._check_rows(inputs, outputs)
-        return map_tensors(lambda tensor: self._cut_rows(tensor, rows), outputs)
+        return cut
 
     def _fill(self, spec: TensorSpec, rows: Tensor) -> Tensor:
         """Repeat the first row up to the batch; without any row, make rows of a value that is valid too."""
@@ -190,7 +194,7 @@ class FixedShape:
         ]
         for before, after in zip(leaves(outputs), leaves(self.fn(*changed))):
             before, after = (tensor[:-1].to(torch.float32) for tensor in (before, after))
-            if (before - after).abs().max() > ROW_TOLERANCE * before.abs().max():
+            if before.numel() and (before - after).abs().max() > ROW_TOLERANCE * before.abs().max():
                 raise SpecError(
                     "rows of a batch influence one another: with another last row, other rows changed by "
                     f"{float((before - after).abs().max()):.3g}. Filled-up and split batches would give other results; "
@@ -222,43 +226,9 @@ class FixedShape:
             (2, 2) int32, or (2, 1) where inputs have no height: the row for the input, the row for the canvas; one for
             all outputs, or a structure of such, with None for outputs to leave alone.
         """
-        both = torch.tensor([_with_height(size), _with_height(self.canvas)], dtype=torch.int32)
+        both = torch.tensor([with_height(size), with_height(self.canvas)], dtype=torch.int32)
         sizes = self._output_sizes(both)
         return sizes[:, 1:] if isinstance(sizes, Tensor) and len(size) == 1 else sizes
-
-
-def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the dimensions that are padded: batch and channels are not, and at most two are told apart.
-
-    Tensors of fewer than four dimensions have no channels.
-    """
-    return tuple(shape[_first_padded(len(shape)) :][-2:])
-
-
-def crop(output: Tensor, sizes: Tensor | None) -> Tensor:
-    """Cut the dimensions that have the canvas's size.
-
-    Args:
-        output: (N, ...) any output.
-        sizes: (2, K) sizes of K neighbouring dimensions for the input and for the whole canvas; None leaves the output
-            alone.
-    """
-    if sizes is None:
-        return output
-    wanted, canvas = sizes.tolist()
-    place = find_dims(output.shape, canvas)
-    if place is not None:
-        for dim, size in enumerate(wanted, start=place):
-            output = output.narrow(dim, 0, size)
-    return output
-
-
-def find_dims(shape: Sequence[int], sizes: Sequence[int]) -> int | None:
-    """The last place, after the batch, where neighbouring dimensions have these sizes; None if there is none."""
-    for place in range(len(shape) - len(sizes), 0, -1):
-        if list(shape[place : place + len(sizes)]) == list(sizes):
-            return place
-    return None
 
 
 def _common_batch_size(specs: tuple[TensorSpec, ...]) -> int:
@@ -268,13 +238,30 @@ def _common_batch_size(specs: tuple[TensorSpec, ...]) -> int:
     return batch_sizes.pop()
 
 
-def _pad_value(pad_value: float | Mapping[str, float], name: str) -> float:
-    return pad_value.get(name, 0.0) if isinstance(pad_value, Mapping) else pad_value
+def _as_specs(fn: Any, specs: Any) -> tuple[TensorSpec, ...]:
+    given = getattr(fn, "specs", None) if specs is None else specs
+    if given is None:
+        raise SpecError(f"{type(fn).__name__} has no specs; give those of its inputs, [TensorSpec('images', shape)]")
+    listed = (given,) if isinstance(given, TensorSpec) else tuple(given)
+    if not all(isinstance(spec, TensorSpec) for spec in listed):
+        raise SpecError(f"specs={given!r}: expected a TensorSpec for each input")
+    return listed
+
+
+def _pad_values(pad_value: float | Mapping[str, float], specs: Sequence[TensorSpec]) -> dict[str, float]:
+    """What the canvas of each input holds outside it."""
+    names = [spec.name for spec in specs]
+    given = pad_value if isinstance(pad_value, Mapping) else dict.fromkeys(names, pad_value)
+    if not given.keys() <= set(names) or not all(isinstance(value, (int, float)) for value in given.values()):
+        raise SpecError(f"pad_value={pad_value!r}: expected a number, or a number for some of {', '.join(names)}")
+    return {name: given.get(name, 0.0) for name in names}
 
 
 def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
-    if not isinstance(output_sizes, (int, float)):
+    if callable(output_sizes):
         return output_sizes
+    if not isinstance(output_sizes, (int, float)) or output_sizes <= 0:
+        raise SpecError(f"output_sizes={output_sizes!r}: expected a factor above 0, or a function of valid sizes")
     factor = output_sizes
     return lambda sizes: (sizes * factor).to(torch.int32)
 
@@ -291,19 +278,15 @@ def _refuse_batch_statistics(fn: Any) -> None:
             )
 
 
-def _first_padded(dims: int) -> int:
-    return 2 if dims >= 4 else 1
-
-
-def _with_height(size: tuple[int, ...]) -> tuple[int, ...]:
-    return size if len(size) == 2 else (1, *size)
-
-
 def _check_fits(spec: TensorSpec, tensor: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise SpecError(
+            f"{spec.name}: got {type(tensor).__name__}; expected a torch tensor (torch.from_numpy makes one)"
+        )
     given = f"{spec.name}: got {tuple(tensor.shape)} {str(tensor.dtype).rsplit('.', 1)[-1]}"
     if tensor.dtype != spec.torch_dtype or tensor.dim() != len(spec.shape):
         raise SpecError(f"{given}; expected {spec.dtype} of {len(spec.shape)} dimensions, at most {spec.shape}")
-    first = _first_padded(tensor.dim())
+    first = first_padded(tensor.dim())
     if tuple(tensor.shape[1:first]) != spec.shape[1:first]:
         raise SpecError(f"{given}; channels are never padded, expected {spec.shape[1]} of them")
     if any(size > most for size, most in zip(tensor.shape[first:], spec.shape[first:])):
@@ -315,20 +298,21 @@ def _check_fits(spec: TensorSpec, tensor: Tensor) -> None:
         raise SpecError(f"{given}; an input has at least one entry in every dimension but the rows")
 
 
-def _pad(tensor: Tensor, spec: TensorSpec, value: float) -> Tensor:
-    """Lay rows on canvases, at the top left."""
-    if tensor.shape[1:] == spec.shape[1:]:
-        return tensor
-    canvas = tensor.new_full((len(tensor), *spec.shape[1:]), value)
-    canvas[tuple(slice(size) for size in tensor.shape)] = tensor
-    return canvas
+def _check_valid_size(name: str, valid_size: Tensor, largest: tuple[int, ...]) -> None:
+    if not isinstance(valid_size, Tensor):
+        raise SpecError(f"{name}: got {type(valid_size).__name__}; expected a tensor (rows, 2) int32: height, width")
+    if valid_size.is_floating_point() or tuple(valid_size.shape[1:]) != (2,):
+        got = f"{tuple(valid_size.shape)} {valid_size.dtype}"
+        raise SpecError(f"{name}: got {got}; expected (rows, 2) int32: height, width")
+    if not bool(((valid_size >= 1) & (valid_size <= valid_size.new_tensor(largest))).all()):
+        raise SpecError(f"{name}: got {valid_size.tolist()}; expected 1 to {largest}, (height, width) of the input")
 
 
 def _sizes(data: Tensor, valid_size: Tensor | None) -> Tensor:
     """Each row's valid size: as given, or the input's own."""
     if valid_size is not None:
         return valid_size
-    return torch.tensor([_with_height(padded_size(data.shape))]).expand(len(data), 2)
+    return torch.tensor([with_height(padded_size(data.shape))]).expand(len(data), 2)
 
 
 def _with_other_last_row(tensor: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neuronkit.checks import whole_number
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.planning_search import search
 
@@ -117,23 +118,23 @@ def plan_buckets(
         batch_pixels: Pixels of a batch, at most: larger shapes get fewer rows, and none has more pixels than this.
 
     Raises:
-        OptionError: If `count`, `multiple` or a limit is not positive.
+        OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
     """
-    steps = np.array([multiple, multiple] if isinstance(multiple, int) else multiple, dtype=np.int64)
-    for name, value in {"count": count, "multiple": int(steps.min()), "max_batch_size": max_batch_size}.items():
-        if value < 1:
-            raise OptionError(f"{name}={value}: expected a positive number")
+    count = whole_number("count", count, error=OptionError)
+    max_batch_size = whole_number("max_batch_size", max_batch_size, error=OptionError)
+    limit = None if batch_pixels is None else whole_number("batch_pixels", batch_pixels, error=OptionError)
+    steps = _height_and_width("multiple", multiple)
     sizes = _sizes(observed_shapes)
     rounded = -(-sizes // steps) * steps
-    fits = np.ones(len(sizes), dtype=np.bool_) if max_size is None else (rounded <= np.array(max_size)).all(1)
+    largest = rounded.max(0) if max_size is None else _height_and_width("max_size", max_size)
+    fits = (rounded <= largest).all(1)
     if not fits.any():
-        raise SpecError(f"no observed size fits max_size={max_size} in multiples of {tuple(steps)}; raise the limit")
+        raise SpecError(f"no observed size fits max_size={max_size} in multiples of {multiple}; raise the limit")
     cells, weights = np.unique(rounded[fits], axis=0, return_counts=True)
-    limit = None if batch_pixels is None else int(batch_pixels)
     if limit is not None and (cells.prod(1) > limit).any():
-        largest = tuple(int(v) for v in cells[cells.prod(1).argmax()])
-        raise SpecError(f"batch_pixels={limit} does not hold one input of {largest}; raise it, or lower max_size")
+        cell = tuple(int(v) for v in cells[cells.prod(1).argmax()])
+        raise SpecError(f"batch_pixels={limit} does not hold one input of {cell}; raise it, or lower max_size")
     chosen, bound, optimal = _choose(cells, weights, count, limit)
     if (assign(chosen, cells) < 0).any():
         raise SpecError(f"no {count} shapes of at most {limit} pixels hold all sizes; raise count or batch_pixels")
@@ -142,16 +143,28 @@ def plan_buckets(
     )
 
 
+def _height_and_width(name: str, value: Any) -> Ints:
+    """(2,): one number for both, or one for each."""
+    both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
+    if len(both) != 2:
+        raise OptionError(f"{name}={value!r}: expected a number, or two: height, width")
+    return np.array([whole_number(name, v, error=OptionError) for v in both], dtype=np.int64)
+
+
 def _sizes(observed: Iterable[Sequence[int]]) -> Ints:
-    array = (
-        observed if isinstance(observed, np.ndarray) else np.array([tuple(s)[-2:] for s in observed], dtype=np.int64)
-    )
+    """(N, 2) heights and widths."""
+    wrong = SpecError("observed_shapes: expected (height, width) of each input, whole numbers of at least 1")
+    try:
+        listed = observed if isinstance(observed, np.ndarray) else [tuple(shape)[-2:] for shape in observed]
+        array = np.array(listed, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise wrong from None
     if array.size == 0:
         raise SpecError("observed_shapes is empty; give (height, width) of the inputs that you expect")
-    sizes: Ints = array.reshape(len(array), -1)[:, -2:].astype(np.int64)
-    if sizes.shape[1] != 2 or (sizes < 1).any():
-        raise SpecError("observed_shapes: expected (height, width) of each input, at least 1 each")
-    return sizes
+    sizes = array[:, -2:] if array.ndim == 2 else array
+    if sizes.ndim != 2 or sizes.shape[1] != 2 or not ((sizes >= 1) & (sizes % 1 == 0)).all():
+        raise wrong
+    return sizes.astype(np.int64)
 
 
 def _choose(cells: Ints, weights: Ints, count: int, limit: int | None) -> tuple[Ints, float, bool]:

@@ -2,122 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from neuronkit.checks import whole_number
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import detached_copy, unwrap
-from neuronkit.static.padding import FixedShape, OutputSizes, find_dims, padded_size
+from neuronkit.static.canvas import find_dims, padded_size
+from neuronkit.static.padding import FixedShape, OutputSizes
+from neuronkit.static.reach import Reach, reach
 from neuronkit.static.trees import leaves, map_tensors
-
-# Reaches are looked for in images up to this many pixels; what reaches further is taken as unbounded.
-MAX_REACH = 8192
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How far a network looks, in pixels of its input.
-
-    Attributes:
-        up: Rows above what an output stands for that can change it.
-        down: Rows below.
-        left: Columns to its left.
-        right: Columns to its right.
-    """
-
-    up: int
-    down: int
-    left: int
-    right: int
-
-    @property
-    def largest(self) -> int:
-        return max(self.up, self.down, self.left, self.right)
-
-
-def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
-    """Compute how far a network looks, by watching what a spoilt half of an image spoils.
-
-    NaN spreads through every operator along its windows, whatever the weights are. The network runs in float64, where
-    torch convolves without the shortcuts that spread NaN further.
-
-    Args:
-        module: Called with images (N, C, H, W); it is copied, not touched.
-        stride: Pixels that tiles are aligned to: a multiple of the network's total stride.
-        channels: C.
-
-    Raises:
-        SpecError: If an output depends on the whole image, as after global pooling, or has no size to speak of.
-    """
-    network = detached_copy(unwrap(module)).double()
-    found: dict[str, int] = {}
-    for names, dim in ((("up", "down"), 2), (("left", "right"), 3)):
-        found.update(zip(names, _reach_along(network, dim, stride, channels)))
-    return Reach(**found)
-
-
-def _reach_along(network: nn.Module, dim: int, stride: int, channels: int) -> tuple[int, int]:
-    dims = _following_dims(network, dim, stride, channels)
-    length = 8 * stride
-    while length <= MAX_REACH:
-        half = length // 2 // stride * stride
-        spoilt = []
-        for begin, end in ((0, half), (half, length)):
-            images = _blank(dim, length, stride, channels)
-            images.narrow(dim, begin, end - begin).fill_(float("nan"))
-            spoilt.append(_spoilt(network, images, dims, length))
-        # What reaches the far end of the other half may reach further.
-        if spoilt[0][1] < length and spoilt[1][0] > 0:
-            return max(0, math.ceil(spoilt[0][1] - half)), max(0, math.ceil(half - spoilt[1][0]))
-        length *= 2
-    raise SpecError(
-        f"{type(network).__name__} looks at more than {MAX_REACH // 2} pixels around each output, as after global "
-        "pooling or normalisation over the image; tiles of it cannot be exact. Give an overlap, and measure its error"
-    )
-
-
-def _following_dims(network: nn.Module, dim: int, stride: int, channels: int) -> list[int]:
-    """For each output, the dimension that grows with this one of the input."""
-    shapes = []
-    for length in (8 * stride, 9 * stride):
-        with torch.no_grad():
-            shapes.append([output.shape for output in leaves(network(_blank(dim, length, stride, channels)))])
-    dims = []
-    for small, large in zip(*shapes):
-        growing = [i for i, (a, b) in enumerate(zip(small, large)) if a != b]
-        if len(growing) != 1:
-            raise SpecError(
-                f"an output of shape {tuple(small)} does not follow the input's size; it cannot be put together from "
-                "tiles"
-            )
-        dims += growing
-    return dims
-
-
-def _blank(dim: int, length: int, stride: int, channels: int) -> Tensor:
-    size = [1, channels, 2 * stride, 2 * stride]
-    size[dim] = length
-    return torch.zeros(size, dtype=torch.float64)
-
-
-def _spoilt(network: nn.Module, images: Tensor, dims: list[int], length: int) -> tuple[float, float]:
-    """From where to where outputs are spoilt, in pixels of the input."""
-    with torch.no_grad():
-        outputs = leaves(network(images))
-    begin, end = float(length), 0.0
-    for output, along in zip(outputs, dims):
-        others = [dim for dim in range(output.dim()) if dim != along]
-        spoilt = torch.isnan(output).sum(others).nonzero()
-        if len(spoilt):
-            pixels = length / output.shape[along]
-            begin, end = min(begin, float(spoilt[0]) * pixels), max(end, float(spoilt[-1] + 1) * pixels)
-    return begin, end
 
 
 class Tiled:
@@ -142,7 +39,8 @@ class Tiled:
         reach: How far the network looks; None without `module`.
 
     Raises:
-        SpecError: If neither `module` nor `overlap` is given, or the tile is not larger than its overlaps.
+        SpecError: If neither `module` nor `overlap` is given, a number is not whole, or the tile is not larger than its
+            overlaps.
     """
 
     def __init__(
@@ -161,13 +59,13 @@ class Tiled:
         spec = self.tile.data_specs[0]
         if len(self.tile.data_specs) > 1 or len(spec.shape) != 4:
             raise SpecError(f"{spec}: tiles are cut from one input, images (N, C, H, W)")
-        self.stride = stride
-        self.reach = None if module is None else reach(module, stride=stride, channels=spec.shape[1])
+        self.stride = stride = whole_number("stride", stride)
+        self.reach: Reach | None = None if module is None else reach(module, stride=stride, channels=spec.shape[1])
         if overlap is None:
             if self.reach is None:
                 raise SpecError("give module, to compute the overlap from, or overlap itself")
             overlap = self.reach.largest
-        self.overlap = -(-overlap // stride) * stride
+        self.overlap = -(-whole_number("overlap", overlap, least=0) // stride) * stride
         for size in self.tile.canvas:
             if size % stride or size < 2 * self.overlap + stride:
                 raise SpecError(
@@ -191,8 +89,12 @@ class Tiled:
             What `fn` would return for a canvas of this size.
 
         Raises:
-            SpecError: If the size is no multiple of the stride, or an output does not follow it.
+            SpecError: If there are not four dimensions, the size is no multiple of the stride, or an output does not
+                follow it.
         """
+        if not isinstance(images, Tensor) or images.dim() != 4:
+            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise SpecError(f"got {got}; expected a tensor of images (N, C, H, W)")
         height, width = padded_size(images.shape)
         if height % self.stride or width % self.stride:
             raise SpecError(

@@ -154,3 +154,22 @@ def test_two_hundred_images_equal_one_by_one_runs() -> None:
         for image, (scores, _) in zip(images, results):
             expected, _ = model(image[None])
             assert (scores - expected[0]).abs().max() <= 2e-6 * expected.abs().max()
+
+
+def test_arguments_of_the_wrong_kind_are_named() -> None:
+    buckets, graphs = make()
+    for inputs, message in (
+        ((), "got nothing; expected tensors"),
+        ((torch.zeros(1, 1, 2, 2).numpy(),), "got ndarray; expected tensors, or one list"),
+        (([torch.zeros(1, 1, 2, 2).numpy()],), "an item of the list is ndarray; expected a tensor"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            buckets(*inputs)
+    with pytest.raises(SpecError, match="costs has no entry for"):
+        Buckets(graphs, costs={})
+    with pytest.raises(SpecError, match="the key 8; expected a shape"):
+        Buckets({8: lambda x: x})  # type: ignore[dict-item]
+    with pytest.raises(SpecError, match=r"fns_by_shape=.* expected a mapping"):
+        Buckets([])  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="repeats=0"):
+        buckets.measure(0)

@@ -229,3 +229,48 @@ def test_craft_of_any_size_equals_the_dynamic_model(height: int, width: int, row
         assert actual.shape == (rows, *wanted.shape[1:])
         if rows:
             assert (actual - wanted).abs().max() <= 1e-12 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        ((3, [IMAGES]), {}, "fn=3: expected a callable"),
+        ((lambda x: x,), {}, "function has no specs; give those of its inputs"),
+        ((lambda x: x, [(3, 2, 8, 10)]), {}, "expected a TensorSpec for each input"),
+        ((lambda x: x, [IMAGES]), {"pad_value": {"image": 1.0}}, "pad_value=.*a number for some of images"),
+        ((lambda x: x, [IMAGES]), {"pad_value": "0"}, "pad_value='0': expected a number"),
+        ((lambda x: x, [IMAGES]), {"output_sizes": -0.5}, "output_sizes=-0.5: expected a factor above 0"),
+        ((lambda x: x, [IMAGES]), {"output_sizes": "half"}, "output_sizes='half': expected a factor"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        FixedShape(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    ("valid_size", "message"),
+    [
+        (
+            torch.tensor([[6, 6]], dtype=torch.int32),
+            r"got \[\[6, 6\]\]; expected 1 to \(5, 6\), \(height, width\) of the",
+        ),
+        (torch.tensor([[0, 6]], dtype=torch.int32), r"got \[\[0, 6\]\]; expected 1 to \(5, 6\)"),
+        (torch.tensor([[5.0, 6.0]]), r"got \(1, 2\) torch.float32; expected \(rows, 2\) int32"),
+        ([[5, 6]], r"got list; expected a tensor \(rows, 2\) int32"),
+    ],
+)
+def test_a_valid_size_lies_within_its_input(valid_size: Any, message: str) -> None:
+    # Beyond the input there is only what the canvas was padded with.
+    fixed = FixedShape(lambda x, size: x, [IMAGES, SIZE], valid_size="size")
+    with pytest.raises(SpecError, match=f"size: {message}"):
+        fixed(torch.randn(1, 2, 5, 6), valid_size)
+
+
+def test_arrays_and_outputs_without_rows_or_entries() -> None:
+    fixed = FixedShape(lambda x: x[:, :0], [IMAGES])
+    assert fixed(torch.randn(2, 2, 5, 6)).shape == (2, 0, 5, 6)
+    with pytest.raises(SpecError, match="images: got ndarray; expected a torch tensor"):
+        fixed(torch.randn(2, 2, 5, 6).numpy())
+    with pytest.raises(SpecError, match=r"an output has shape \(\), whose first dimension is not the batch"):
+        FixedShape(lambda x: x.sum(), [IMAGES])(torch.randn(2, 2, 5, 6))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,15 @@ def test_longer_shapes_count_by_their_last_two() -> None:
         ([(64, 64)], {"count": 0}, OptionError),
         ([(64, 64)], {"multiple": 0}, OptionError),
         ([(64, 64)], {"max_batch_size": 0}, OptionError),
+        ([(64, 64)], {"count": 2.5}, OptionError),
+        ([(64, 64)], {"multiple": 1.5}, OptionError),
+        ([(64, 64)], {"multiple": (32, 32, 32)}, OptionError),
+        ([(64, 64)], {"max_size": (64, 64, 64)}, OptionError),
+        ([(64, 64)], {"batch_pixels": "1e6"}, OptionError),
+        # Rounded down, no shape would hold it.
+        ([(64.5, 64)], {}, SpecError),
+        ([64, 64], {}, SpecError),
+        ("ab", {}, SpecError),
     ],
 )
 def test_what_cannot_be_planned_is_refused(sizes: Sizes, settings: dict[str, int], error: type[Exception]) -> None:
@@ -129,3 +139,9 @@ def test_the_report_can_be_read_stored_and_drawn(tmp_path: Path) -> None:
     assert f"padding is {plan.waste:.1%}" in str(plan)
     plan.plot(tmp_path / "plan.png", sizes)
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sizes_may_be_rows_of_an_array_or_of_a_tensor() -> None:
+    sizes = [(40, 60), (33, 64), (20, 20)]
+    plans = {plan_buckets(given, 2).shapes for given in (sizes, np.array(sizes), torch.tensor(sizes), iter(sizes))}
+    assert plans == {((32, 32), (64, 64))}

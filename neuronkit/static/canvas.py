@@ -1,0 +1,60 @@
+"""Where an input lies on a canvas of fixed size, and what an output of it is cut to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of the dimensions that are padded: batch and channels are not, and at most two are told apart.
+
+    Tensors of fewer than four dimensions have no channels.
+    """
+    return tuple(shape[first_padded(len(shape)) :][-2:])
+
+
+def crop(output: Tensor, sizes: Tensor | None) -> Tensor:
+    """Cut the dimensions that have the canvas's size.
+
+    Args:
+        output: (N, ...) any output.
+        sizes: (2, K) sizes of K neighbouring dimensions for the input and for the whole canvas; None leaves the output
+            alone.
+    """
+    if sizes is None:
+        return output
+    wanted, canvas = sizes.tolist()
+    place = find_dims(output.shape, canvas)
+    if place is not None:
+        for dim, size in enumerate(wanted, start=place):
+            output = output.narrow(dim, 0, size)
+    return output
+
+
+def find_dims(shape: Sequence[int], sizes: Sequence[int]) -> int | None:
+    """The last place, after the batch, where neighbouring dimensions have these sizes; None if there is none."""
+    for place in range(len(shape) - len(sizes), 0, -1):
+        if list(shape[place : place + len(sizes)]) == list(sizes):
+            return place
+    return None
+
+
+def first_padded(dims: int) -> int:
+    """The first dimension that is padded, of this many."""
+    return 2 if dims >= 4 else 1
+
+
+def with_height(size: tuple[int, ...]) -> tuple[int, ...]:
+    """(height, width) of a size that may have no height."""
+    return size if len(size) == 2 else (1, *size)
+
+
+def pad(tensor: Tensor, shape: Sequence[int], value: float) -> Tensor:
+    """Lay rows on canvases, at the top left."""
+    if tuple(tensor.shape[1:]) == tuple(shape[1:]):
+        return tensor
+    canvas = tensor.new_full((len(tensor), *shape[1:]), value)
+    canvas[tuple(slice(size) for size in tensor.shape)] = tensor
+    return canvas
