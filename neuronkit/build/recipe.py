@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from neuronkit.errors import NeuronKitError, OptionError
-from neuronkit.options import CompileOptions
+from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.targets import find_target
 
-_NAME = re.compile(r"[A-Za-z0-9_.=-]+")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*")
+_LONGEST_NAME = 200  # of 255 bytes: temporary names are longer
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,15 @@ class Recipe:
     op_whitelist: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise OptionError(f"recipe {self.name!r}: expected a text that the artifacts' names begin with")
         if not callable(self.model):
             raise OptionError(f"recipe {self.name!r}: model is a {type(self.model).__name__}; give a function")
         if isinstance(self.targets, str):
             object.__setattr__(self, "targets", (self.targets,))
-        for target in self.targets:
-            find_target(target)
-        if isinstance(self.options, Mapping):
-            strangers = sorted(set(self.options) - set(self.targets))
-            if strangers:
-                raise OptionError(f"recipe {self.name!r}: options for {strangers}, which are not among its targets")
+        _check_targets(self)
+        _check_shapes(self)
+        _check_options(self)
         for item in self.items():
             _check_name(item.name)
             _check_arguments(self, item.arguments)
@@ -128,7 +128,7 @@ def _import_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except NeuronKitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OptionError(f"{path}: fails with {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent.absolute()))
@@ -139,16 +139,52 @@ def _label(shape: Mapping[str, Any]) -> str:
     return "-".join(f"{name}={value}" for name, value in shape.items())
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _check_targets(recipe: Recipe) -> None:
+    if not isinstance(recipe.targets, (list, tuple)) or not recipe.targets:
+        raise OptionError(f"recipe {recipe.name!r}: targets={recipe.targets!r}; give names, such as ['inf2']")
+    for target in recipe.targets:
+        find_target(target)
+
+
+def _check_shapes(recipe: Recipe) -> None:
+    given = recipe.shapes
+    labels = list(given) if isinstance(given, Mapping) else []
+    shapes = list(given.values()) if isinstance(given, Mapping) else given
+    if not isinstance(shapes, (list, tuple)) or not shapes or not all(isinstance(shape, Mapping) for shape in shapes):
         raise OptionError(
-            f"{name!r} cannot be a file's name; use letters, digits, '_', '.', '=' and '-', and label shapes by a "
-            "mapping: shapes={'page': {...}}"
+            f"recipe {recipe.name!r}: shapes={given!r}; give the arguments of each shape, as [{{'batch_size': 1}}, "
+            "{'batch_size': 8}] or {'small': {'batch_size': 1}}"
+        )
+    names = [name for shape in shapes for name in shape]
+    if not all(isinstance(text, str) for text in (*labels, *names)):
+        raise OptionError(f"recipe {recipe.name!r}: shapes={given!r}; labels and names of arguments are texts")
+
+
+def _check_options(recipe: Recipe) -> None:
+    given = recipe.options if isinstance(recipe.options, Mapping) else dict.fromkeys(recipe.targets, recipe.options)
+    strangers = sorted(str(target) for target in given if target not in recipe.targets)
+    if strangers:
+        raise OptionError(f"recipe {recipe.name!r}: options for {strangers}, which are not among its targets")
+    for options in given.values():
+        if options is not None and not isinstance(options, CompileOptions):
+            raise OptionError(f"recipe {recipe.name!r}: options {options!r}; expected CompileOptions(...)")
+    object.__setattr__(recipe, "op_whitelist", check_operator_kinds("op_whitelist", recipe.op_whitelist))
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise OptionError(
+            f"{name!r} cannot be a file's name; use at most {_LONGEST_NAME} letters, digits, '_', '.', '=' and '-', "
+            "begin with none of the last three, and label shapes by a mapping: shapes={'page': {...}}"
         )
 
 
 def _check_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> None:
     try:
-        inspect.signature(recipe.model).bind(**arguments)
+        signature = inspect.signature(recipe.model)
+    except ValueError:
+        return  # Some functions written in C do not tell theirs.
+    try:
+        signature.bind(**arguments)
     except TypeError as error:
         raise OptionError(f"recipe {recipe.name!r}: model does not take {dict(arguments)}: {error}") from error

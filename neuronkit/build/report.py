@@ -22,7 +22,7 @@ class BuiltArtifact:
         path: The artifact, None if there is none.
         bytes: Its size.
         error: The error's name and message, None if it did not fail.
-        log: What the process printed, for an artifact that failed.
+        log: What the process printed, for an artifact that failed; None if no process was started.
     """
 
     name: str
@@ -37,7 +37,7 @@ class BuiltArtifact:
     def __str__(self) -> str:
         said = f"{self.bytes / 1e6:.1f} MB  {self.path}" if self.path else ""
         if self.error:
-            said = f"{self.error.splitlines()[0]}  (log: {self.log})"
+            said = self.error.splitlines()[0] + (f"  (log: {self.log})" if self.log else "")
         return f"{self.name:<40} {self.state:<10} {self.seconds:8.1f} s  {said}".rstrip()
 
 

@@ -20,8 +20,10 @@ from tqdm import tqdm
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
 from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.targets.failure import signal_text
 
 REPORT = "build.json"
+GRACE_S = 5.0  # for a process to tidy up, when the build ends early
 
 
 def build(
@@ -88,15 +90,21 @@ class _Workers:
         self._environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def make(self, item: Item) -> BuiltArtifact:
+        try:
+            return self._make(item)
+        except OSError as error:
+            return BuiltArtifact(item.name, item.target, FAILED, 0.0, error=f"{type(error).__name__}: {error}")
+
+    def _make(self, item: Item) -> BuiltArtifact:
         log = self.output / "logs" / f"{item.name}.log"
         with tempfile.TemporaryDirectory(prefix="neuronkit-build-") as work:
             result = Path(work) / "result.json"
             status = self._run([str(self.file), item.name, str(self.output), str(result)], log)
             made = BuiltArtifact(**json.loads(result.read_text(encoding="utf-8"))) if result.exists() else None
         if made is not None and made.state != FAILED:
-            log.unlink()
+            log.unlink(missing_ok=True)
             return made
-        error = made.error if made is not None else f"its process ended with status {status}"
+        error = made.error if made is not None else _ended(status)
         seconds = made.seconds if made is not None else 0.0
         return BuiltArtifact(item.name, item.target, FAILED, seconds, error=error, log=str(log))
 
@@ -134,8 +142,13 @@ class _Workers:
         except BaseException:
             with self._lock:
                 self._stopped = True
-                for process in self._running:
-                    process.terminate()
+                running = list(self._running)
+            for process in running:
+                process.terminate()
+            for process in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_S)
+                process.kill()
             raise
 
 
@@ -147,7 +160,17 @@ def _chosen(items: dict[str, Item], only: Sequence[str]) -> dict[str, Item]:
     return {name: item for name, item in items.items() if any(fnmatch(name, p) for p in patterns or ["*"])}
 
 
+def _ended(status: int) -> str:
+    """What the end of a process that wrote no result means."""
+    return f"its process ended with status {status} and no result" + (f": {signal_text(-status)}" if status < 0 else "")
+
+
 def _write(path: Path, report: BuildReport) -> None:
     work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
-    os.replace(work, path)
+    try:
+        work.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
+        os.replace(work, path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: was not written ({error}), after this was made:\n{report}") from error
+    finally:
+        work.unlink(missing_ok=True)

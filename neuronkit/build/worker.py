@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ from typing import Any
 from neuronkit.artifact import CompiledModel, read_manifest
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import BUILT, CACHED, CHECKED, FAILED, UNCHANGED, BuiltArtifact
+from neuronkit.build.run import GRACE_S
 from neuronkit.compile import compile_for_inferentia
-from neuronkit.errors import ArtifactError
+from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.targets import find_target
 from neuronkit.targets.child import end_with_parent
 
@@ -26,15 +28,26 @@ from neuronkit.targets.child import end_with_parent
 def main(file: Path, name: str, output: Path, result: Path) -> None:
     """Make one artifact and write its line of the report; an error goes there too, and on to the log."""
     start = time.perf_counter()
-    item = read_build_file(file)[name]
     try:
-        made = make(item, output)
-    except Exception as error:
-        made = BuiltArtifact(name, item.target, FAILED, 0.0, error=f"{type(error).__name__}: {error}")
+        made = make(_item(file, name), output)
+    except (Exception, SystemExit) as error:
+        _write(BuiltArtifact(name, "?", FAILED, 0.0, error=f"{type(error).__name__}: {error}"), start, result)
         raise
-    finally:
-        timed = dataclasses.replace(made, seconds=round(time.perf_counter() - start, 2))
-        result.write_text(json.dumps(dataclasses.asdict(timed)), encoding="utf-8")
+    _write(made, start, result)
+
+
+def _item(file: Path, name: str) -> Item:
+    items = read_build_file(file)
+    if name not in items:
+        raise OptionError(f"{file}: has no {name!r} when it is read again; give recipes that are the same every time")
+    return items[name]
+
+
+def _write(made: BuiltArtifact, start: float, result: Path) -> None:
+    timed = dataclasses.replace(made, seconds=round(time.perf_counter() - start, 2))
+    partial = result.with_suffix(".partial")
+    partial.write_text(json.dumps(dataclasses.asdict(timed)), encoding="utf-8")
+    partial.replace(result)
 
 
 def make(item: Item, output: Path) -> BuiltArtifact:
@@ -47,6 +60,8 @@ def make(item: Item, output: Path) -> BuiltArtifact:
         # Graphs of several artifacts have the same names.
         options = dataclasses.replace(options, workdir=options.workdir / item.name)
     made = recipe.model(**item.arguments)
+    if isinstance(made, tuple) and len(made) != 2:
+        raise OptionError(f"recipe {recipe.name!r}: model gives {len(made)} things; give a module and example inputs")
     model, example_inputs = made if isinstance(made, tuple) else (made, None)
     compiled = compile_for_inferentia(
         model,
@@ -57,6 +72,9 @@ def make(item: Item, output: Path) -> BuiltArtifact:
         processor=recipe.processor,
         progress=False,
     )
+    # Where the build keeps them says nothing of the artifact, which is the same in every output directory.
+    asked = recipe.options_for(item.target).to_dict()
+    compiled.manifest["options"].update({name: asked[name] for name in ("cache_dir", "workdir")})
     if not target.saves:
         return BuiltArtifact(item.name, item.target, CHECKED, 0.0)
     path = output / (item.name if target.saves_directory else f"{item.name}.pt")
@@ -67,16 +85,19 @@ def make(item: Item, output: Path) -> BuiltArtifact:
 
 
 def _state(compiled: CompiledModel, path: Path) -> str:
+    lookups = compiled.manifest["cache"]
+    if not lookups:
+        return BUILT
     with contextlib.suppress(ArtifactError):
         if _identity(read_manifest(path)) == _identity(compiled.manifest):
             return UNCHANGED
-    lookups = compiled.manifest.get("cache") or {}
-    return CACHED if lookups and all(lookup["status"] == "hit" for lookup in lookups.values()) else BUILT
+    return CACHED if all(lookup["status"] == "hit" for lookup in lookups.values()) else BUILT
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest without what differs between two compiles of the same thing."""
-    return {name: value for name, value in manifest.items() if name != "cache"}
+    """What decides whether two artifacts are the same: of the cache, the keys; not the rounding of one comparison."""
+    kept = {name: value for name, value in manifest.items() if name not in ("cache", "parity")}
+    return {**kept, "keys": {graph: lookup["key"] for graph, lookup in manifest["cache"].items()}}
 
 
 def _size(path: Path) -> int:
@@ -85,5 +106,7 @@ def _size(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    end_with_parent(int(sys.argv[5]))
+    # So that what is half-written is removed when the build is interrupted, or killed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_with_parent(int(sys.argv[5]), grace_s=GRACE_S)
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +31,20 @@ def main(directory: Path) -> None:
     target.compile_in_child(read_job(directory), directory)
 
 
-def end_with_parent(pipe: int) -> None:
-    """End this process and the compilers it started when the parent's end of a pipe closes: when the parent is gone."""
+def end_with_parent(pipe: int, *, grace_s: float = 0.0) -> None:
+    """End this process and the compilers it started when the parent's end of a pipe closes: when the parent is gone.
+
+    Args:
+        pipe: This process's end.
+        grace_s: How long this process may tidy up, once it is told by SIGTERM; 0 kills it at once.
+    """
 
     def watch() -> None:
         while os.read(pipe, 1):
             pass
+        if grace_s > 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(grace_s)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     os.set_inheritable(pipe, False)

@@ -57,15 +57,25 @@ def explain(text: str) -> tuple[str | None, str | None]:
 
 def outcome_of(status: int) -> tuple[str, str | None]:
     """What the end of the compiler's process means, in words, and a hint."""
-    if status >= 0:
-        hint = _FREE_SPACE if status == DISK_FULL else None
-        return f"was not compiled: the compiler's process ended with status {status}", hint
+    if status < 0:
+        _, hint = _SIGNALS.get(_signal_name(-status), ("", None))
+        return f"was not compiled: the compiler's process was killed by {signal_text(-status)}", hint
+    hint = _FREE_SPACE if status == DISK_FULL else None
+    return f"was not compiled: the compiler's process ended with status {status}", hint
+
+
+def signal_text(number: int) -> str:
+    """A signal's name, and what usually sends it."""
+    name = _signal_name(number)
+    cause, _ = _SIGNALS.get(name, ("", None))
+    return f"{name} ({cause})" if cause else name
+
+
+def _signal_name(number: int) -> str:
     try:
-        name = signal.Signals(-status).name
+        return signal.Signals(number).name
     except ValueError:
-        name = f"signal {-status}"
-    cause, hint = _SIGNALS.get(name, ("", None))
-    return f"was not compiled: the compiler's process was killed by {name}{f' ({cause})' if cause else ''}", hint
+        return f"signal {number}"
 
 
 @contextlib.contextmanager

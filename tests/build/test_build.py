@@ -16,6 +16,7 @@ from neuronkit.errors import OptionError, UnknownTargetError
 
 BUILD_FILE = """
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,9 +29,18 @@ from neuronkit.build import Recipe
 HERE = Path(__file__).parent
 
 
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(int((HERE / "seed").read_text()))
+        self.linear, self.factor = nn.Linear(4, 3), float((HERE / "factor").read_text())
+
+    def forward(self, x):
+        return self.linear(x) * self.factor
+
+
 def network(rows=3):
-    torch.manual_seed(int((HERE / "seed").read_text()))
-    return nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), TensorSpec("x", (rows, 4))
+    return Network().eval(), TensorSpec("x", (rows, 4))
 
 
 def broken():
@@ -41,9 +51,14 @@ def killed():
     os.kill(os.getpid(), 9)
 
 
+def leaves():
+    raise SystemExit("enough")
+
+
 def endless():
-    (HERE / f"started-{os.getpid()}").touch()
-    time.sleep(600)
+    with tempfile.TemporaryDirectory(dir=HERE, prefix="half-written-"):
+        (HERE / f"started-{os.getpid()}").touch()
+        time.sleep(600)
     raise AssertionError
 
 
@@ -51,7 +66,8 @@ recipes = [
     Recipe("network", network, shapes=[{"rows": 2}, {"rows": 5}], targets=["cpu"]),
     Recipe("default", network, targets=["cpu"]),
 ]
-BROKEN = [Recipe("broken", broken, targets=["cpu"]), Recipe("killed", killed, targets=["cpu"])]
+BROKEN = [Recipe(model.__name__, model, targets=["cpu"]) for model in (broken, killed, leaves)]
+FICKLE = [Recipe(f"fickle{os.getpid()}", network, targets=["cpu"]), Recipe("no-log", network, targets=["cpu"])]
 ENDLESS = [Recipe("endless", endless, targets=["cpu"])]
 """
 NAMES = ["network-rows=2-cpu", "network-rows=5-cpu", "default-cpu"]
@@ -60,6 +76,7 @@ NAMES = ["network-rows=2-cpu", "network-rows=5-cpu", "default-cpu"]
 @pytest.fixture
 def build_file(tmp_path: Path) -> Path:
     (tmp_path / "seed").write_text("0")
+    (tmp_path / "factor").write_text("1")
     path = tmp_path / "build_file.py"
     path.write_text(BUILD_FILE)
     return path
@@ -92,18 +109,38 @@ def test_every_shape_is_built_once_and_only_what_changed_again(build_file: Path,
 
 
 @pytest.mark.slow
+def test_code_that_changed_shows_and_another_directory_does_not(build_file: Path, tmp_path: Path) -> None:
+    def built(output: str) -> tuple[str, float]:
+        (artifact,) = build(build_file, tmp_path / output, only=NAMES[2:]).artifacts
+        assert artifact.path is not None
+        return artifact.state, neuronkit.load(artifact.path)(torch.ones(3, 4)).sum().item()
+
+    state, before = built("first")
+    assert state == "built"
+    (tmp_path / "factor").write_text("2")
+    state, after = built("first")
+    assert (state, after) == ("built", pytest.approx(2 * before))
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert built("moved") == ("unchanged", after)
+
+
+@pytest.mark.slow
 def test_what_fails_leaves_the_others_alone(build_file: Path, tmp_path: Path) -> None:
-    build_file.write_text(BUILD_FILE + "\nrecipes = BROKEN + recipes[1:]\n")
+    build_file.write_text(BUILD_FILE + "\nrecipes = BROKEN + FICKLE + recipes[1:]\n")
+    (tmp_path / "out" / "logs" / "no-log-cpu.log").mkdir(parents=True)
     command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out"), "--jobs", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    broken, killed, default, summary = done.stdout.splitlines()
+    broken, killed, leaves, fickle, no_log, default, summary = done.stdout.splitlines()
     assert "failed" in broken
     assert "ValueError: no weights" in broken
     assert "failed" in killed
-    assert "ended with status -9" in killed
+    assert "ended with status -9 and no result: SIGKILL (the usual cause is too little host memory)" in killed
+    assert "SystemExit: enough" in leaves
+    assert "give recipes that are the same every time" in fickle
+    assert "IsADirectoryError" in no_log
     assert "built" in default
-    assert summary == "1 of 3 are done"
+    assert summary == "1 of 6 are done"
     log = (tmp_path / "out" / "logs" / "broken-cpu.log").read_text()
     assert 'raise ValueError("no weights")' in log
 
@@ -125,6 +162,7 @@ def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: si
     while _runs(worker):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert list(tmp_path.glob("half-written-*")) == []
 
 
 def _heed_interrupts() -> None:
@@ -158,9 +196,23 @@ def test_names_are_listed_without_building(build_file: Path, tmp_path: Path) -> 
         (BUILD_FILE + "Recipe('n', network, shapes=[{'columns': 3}])", "columns"),
         (BUILD_FILE + "Recipe('n', 3)", "give a function"),
         (BUILD_FILE + "Recipe('a/b', network)", "file's name"),
+        (BUILD_FILE + "Recipe('a' * 300, network)", "at most 200 letters"),
+        (BUILD_FILE + "Recipe('..', network)", "file's name"),
+        (BUILD_FILE + "Recipe('', network)", "expected a text that the artifacts' names begin with"),
+        (BUILD_FILE + "Recipe(3, network)", "recipe 3: expected a text"),
+        (BUILD_FILE + "Recipe('n', network, targets=[])", r"targets=\[\]; give names"),
+        (BUILD_FILE + "Recipe('n', network, targets=None)", "targets=None; give names"),
+        (BUILD_FILE + "Recipe('n', network, shapes=[])", r"shapes=\[\]; give the arguments"),
+        (BUILD_FILE + "Recipe('n', network, shapes={'rows': 3})", r"shapes={'rows': 3}; give the arguments"),
+        (BUILD_FILE + "Recipe('n', network, shapes={1: {'rows': 3}})", "labels and names of arguments are texts"),
         (BUILD_FILE + "Recipe('n', network, targets='cpu', options={'inf2': None})", "not among its targets"),
+        (
+            BUILD_FILE + "Recipe('n', network, targets='cpu', options={'cpu': {}})",
+            r"options {}; expected CompileOptions",
+        ),
+        (BUILD_FILE + "Recipe('n', network, op_whitelist='aten::add')", "expected a sequence of operator kinds"),
+        ("raise SystemExit('no weights')", "fails with SystemExit: no weights"),
     ],
-    ids=["empty", "no recipes", "numbers", "error", "syntax", "twice", "argument", "no function", "name", "options"],
 )
 def test_build_files_that_cannot_be_read(build_file: Path, source: str, message: str) -> None:
     build_file.write_text(source)
