@@ -61,7 +61,7 @@ def describe_cores(environment: Mapping[str, str] | None = None) -> CoreSettings
     given = os.environ if environment is None else environment
     visible, number = given.get(VISIBLE_CORES, "").strip(), given.get(NUM_CORES, "").strip()
     if visible:
-        cores = parse_cores(visible)
+        cores = parse_cores(visible, name=VISIBLE_CORES)
         return CoreSettings(VISIBLE_CORES, cores, len(cores), ignored=NUM_CORES if number else None)
     # The documented default, 0, stands for all cores.
     if number in ("", "0"):
@@ -146,8 +146,12 @@ def claim_cores(
     )
 
 
-def parse_cores(text: str) -> tuple[int, ...]:
+def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
     """Read ``"0-3"``, ``"0,2"`` or ``"0,4-7"``.
+
+    Args:
+        text: What is written.
+        name: Where it is written, for errors.
 
     Raises:
         OptionError: If the text is none of these.
@@ -156,12 +160,12 @@ def parse_cores(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise OptionError(f"cores {text!r}: expected numbers and ranges, such as '0-3' or '0,2'")
+            raise OptionError(f"{name}={text!r}: expected numbers and ranges, such as '0-3' or '0,2'")
         if int(last or first) >= _MOST_CORES:
-            raise OptionError(f"cores {text!r}: expected numbers below {_MOST_CORES}")
+            raise OptionError(f"{name}={text!r}: expected numbers below {_MOST_CORES}")
         found += range(int(first), int(last or first) + 1)
     if not found or len(set(found)) < len(found):
-        raise OptionError(f"cores {text!r}: expected each core once, in ranges that go up")
+        raise OptionError(f"{name}={text!r}: expected each core once, in ranges that go up")
     return tuple(found)
 
 

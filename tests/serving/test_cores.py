@@ -130,6 +130,12 @@ def test_locks_are_for_the_workers_of_all_users(tmp_path: Path) -> None:
     assert modes == [0o666, 0o666]
 
 
+@pytest.mark.parametrize("text", ["x", "3-1", "0,0", "0-"])
+def test_an_unreadable_variable_is_named(text: str) -> None:
+    with pytest.raises(OptionError, match=f"^{VISIBLE_CORES}='{text}': expected"):
+        describe_cores({VISIBLE_CORES: text, NUM_CORES: "2"})
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "1"])
 def test_unreadable_counts_are_refused(count: object, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="positive"):
