@@ -13,17 +13,14 @@ from neuronkit.errors import OptionError
 
 def number(name: str, value: Any, low: float, high: float = math.inf, *, open_low: bool = False) -> float:
     """Return `value` as a float in [low, high], or in (low, high]."""
-    between = f"{'above' if open_low else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
-    wrong = OptionError(f"{name}={value!r:.200} is not a number {between}; give one")
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise wrong
     try:
-        result = float(value)
+        result = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     except OverflowError:
-        raise wrong from None
-    if not (math.isfinite(result) and low <= result <= high) or (open_low and result == low):
-        raise wrong
-    return result
+        result = math.nan
+    if math.isfinite(result) and low <= result <= high and not (open_low and result == low):
+        return result
+    between = f"{'above' if open_low else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
+    raise OptionError(f"{name}={value!r:.200} is not a number {between}; give one")
 
 
 def integer(name: str, value: Any, low: int, high: int) -> int:
