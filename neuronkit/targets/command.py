@@ -8,7 +8,7 @@ from pathlib import Path
 
 from neuronkit.targets.failure import failure
 from neuronkit.targets.job import CALL, LOG, Job
-from neuronkit.targets.log import read_log
+from neuronkit.targets.log import compiler_logs, read_log
 
 _TARGET = re.compile(r"""--target['"=, ]+([\w-]+)""")
 
@@ -21,8 +21,7 @@ def effective_command(directory: Path) -> str:
 
 def compiler_calls(directory: Path) -> Iterator[str]:
     """Every command line of the compiler that the child's log, or the compiler's own files, show."""
-    own = sorted((directory / "compiler").rglob("*.txt")) + sorted((directory / "compiler").rglob("*.log"))
-    for path in (directory / LOG, *own):
+    for path in (directory / LOG, *compiler_logs(directory)):
         yield from read_log(path).calls
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuronkit import tables
 from neuronkit.errors import CompileError
 from neuronkit.targets.child import DISK_FULL
-from neuronkit.targets.log import LogSummary, read_log, summarize
+from neuronkit.targets.log import LogSummary, compiler_logs, read_log, summarize
 
 if TYPE_CHECKING:
     from neuronkit.targets.job import Job
@@ -26,6 +27,10 @@ _HOST_MESSAGES = {
     "MemoryError": _MEMORY,
     "std::bad_alloc": _MEMORY,
     "Cannot allocate memory": _MEMORY,
+    # A compiler that was killed, as the SDK that had started it tells.
+    "Signals.SIGKILL": _MEMORY,
+    "forcibly killed": _MEMORY,
+    "exit status 137": _MEMORY,
 }
 _SIGNALS = {
     "SIGKILL": ("the usual cause is too little host memory", _MEMORY),
@@ -38,6 +43,10 @@ _ADVICE = "read the log; compile again with CompileOptions(workdir=...) to keep 
 def failure(job: Job, outcome: str, log: Path, *, hint: str | None = None) -> CompileError:
     """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end."""
     summary = read_log(log)
+    if summary.code is None:
+        # Some SDKs only say that the compiler's own log has more.
+        codes = (read_log(path).code for path in compiler_logs(log.parent))
+        summary = replace(summary, code=next(filter(None, codes), None))
     known = _hint(summary) or hint
     tail = "\n".join(f"  | {line}" for line in summary.tail) or "  | (the log is empty)"
     return CompileError(

@@ -49,10 +49,11 @@ class Job:
 class Workshop:
     """The directories and the deadline that all graphs of one compile share.
 
-    As a context manager it removes its temporary directory, unless a `CompileError` leaves that whose log is in it.
+    As a context manager it removes its temporary directory, except for the log that a `CompileError` names.
 
     Args:
-        options: `workdir` keeps everything; without it a temporary directory is kept only if a compile fails.
+        options: `workdir` keeps everything; without it there is a temporary directory, of which a failure leaves the
+            log. With `cpu_operators` or `cpu_fallback`, what the compiler refuses may be left to the CPU.
             `timeout_s` is the time for all graphs together.
         report: Told how long a graph has taken and what its log says last, while the child runs.
 
@@ -64,6 +65,7 @@ class Workshop:
         with disk_errors("the model"):
             self._temporary = None if options.workdir else tempfile.mkdtemp(prefix="neuronkit-")
         self.root = Path(self._temporary or options.workdir or ".").absolute()
+        self._may_fall_back = bool(options.cpu_operators or options.cpu_fallback)
         self.timeout_s = options.timeout_s
         self.deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
         self._report = report
@@ -71,9 +73,17 @@ class Workshop:
     def __enter__(self) -> Workshop:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None or not issubclass(kind, CompileError):
-            self.clean()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if self._temporary is None:
+            return
+        log = error.log_path if isinstance(error, CompileError) else None
+        if log is None or not log.is_file() or self.root not in log.parents:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            return
+        for path in self.root.rglob("*"):
+            if path != log and not path.is_dir():
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def directory(self, graph: str) -> Path:
         """Where a graph's files lie: ``graph.*`` in, ``compiled.pt`` out, ``compile.log``, ``compiler/``."""
@@ -118,7 +128,8 @@ class Workshop:
             raise failure(job, outcome, log, hint=hint)
         if not ((directory / RESULT).exists() and (directory / CALL).exists()):
             raise failure(job, "was not compiled: the compiler's process reported success and left no result", log)
-        if read_log(log).message is not None:
+        said = read_log(log)
+        if said.message is not None or (said.code is not None and not self._may_fall_back):
             # The SDK reports success, and gives something that does not run on the device.
             raise failure(job, "was not compiled, though the SDK reported success", log)
         if not _is_whole(directory / RESULT):
@@ -162,11 +173,6 @@ class Workshop:
                     return None
             elapsed = time.monotonic() - started
             detail(self._report, f"compiling {graph}, {elapsed:.0f} s: {last_line(log)}")
-
-    def clean(self) -> None:
-        """Remove the temporary directory, if that is what it is."""
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

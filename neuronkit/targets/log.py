@@ -11,7 +11,8 @@ from pathlib import Path
 from neuronkit import tables
 
 _CODE = re.compile(r"\bNCC_[A-Z]{3,4}\d{3}\b")
-_CALL = re.compile(r"""[^\s'"]*neuronx?-cc['", ]+compile\b.*""")
+# Of the compiler, or of the Python module behind it; with some option, for the two words alone may be prose.
+_CALL = re.compile(r"""[^\s'"]*neuronx?-?cc\b(?=.*\bcompile\b)(?=.*\s['"]?--\w).*""")
 _LONGEST_LINE = 1 << 16
 _SHOWN_LINE = 300
 _TAIL_LINES = 15
@@ -43,16 +44,24 @@ def summarize(lines: Iterable[str]) -> LogSummary:
     """What these lines of a log say."""
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     code = message = None
+    command = ""
     calls: dict[str, None] = {}
     for line in lines:
         if "NCC_" in line and (codes := _CODE.findall(line)):
             code = codes[-1]
         message = next((text for text in tables.compiler_messages().texts if text in line), message)
-        if "-cc" in line and (call := _CALL.search(line)):
+        # A shell's command goes on in the next line after a backslash.
+        command = f"{command[:-1]}{line.strip()}" if command.endswith("\\") else line.strip()
+        if not command.endswith("\\") and "neuron" in command and (call := _CALL.search(command)):
             calls[call.group()] = None
         if shown := _printable(line):
             tail.append(shown)
     return LogSummary(tuple(tail), code, message, tuple(calls))
+
+
+def compiler_logs(directory: Path) -> list[Path]:
+    """The logs that the compiler itself wrote for the graph of a directory."""
+    return [path for kind in ("*.txt", "*.log") for path in sorted((directory / "compiler").rglob(kind))]
 
 
 def last_line(path: Path) -> str:

@@ -115,8 +115,14 @@ class SdkTarget(Target):
         return Built(function, effective_command(directory), partial(_copy, directory))
 
 
-def save_result(compiled: torch.jit.ScriptModule, call: str, directory: Path) -> None:
-    """In the child: write what the SDK gave, and the call that made it; the result has its name once it is whole."""
+def save_result(compiled: Any, call: str, directory: Path) -> None:
+    """In the child: write what the SDK gave, and the call that made it; the result has its name once it is whole.
+
+    Raises:
+        CompileError: If the SDK gave something else than TorchScript.
+    """
+    if not isinstance(compiled, torch.jit.ScriptModule):
+        raise CompileError(f"{call} gave a {type(compiled).__name__}; a compiled graph is a torch.jit.ScriptModule")
     (directory / CALL).write_text(call, encoding="utf-8")
     save_script(compiled, directory / PARTIAL)
     (directory / PARTIAL).replace(directory / RESULT)

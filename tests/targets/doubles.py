@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _COMMON = """
-import json, os, resource, signal, subprocess, sys, time
+import atexit, json, os, resource, signal, subprocess, sys, threading, time
 import torch
 
 __version__ = @version@
@@ -36,6 +36,19 @@ def _behave(compiler_args=(), compiler_workdir=None):
             os.write(1, b"\\xff\\xfe\\x00 [NCC_EVRF001] " + b"x" * 100_000 + b"\\n")
         os.write(1, b"\\xe2\\x28\\xa1 the end\\n")
         raise SystemExit(70)
+    if _MODE == "fail and go on":
+        print("2026 ERROR [NCC_EVRF001] An unsupported operator was used.")
+    if _MODE == "own log":
+        os.makedirs(compiler_workdir)
+        with open(os.path.join(compiler_workdir, "log-neuron-cc.txt"), "w") as file:
+            file.write("ERROR [NCC_" "EVRF001] An unsupported operator was used.")
+        raise RuntimeError("neuron-cc failed; its log has more")
+    if _MODE == "compiler killed":
+        subprocess.run(["sh", "-c", "kill -9 $$"], check=True)
+    if _MODE == "crash at exit":
+        atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+    if _MODE == "thread":
+        threading.Thread(target=time.sleep, args=(600,)).start()
     if _MODE == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if _MODE == "out of memory":
@@ -88,8 +101,8 @@ def trace(model, example_inputs, compiler_args=None, compiler_timeout=None, comp
             fallback=fallback, dynamic_batch_size=dynamic_batch_size, separate_weights=separate_weights,
             filtered=subgraph_builder_function is not None, on_device=on_device,
             shapes=[list(x.shape) for x in example_inputs], kwargs=kwargs, pid=os.getpid()@recorded@)
-    _behave()
-    return traced
+    _behave(compiler_workdir=compiler_workdir)
+    return None if _MODE == "nothing" else traced
 """
 )
 

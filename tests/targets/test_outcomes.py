@@ -5,10 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from neuronkit.cache import CompileCache
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
+from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target
 
 # One framework set is enough; the children of this one start fastest.
@@ -48,6 +50,10 @@ def assert_gone(*pids: int) -> None:
         ("disk full", "ended with status 74", "the disk is full: free some space"),
         ("no space", "ended with status 74", "the disk is full: free some space"),
         ("loud", r"ended with status 70 \(NCC_EVRF001\)", "unsupported operator"),
+        ("fail and go on", r"though the SDK reported success \(NCC_EVRF001\)", "unsupported operator"),
+        ("own log", r"ended with status 1 \(NCC_EVRF001\)", "unsupported operator"),
+        ("compiler killed", "(?s)ended with status 1.*SIGKILL", "ran out of memory: compile on a larger machine"),
+        ("nothing", r"gave a NoneType; a compiled graph is a torch\.jit\.ScriptModule", None),
     ],
 )
 def test_every_failure_is_told_and_leaves_nothing_half_written(install_double, graphs, tmp_path, mode, message, hint):
@@ -73,6 +79,36 @@ def test_a_failure_is_not_kept(install_double, graphs, tmp_path):
     double.set_mode("")
     compiled = compile_head(graphs, options)
     assert compiled.cache["head"]["status"] == "miss"
+
+
+@pytest.mark.parametrize("mode", ["thread", "crash at exit"])
+def test_what_happens_after_the_result_does_not_matter(install_double, graphs, mode):
+    install_double("torch_neuron", mode=mode)
+    assert set(compile_head(graphs, CompileOptions(timeout_s=60)).callables) == {"head"}
+
+
+def test_a_compiler_that_complains_may_leave_operators_to_the_cpu(install_double, graphs):
+    install_double("torch_neuron", mode="fail and go on")
+    assert set(compile_head(graphs, CompileOptions(cpu_fallback=True)).callables) == {"head"}
+
+
+def test_a_failure_leaves_its_log_alone_in_the_temporary_directory(install_double, graphs, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    install_double("torch_neuron", mode="own log")
+    with pytest.raises(CompileError) as caught:
+        compile_head(graphs, CompileOptions())
+    assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == [caught.value.log_path]
+
+
+def test_a_failure_before_the_compiler_leaves_nothing(install_double, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    install_double("torch_neuron")
+    graphs = {"head": (nn.Linear(4, 3).eval(), (TensorSpec("x", (2, 5)),))}
+    with pytest.raises(CompileError, match=r"torch\.jit cannot trace Linear"):
+        compile_head(graphs, CompileOptions())
+    assert os.listdir(tmp_path / "temporary") == []
 
 
 def test_a_grandchild_that_holds_the_log_does_not_hold_up_the_compile(install_double, graphs):

@@ -38,3 +38,23 @@ def test_the_last_line_of_any_log(tmp_path, written, line):
 def test_a_missing_log_is_empty(tmp_path):
     assert last_line(tmp_path / "log") == ""
     assert read_log(tmp_path / "log").tail == ()
+
+
+@pytest.mark.parametrize(
+    ("log", "calls"),
+    [
+        ("INFO: /opt/bin/neuronx-cc compile --target trn1 g.hlo", ("/opt/bin/neuronx-cc compile --target trn1 g.hlo",)),
+        ("['neuron-cc', 'compile', '--target', 'inf1']", ("neuron-cc', 'compile', '--target', 'inf1']",)),
+        ("neuronx-cc --target trn1 compile g.hlo", ("neuronx-cc --target trn1 compile g.hlo",)),
+        ("python -m neuronxcc.driver compile --target=trn1", ("neuronxcc.driver compile --target=trn1",)),
+        (
+            "neuronx-cc compile g.hlo \\\n  --target trn1 \\\n  -O2\nend",
+            ("neuronx-cc compile g.hlo --target trn1 -O2",),
+        ),
+        ("neuronx-cc compile finished in 3 s", ()),
+        ("see log-neuron-cc.txt", ()),
+    ],
+)
+def test_command_lines_of_the_compiler_are_told_from_prose(tmp_path, log, calls):
+    (tmp_path / "log").write_text(log)
+    assert read_log(tmp_path / "log").calls == calls
