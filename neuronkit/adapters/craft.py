@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import SpecError
+from neuronkit.checks import whole_number
+from neuronkit.errors import UnknownModelError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
@@ -36,9 +37,8 @@ class CRAFTOptions:
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < STRIDE:
-                raise SpecError(f"{name}={value!r}: expected a number of pixels, at least {STRIDE}, CRAFT's stride")
+            # At least CRAFT's stride.
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least=STRIDE))
 
 
 class StaticCRAFT(StaticModel):
@@ -56,7 +56,9 @@ class StaticCRAFT(StaticModel):
         width: Of the canvas, in pixels.
 
     Raises:
-        SpecError: If the canvas is smaller than CRAFT's stride.
+        UnknownModelError: If the model is no module.
+        SpecError: If the canvas is smaller than CRAFT's stride, `batch_size` is no number of rows, or the model holds
+            an operator that would let padding into the result.
     """
 
     family = "craft"
@@ -64,13 +66,19 @@ class StaticCRAFT(StaticModel):
     _rewritten: tuple[tuple[int, ...], ExactPadding] | None = None
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, height: int, width: int) -> None:
+        if not isinstance(model, nn.Module):
+            raise UnknownModelError(f"got {type(model).__name__}; StaticCRAFT takes the dynamic model, an nn.Module")
         self.options = CRAFTOptions(height, width)
         super().__init__(model, ())
         dtype = next(self.source.parameters()).dtype
+        batch_size = whole_number("batch_size", batch_size)
         self.specs = (
             TensorSpec("images", (batch_size, 3, height, width), dtype),
             TensorSpec("valid_size", (batch_size, 2), "int32"),
         )
+        if not matches(self.source):
+            # Another backbone may do as well; what cannot is told here, and not at the first call.
+            self.modules_by_name(self.source)
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         key = tuple(map(id, source.modules()))

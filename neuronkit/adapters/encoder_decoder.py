@@ -112,6 +112,7 @@ class EncoderDecoder(StaticModel):
         return joined(graphs["encode"], self._reader(graphs))
 
     def _run(self, *inputs: Tensor) -> tuple[Tensor, int]:
+        self.check_inputs(inputs)
         with eval_mode(self.source):
             memory = self.encoder(self.source)(*inputs)
             reader = self._reader(self._decoder_modules(self.source, memory.detach()))

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from neuronkit.adapters.parseq_graphs import Decode, EmptyState, Encode, Step
 from neuronkit.adapters.parseq_reader import FixedPoint, KeepLogits, NullContext, Reader, Refine, Whole
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import OptionError, SpecError
+from neuronkit.checks import whole_number
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import StepLoop, Unrolled, end_at_eos
-from neuronkit.static.model import StaticModel, eval_mode
+from neuronkit.static.model import StaticModel, eval_mode, unwrap
 
 METHODS = ("auto", "fixed_point", "stepwise", "unrolled")
 
@@ -38,7 +39,7 @@ class PARSeqOptions:
             On weights whose tokens never settle, "stepwise" is the faster one.
 
     Raises:
-        OptionError: If a value is none of these.
+        OptionError: If a value is none of these, or a number is not whole.
     """
 
     max_length: int | None = None
@@ -51,8 +52,8 @@ class PARSeqOptions:
             raise OptionError(f"decoding={self.decoding!r}: expected 'ar', 'nar' or None to follow the model")
         if self.method not in METHODS:
             raise OptionError(f"method={self.method!r}: expected one of {', '.join(map(repr, METHODS))}")
-        if self.refine_iters is not None and self.refine_iters < 0:
-            raise OptionError(f"refine_iters={self.refine_iters}: expected 0 or more")
+        if self.refine_iters is not None:
+            whole_number("refine_iters", self.refine_iters, least=0, error=OptionError)
 
 
 class StaticPARSeq(StaticModel):
@@ -68,7 +69,8 @@ class StaticPARSeq(StaticModel):
         max_length: See `PARSeqOptions`, as the arguments after it.
 
     Raises:
-        SpecError: If `max_length` exceeds what the model was built for.
+        UnknownModelError: If the model does not have PARSeq's parts.
+        SpecError: If `max_length` exceeds what the model was built for, or `batch_size` is no number of rows.
     """
 
     family = "parseq"
@@ -91,12 +93,16 @@ class StaticPARSeq(StaticModel):
         method: str = "auto",
     ) -> None:
         self.options = PARSeqOptions(max_length, decoding, refine_iters, method)
+        if not isinstance(model, nn.Module) or not matches(unwrap(model)):
+            raise UnknownModelError(
+                f"got {type(model).__name__}, which does not have PARSeq's parts; give the dynamic model, as it is"
+            )
         super().__init__(model, ())
         core = self.source
         longest = core.pos_queries.shape[1] - 1
-        if max_length is not None and not 1 <= max_length <= longest:
+        if max_length is not None and not 1 <= whole_number("max_length", max_length, least=0) <= longest:
             raise SpecError(f"max_length={max_length}: this model reads words of 1 to {longest} characters")
-        self.batch_size = batch_size
+        self.batch_size = batch_size = whole_number("batch_size", batch_size)
         self.steps = (longest if max_length is None else max_length) + 1
         self.autoregressive = bool(core.decode_ar) if decoding is None else decoding == "ar"
         self.refine_iters = int(core.refine_iters) if refine_iters is None else refine_iters
@@ -120,6 +126,7 @@ class StaticPARSeq(StaticModel):
         A pass is a guess, a causal pass or a refinement over all positions; with "stepwise" and "unrolled", every step
         counts as one.
         """
+        self.check_inputs((images,))
         if self.method == "unrolled":
             return self.steps + self.refine_iters
         with eval_mode(self.source), torch.no_grad():

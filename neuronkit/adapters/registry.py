@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.checks import whole_number
+from neuronkit.errors import OptionError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
 ADAPTER_MODULES = (
@@ -89,8 +90,7 @@ def make_static(
     """
     if not isinstance(model, nn.Module):
         raise UnknownModelError(f"got {type(model).__name__}; make_static takes an nn.Module")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise SpecError(f"batch_size={batch_size!r}: expected a positive number of rows")
+    batch_size = whole_number("batch_size", batch_size)
     found = _find(unwrap(model), family)
     return found.build(model, batch_size=batch_size, options=_options(found, options))
 

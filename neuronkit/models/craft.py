@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuronkit.errors import OptionError
+
 # VGG-16 with batch norm, as torchvision numbers its layers; "M" is a 2x2 max pool.
 _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 # Each slice ends after a batch norm, before its ReLU.
@@ -19,11 +21,16 @@ class CRAFT(nn.Module):
     """Scores every pixel of an image for being in a character, and between two characters of a word.
 
     Args:
-        width: Multiplies every channel count but the two of the score map; 1.0 is the published model.
+        width: Multiplies every channel count but the two of the score map, above 0; 1.0 is the published model.
+
+    Raises:
+        OptionError: If the width is no number above 0.
     """
 
     def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
+        if not isinstance(width, (int, float)) or not width > 0:
+            raise OptionError(f"width={width!r}: expected a number above 0; 1.0 is the published model")
 
         def ch(channels: int) -> int:
             return max(1, round(channels * width))

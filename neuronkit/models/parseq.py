@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuronkit.checks import whole_number
+from neuronkit.errors import OptionError
+from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
 
 
@@ -33,6 +36,10 @@ class PARSeq(nn.Module):
         decode_ar: Decode greedily, one character after the other; otherwise all at once, without context.
         refine_iters: Number of refinement passes over the whole word after decoding.
         dropout: Dropout rate of the decoder, in training.
+
+    Raises:
+        OptionError: If the charset is none, a number is not whole and positive, a patch does not divide the image, or a
+            number of heads does not divide the width.
     """
 
     def __init__(
@@ -55,11 +62,18 @@ class PARSeq(nn.Module):
     ) -> None:
         super().__init__()
         self.charset = Charset.named(charset)
+        whole_number("max_label_length", max_label_length, error=OptionError)
+        whole_number("refine_iters", refine_iters, least=0, error=OptionError)
+        for name, heads in (("enc_num_heads", enc_num_heads), ("dec_num_heads", dec_num_heads)):
+            if embed_dim % whole_number(name, heads, error=OptionError):
+                raise OptionError(f"{name}={heads} does not divide embed_dim={embed_dim}; choose one that does")
+        if any(size % patch for size, patch in zip(img_size, patch_size)):
+            raise OptionError(f"patch_size={patch_size} does not divide img_size={img_size}; choose one that does")
         self.max_label_length = max_label_length
         self.img_size = tuple(img_size)
         self.decode_ar = decode_ar
         self.refine_iters = refine_iters
-        self.encoder = _VisionTransformer(img_size, patch_size, embed_dim, enc_depth, enc_num_heads, enc_mlp_ratio)
+        self.encoder = VisionTransformer(img_size, patch_size, embed_dim, enc_depth, enc_num_heads, enc_mlp_ratio)
         self.decoder = _Decoder(embed_dim, dec_num_heads, embed_dim * dec_mlp_ratio, dropout, dec_depth)
         self.head = nn.Linear(embed_dim, self.charset.num_classes)
         self.text_embed = _TokenEmbedding(self.charset.num_tokens, embed_dim)
@@ -154,76 +168,6 @@ class PARSeq(nn.Module):
                 if stop_early and bool((tokens == self.charset.eos_id).any(dim=-1).all()):
                     break
         return torch.cat(logits, dim=1)
-
-
-class _VisionTransformer(nn.Module):
-    """ViT without class token or pooling: every patch's feature is returned."""
-
-    def __init__(
-        self,
-        img_size: tuple[int, int],
-        patch_size: tuple[int, int],
-        width: int,
-        depth: int,
-        num_heads: int,
-        mlp_ratio: int,
-    ) -> None:
-        super().__init__()
-        self.patch_embed = _PatchEmbed(patch_size, width)
-        num_patches = (img_size[0] // patch_size[0]) * (img_size[1] // patch_size[1])
-        self.pos_embed = nn.Parameter(torch.zeros(1, num_patches, width))
-        self.blocks = nn.Sequential(*(_Block(width, num_heads, mlp_ratio) for _ in range(depth)))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.norm(self.blocks(self.patch_embed(images) + self.pos_embed))
-
-
-class _PatchEmbed(nn.Module):
-    def __init__(self, patch_size: tuple[int, int], width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.proj(images).flatten(2).transpose(1, 2)
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, num_heads: int, mlp_ratio: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = _Attention(width, num_heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = _Mlp(width, width * mlp_ratio)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(width, width * 3)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, width // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        weights = (q @ k.transpose(-2, -1) * (width // self.num_heads) ** -0.5).softmax(dim=-1)
-        return self.proj((weights @ v).transpose(1, 2).reshape(batch, length, width))
-
-
-class _Mlp(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class _Decoder(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.craft import FAMILY, CRAFTOptions, StaticCRAFT, matches
 from neuronkit.adapters.registry import make_static
-from neuronkit.errors import SpecError
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.models.craft import CRAFT
 
 HEIGHT, WIDTH = 160, 224
@@ -242,8 +242,12 @@ def test_an_implementation_that_returns_a_dictionary() -> None:
 
 
 def test_images_of_another_size_than_the_canvas_are_refused(static: StaticCRAFT) -> None:
-    with pytest.raises(SpecError, match=r"images of \(64, 64\): the canvas was fixed at \(160, 224\)"):
+    with pytest.raises(SpecError, match=r"images: got \(3, 3, 64, 64\) float32; expected .*\[3, 3, 160, 224\]"):
         static(torch.zeros(3, 3, 64, 64), torch.full((3, 2), 32, dtype=torch.int32))
+    with pytest.raises(SpecError, match=r"got Tensor; expected tensors .*valid_size: int32\[3, 2\]"):
+        static(torch.zeros(3, 3, HEIGHT, WIDTH))
+    with pytest.raises(SpecError, match=r"valid_size: got \(2,\) int32"):
+        static(torch.zeros(3, 3, HEIGHT, WIDTH), torch.full((2,), 32, dtype=torch.int32))
 
 
 def test_specs_follow_the_dtype_of_the_weights() -> None:
@@ -258,6 +262,32 @@ def test_specs_follow_the_dtype_of_the_weights() -> None:
 def test_a_canvas_that_cannot_be_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(SpecError, match="at least 32"):
         StaticCRAFT(CRAFT(width=0.125), height=size[0], width=size[1])
+
+
+def test_what_is_no_craft_is_refused_at_once() -> None:
+    with pytest.raises(UnknownModelError, match="got str; StaticCRAFT takes the dynamic model"):
+        StaticCRAFT("craft", height=64, width=64)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="exact_padding cannot rewrite"):
+        StaticCRAFT(nn.Linear(2, 2), height=64, width=64)
+    with pytest.raises(SpecError, match="batch_size=0"):
+        StaticCRAFT(CRAFT(width=0.125), batch_size=0, height=64, width=64)
+
+
+def test_another_backbone_serves_as_well() -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+            self.second = nn.Conv2d(4, 2, 3, padding=1)
+
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.first(images)
+            return self.second(features.relu()).permute(0, 2, 3, 1), features
+
+    static = StaticCRAFT(lively(Small()), height=64, width=96, batch_size=2)
+    inputs = static.example_inputs()
+    with torch.no_grad():
+        assert error(static(*inputs), static.reference(*inputs)) <= TOLERANCE
 
 
 @pytest.mark.peers

@@ -214,11 +214,35 @@ def test_passes_counts_guess_causal_passes_and_refinements() -> None:
         ({"decoding": "beam"}, OptionError, "decoding='beam': expected 'ar', 'nar'"),
         ({"method": "magic"}, OptionError, "method='magic'"),
         ({"refine_iters": -1}, OptionError, "refine_iters=-1"),
+        ({"refine_iters": 1.5}, OptionError, "refine_iters=1.5: expected a whole number"),
+        ({"max_length": "5"}, SpecError, "max_length='5': expected a whole number"),
+        ({"batch_size": 0}, SpecError, "batch_size=0: expected a whole number, at least 1"),
     ],
 )
 def test_refuses_what_it_cannot_do(arguments: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         StaticPARSeq(PARSeq(36, **TINY), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [nn.Linear(2, 2), "parseq", None])
+def test_what_is_no_parseq_is_refused(model: object) -> None:
+    with pytest.raises(UnknownModelError, match=r"got \w+, which does not have PARSeq's parts"):
+        StaticPARSeq(model)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((), "got nothing; expected tensors .images: float32"),
+        ((torch.zeros(2, 3, 32, 128).numpy(),), "got ndarray; expected tensors"),
+        ((torch.zeros(3, 32, 128),), r"images: got \(3, 32, 128\) float32; expected images: float32\[2, 3, 32, 128\]"),
+        ((torch.zeros(2, 3, 32, 64),), r"images: got \(2, 3, 32, 64\) float32"),
+        ((torch.zeros(2, 3, 32, 128, dtype=torch.uint8),), r"images: got \(2, 3, 32, 128\) uint8"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(inputs: tuple[Tensor, ...], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        StaticPARSeq(PARSeq(36, **TINY), batch_size=2)(*inputs)  # type: ignore[arg-type]
 
 
 def test_make_static_names_the_families_it_knows() -> None:
