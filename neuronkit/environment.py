@@ -66,7 +66,11 @@ class EnvironmentReport:
 
 
 def describe_environment() -> EnvironmentReport:
-    """Look at what is installed; for a bug report, or to see which targets can compile here."""
+    """Look at what is installed; for a bug report, or to see which targets can compile here.
+
+    Returns:
+        A report that prints as a few lines; `EnvironmentReport.to_dict` is ready for JSON.
+    """
     found = {name: distribution_version(name) for name in _PACKAGES}
     packages = {name: version for name, version in found.items() if version is not None}
     packages["torch"] = torch.__version__

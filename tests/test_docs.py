@@ -20,6 +20,8 @@ from pkgutil import resolve_name
 
 import pytest
 
+import neuronkit
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NOTEBOOKS = sorted(ROOT.glob("docs/**/*.ipynb"))
@@ -314,6 +316,13 @@ def test_names_exist(page: Path) -> None:
 def test_lines_are_short(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     assert [f"{name_of(page)}:{i}" for i, line in enumerate(lines, 1) if len(line) > 120] == []
+
+
+def test_every_public_name_is_documented() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md")
+    names = [name for name in neuronkit.__all__ if not name.startswith("_")]
+    assert names
+    assert [name for name in names if not re.search(rf"\b{name}\b", pages)] == []
 
 
 def test_every_page_is_reachable_from_the_readme() -> None:

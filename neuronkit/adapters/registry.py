@@ -83,6 +83,10 @@ def make_static(
         batch_size: Rows of the fixed batch.
         options: The family's options, such as ``CRAFTOptions(height=..., width=...)``; None takes their defaults.
 
+    Returns:
+        A module that shares the model's weights, and that `compile_for_inferentia` takes; its `specs` say what it is
+        called with.
+
     Raises:
         UnknownModelError: If no family fits; the message lists those that exist.
         OptionError: If the options are of another family, or one that has no default is missing.

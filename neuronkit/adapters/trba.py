@@ -14,7 +14,7 @@ from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import unwrap
-from neuronkit.static.ops import bilinear_matrix, length, one_hot_embedding
+from neuronkit.static.ops import bilinear_matrix, one_hot_embedding
 
 # What a network without its training system does not say.
 DEFAULT_MAX_LENGTH = 25
@@ -171,7 +171,7 @@ class Step(nn.Module):
         context = (scores.softmax(1).transpose(1, 2) @ features).squeeze(1)
         embedded = one_hot_embedding(token, self.embeddings.weight)
         # The first token is one row, which stands for all.
-        state = lstm_cell(self.rnn, torch.cat([context, embedded.expand(length(context, 0), -1)], dim=1), state)
+        state = lstm_cell(self.rnn, torch.cat([context, embedded], dim=1), state)
         return self.generator(state[0]), state
 
 

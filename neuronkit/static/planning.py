@@ -117,6 +117,9 @@ def plan_buckets(
         max_batch_size: Rows of a batch, at most.
         batch_pixels: Pixels of a batch, at most: larger shapes get fewer rows, and none has more pixels than this.
 
+    Returns:
+        The shapes (height, width) in pixels, their batch sizes, and what they cost on the observed sizes.
+
     Raises:
         OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
