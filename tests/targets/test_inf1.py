@@ -133,15 +133,6 @@ def test_crash_names_the_signal(install_double, graphs, tmp_path):
 
 
 @pytest.mark.inf1
-def test_hang_ends_at_the_timeout_and_leaves_no_process(install_double, graphs, tmp_path):
-    double = install_double("torch_neuron", mode="hang")
-    with pytest.raises(CompileError, match="timeout_s=15 seconds"):
-        compile_graphs(graphs, CompileOptions(workdir=tmp_path, timeout_s=15))
-    with pytest.raises(ProcessLookupError):
-        os.kill(double.calls[0]["pid"], 0)
-
-
-@pytest.mark.inf1
 def test_silent_cpu_trace_is_an_error(install_double, in_process, graphs, tmp_path):
     install_double("torch_neuron", mode="cpu trace")
     with pytest.raises(CompileError, match="CPU trace"):
