@@ -6,11 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.canvas import crop, first_padded, pad, padded_size, with_height
+from neuronkit.static.canvas import crop, pad, padded_size, with_height
+from neuronkit.static.padding_checks import (
+    as_specs,
+    check_fits,
+    check_valid_size,
+    common_batch_size,
+    listed,
+    pad_values,
+    refuse_batch_statistics,
+)
 from neuronkit.static.trees import leaves, map_tensors, transpose
 
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
@@ -65,22 +74,22 @@ class FixedShape:
         if not callable(fn):
             raise SpecError(f"fn={fn!r}: expected a callable that takes tensors")
         self.fn = fn
-        self.specs = _as_specs(fn, specs)
+        self.specs = as_specs(fn, specs)
         if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
             valid_size = VALID_SIZE
         self.valid_size = valid_size
-        self.batch_size = _common_batch_size(self.specs)
+        self.batch_size = common_batch_size(self.specs)
         self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)
         if valid_size is not None and len(self.data_specs) == len(self.specs):
-            raise SpecError(f"valid_size={valid_size!r} names no input; they are {_listed(self.specs)}")
+            raise SpecError(f"valid_size={valid_size!r} names no input; they are {listed(self.specs)}")
         if not self.data_specs:
-            raise SpecError(f"specs={_listed(self.specs)}: there is no input beside the valid size")
-        self._pad_values = _pad_values(pad_value, self.data_specs)
+            raise SpecError(f"specs={listed(self.specs)}: there is no input beside the valid size")
+        self.pad_values = pad_values(pad_value, self.data_specs)
         self._output_sizes = _as_function(
             getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
         )
         self._rows_checked = self.batch_size == 1
-        _refuse_batch_statistics(fn)
+        refuse_batch_statistics(fn)
 
     @property
     def canvas(self) -> tuple[int, ...]:
@@ -135,24 +144,24 @@ class FixedShape:
             return list(named.values()), valid_size
         if len(inputs) == len(self.data_specs):
             return list(inputs), None
-        raise SpecError(f"got {len(inputs)} inputs; expected {_listed(self.specs)}")
+        raise SpecError(f"got {len(inputs)} inputs; expected {listed(self.specs)}")
 
     def _check(self, data: list[Tensor], valid_size: Tensor | None) -> int:
         """Check that everything fits, and give the number of rows."""
         for spec, tensor in zip(self.data_specs, data):
-            _check_fits(spec, tensor)
+            check_fits(spec, tensor)
         tensors = data if valid_size is None else [*data, valid_size]
         if len({len(tensor) for tensor in tensors}) > 1:
             raise SpecError(f"inputs have {[len(tensor) for tensor in tensors]} rows; expected the same number in each")
         if valid_size is not None:
-            _check_valid_size(str(self.valid_size), valid_size, with_height(padded_size(data[0].shape)))
+            check_valid_size(str(self.valid_size), valid_size, with_height(padded_size(data[0].shape)))
         return len(data[0])
 
     def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:
         """The rows of all items, by the name of the spec, each padded to its canvas."""
         canvases = {}
         for index, spec in enumerate(self.data_specs):
-            padded = [pad(data[index], spec.shape, self._pad_values[spec.name]) for data, _ in given]
+            padded = [pad(data[index], spec.shape, self.pad_values[spec.name]) for data, _ in given]
             canvases[spec.name] = torch.cat(padded) if len(padded) > 1 else padded[0]
         if self.valid_size is not None:
             dtype = next(spec for spec in self.specs if spec.name == self.valid_size).torch_dtype
@@ -183,7 +192,7 @@ class FixedShape:
         if len(rows) > 0:
             return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])])
         if spec.name != self.valid_size:
-            return rows.new_full(spec.shape, self._pad_values[spec.name])
+            return rows.new_full(spec.shape, self.pad_values[spec.name])
         return rows.new_tensor(self.canvas).expand(spec.shape)
 
     def _check_rows(self, inputs: Sequence[Tensor], outputs: Any) -> None:
@@ -231,32 +240,6 @@ class FixedShape:
         return sizes[:, 1:] if isinstance(sizes, Tensor) and len(size) == 1 else sizes
 
 
-def _common_batch_size(specs: tuple[TensorSpec, ...]) -> int:
-    batch_sizes = {spec.shape[0] if spec.shape else 0 for spec in specs}
-    if len(batch_sizes) != 1 or 0 in batch_sizes:
-        raise SpecError(f"specs={_listed(specs)}: expected one number of rows, the first dimension, common to all")
-    return batch_sizes.pop()
-
-
-def _as_specs(fn: Any, specs: Any) -> tuple[TensorSpec, ...]:
-    given = getattr(fn, "specs", None) if specs is None else specs
-    if given is None:
-        raise SpecError(f"{type(fn).__name__} has no specs; give those of its inputs, [TensorSpec('images', shape)]")
-    listed = (given,) if isinstance(given, TensorSpec) else tuple(given)
-    if not all(isinstance(spec, TensorSpec) for spec in listed):
-        raise SpecError(f"specs={given!r}: expected a TensorSpec for each input")
-    return listed
-
-
-def _pad_values(pad_value: float | Mapping[str, float], specs: Sequence[TensorSpec]) -> dict[str, float]:
-    """What the canvas of each input holds outside it."""
-    names = [spec.name for spec in specs]
-    given = pad_value if isinstance(pad_value, Mapping) else dict.fromkeys(names, pad_value)
-    if not given.keys() <= set(names) or not all(isinstance(value, (int, float)) for value in given.values()):
-        raise SpecError(f"pad_value={pad_value!r}: expected a number, or a number for some of {', '.join(names)}")
-    return {name: given.get(name, 0.0) for name in names}
-
-
 def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
     if callable(output_sizes):
         return output_sizes
@@ -264,48 +247,6 @@ def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
         raise SpecError(f"output_sizes={output_sizes!r}: expected a factor above 0, or a function of valid sizes")
     factor = output_sizes
     return lambda sizes: (sizes * factor).to(torch.int32)
-
-
-def _refuse_batch_statistics(fn: Any) -> None:
-    """Refuse a module that is sure to mix rows; what else may is found out when rows are first filled up."""
-    if not isinstance(fn, nn.Module) or isinstance(fn, torch.jit.ScriptModule):
-        return
-    for name, layer in fn.named_modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
-            raise SpecError(
-                f"layer {name!r} normalises with the statistics of the whole batch, so that rows influence one "
-                "another; call eval() first, or give it running statistics"
-            )
-
-
-def _check_fits(spec: TensorSpec, tensor: Tensor) -> None:
-    if not isinstance(tensor, Tensor):
-        raise SpecError(
-            f"{spec.name}: got {type(tensor).__name__}; expected a torch tensor (torch.from_numpy makes one)"
-        )
-    given = f"{spec.name}: got {tuple(tensor.shape)} {str(tensor.dtype).rsplit('.', 1)[-1]}"
-    if tensor.dtype != spec.torch_dtype or tensor.dim() != len(spec.shape):
-        raise SpecError(f"{given}; expected {spec.dtype} of {len(spec.shape)} dimensions, at most {spec.shape}")
-    first = first_padded(tensor.dim())
-    if tuple(tensor.shape[1:first]) != spec.shape[1:first]:
-        raise SpecError(f"{given}; channels are never padded, expected {spec.shape[1]} of them")
-    if any(size > most for size, most in zip(tensor.shape[first:], spec.shape[first:])):
-        raise SpecError(
-            f"{given}; the graph takes at most {spec.shape} (any number of rows). Scale the input down, compile a "
-            "larger shape and join both with neuronkit.Buckets, or run it in tiles with neuronkit.Tiled"
-        )
-    if 0 in tensor.shape[1:]:
-        raise SpecError(f"{given}; an input has at least one entry in every dimension but the rows")
-
-
-def _check_valid_size(name: str, valid_size: Tensor, largest: tuple[int, ...]) -> None:
-    if not isinstance(valid_size, Tensor):
-        raise SpecError(f"{name}: got {type(valid_size).__name__}; expected a tensor (rows, 2) int32: height, width")
-    if valid_size.is_floating_point() or tuple(valid_size.shape[1:]) != (2,):
-        got = f"{tuple(valid_size.shape)} {valid_size.dtype}"
-        raise SpecError(f"{name}: got {got}; expected (rows, 2) int32: height, width")
-    if not bool(((valid_size >= 1) & (valid_size <= valid_size.new_tensor(largest))).all()):
-        raise SpecError(f"{name}: got {valid_size.tolist()}; expected 1 to {largest}, (height, width) of the input")
 
 
 def _sizes(data: Tensor, valid_size: Tensor | None) -> Tensor:
@@ -319,7 +260,3 @@ def _with_other_last_row(tensor: Tensor) -> Tensor:
     """Change the last row of a batch to something that is as valid."""
     last = tensor[-1:].flip(-1)
     return torch.cat([tensor[:-1], 0.5 - 2 * last if tensor.is_floating_point() else last])
-
-
-def _listed(specs: Sequence[TensorSpec]) -> str:
-    return "(" + ", ".join(str(spec) for spec in specs) + ")"
