@@ -2,7 +2,7 @@
 
     python benchmarks/ocr.py                # everything
     python benchmarks/ocr.py boxes images   # some parts
-    python benchmarks/ocr.py --json out.json --rounds 15
+    python benchmarks/ocr.py --json out/ocr.json --plot out/ocr.png --rounds 15
 
 Every part first checks that both sides give the same answer, and stops if they do not. Parts that need a peer which is
 not installed are left out, and named. Times are medians in milliseconds with the quartiles; the ratio is the median of
@@ -58,7 +58,7 @@ class Result:
         def ms(quartiles: tuple[float, float, float]) -> str:
             return f"{quartiles[1]:9.1f} ({quartiles[0]:.1f}-{quartiles[2]:.1f})"
 
-        times = f"{self.peer:>8} {ms(self.theirs_ms):<30} neuronkit {ms(self.ours_ms):<28}"
+        times = f"{self.peer:>11} {ms(self.theirs_ms):<30} neuronkit {ms(self.ours_ms):<28}"
         return f"{self.name:<34} {times} {self.ratio:6.2f}x, computing {self.computing_ratio:.2f}x  {self.note}"
 
 
@@ -164,7 +164,9 @@ def words(rounds: int) -> list[Result]:
     np.testing.assert_array_equal(theirs().numpy(), processor.preprocess(crops))
     note = f"{len(crops)} words"
     return [
-        compare("word images", "torchvis", theirs, lambda: processor.preprocess(crops), rounds, note + ", equal bits"),
+        compare(
+            "word images", "torchvision", theirs, lambda: processor.preprocess(crops), rounds, note + ", equal bits"
+        ),
         compare("word images", "doctr", lambda: doctr(crops), lambda: processor.preprocess(crops), rounds, note),
     ]
 
@@ -343,10 +345,13 @@ PARTS: dict[str, Callable[[int], list[Result]]] = {
 
 def main() -> int:
     """Run the parts that are asked for; return 1 if any was left out."""
+    from ocr_plot import draw
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="parts to run; all of them without any")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--json", type=Path, default=Path("out/ocr.json"), help="where the numbers go")
+    parser.add_argument("--plot", type=Path, default=Path("out/ocr.png"), help="where the picture goes")
     arguments = parser.parse_args()
     machine = {
         "processor": platform.machine(),
@@ -368,8 +373,11 @@ def main() -> int:
             continue
         results += found
         print(*found, sep="\n", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "results": [asdict(r) for r in results]}, indent=1))
+    rows = [asdict(result) for result in results]
+    for path in (arguments.json, arguments.plot):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps({"machine": machine, "results": rows}, indent=1) + "\n", encoding="utf-8")
+    draw(rows, arguments.plot)
     return 1 if missing else 0
 
 
