@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.adapters.registry import Family
-from neuronkit.checks import whole_number
-from neuronkit.errors import UnknownModelError
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
@@ -38,7 +38,7 @@ class CRAFTOptions:
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             # At least CRAFT's stride.
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least=STRIDE))
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), STRIDE, error=SpecError))
 
 
 class StaticCRAFT(StaticModel):
@@ -71,7 +71,7 @@ class StaticCRAFT(StaticModel):
         self.options = CRAFTOptions(height, width)
         super().__init__(model, ())
         dtype = next(self.source.parameters()).dtype
-        batch_size = whole_number("batch_size", batch_size)
+        batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
         self.specs = (
             TensorSpec("images", (batch_size, 3, height, width), dtype),
             TensorSpec("valid_size", (batch_size, 2), "int32"),

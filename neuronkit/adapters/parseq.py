@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.adapters.parseq_graphs import Decode, EmptyState, Encode, Step
 from neuronkit.adapters.parseq_reader import FixedPoint, KeepLogits, NullContext, Reader, Refine, Whole
 from neuronkit.adapters.registry import Family
-from neuronkit.checks import whole_number
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import StepLoop, Unrolled, end_at_eos
@@ -53,7 +53,7 @@ class PARSeqOptions:
         if self.method not in METHODS:
             raise OptionError(f"method={self.method!r}: expected one of {', '.join(map(repr, METHODS))}")
         if self.refine_iters is not None:
-            whole_number("refine_iters", self.refine_iters, least=0, error=OptionError)
+            checks.integer("refine_iters", self.refine_iters, 0)
 
 
 class StaticPARSeq(StaticModel):
@@ -100,9 +100,9 @@ class StaticPARSeq(StaticModel):
         super().__init__(model, ())
         core = self.source
         longest = core.pos_queries.shape[1] - 1
-        if max_length is not None and not 1 <= whole_number("max_length", max_length, least=0) <= longest:
+        if max_length is not None and not 1 <= checks.integer("max_length", max_length, 0, error=SpecError) <= longest:
             raise SpecError(f"max_length={max_length}: this model reads words of 1 to {longest} characters")
-        self.batch_size = batch_size = whole_number("batch_size", batch_size)
+        self.batch_size = batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
         self.steps = (longest if max_length is None else max_length) + 1
         self.autoregressive = bool(core.decode_ar) if decoding is None else decoding == "ar"
         self.refine_iters = int(core.refine_iters) if refine_iters is None else refine_iters

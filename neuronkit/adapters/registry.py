@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.checks import whole_number
-from neuronkit.errors import OptionError, UnknownModelError
+from neuronkit import checks
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.model import StaticModel, unwrap
 
 ADAPTER_MODULES = (
@@ -94,7 +94,7 @@ def make_static(
     """
     if not isinstance(model, nn.Module):
         raise UnknownModelError(f"got {type(model).__name__}; make_static takes an nn.Module")
-    batch_size = whole_number("batch_size", batch_size)
+    batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
     found = _find(unwrap(model), family)
     return found.build(model, batch_size=batch_size, options=_options(found, options))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
@@ -62,10 +62,10 @@ class PARSeq(nn.Module):
     ) -> None:
         super().__init__()
         self.charset = Charset.named(charset)
-        whole_number("max_label_length", max_label_length, error=OptionError)
-        whole_number("refine_iters", refine_iters, least=0, error=OptionError)
+        checks.integer("max_label_length", max_label_length, 1)
+        checks.integer("refine_iters", refine_iters, 0)
         for name, heads in (("enc_num_heads", enc_num_heads), ("dec_num_heads", dec_num_heads)):
-            if embed_dim % whole_number(name, heads, error=OptionError):
+            if embed_dim % checks.integer(name, heads, 1):
                 raise OptionError(f"{name}={heads} does not divide embed_dim={embed_dim}; choose one that does")
         if any(size % patch for size, patch in zip(img_size, patch_size)):
             raise OptionError(f"patch_size={patch_size} does not divide img_size={img_size}; choose one that does")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr.geometry import TextBox, as_boxes
 
@@ -56,7 +56,7 @@ def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_io
         SpecError: If one is no list of `TextBox` objects.
         OptionError: If `min_iou` is not from 0 to 1.
     """
-    min_iou = _checks.number("min_iou", min_iou, 0, 1)
+    min_iou = checks.number("min_iou", min_iou, 0, 1)
     first, second = as_boxes(first), as_boxes(second)
     pairs = ((quad_iou(a.quad, b.quad), i, j) for i, a in enumerate(first) for j, b in enumerate(second))
     overlaps = sorted(pairs, reverse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.ocr import _checks
+from neuronkit import checks
 from neuronkit.ocr.components import Components, Map, find_components, score_maps
 from neuronkit.ocr.geometry import TextBox
 from neuronkit.ocr.polygons import fit_polygons
@@ -52,14 +52,14 @@ def find_boxes(
         SpecError: If the maps are not two finite (H, W) arrays of one size.
     """
     options = {
-        "text_threshold": _checks.number("text_threshold", text_threshold, 0, 1),
-        "link_threshold": _checks.number("link_threshold", link_threshold, 0, 1),
-        "low_text": _checks.number("low_text", low_text, 0, 1),
-        "min_area": _checks.integer("min_area", min_area, 1, 1 << 31),
+        "text_threshold": checks.number("text_threshold", text_threshold, 0, 1),
+        "link_threshold": checks.number("link_threshold", link_threshold, 0, 1),
+        "low_text": checks.number("low_text", low_text, 0, 1),
+        "min_area": checks.integer("min_area", min_area, 1, 1 << 31),
     }
-    min_side = _checks.integer("min_polygon_side", min_polygon_side, 1, 1 << 31)
-    polygons = _checks.flag("polygons", polygons)
-    count_characters = _checks.flag("count_characters", count_characters)
+    min_side = checks.integer("min_polygon_side", min_polygon_side, 1, 1 << 31)
+    polygons = checks.flag("polygons", polygons)
+    count_characters = checks.flag("count_characters", count_characters)
     region, affinity = score_maps(region, affinity)
     words = find_components(region, affinity, **options)  # type: ignore[arg-type]
     quads = fit_quads(words.points)

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import to_numpy
 from neuronkit.ocr._cv2 import load_cv2
+from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
@@ -84,19 +85,19 @@ class CraftProcessor:
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {
-            "mag_ratio": _checks.number("mag_ratio", self.mag_ratio, 0, 100, open_low=True),
-            "mean": _checks.numbers("mean", self.mean, 3, 0, 1),
-            "std": _checks.numbers("std", self.std, 3, 0, 1, open_low=True),
-            "text_threshold": _checks.number("text_threshold", self.text_threshold, 0, 1),
-            "link_threshold": _checks.number("link_threshold", self.link_threshold, 0, 1),
-            "low_text": _checks.number("low_text", self.low_text, 0, 1),
-            "min_area": _checks.integer("min_area", self.min_area, 1, 1 << 31),
-            "min_polygon_side": _checks.integer("min_polygon_side", self.min_polygon_side, 1, 1 << 31),
+            "mag_ratio": checks.number("mag_ratio", self.mag_ratio, 0, 100, open_low=True),
+            "mean": checks.numbers("mean", self.mean, 3, 0, 1),
+            "std": checks.numbers("std", self.std, 3, 0, 1, open_low=True),
+            "text_threshold": checks.number("text_threshold", self.text_threshold, 0, 1),
+            "link_threshold": checks.number("link_threshold", self.link_threshold, 0, 1),
+            "low_text": checks.number("low_text", self.low_text, 0, 1),
+            "min_area": checks.integer("min_area", self.min_area, 1, 1 << 31),
+            "min_polygon_side": checks.integer("min_polygon_side", self.min_polygon_side, 1, 1 << 31),
         }
         for name in ("normalize", "polygons", "count_characters", "crop_padding"):
-            checked[name] = _checks.flag(name, getattr(self, name))
+            checked[name] = checks.flag(name, getattr(self, name))
         if self.canvas is not None:
-            canvas = _checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
+            canvas = checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
             if any(side % STRIDE for side in canvas):
                 raise OptionError(
                     f"canvas={canvas} (height, width): CRAFT needs multiples of {STRIDE}; "
@@ -105,7 +106,7 @@ class CraftProcessor:
             checked["canvas"] = canvas
         default = 1280 if self.canvas is None else max(checked["canvas"])
         given = default if self.canvas_size is None else self.canvas_size
-        checked["canvas_size"] = _checks.integer("canvas_size", given, STRIDE, _LARGEST_CANVAS)
+        checked["canvas_size"] = checks.integer("canvas_size", given, STRIDE, _LARGEST_CANVAS)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -202,7 +203,7 @@ class CraftProcessor:
         Raises:
             OptionError: If a setting is unknown or out of its range.
         """
-        return cls(**_checks.settings(cls, settings))
+        return cls(**settings_of(cls, settings))
 
     def _boxes(self, scores: NDArray[Any], letterbox: Letterbox) -> list[TextBox]:
         searched = letterbox.resized_size if self.crop_padding else letterbox.valid_size

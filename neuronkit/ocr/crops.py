@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neuronkit.ocr import _checks
+from neuronkit import checks
 from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr.geometry import TextBox, as_boxes
 from neuronkit.ocr.images import ImageLike, RGBImage, load_image
@@ -43,7 +43,7 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
     """
     pixels = load_image(image)
     if vertical_ratio is not None:
-        vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
+        vertical_ratio = checks.number("vertical_ratio", vertical_ratio, 1)
     return [_crop(pixels, box, vertical_ratio) for box in as_boxes(boxes)]
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import real_numbers
 
 STRIDE = 32
@@ -46,9 +46,9 @@ class TextBox:
             if len(polygon) < 3:
                 raise SpecError(f"polygon has {len(polygon)} corners, expected at least 3; leave it None")
             object.__setattr__(self, "polygon", polygon)
-        object.__setattr__(self, "confidence", _checks.number("confidence", self.confidence, 0))
+        object.__setattr__(self, "confidence", checks.number("confidence", self.confidence, 0))
         if self.characters is not None:
-            object.__setattr__(self, "characters", _checks.integer("characters", self.characters, 0, 1 << 31))
+            object.__setattr__(self, "characters", checks.integer("characters", self.characters, 0, 1 << 31))
 
     @property
     def outline(self) -> NDArray[np.float32]:
@@ -91,8 +91,8 @@ class Letterbox:
 
     def __post_init__(self) -> None:
         for name in ("source_size", "resized_size", "canvas_size"):
-            object.__setattr__(self, name, _checks.integers(name, getattr(self, name), 2, 1, LONGEST_SIDE))
-        object.__setattr__(self, "scale", _checks.number("scale", self.scale, 0.0, open_low=True))
+            object.__setattr__(self, name, checks.integers(name, getattr(self, name), 2, 1, LONGEST_SIDE))
+        object.__setattr__(self, "scale", checks.number("scale", self.scale, 0.0, open_low=True))
         if any(v > c for v, c in zip(self.valid_size, self.canvas_size, strict=True)):
             raise SpecError(
                 f"a canvas of {self.canvas_size} (height, width) does not hold {self.resized_size} rounded up to "
@@ -121,11 +121,11 @@ class Letterbox:
             The letterbox. Sides are cut to whole pixels as in the original; where that left none (a line of
             pixels) one pixel stays.
         """
-        height, width = _checks.integers("source_size", source_size, 2, 1, LONGEST_SIDE)
-        canvas_size = _checks.integer("canvas_size", canvas_size, 1, LONGEST_SIDE)
-        mag_ratio = _checks.number("mag_ratio", mag_ratio, 0, open_low=True)
+        height, width = checks.integers("source_size", source_size, 2, 1, LONGEST_SIDE)
+        canvas_size = checks.integer("canvas_size", canvas_size, 1, LONGEST_SIDE)
+        mag_ratio = checks.number("mag_ratio", mag_ratio, 0, open_low=True)
         if canvas is not None:
-            canvas = _checks.integers("canvas", canvas, 2, STRIDE, LONGEST_SIDE)  # type: ignore[assignment]
+            canvas = checks.integers("canvas", canvas, 2, STRIDE, LONGEST_SIDE)  # type: ignore[assignment]
         longest = max(height, width)
         scale = min(mag_ratio * longest, canvas_size) / longest
         if canvas is not None:
@@ -151,12 +151,12 @@ class Letterbox:
         Returns:
             (..., 2) float32, (x, y), in source pixels, not clipped to the image.
         """
-        stride = _checks.integer("stride", stride, 1, LONGEST_SIDE)
+        stride = checks.integer("stride", stride, 1, LONGEST_SIDE)
         return _scaled(points, 1 / self.scale * stride)
 
     def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
         """Move points from the source image to the canvas; the inverse of `to_source`."""
-        return _scaled(points, self.scale / _checks.integer("stride", stride, 1, LONGEST_SIDE))
+        return _scaled(points, self.scale / checks.integer("stride", stride, 1, LONGEST_SIDE))
 
 
 def as_boxes(boxes: Any) -> list[TextBox]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuronkit import checks
 from neuronkit.errors import ImageError, OptionError, SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import real_numbers, to_float
 from neuronkit.ocr.draw import draw_boxes, draw_heat_map, draw_text
 from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox
@@ -52,7 +52,7 @@ class Word:
         if not isinstance(self.box, TextBox):
             raise SpecError(f"box is a {type(self.box).__name__}; give a TextBox")
         # In Python's own numbers, because JSON holds no others: recognisers give NumPy's too.
-        object.__setattr__(self, "confidence", _checks.number("confidence", self.confidence, 0))
+        object.__setattr__(self, "confidence", checks.number("confidence", self.confidence, 0))
         confidences = real_numbers(self.char_confidences)
         if confidences is None or confidences.ndim != 1 or not np.isfinite(confidences).all():
             raise SpecError(
@@ -106,7 +106,7 @@ class Page:
     letterbox: Letterbox | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
+        object.__setattr__(self, "size", checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
         object.__setattr__(self, "lines", _all("lines", self.lines, Line))
 
     @property
@@ -131,7 +131,7 @@ class Page:
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Give `to_dict` as JSON text, on lines of their own and moved in by `indent` spaces where that is given."""
-        indent = indent if indent is None else _checks.integer("indent", indent, 0, 100)
+        indent = indent if indent is None else checks.integer("indent", indent, 0, 100)
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
     def to_hocr(self) -> str:

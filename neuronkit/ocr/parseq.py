@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import ImageError, MissingDependencyError, SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr._arrays import to_float
+from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_image
 from neuronkit.ocr.normalization import Normalization
@@ -57,10 +58,10 @@ class ParseqProcessor:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "charset", Charset.named(self.charset))
-        object.__setattr__(self, "image_size", _checks.integers("image_size", self.image_size, 2, 1, 4096))
+        object.__setattr__(self, "image_size", checks.integers("image_size", self.image_size, 2, 1, 4096))
         if self.tall_ratio is not None:
-            object.__setattr__(self, "tall_ratio", _checks.number("tall_ratio", self.tall_ratio, 1, 1000))
-        _checks.flag("normalize", self.normalize)
+            object.__setattr__(self, "tall_ratio", checks.number("tall_ratio", self.tall_ratio, 1, 1000))
+        checks.flag("normalize", self.normalize)
 
     def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
         """Scale and normalise word images, bit for bit as torchvision does with Pillow images.
@@ -150,7 +151,7 @@ class ParseqProcessor:
         Raises:
             OptionError: If a setting is unknown or out of its range.
         """
-        arguments = _checks.settings(cls, settings)
+        arguments = settings_of(cls, settings)
         if isinstance(arguments.get("charset"), str):
             # Always the characters themselves, also where somebody's charset is "36".
             arguments["charset"] = Charset(arguments["charset"])

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import padded_size
@@ -111,7 +111,7 @@ class Buckets:
         Raises:
             SpecError: If `repeats` is no whole number above 0.
         """
-        repeats = whole_number("repeats", repeats)
+        repeats = checks.integer("repeats", repeats, 1, error=SpecError)
         for shape, fixed in self.buckets.items():
             inputs = [_example(spec, fixed) for spec in fixed.specs]
             fixed.fn(*inputs)

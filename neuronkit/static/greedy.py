@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
@@ -73,8 +73,9 @@ class GreedyDecoder(StaticModel):
         super().__init__(module, ())
         self.protocol = "step" if hasattr(module, "step") else "logits"
         self.method = _choose_method(method, self.protocol)
-        self.steps = whole_number("max_length", max_length) + 1
-        self.bos_id, self.eos_id = (whole_number(n, i, least=0) for n, i in (("bos_id", bos_id), ("eos_id", eos_id)))
+        self.steps = checks.integer("max_length", max_length, 1, error=SpecError) + 1
+        self.bos_id = checks.integer("bos_id", bos_id, 0, error=SpecError)
+        self.eos_id = checks.integer("eos_id", eos_id, 0, error=SpecError)
         self._checked = False
         if isinstance(memory, Tensor):
             memory = TensorSpec.of("memory", memory)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.planning_search import search
 
@@ -124,9 +124,9 @@ def plan_buckets(
         OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
     """
-    count = whole_number("count", count, error=OptionError)
-    max_batch_size = whole_number("max_batch_size", max_batch_size, error=OptionError)
-    limit = None if batch_pixels is None else whole_number("batch_pixels", batch_pixels, error=OptionError)
+    count = checks.integer("count", count, 1)
+    max_batch_size = checks.integer("max_batch_size", max_batch_size, 1)
+    limit = None if batch_pixels is None else checks.integer("batch_pixels", batch_pixels, 1)
     steps = _height_and_width("multiple", multiple)
     sizes = _sizes(observed_shapes)
     rounded = -(-sizes // steps) * steps
@@ -151,7 +151,7 @@ def _height_and_width(name: str, value: Any) -> Ints:
     both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
     if len(both) != 2:
         raise OptionError(f"{name}={value!r}: expected a number, or two: height, width")
-    return np.array([whole_number(name, v, error=OptionError) for v in both], dtype=np.int64)
+    return np.array([checks.integer(name, v, 1) for v in both], dtype=np.int64)
 
 
 def _sizes(observed: Iterable[Sequence[int]]) -> Ints:

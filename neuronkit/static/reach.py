@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.static.model import detached_copy, unwrap
 from neuronkit.static.trees import leaves
@@ -53,7 +53,7 @@ def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
         SpecError: If the network cannot run on such images, an output depends on the whole image, as after global
             pooling, or has no size to speak of.
     """
-    stride = whole_number("stride", stride)
+    stride = checks.integer("stride", stride, 1, error=SpecError)
     network = detached_copy(unwrap(module)).double()
     found: dict[str, int] = {}
     for names, dim in ((("up", "down"), 2), (("left", "right"), 3)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.checks import whole_number
+from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import find_dims, padded_size
@@ -59,13 +59,13 @@ class Tiled:
         spec = self.tile.data_specs[0]
         if len(self.tile.data_specs) > 1 or len(spec.shape) != 4:
             raise SpecError(f"{spec}: tiles are cut from one input, images (N, C, H, W)")
-        self.stride = stride = whole_number("stride", stride)
+        self.stride = stride = checks.integer("stride", stride, 1, error=SpecError)
         self.reach: Reach | None = None if module is None else reach(module, stride=stride, channels=spec.shape[1])
         if overlap is None:
             if self.reach is None:
                 raise SpecError("give module, to compute the overlap from, or overlap itself")
             overlap = self.reach.largest
-        self.overlap = -(-whole_number("overlap", overlap, least=0) // stride) * stride
+        self.overlap = -(-checks.integer("overlap", overlap, 0, error=SpecError) // stride) * stride
         for size in self.tile.canvas:
             if size % stride or size < 2 * self.overlap + stride:
                 raise SpecError(

@@ -13,8 +13,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import ImageError, SpecError
-from neuronkit.ocr import _checks
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.crops import crop_words
 from neuronkit.ocr.geometry import TextBox
@@ -65,17 +65,17 @@ class OCRPipeline:
         keep_scores: bool = False,
         progress: bool | None = None,
     ) -> None:
-        batch_size = _checks.integer("recognizer_batch_size", recognizer_batch_size, 1, 1 << 16)
+        batch_size = checks.integer("recognizer_batch_size", recognizer_batch_size, 1, 1 << 16)
         self._detect = ModelCall(detector, "detector", 1)
         self._recognize = ModelCall(recognizer, "recognizer", batch_size)
         self.detector_processor = fit_detector(detector_processor, self._detect)
         self.recognizer_processor = fit_recognizer(recognizer_processor, self._recognize)
         self.vertical_ratio = vertical_ratio
         if vertical_ratio is not None:
-            self.vertical_ratio = _checks.number("vertical_ratio", vertical_ratio, 1)
-        self.max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
-        self.keep_scores = _checks.flag("keep_scores", keep_scores)
-        self.progress = progress if progress is None else _checks.flag("progress", progress)
+            self.vertical_ratio = checks.number("vertical_ratio", vertical_ratio, 1)
+        self.max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+        self.keep_scores = checks.flag("keep_scores", keep_scores)
+        self.progress = progress if progress is None else checks.flag("progress", progress)
 
     @overload
     def __call__(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Page]: ...

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
-from neuronkit.ocr import _checks
 from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
 from neuronkit.serving.ray.inputs import check_columns, dataset_of_paths, list_paths
 from neuronkit.serving.ray.requirement import require_ray
@@ -98,14 +98,14 @@ def read_dataset(
     from neuronkit.serving.ray.shards import ShardReader
 
     models = Artifact.of("detector", detector), Artifact.of("recognizer", recognizer)
-    shard_size = _checks.integer("shard_size", shard_size, 1, 1 << 20)
-    worker: dict[str, Any] = {"num_cpus": _checks.number("num_cpus", num_cpus, 0, 1024)}
+    shard_size = checks.integer("shard_size", shard_size, 1, 1 << 20)
+    worker: dict[str, Any] = {"num_cpus": checks.number("num_cpus", num_cpus, 0, 1024)}
     cores = max(model.neuron_cores for model in models) if neuron_cores is None else neuron_cores
-    if _checks.integer("neuron_cores", cores, 0, 1 << 10):
+    if checks.integer("neuron_cores", cores, 0, 1 << 10):
         worker["resources"] = {"neuron_cores": cores}
-    workers = _room(worker) if workers is None else _checks.integer("workers", workers, 1, 1 << 16)
-    max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
-    attempts = _checks.integer("attempts", attempts, 1, 100)
+    workers = _room(worker) if workers is None else checks.integer("workers", workers, 1, 1 << 16)
+    max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+    attempts = checks.integer("attempts", attempts, 1, 100)
     store = ResultStore(Path(output).absolute())
     with store.open(" ".join(model.identity for model in models)):
         done = store.done()

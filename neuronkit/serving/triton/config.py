@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neuronkit.ocr import _checks
+from neuronkit import checks
 from neuronkit.serving.triton.placement import group_name
 from neuronkit.serving.triton.signature import Port, Signature
 
@@ -32,9 +32,9 @@ class Queue:
     timeout_s: float
 
     def __post_init__(self) -> None:
-        _checks.integer("max_queue_delay_us", self.max_delay_us, 0, 60_000_000)
-        _checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
-        _checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
+        checks.integer("max_queue_delay_us", self.max_delay_us, 0, 60_000_000)
+        checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
+        checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
 
 
 def config_text(

@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
-from neuronkit.ocr import _checks
 from neuronkit.serving.triton.config import MARK, Queue, config_text, cpu_instances, neuron_instances
 from neuronkit.serving.triton.files import CONFIG, locked, next_version, publish
 from neuronkit.serving.triton.models import Artifacts, Model, find_models
@@ -54,7 +54,7 @@ def export_repository(
         OptionError: If a name or a number is bad, or a model of that name exists that something else wrote.
     """
     queue = Queue(max_queue_delay_us, max_queue_size, queue_timeout_s)
-    max_pixels = _checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+    max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
     models = find_models(artifacts, reader)
     counts = _counts(instances, models)
     directory = Path(directory)
@@ -79,7 +79,7 @@ def _counts(instances: int | Mapping[str, int], models: Sequence[Model]) -> dict
     unknown = [name for name in given if name not in names]
     if unknown:
         raise OptionError(f"instances has {unknown}, which are no models; they are {names}")
-    return {name: _checks.integer(f"instances[{name!r}]", given.get(name, 1), 1, 1 << 10) for name in names}
+    return {name: checks.integer(f"instances[{name!r}]", given.get(name, 1), 1, 1 << 10) for name in names}
 
 
 def _cores_of_others(directory: Path, names: Collection[str]) -> set[int]:
