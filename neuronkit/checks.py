@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import operator
 from itertools import islice
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from neuronkit.errors import NeuronKitError, OptionError
@@ -27,10 +26,7 @@ def integer(
     name: str, value: Any, low: int, high: int | None = None, *, error: type[NeuronKitError] = OptionError
 ) -> int:
     """Return `value` as an int in [low, high]; NumPy's integers are such, True and 2.0 are not."""
-    try:
-        result = low - 1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        result = low - 1
+    result = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else low - 1
     if result < low or (high is not None and result > high):
         between = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise error(f"{name}={value!r:.200} is not a whole number {between}; give one")
