@@ -176,8 +176,13 @@ def test_detection_on_a_reloaded_artifact_is_easyocrs():
 
 @pytest.mark.peers
 def test_the_benchmark_prints_its_numbers(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "argv", ["ocr.py", "images", "--rounds", "2", "--json", str(tmp_path / "out.json")])
+    numbers, picture = tmp_path / "out.json", tmp_path / "out.png"
+    arguments = ["images", "--rounds", "2", "--json", str(numbers), "--plot", str(picture)]
+    monkeypatch.setattr(sys, "argv", ["ocr.py", *arguments])
+    # A script finds what lies beside it.
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     assert load_benchmark().main() == 0
     assert "preprocess 3000 x 2000" in capsys.readouterr().out
-    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    results = json.loads(numbers.read_text())["results"]
     assert [r["ratio"] > 0 for r in results] == [True, True]
+    assert picture.stat().st_size > 0
