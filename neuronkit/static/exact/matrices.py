@@ -40,7 +40,7 @@ def linear_matrix(
     return _finish(matrix, valid_out, like)
 
 
-def doubling_matrix(
+def power_of_two_matrix(
     like: Tensor,
     count_in: Tensor,
     count_out: Tensor,

@@ -106,7 +106,7 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
     if factor is None:
         return matrix
     args = builder.images, builder.count(dim), builder.count(wanted), valid_out, *positions, factor, matrix
-    return builder.emit_once(matrices.doubling_matrix, *args, key=(*keys, scale))
+    return builder.emit_once(matrices.power_of_two_matrix, *args, key=(*keys, scale))
 
 
 def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:
