@@ -15,10 +15,10 @@ import numpy as np
 from neuronkit import checks
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr._arrays import real_numbers, to_float
-from neuronkit.ocr.draw import draw_boxes, draw_heat_map, draw_text
 from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox
-from neuronkit.ocr.hocr import page_to_hocr
 from neuronkit.ocr.images import load_image
+from neuronkit.ocr.page.draw import draw_boxes, draw_heat_map, draw_text
+from neuronkit.ocr.page.hocr import page_to_hocr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ from neuronkit.ocr._cv2 import load_cv2
 if TYPE_CHECKING:
     from neuronkit.ocr.geometry import Letterbox
     from neuronkit.ocr.images import RGBImage
-    from neuronkit.ocr.page import Word
+    from neuronkit.ocr.page.content import Word
 
 _BOX = (214, 39, 40)
 _TEXT = (31, 72, 180)

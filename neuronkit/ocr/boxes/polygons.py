@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronkit.ocr._cv2 import load_cv2
-from neuronkit.ocr.quads import side_lengths
+from neuronkit.ocr.boxes.quads import side_lengths
 
 _SEGMENTS = 11
 _PIVOTS = 5

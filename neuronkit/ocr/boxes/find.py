@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronkit import checks
-from neuronkit.ocr.components import Components, Map, find_components, score_maps
+from neuronkit.ocr.boxes.components import Components, Map, find_components, score_maps
+from neuronkit.ocr.boxes.polygons import fit_polygons
+from neuronkit.ocr.boxes.quads import fit_quads
+from neuronkit.ocr.boxes.runs import RowMask, connect
 from neuronkit.ocr.geometry import TextBox
-from neuronkit.ocr.polygons import fit_polygons
-from neuronkit.ocr.quads import fit_quads
-from neuronkit.ocr.runs import RowMask, connect
 
 
 def find_boxes(

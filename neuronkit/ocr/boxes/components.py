@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
-from neuronkit.ocr.runs import Index, RowMask, Runs, connect
+from neuronkit.ocr.boxes.runs import Index, RowMask, Runs, connect
 
 Map = NDArray[np.floating[Any]]
 
