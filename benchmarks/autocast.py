@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuronkit import StaticCRAFT, StaticPARSeq, emulate_autocast
-from neuronkit.analysis.autocast_rounding import ROUNDINGS
+from neuronkit.analysis.autocast.rounding import ROUNDINGS
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
-    from neuronkit.analysis.autocast import emulate_autocast as emulate_autocast
-    from neuronkit.analysis.cost import estimate as estimate
-    from neuronkit.analysis.operators import analyze as analyze
+    from neuronkit.analysis.autocast.emulator import emulate_autocast as emulate_autocast
+    from neuronkit.analysis.cost.estimator import estimate as estimate
+    from neuronkit.analysis.operators.checker import analyze as analyze
     from neuronkit.artifact import CompiledModel as CompiledModel
     from neuronkit.artifact import load as load
     from neuronkit.compile import compile_for_inferentia as compile_for_inferentia
@@ -48,12 +48,12 @@ _HOMES = {
     "StaticPARSeq": "adapters.parseq",
     "TensorSpec": "specs",
     "Tiled": "static.tiling",
-    "analyze": "analysis.operators",
+    "analyze": "analysis.operators.checker",
     "assert_parity": "parity",
     "compile_for_inferentia": "compile",
     "describe_environment": "environment",
-    "emulate_autocast": "analysis.autocast",
-    "estimate": "analysis.cost",
+    "emulate_autocast": "analysis.autocast.emulator",
+    "estimate": "analysis.cost.estimator",
     "exact_padding": "static.exact",
     "load": "artifact",
     "make_static": "adapters.registry",

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from neuronkit.artifact_directory import MANIFEST, save_directory
 from neuronkit.artifact_directory import read_manifest as _read_directory
+from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError, NeuronCoreError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.replicas import Replicas
 from neuronkit.targets import find_target
-from neuronkit.targets.sdk import taken_cores_explained
-from neuronkit.targets.serialize import save_script
+from neuronkit.targets.sdk.packages import taken_cores_explained
 
 FORMAT = 1
 # A zip file may end in a comment. Ours is the hash of everything before it, so that any changed byte shows.

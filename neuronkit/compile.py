@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from neuronkit.analysis.operators import analyze, check_operators, listed_inputs
-from neuronkit.analysis.report import OperatorReport
+from neuronkit.analysis.operators.checker import analyze, check_operators, listed_inputs
+from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.artifact import FORMAT, CompiledModel
+from neuronkit.capture.fingerprint import hash_tensors
 from neuronkit.errors import NeuronKitError, OptionError, SpecError, UnknownModelError
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport, assert_parity
@@ -24,7 +25,6 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, PlainModel, StaticModel
 from neuronkit.targets import find_target
 from neuronkit.targets.base import Target
-from neuronkit.targets.fingerprint import hash_tensors
 from neuronkit.targets.progress import Progress
 from neuronkit.version import __version__
 

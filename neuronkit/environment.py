@@ -11,7 +11,7 @@ import torch
 
 from neuronkit.errors import NeuronKitError
 from neuronkit.targets import find_target, target_names
-from neuronkit.targets.sdk import distribution_version, driver_version, visible_devices
+from neuronkit.targets.sdk.packages import distribution_version, driver_version, visible_devices
 from neuronkit.version import __version__
 
 _PACKAGES = (

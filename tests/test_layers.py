@@ -10,7 +10,7 @@ ROOT = Path(neuronkit.__file__).parent
 LAYERS = {
     "errors": -1, "lazy": -1, "version": -1,
     "checks": 0, "specs": 0, "options": 0, "tables": 0, "artifact_directory": 0,
-    "ocr": 1, "cache": 1,
+    "ocr": 1, "cache": 1, "capture": 1,
     "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 3,
     "artifact": 3, "adapters": 3, "analysis": 3,
     "compile": 4, "ocr.pipeline": 4,

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
 from neuronkit.errors import ArtifactError, OptionError
-from neuronkit.targets.failure import signal_text
+from neuronkit.targets.sdk.failure import signal_text
 
 REPORT = "build.json"
 GRACE_S = 5.0  # for a process to tidy up, when the build ends early

@@ -22,7 +22,7 @@ from neuronkit.build.run import GRACE_S
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.targets import find_target
-from neuronkit.targets.child import end_with_parent
+from neuronkit.targets.sdk.child import end_with_parent
 
 
 def main(file: Path, name: str, output: Path, result: Path) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from neuronkit import version
 from neuronkit.cache.store import CompileCache
+from neuronkit.capture.fingerprint import fingerprint
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.fingerprint import fingerprint
 from neuronkit.targets.progress import detail
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from neuronkit.capture.serialize import save_script
+from neuronkit.capture.tracing import trace
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.cached import Built, GraphCache
-from neuronkit.targets.job import RESULT
 from neuronkit.targets.onednn import reload, with_onednn
-from neuronkit.targets.sdk import numbers
-from neuronkit.targets.serialize import save_script
-from neuronkit.targets.tracing import trace
+from neuronkit.targets.sdk.job import RESULT
+from neuronkit.targets.sdk.packages import numbers
 
 if TYPE_CHECKING:
     from neuronkit.specs import TensorSpec

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit.capture.serialize import save_script
+from neuronkit.capture.tracing import trace
 from neuronkit.errors import MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.job import Job
-from neuronkit.targets.sdk import (
+from neuronkit.targets.sdk.job import Job
+from neuronkit.targets.sdk.packages import (
     check_framework,
     distribution_version,
     driver_version,
@@ -22,9 +24,7 @@ from neuronkit.targets.sdk import (
     numbers,
     within,
 )
-from neuronkit.targets.sdk_target import SdkTarget, examples_of, flag_given, rendered, save_result
-from neuronkit.targets.serialize import save_script
-from neuronkit.targets.tracing import trace
+from neuronkit.targets.sdk.target import SdkTarget, examples_of, flag_given, rendered, save_result
 
 INSTALL = install_command(
     "torch==1.13.1", "torch-neuron==1.13.1.*", "neuron-cc[tensorflow]", "protobuf<3.20", "numpy<2"

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from neuronkit.capture.exporting import export_graph, load_portable
+from neuronkit.capture.serialize import save_program
 from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Report, Target
-from neuronkit.targets.exported import export_graph, load_portable, write_program
-from neuronkit.targets.failure import explain
 from neuronkit.targets.neuronx import cast_args
-from neuronkit.targets.sdk import (
+from neuronkit.targets.sdk.failure import explain
+from neuronkit.targets.sdk.packages import (
     check_framework,
     distribution_version,
     import_sdk,
@@ -102,7 +103,7 @@ class Trn2NativeTarget(Target):
         for name, (module, specs) in graphs.items():
             report(f"compiling {name}")
             directory = Path(tempfile.mkdtemp(prefix="neuronkit-graph-"))
-            write_program(export_graph(module, specs), directory / "graph.pt2")
+            save_program(export_graph(module, specs), directory / "graph.pt2")
             callables[name] = NativeGraph(directory, specs, environment).compiled(name, self.name)
             settings = " ".join(f"{key}={value}" for key, value in environment.items())
             commands[name] = f'{settings} torch.compile(graph, backend="neuron", fullgraph=True, dynamic=False)'

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from neuronkit.capture.exporting import export_graph, load_portable
+from neuronkit.capture.serialize import save_program
 from neuronkit.errors import MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.exported import export_graph, load_portable, write_program
-from neuronkit.targets.job import Job
-from neuronkit.targets.sdk import (
+from neuronkit.targets.sdk.job import Job
+from neuronkit.targets.sdk.packages import (
     check_framework,
     distribution_version,
     import_sdk,
@@ -23,7 +24,7 @@ from neuronkit.targets.sdk import (
     visible_devices,
     within,
 )
-from neuronkit.targets.sdk_target import SdkTarget, examples_of, flag_given, rendered, save_result
+from neuronkit.targets.sdk.target import SdkTarget, examples_of, flag_given, rendered, save_result
 
 INSTALL = install_command("torch==2.9.*", "torch-neuronx==2.9.*", "neuronx-cc==2.*")
 
@@ -124,7 +125,7 @@ class NeuronxTarget(SdkTarget):
         return export_graph(module, specs)
 
     def write_graph(self, program: Any, directory: Path) -> None:
-        write_program(program, directory / "graph.pt2")
+        save_program(program, directory / "graph.pt2")
 
     def compile_in_child(self, job: Job, directory: Path) -> None:
         sdk = import_sdk("torch_neuronx", self.name, INSTALL)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from neuronkit.capture.exporting import make_portable
+from neuronkit.capture.tracing import recorded_warnings
 from neuronkit.errors import CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Report, Target
-from neuronkit.targets.exported import make_portable
-from neuronkit.targets.sdk import check_framework, distribution_version, within
-from neuronkit.targets.tracing import recorded_warnings
+from neuronkit.targets.sdk.packages import check_framework, distribution_version, within
 
 if TYPE_CHECKING:
     from neuronkit.specs import TensorSpec

@@ -9,10 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from neuronkit import emulate_autocast, estimate
-from neuronkit.analysis import autocast, autocast_products, autocast_rounding
+from neuronkit.analysis.autocast import emulator, rounding
+from neuronkit.capture import products
 from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
 
-ROUNDINGS = autocast_rounding.ROUNDINGS
+ROUNDINGS = rounding.ROUNDINGS
 TYPES = sorted(ROUNDINGS)
 MANTISSA = {"bf16": 7, "fp16": 10, "tf32": 10}
 
@@ -183,7 +184,7 @@ def test_every_product_rounds_its_factors_and_nothing_else(name, inference):
 
 def without_products(monkeypatch, model, *inputs):
     """What a model computes when every product is zero."""
-    monkeypatch.setattr(autocast, "ROUNDINGS", {"bf16": torch.zeros_like})
+    monkeypatch.setattr(emulator, "ROUNDINGS", {"bf16": torch.zeros_like})
     return emulate_autocast(model)(*inputs)
 
 
@@ -260,7 +261,7 @@ def test_no_product_escapes_from_a_transformer(mask, monkeypatch):
 @pytest.mark.parametrize("settings", [{}, {"bias": False}, {"batch_first": True, "bidirectional": True}])
 def test_an_lstm_taken_apart_is_the_lstm(settings, monkeypatch):
     lstm = nn.LSTM(16, 5, num_layers=2, **settings).eval()
-    monkeypatch.setattr(autocast, "ROUNDINGS", {"bf16": lambda x: x})
+    monkeypatch.setattr(emulator, "ROUNDINGS", {"bf16": lambda x: x})
     outputs, (hidden, cell) = emulate_autocast(lstm)(random(4, 3, 16))
     expected, (expected_hidden, expected_cell) = lstm(random(4, 3, 16))
     torch.testing.assert_close((outputs, hidden, cell), (expected, expected_hidden, expected_cell))
@@ -286,7 +287,7 @@ def test_every_product_that_torch_counts_is_known_or_refused():
     qualified = [getattr(packet, "_qualified_op_name", "") for packet in torch.utils.flop_counter.flop_registry]
     names = {name.partition("::")[2] for name in qualified if name}
     assert {"mm", "convolution"} <= names
-    assert all(name in autocast_products.FACTORS or autocast_products._is_suspect(name) for name in names)
+    assert all(name in products.FACTORS or products._is_suspect(name) for name in names)
 
 
 # What cannot be rounded is refused

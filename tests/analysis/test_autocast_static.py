@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import neuronkit
 from neuronkit import StaticCRAFT, StaticPARSeq, assert_parity, emulate_autocast
-from neuronkit.analysis.autocast_rounding import to_bf16
+from neuronkit.analysis.autocast.rounding import to_bf16
 from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import ParityError, SpecError, UnknownModelError

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from neuronkit.analysis import analyze
-from neuronkit.analysis.hlo import parse, rejected
+from neuronkit.analysis.operators.hlo import parse, rejected
 from neuronkit.specs import TensorSpec
 
 MODULE = """HloModule IrToHlo.30, entry_computation_layout={(f32[2,4]{1,0})->(f32[2]{0})}
@@ -141,14 +141,14 @@ def test_table_and_lowering_agree(monkeypatch):
         lambda x: torch.linalg.vector_norm(x, dim=-1),
     ]
     lowered = [analyze(Calls(f), IMAGE, target="inf2").unsupported for f in functions]
-    monkeypatch.setattr("neuronkit.analysis.xla_rules._xla_versions", lambda: None)
+    monkeypatch.setattr("neuronkit.analysis.operators.xla_rules._xla_versions", lambda: None)
     by_table = [analyze(Calls(f), IMAGE, target="inf2") for f in functions]
     assert by_table[0].basis.startswith("the table")
     assert [report.unsupported for report in by_table] == lowered
 
 
 def test_without_torch_xla_the_table_decides(monkeypatch):
-    monkeypatch.setattr("neuronkit.analysis.xla_rules._xla_versions", lambda: None)
+    monkeypatch.setattr("neuronkit.analysis.operators.xla_rules._xla_versions", lambda: None)
     report = analyze(
         Calls(lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2), align_corners=False)), IMAGE, target="trn1"
     )

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from neuronkit.specs import TensorSpec
-from neuronkit.targets import child, job
+from neuronkit.targets.sdk import child, job
 
 _spec = importlib.util.spec_from_file_location("neuronkit_test_doubles", Path(__file__).with_name("doubles.py"))
 assert _spec is not None

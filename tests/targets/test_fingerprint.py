@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neuronkit.capture.exporting import export_graph
+from neuronkit.capture.fingerprint import fingerprint
+from neuronkit.capture.tracing import trace
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.exported import export_graph
-from neuronkit.targets.fingerprint import fingerprint
-from neuronkit.targets.tracing import trace
 
 X = (TensorSpec("x", (2, 4)),)
 FORWARDS: dict[str, Callable[[nn.Module, Tensor], Any]] = {

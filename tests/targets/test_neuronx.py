@@ -52,7 +52,7 @@ def test_default_call_without_a_device(install_double, in_process, head):
 @pytest.mark.inf2
 def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monkeypatch):
     double = install_double("torch_neuronx")
-    monkeypatch.setattr("neuronkit.targets.sdk_target.visible_devices", lambda: ["/dev/neuron0"])
+    monkeypatch.setattr("neuronkit.targets.sdk.target.visible_devices", lambda: ["/dev/neuron0"])
     compile_graphs(head)
     assert double.calls[0]["cpu_backend"] is False
 

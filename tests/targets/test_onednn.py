@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import TensorSpec, compile_for_inferentia, load
+from neuronkit.capture.tracing import trace
 from neuronkit.static.ops import max_pool
 from neuronkit.targets import onednn
 from neuronkit.targets.onednn import reload, with_onednn
-from neuronkit.targets.tracing import trace
 
 SPECS = (TensorSpec("images", (2, 8, 48, 40)), TensorSpec("mask", (2, 1, 48, 40)))
 

@@ -92,7 +92,7 @@ def assert_every_field_is_seen(install, target, tmp_path, monkeypatch, deadlines
 @pytest.fixture
 def deadlines(in_process, monkeypatch) -> list:
     """The time that each child is given."""
-    from neuronkit.targets import job
+    from neuronkit.targets.sdk import job
 
     given, run = [], job.Workshop._spawn
 

@@ -136,7 +136,7 @@ class Clock:
 
 def test_a_hang_ends_with_every_process_it_started(install_double, graphs, tmp_path, monkeypatch):
     double, clock = install_double("torch_neuron", mode="hang"), Clock()
-    monkeypatch.setattr("neuronkit.targets.job.time", clock)
+    monkeypatch.setattr("neuronkit.targets.sdk.job.time", clock)
     with pytest.raises(CompileError, match="not compiled within timeout_s=600 seconds") as caught:
         compile_head(graphs, CompileOptions(workdir=tmp_path, timeout_s=600), report=clock)
     assert "[1/3] scheduling" in str(caught.value)

@@ -1,7 +1,7 @@
 import pytest
 
-from neuronkit.targets.log import last_line, read_log
 from neuronkit.targets.progress import Progress, detail
+from neuronkit.targets.sdk.log import last_line, read_log
 
 
 def test_details_are_shown_when_asked_for_and_not_otherwise(capsys):

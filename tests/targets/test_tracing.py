@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from neuronkit.capture.tracing import trace
 from neuronkit.errors import OptionError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target, target_names
-from neuronkit.targets.tracing import trace
 
 SPEC = TensorSpec("x", (2, 4))
 

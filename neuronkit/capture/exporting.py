@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
+from neuronkit.capture.tracing import recorded_warnings
 from neuronkit.errors import CompileError
-from neuronkit.targets.serialize import save_program
-from neuronkit.targets.tracing import recorded_warnings
 
 if TYPE_CHECKING:
     from neuronkit.specs import TensorSpec
@@ -32,22 +31,6 @@ def export_graph(module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
             return torch.export.export(module, examples, strict=False)
     except Exception as error:
         raise CompileError(f"torch.export cannot export {type(module).__name__}: {error}") from error
-
-
-def write_program(program: Any, path: Path) -> None:
-    """Write a torch.export program.
-
-    Raises:
-        CompileError: If torch cannot serialise it.
-        OSError: If the file cannot be written.
-    """
-    try:
-        with recorded_warnings():
-            save_program(program, path)
-    except OSError:
-        raise
-    except Exception as error:
-        raise CompileError(f"torch.export cannot save the graph: {error}") from error
 
 
 def load_portable(path: Path) -> fx.GraphModule:

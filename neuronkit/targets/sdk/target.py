@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,20 +15,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from neuronkit.capture.serialize import save_script
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Report, Target
 from neuronkit.targets.cached import Built, GraphCache, with_influence
-from neuronkit.targets.command import check_target, effective_command
-from neuronkit.targets.failure import disk_errors, failure
-from neuronkit.targets.job import CALL, LOG, PARTIAL, RESULT, Job, Workshop
-from neuronkit.targets.sdk import visible_devices
-from neuronkit.targets.serialize import save_script
+from neuronkit.targets.sdk.failure import disk_errors, failure
+from neuronkit.targets.sdk.job import CALL, LOG, PARTIAL, RESULT, Job, Workshop
+from neuronkit.targets.sdk.log import compiler_logs, read_log
+from neuronkit.targets.sdk.packages import visible_devices
 
 if TYPE_CHECKING:
     from neuronkit.static.model import Graphs
 
+_TARGET = re.compile(r"""--target['"=, ]+([\w-]+)""")
 _KEPT_LOG = 1 << 20  # bytes, from its end
 
 
@@ -153,3 +155,38 @@ def examples_of(specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
 def flag_given(extra_args: tuple[str, ...], *flags: str) -> bool:
     """Whether the caller's own arguments set one of these flags, as ``--flag value`` or ``--flag=value``."""
     return any(argument.partition("=")[0] in flags for argument in extra_args)
+
+
+def effective_command(directory: Path) -> str:
+    """The SDK call, and the compiler's own command line where a log shows it."""
+    call = (directory / CALL).read_text(encoding="utf-8")
+    return next((f"{call}; {shown}" for shown in compiler_calls(directory)), call)
+
+
+def compiler_calls(directory: Path) -> Iterator[str]:
+    """Every command line of the compiler that the child's log, or the compiler's own files, show."""
+    for path in (directory / LOG, *compiler_logs(directory)):
+        yield from read_log(path).calls
+
+
+def check_target(job: Job, compiler_args: Sequence[str], directory: Path) -> None:
+    """Make sure that the compiler was called for the chip that was asked for: releases of 2024 ignored ``--target``.
+
+    Only a command line that some log shows can tell; where none does, nothing is known and nothing is claimed.
+
+    Raises:
+        CompileError: If a command line names another chip, or none.
+    """
+    asked = _TARGET.findall(" ".join(compiler_args))
+    for call in compiler_calls(directory) if asked else ():
+        shown = _TARGET.findall(call)
+        if asked[-1:] != shown[-1:]:
+            found = f"--target {shown[-1]}" if shown else "no --target"
+            raise failure(
+                job,
+                f"was compiled for another chip: asked for --target {asked[-1]}, the compiler was called with {found} "
+                f"({call[:300]})",
+                directory / LOG,
+                hint="this release of the SDK ignores --target: update it, or compile for the chip that it takes "
+                "(inf2 and trn1 run the same programs)",
+            )

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from neuronkit import tables
 from neuronkit.errors import CompileError
-from neuronkit.targets.child import DISK_FULL
-from neuronkit.targets.log import LogSummary, compiler_logs, read_log, summarize
+from neuronkit.targets.sdk.child import DISK_FULL
+from neuronkit.targets.sdk.log import LogSummary, compiler_logs, read_log, summarize
 
 if TYPE_CHECKING:
-    from neuronkit.targets.job import Job
+    from neuronkit.targets.sdk.job import Job
 
 _FREE_SPACE = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
 _MEMORY = "the host ran out of memory: compile on a larger machine, a smaller batch or image, or with optlevel=1"

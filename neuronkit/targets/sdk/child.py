@@ -1,4 +1,4 @@
-"""Compiling in a child process: the child's side. ``python -m neuronkit.targets.child DIRECTORY PIPE``."""
+"""Compiling in a child process: the child's side. ``python -m neuronkit.targets.sdk.child DIRECTORY PIPE``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def main(directory: Path) -> None:
     fields = json.loads((directory / "job.json").read_text(encoding="utf-8"))
     sys.path[:] = fields["sys_path"]
     from neuronkit.targets import find_target
-    from neuronkit.targets.job import read_job
-    from neuronkit.targets.sdk_target import SdkTarget
+    from neuronkit.targets.sdk.job import read_job
+    from neuronkit.targets.sdk.target import SdkTarget
 
     target = find_target(fields["target"])
     if not isinstance(target, SdkTarget):

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from neuronkit.analysis.cost_counts import GraphCount, OperatorCount
-from neuronkit.analysis.cost_hardware import Chip, Instance, Precision, find_chip, find_instances, find_precision
-from neuronkit.analysis.cost_view import as_html, as_text
-from neuronkit.analysis.cost_workload import Workload
+from neuronkit.analysis.cost.counts import GraphCount, OperatorCount
+from neuronkit.analysis.cost.hardware import Chip, Instance, Precision, find_chip, find_instances, find_precision
+from neuronkit.analysis.cost.view import as_html, as_text
+from neuronkit.analysis.cost.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,6 @@ from torch.overrides import TorchFunctionMode
 
 from neuronkit.errors import CompileError, UnsupportedOperatorError
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.source import module_path, user_line
 
 # Calls that hand a tensor's values to Python. Shapes are no values: they are fixed in a static graph.
 _ESCAPES = frozenset(
@@ -33,6 +35,11 @@ _ESCAPES = frozenset(
         "allclose",
     ]
 )
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# The code that traces is not part of a model; the rest of the package is.
+_TRACING = tuple(os.path.join(_PACKAGE, name) + os.sep for name in ("capture", "targets", "analysis"))
+_FRAME = re.compile(r"^(?P<file>.+)\((?P<line>\d+)\): (?P<function>\S+)", re.MULTILINE)
 _SHAPE_NODES = frozenset({"aten::size", "aten::dim", "aten::numel", "aten::_shape_as_tensor"})
 
 
@@ -130,3 +137,37 @@ def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught
+
+
+def nodes_of(block: Any) -> Iterator[Any]:
+    """Every node of a graph or block, those of nested blocks right after the node that holds them."""
+    for node in block.nodes():
+        yield node
+        for nested in node.blocks():
+            yield from nodes_of(nested)
+
+
+def user_line() -> str:
+    """``file:line`` of the innermost running frame that is neither torch's nor the tracing code's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and not is_user_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def line_of_range(source_range: str) -> str:
+    """``file:line`` of the caller's innermost frame in a `torch._C.Node.sourceRange`; empty if it names none."""
+    for frame in _FRAME.finditer(source_range):
+        if is_user_file(frame["file"]):
+            return f"{frame['file']}:{frame['line']}"
+    return ""
+
+
+def is_user_file(path: str) -> bool:
+    """Whether a file holds a model's code, rather than torch's or the tracing code."""
+    return not path.startswith((_TORCH, "<frozen", "<eval_with_key", *_TRACING))
+
+
+def module_path(scope: str) -> str:
+    """The submodule that a trace's scope names: ``"__module.a/__module.a.b"`` → ``"a.b"``."""
+    return scope.rsplit("/", 1)[-1].partition(".")[2]

@@ -21,9 +21,9 @@ from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import Report
-from neuronkit.targets.failure import disk_errors, failure, outcome_of
-from neuronkit.targets.log import last_line, read_log
 from neuronkit.targets.progress import detail
+from neuronkit.targets.sdk.failure import disk_errors, failure, outcome_of
+from neuronkit.targets.sdk.log import last_line, read_log
 
 RESULT, PARTIAL, CALL, LOG = "compiled.pt", "compiled.pt.partial", "call.txt", "compile.log"
 _TICK_S = 0.5
@@ -146,7 +146,7 @@ class Workshop:
             with log.open("wb") as output:
                 # Its own session, so that a compiler which the child started ends with it.
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "neuronkit.targets.child", str(directory), str(reader)],
+                    [sys.executable, "-m", "neuronkit.targets.sdk.child", str(directory), str(reader)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from neuronkit.analysis.cost_hardware import Instance
+from neuronkit.analysis.cost.hardware import Instance
 
 NO_PRICE = "no public price"
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.analysis.graphs import TracedGraph, trace_graph
-from neuronkit.analysis.report import OperatorReport, Problem, Status
-from neuronkit.analysis.rewrites import rewrite_of
-from neuronkit.analysis.rules import AnyOperator, Judgement, Rules, TorchNeuron
-from neuronkit.analysis.xla_rules import TorchNeuronNative, TorchXla
+from neuronkit.analysis.operators.report import OperatorReport, Problem, Status
+from neuronkit.analysis.operators.rules import AnyOperator, Judgement, Rules, TorchNeuron, rewrite_of
+from neuronkit.analysis.operators.xla_rules import TorchNeuronNative, TorchXla
+from neuronkit.capture.graphs import TracedGraph, trace_graph
 from neuronkit.errors import SpecError, UnknownModelError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
 from neuronkit.specs import TensorSpec

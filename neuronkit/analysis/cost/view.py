@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from neuronkit.analysis.cost_text import html_table, money, price_text, text_table
+from neuronkit.analysis.cost.text import html_table, money, price_text, text_table
 
 if TYPE_CHECKING:
-    from neuronkit.analysis.cost_report import CostReport
+    from neuronkit.analysis.cost.report import CostReport
 
 
 def as_text(report: CostReport) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neuronkit.targets.source import module_path, user_line
-from neuronkit.targets.tracing import quiet_tracing
-
-
-def nodes_of(block: Any) -> Iterator[Any]:
-    """Every node of a graph or block, those of nested blocks right after the node that holds them."""
-    for node in block.nodes():
-        yield node
-        for nested in node.blocks():
-            yield from nodes_of(nested)
+from neuronkit.capture.tracing import module_path, nodes_of, quiet_tracing, user_line
 
 
 @dataclass

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from neuronkit.analysis.autocast_dispatch import refuse_fused_script
-from neuronkit.analysis.cost_counts import GraphCount, OperatorCount, count_graph
-from neuronkit.analysis.operators import graphs_of, listed_inputs
+from neuronkit.analysis.cost.counts import GraphCount, OperatorCount, count_graph
+from neuronkit.analysis.operators.checker import graphs_of, listed_inputs
+from neuronkit.capture.watching import refuse_fused_script
 from neuronkit.errors import NeuronKitError, OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel

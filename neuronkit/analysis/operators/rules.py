@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 
 from neuronkit import tables
-from neuronkit.analysis.graphs import Operator, TracedGraph
-from neuronkit.targets.sdk import within
+from neuronkit.capture.graphs import Operator, TracedGraph
+from neuronkit.targets.sdk.packages import within
 
 REJECTED_IO_DTYPES = ("int64", "float64")
 _COMPLEX_DTYPES = ("complex32", "complex64", "complex128")
@@ -162,3 +162,41 @@ _CONDITIONS: dict[str, Callable[[Any], bool | None]] = {
     "aten::norm": _norm_order_listed,
     "aten::max_pool3d_with_indices": lambda node: not node.outputsAt(1).uses(),
 }
+
+# Operator kind, dtype → what to write in its place.
+_REWRITES = {
+    "aten::embedding": "a one-hot matrix product (neuronkit.static.ops)",
+    "aten::index_put_": "torch.where with a mask (neuronkit.static.ops)",
+    "aten::index_put": "torch.where with a mask (neuronkit.static.ops)",
+    "aten::copy_": "torch.where or torch.cat in place of writing into a slice (neuronkit.static.ops)",
+    "aten::masked_select": "torch.where, keeping the full shape",
+    "aten::index": "torch.where for a boolean mask, a one-hot matrix product for indices",
+    "aten::gather": "a one-hot matrix product",
+    "aten::scatter": "torch.where against a comparison with arange",
+    "aten::scatter_": "torch.where against a comparison with arange",
+    "aten::nonzero": "a mask of the full shape",
+    "aten::upsample_bilinear2d": "two matrix products (neuronkit.static.ops)",
+    "aten::grid_sampler": "a matrix product with the interpolation weights",
+    "aten::pad": "torch.constant_pad_nd, for padding with a constant",
+    "aten::hardswish_": "the module with inplace=False",
+    "aten::dropout_": "the module with inplace=False",
+    "aten::silu_": "the module with inplace=False",
+    "aten::leaky_relu_": "the module with inplace=False",
+    "aten::scaled_dot_product_attention": "the matrix products and softmax that it stands for",
+    "aten::cumsum": "a product with a triangular matrix (neuronkit.static.ops)",
+    "aten::one_hot": "a comparison with an int32 arange",
+    "int64": "int32, cast inside the graph",
+    "float64": "float32",
+    "complex64": "real and imaginary parts as two real tensors",
+    "complex128": "real and imaginary parts as two real tensors",
+    "complex32": "real and imaginary parts as two real tensors",
+}
+
+
+def rewrite_of(kind: str) -> str:
+    """What to write instead, empty where nothing is known."""
+    if kind.startswith("aten::fft_"):
+        return "the transform in pre-processing on the host"
+    if kind.startswith("Tensor."):
+        return "torch.where or a mask in place of the branch"
+    return _REWRITES.get(kind, "")

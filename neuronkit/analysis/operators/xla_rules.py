@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from neuronkit.analysis.graphs import Operator, TracedGraph
-from neuronkit.analysis.hlo import Hlo, parse, rejected
-from neuronkit.analysis.rules import SUPPORTED, Judgement, Rules, Verdict
-from neuronkit.analysis.xla_table import base_of, is_lowered
+from neuronkit.analysis.operators.hlo import Hlo, parse, rejected
+from neuronkit.analysis.operators.rules import SUPPORTED, Judgement, Rules, Verdict
+from neuronkit.analysis.operators.xla_table import base_of, is_lowered
+from neuronkit.capture.graphs import Operator, TracedGraph
 from neuronkit.errors import CompileError, MissingSDKError
 from neuronkit.targets.xla import XlaTarget, lower
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from neuronkit.analysis.cost_hardware import find_chip, find_precision
-from neuronkit.analysis.cost_report import CostReport, cost_on
-from neuronkit.analysis.cost_workload import measure
+from neuronkit.analysis.cost.hardware import find_chip, find_precision
+from neuronkit.analysis.cost.report import CostReport, cost_on
+from neuronkit.analysis.cost.workload import measure
 from neuronkit.errors import UnknownModelError
 from neuronkit.specs import TensorSpec
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from neuronkit.analysis.autocast_dispatch import OperatorMode, refuse_fused_script, watched_by
-from neuronkit.analysis.autocast_products import (
+from neuronkit.analysis.autocast.rounding import ROUNDINGS
+from neuronkit.capture.products import (
     argument,
     factors_of,
     is_view,
@@ -19,7 +19,7 @@ from neuronkit.analysis.autocast_products import (
     with_factors,
     written_arguments,
 )
-from neuronkit.analysis.autocast_rounding import ROUNDINGS
+from neuronkit.capture.watching import OperatorMode, refuse_fused_script, watched_by
 from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
 from neuronkit.options import AUTO_CASTS
 from neuronkit.specs import TensorSpec

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neuronkit.analysis.cost_report import CostReport
-from neuronkit.analysis.cost_text import html_table, money, price_text, text_table
+from neuronkit.analysis.cost.report import CostReport
+from neuronkit.analysis.cost.text import html_table, money, price_text, text_table
 from neuronkit.errors import OptionError
 
 
@@ -69,7 +69,7 @@ class CostTable:
         Raises:
             MissingDependencyError: If matplotlib is missing.
         """
-        from neuronkit.analysis.cost_plot import draw
+        from neuronkit.analysis.cost.plot import draw
 
         draw(self, path)
 

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from neuronkit.analysis.details import find_details, nodes_of
+from neuronkit.capture.kernels import find_details
+from neuronkit.capture.tracing import Escape, line_of_range, module_path, nodes_of, trace_watched
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.source import line_of_range, module_path
-from neuronkit.targets.tracing import Escape, trace_watched
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neuronkit.errors import MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
-    from neuronkit.analysis.cost_table import CostTable
+    from neuronkit.analysis.cost.table import CostTable
 
 
 def draw(table: CostTable, path: str | Path) -> None:

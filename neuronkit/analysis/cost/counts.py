@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from neuronkit.analysis.autocast_dispatch import OperatorMode, watched_by
-from neuronkit.analysis.autocast_products import argument, base_name, factors_of, tensors_in, written_arguments
+from neuronkit.capture.products import argument, base_name, factors_of, tensors_in, written_arguments
+from neuronkit.capture.watching import OperatorMode, watched_by
 
 
 @dataclass(frozen=True)

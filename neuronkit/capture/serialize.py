@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from neuronkit.capture.tracing import recorded_warnings
+from neuronkit.errors import CompileError
+
 
 def save_script(module: torch.jit.ScriptModule, path: Path, extra_files: Mapping[str, str] | None = None) -> None:
     """Write TorchScript, flushed to the disk.
@@ -23,13 +26,18 @@ def save_script(module: torch.jit.ScriptModule, path: Path, extra_files: Mapping
 
 
 def save_program(program: Any, path: Path) -> None:
-    """Write a torch.export program.
+    """Write a torch.export program, flushed to the disk.
 
     Raises:
-        OSError: If it cannot be written.
+        CompileError: If torch cannot serialise it.
+        OSError: If the file cannot be written.
     """
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    try:
+        with recorded_warnings():
+            torch.export.save(program, buffer)
+    except Exception as error:
+        raise CompileError(f"torch.export cannot save the graph: {error}") from error
     with path.open("wb") as file:
         file.write(buffer.getbuffer())
         _flush(file)

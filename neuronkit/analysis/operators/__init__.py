@@ -1,0 +1,1 @@
+"""`analyze`: which of a model's operators a target takes."""
