@@ -214,9 +214,9 @@ def test_passes_counts_guess_causal_passes_and_refinements() -> None:
         ({"decoding": "beam"}, OptionError, "decoding='beam': expected 'ar', 'nar'"),
         ({"method": "magic"}, OptionError, "method='magic'"),
         ({"refine_iters": -1}, OptionError, "refine_iters=-1"),
-        ({"refine_iters": 1.5}, OptionError, "refine_iters=1.5 is not a whole number"),
-        ({"max_length": "5"}, SpecError, "max_length='5' is not a whole number"),
-        ({"batch_size": 0}, SpecError, "batch_size=0 is not a whole number of at least 1"),
+        ({"refine_iters": 1.5}, OptionError, "got refine_iters=1.5; expected a whole number"),
+        ({"max_length": "5"}, SpecError, "got max_length='5'; expected a whole number"),
+        ({"batch_size": 0}, SpecError, "got batch_size=0; expected a whole number of at least 1"),
     ],
 )
 def test_refuses_what_it_cannot_do(arguments: dict[str, object], error: type[Exception], message: str) -> None:

@@ -11,8 +11,8 @@ from neuronkit.models import CRAFT, PARSeq
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"max_label_length": 0}, "max_label_length=0 is not a whole number of at least 1"),
-        ({"refine_iters": -1}, "refine_iters=-1 is not a whole number of at least 0"),
+        ({"max_label_length": 0}, "got max_label_length=0; expected a whole number of at least 1"),
+        ({"refine_iters": -1}, "got refine_iters=-1; expected a whole number of at least 0"),
         ({"enc_num_heads": 5}, "enc_num_heads=5 does not divide embed_dim=384"),
         ({"dec_num_heads": 7}, "dec_num_heads=7 does not divide embed_dim=384"),
         ({"patch_size": (5, 8)}, r"patch_size=\(5, 8\) does not divide img_size=\(32, 128\)"),

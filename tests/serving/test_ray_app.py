@@ -295,12 +295,12 @@ def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0 is not a whole number"),
-        ({"batch_wait_s": -1}, "batch_wait_s=-1 is not a number"),
+        ({"batch_size": 0}, "got batch_size=0; expected a whole number"),
+        ({"batch_wait_s": -1}, "got batch_wait_s=-1; expected a finite number"),
         ({"max_replicas": 1, "min_replicas": 2}, "max_replicas=1 is less than min_replicas=2"),
-        ({"timeout_s": 0}, "timeout_s=0 is not a number above 0"),
-        ({"neuron_cores": 1.5}, "neuron_cores=1.5 is not a whole number"),
-        ({"max_request_bytes": "1"}, "max_request_bytes='1' is not a whole number"),
+        ({"timeout_s": 0}, "got timeout_s=0; expected a finite number above 0"),
+        ({"neuron_cores": 1.5}, "got neuron_cores=1.5; expected a whole number"),
+        ({"max_request_bytes": "1"}, "got max_request_bytes='1'; expected a whole number"),
     ],
 )
 def test_bad_options_are_refused(artifacts: tuple[Path, Path], options: dict[str, Any], message: str) -> None:

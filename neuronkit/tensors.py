@@ -1,0 +1,188 @@
+"""Checks of tensors and modules given by callers; torch is imported when the first of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from neuronkit.errors import NeuronKitError, SpecError
+from neuronkit.shown import shown
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def tensor(
+    name: str,
+    value: Any,
+    *,
+    shape: Sequence[int | None] | None = None,
+    dtype: str | Sequence[str] | None = None,
+    error: type[NeuronKitError] = SpecError,
+) -> Tensor:
+    """Return `value` as a plain dense tensor with data.
+
+    Taken, too: parameters, tensors that require gradients (returned as they are, so that they keep their graph),
+    conjugate and negative views (resolved), and subclasses that only override functions, such as torchvision's images
+    (returned as plain tensors).
+
+    Args:
+        name: What the message calls it.
+        value: What the caller gave.
+        shape: Its sizes, None where any size does, as the number of rows often is; None: any shape.
+        dtype: Name of its dtype, or of each that will do; None: any.
+        error: Class of the error.
+
+    Returns:
+        A tensor of class `torch.Tensor` or `torch.nn.Parameter`, strided, sharing memory with `value`.
+
+    Raises:
+        NeuronKitError: Of class `error`, with the conversion that mends the input: if `value` is no tensor, sparse,
+            quantised, nested, without data (meta), or of another shape or dtype.
+
+    Example:
+        >>> tensor("images", torch.zeros(3, 8, 8), shape=(None, 3, 8, 8), dtype="float32")
+        SpecError: images: got (3, 8, 8) float32; expected (any, 3, 8, 8) float32; add the batch dimension:
+        images.unsqueeze(0)
+    """
+    import torch
+
+    expected = described(shape, dtype)
+    if not issubclass(type(value), torch.Tensor):
+        raise error(f"got {name}={shown(value)}; expected a tensor{expected}; {_conversion(name, value)}")
+    fault, way = _unusual(name, value)
+    if fault:
+        raise error(f"{name}: got a {fault} tensor; expected a dense one{expected}; {way}")
+    given = (tuple(value.shape), dtype_name(value.dtype))
+    mend = remedy(name, *given, shape, dtype)
+    if mend:
+        raise error(f"{name}: got {given[0]} {given[1]}; expected{expected}; {mend}")
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        value = value.as_subclass(torch.Tensor)
+    return value.resolve_conj().resolve_neg() if value.is_conj() or value.is_neg() else value
+
+
+def module(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) -> nn.Module:
+    """Return `value` when it is an `nn.Module` whose parameters hold data.
+
+    Raises:
+        NeuronKitError: Of class `error`, with what makes a module of what was given.
+    """
+    import torch
+
+    if issubclass(type(value), torch.nn.Module):
+        return value  # type: ignore[no-any-return]
+    if issubclass(type(value), type):
+        way = f"make an instance: {value.__name__:.80}(...)"
+    elif issubclass(type(value), (str, bytes)) or hasattr(type(value), "__fspath__"):
+        way = "build the model and fill it: neuronkit.models.load_checkpoint(model, path)"
+    elif issubclass(type(value), dict):
+        way = (
+            "build the model and fill it: model.load_state_dict(...), or neuronkit.models.load_checkpoint(model, path)"
+        )
+    elif issubclass(type(value), torch.Tensor):
+        way = "the model comes first, its inputs follow"
+    else:
+        way = "give the model itself"
+    raise error(f"got {name}={shown(value)}; expected an nn.Module; {way}")
+
+
+def remedy(
+    name: str,
+    given_shape: tuple[int, ...],
+    given_dtype: str,
+    shape: Sequence[int | None] | None,
+    dtype: str | Sequence[str] | None,
+) -> str | None:
+    """Say how a tensor of a given shape and dtype becomes one of the expected shape and dtype; None if it is one."""
+    shape_ways = [] if shape is None else _shape_ways(name, given_shape, tuple(shape))
+    dtype_ways = [] if dtype is None else _dtype_ways(name, given_dtype, len(given_shape), _names(dtype))
+    return ", and ".join(shape_ways + dtype_ways) or None
+
+
+def described(shape: Sequence[int | None] | None, dtype: str | Sequence[str] | None) -> str:
+    """An expected shape and dtype as messages write them, with a space before it: `` (any, 3, 32, 128) float32``."""
+    sizes = "" if shape is None else " (" + ", ".join("any" if n is None else str(n) for n in shape)
+    closing = "" if shape is None else ",)" if len(shape) == 1 else ")"
+    return sizes + closing + ("" if dtype is None else " " + " or ".join(_names(dtype)))
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a `torch.dtype`: "float32"."""
+    return str(dtype).rsplit(".", 1)[-1]
+
+
+def _names(dtype: str | Sequence[str]) -> tuple[str, ...]:
+    return (dtype,) if isinstance(dtype, str) else tuple(dtype)
+
+
+def _conversion(name: str, value: Any) -> str:
+    """What makes a tensor of something else."""
+    import torch
+
+    if hasattr(type(value), "__array_interface__") and hasattr(type(value), "dtype"):
+        return f"convert it: torch.from_numpy({name})"
+    if issubclass(type(value), (str, bytes)) or hasattr(type(value), "__fspath__"):
+        return "read it with neuronkit.ocr.load_image and prepare it with a processor's preprocess"
+    if issubclass(type(value), (list, tuple)):
+        several = bool(value) and all(issubclass(type(item), torch.Tensor) for item in value)
+        return f"join them: torch.stack(tuple({name}))" if several else f"convert it: torch.tensor({name})"
+    if hasattr(type(value), "example") and hasattr(type(value), "torch_dtype"):
+        return "give a tensor of that kind, such as its .example()"
+    if issubclass(type(value), (int, float)):
+        return f"convert it: torch.tensor({name})"
+    return "give a torch.Tensor"
+
+
+def _unusual(name: str, value: Tensor) -> tuple[str | None, str]:
+    """What keeps a tensor from being read like any other, and the way out."""
+    import torch
+
+    if getattr(value, "is_nested", False):
+        return "nested", f"pad it: torch.nested.to_padded_tensor({name}, 0.0)"
+    if value.is_quantized:
+        return "quantised", f"convert it: {name}.dequantize()"
+    if value.layout is not torch.strided:
+        return "sparse" if "sparse" in str(value.layout) else dtype_name(value.layout), f"convert it: {name}.to_dense()"
+    if value.device.type == "meta":
+        return "meta", f"it has no data; make one that has: torch.zeros({tuple(value.shape)})"
+    if type(value).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        return type(value).__name__, "it stands for other tensors; give those themselves"
+    return None, ""
+
+
+def _shape_ways(name: str, given: tuple[int, ...], shape: tuple[int | None, ...]) -> list[str]:
+    """The calls that turn one shape into the other, or what to do where none does."""
+    if _fits(given, shape):
+        return []
+    if len(shape) == 4:
+        for before, order in ((given, (0, 3, 1, 2)), ((1, *given), (2, 0, 1))):
+            if len(given) == len(order) and _fits(tuple(before[i] for i in (0, 3, 1, 2)), shape):
+                rows = "" if len(given) == 4 else ".unsqueeze(0)"
+                return [f"channels come before height and width: {name}.permute{order}{rows}"]
+    if _fits((1, *given), shape):
+        return [f"add the batch dimension: {name}.unsqueeze(0)"]
+    if given[:1] == (1,) and _fits(given[1:], shape):
+        return [f"drop the first dimension: {name}.squeeze(0)"]
+    if len(given) == 2 and _fits(given[::-1], shape):
+        return [f"transpose it: {name}.t()"]
+    if len(given) == len(shape) == 4 and _fits(given[2:], shape[2:]) and given[1] == 1 and shape[1] == 3:
+        return [f"repeat the grey channel: {name}.expand(-1, 3, -1, -1)"]
+    if len(given) == len(shape) == 4 and given[:2] == (given[0], shape[1]):
+        return ["resize or pad it: a processor's preprocess does, or wrap the model in neuronkit.FixedShape"]
+    return ["give it in that shape"]
+
+
+def _fits(given: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(given) == len(shape) and all(n in (None, size) for n, size in zip(shape, given))
+
+
+def _dtype_ways(name: str, given: str, dims: int, wanted: tuple[str, ...]) -> list[str]:
+    if given in wanted:
+        return []
+    convert = f"{name}.to(torch.{wanted[0]})"
+    if given == "uint8" and "float" in wanted[0] and dims >= 3:
+        return [f"scale bytes as the model's processor does (its preprocess), or {convert} / 255"]
+    if given.startswith("complex") and "complex" not in wanted[0]:
+        return [f"take its real part: {name}.real"]
+    return [f"convert it: {convert}"]
