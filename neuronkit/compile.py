@@ -16,9 +16,11 @@ from torch.utils._pytree import tree_flatten
 
 from neuronkit.analysis.operators.checker import analyze, check_operators, listed_inputs
 from neuronkit.analysis.operators.report import OperatorReport
-from neuronkit.artifact import FORMAT, CompiledModel
+from neuronkit.artifact.manifest import FORMAT
+from neuronkit.artifact.model import CompiledModel
 from neuronkit.capture.fingerprint import hash_tensors
 from neuronkit.errors import NeuronKitError, OptionError, SpecError, UnknownModelError
+from neuronkit.interface import OTHER, PROCESSOR_ROLES, Interface, Output, output_fields
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.specs import TensorSpec
@@ -108,7 +110,7 @@ def compile_for_inferentia(
             "neuronkit": __version__,
             "target": target,
             "versions": versions,
-            **_describe(static, graphs),
+            **_describe(static, graphs, processor),
             "options": options.to_dict(),
             "op_whitelist": list(op_whitelist),
             "commands": dict(compiled.commands),
@@ -123,17 +125,28 @@ def compile_for_inferentia(
         if verify and chosen.runs_here():
             report("comparing the compiled model with the original")
             parity["compiled"] = _compare(static, result)
-    result.manifest["outputs"] = [spec.to_dict() for spec in _output_specs(outputs)]
+    result.manifest["outputs"] = _describe_outputs(outputs, static.interface)
     result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))
     return result
 
 
-def _describe(static: StaticModel, graphs: Graphs) -> dict[str, Any]:
+def _describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -> dict[str, Any]:
     """What the manifest says of the model itself."""
+    joining, interface = static.joining, static.interface
+    if interface.role == OTHER and processor is not None:
+        # A plain module does not say what it is; its processor does.
+        interface = replace(interface, role=PROCESSOR_ROLES.get(processor.to_dict().get("kind", ""), OTHER))
+    source = type(static.source)
     return {
+        **interface.to_manifest(),
         "family": static.family,
+        "source": {
+            "class": f"{source.__module__}.{source.__qualname__}",
+            "weight_hash": hash_tensors(static.source.state_dict()),
+        },
+        "joining": joining.to_dict() if joining is not None else None,
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
         "weight_hash": _weight_hash(graphs),
@@ -230,14 +243,24 @@ def _own_failures(static: StaticModel) -> Iterator[None]:
         ) from error
 
 
-def _output_specs(outputs: Any) -> list[TensorSpec]:
+def _describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]:
+    """Name, shape, dtype and valid area of each output tensor, for the manifest."""
     tensors, _ = tree_flatten(outputs)
     for item in tensors:
         if not isinstance(item, Tensor):
             raise SpecError(
                 f"the model returns a {type(item).__name__}; a graph gives tensors, or tuples, lists or dicts of them"
             )
-    return [TensorSpec.of(f"output_{i}", tensor) for i, tensor in enumerate(tensors)]
+    declared = interface.outputs or tuple(Output(f"output_{i}") for i in range(len(tensors)))
+    if len(declared) != len(tensors):
+        raise SpecError(
+            f"the model gives {len(tensors)} tensors and its interface names {len(declared)} outputs "
+            f"({', '.join(output.name for output in declared)}); name each one, in order"
+        )
+    return [
+        {**TensorSpec.of(output.name, tensor).to_dict(), **output_fields(output)}
+        for output, tensor in zip(declared, tensors)
+    ]
 
 
 def _weight_hash(graphs: Graphs) -> str:

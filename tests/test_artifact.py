@@ -42,11 +42,11 @@ def test_plain_torch_jit_load_opens_it(saved: Path) -> None:
 
 def test_manifest_says_what_a_server_needs(saved: Path) -> None:
     manifest = neuronkit.load(saved).manifest
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["target"] == "cpu"
     assert manifest["versions"]["torch"] == torch.__version__
     assert manifest["inputs"] == [{"name": "x", "shape": [2, 4], "dtype": "float32"}]
-    assert manifest["outputs"] == [{"name": "output_0", "shape": [2, 3], "dtype": "float32"}]
+    assert manifest["outputs"] == [{"name": "output_0", "shape": [2, 3], "dtype": "float32", "valid": None}]
     assert manifest["parity"]["compiled"]["passed"] is True
     assert len(manifest["weight_hash"]) == 64
 
@@ -111,7 +111,7 @@ def test_a_core_is_refused_where_there_are_none(saved: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     model = compiled()
     model.manifest["format"] = 99
-    with pytest.raises(ArtifactError, match="is of format 99, this neuronkit reads up to 1; update neuronkit"):
+    with pytest.raises(ArtifactError, match="is of format 99, this neuronkit reads up to 2; update neuronkit"):
         neuronkit.load(model.save(tmp_path / "new.pt"))
 
 

@@ -160,7 +160,7 @@ def test_several_outputs_and_several_graphs() -> None:
     model = PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2, patch_size=(8, 16))
     compiled = compile_for_inferentia(make_static(model, batch_size=2), target="cpu")
     assert set(compiled.manifest["graphs"]) == {"encode", "decode"}
-    assert compiled.manifest["outputs"] == [{"name": "output_0", "shape": [2, 26, 37], "dtype": "float32"}]
+    assert compiled.manifest["outputs"] == [{"name": "logits", "shape": [2, 26, 37], "dtype": "float32", "valid": None}]
 
 
 def test_progress_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

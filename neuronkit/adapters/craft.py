@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuronkit import checks
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
+from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
@@ -118,6 +119,12 @@ class StaticCRAFT(StaticModel):
         generator = torch.Generator().manual_seed(seed + 1)
         steps = [torch.randint(1, size // STRIDE + 1, (len(images),), generator=generator) for size in images.shape[2:]]
         return images, (torch.stack(steps, dim=1) * STRIDE).to(torch.int32)
+
+    @property
+    def interface(self) -> Interface:
+        """A detector: score maps, and features, at half the input's size."""
+        scores = Output("score_maps", ValidArea((1, 2), SCORE_STRIDE))
+        return Interface(DETECTOR, (scores, Output("features", ValidArea((2, 3), SCORE_STRIDE))))
 
     def valid_output_sizes(self, valid_size: Tensor) -> tuple[Tensor, Tensor]:
         """Size of the valid area of each output: (N, 2) int32 (height, width) for (N, 2) valid sizes."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.parseq_graphs import attend
 from neuronkit.errors import SpecError
+from neuronkit.interface import RECOGNIZER, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Foldable, StaticModel
 from neuronkit.static.ops import length
@@ -49,6 +50,13 @@ def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec
 
 class DoctrRecognizer(StaticModel):
     """How the originals are called, and what becomes of their logits."""
+
+    @property
+    def interface(self) -> Interface:
+        """A recognizer; its classes are the vocabulary, then EOS, SOS and PAD, of which some heads lack the last."""
+        vocabulary = str(self.source.vocab)
+        count = len(vocabulary)
+        return Interface(RECOGNIZER, (Output("logits"),), count + 1, count, count + 2, vocabulary)
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """The original's logits, each row alone: docTR stops a batch when its last row has ended."""

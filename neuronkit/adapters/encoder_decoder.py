@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.encoder_decoder_graphs import AllPositions, EncodeRead, EncodeReadMasked
 from neuronkit.errors import OptionError
+from neuronkit.interface import SEQ2SEQ, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
@@ -55,6 +56,11 @@ class EncoderDecoder(StaticModel):
         self.steps, self.bos_id, self.eos_id = steps, bos_id, eos_id
         self.method = self._choose_method(method)
         self._memory: TensorSpec | None = None
+
+    @property
+    def interface(self) -> Interface:
+        """An encoder–decoder that gives logits over its vocabulary; recognisers say more."""
+        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id)
 
     @abstractmethod
     def encoder(self, source: nn.Module) -> nn.Module:

@@ -20,6 +20,7 @@ from neuronkit.adapters.huggingface_modules import (
 )
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
+from neuronkit.interface import SEQ2SEQ, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import unwrap
 
@@ -91,6 +92,12 @@ class StaticHuggingFace(EncoderDecoder):
             eos_id=self.generation.eos_id,
             method=options.method,
         )
+
+    @property
+    def interface(self) -> Interface:
+        """An encoder–decoder, its padding token that of the model's generation settings."""
+        pad_id = getattr(self.source.generation_config, "pad_token_id", None)
+        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id, pad_id)
 
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks
+from neuronkit.adapters.characters import known_characters
 from neuronkit.adapters.parseq_graphs import Decode, EmptyState, Encode, Step
 from neuronkit.adapters.parseq_reader import FixedPoint, KeepLogits, NullContext, Reader, Refine, Whole
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.interface import RECOGNIZER, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import StepLoop, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode, unwrap
@@ -119,6 +121,12 @@ class StaticPARSeq(StaticModel):
         source = super().source
         inner = getattr(source, "model", None)
         return inner if isinstance(inner, nn.Module) and matches(inner) else source
+
+    @property
+    def interface(self) -> Interface:
+        """A recognizer; its classes are EOS and the characters."""
+        characters = known_characters(unwrap(self.original), self.bos_id - 1)
+        return Interface(RECOGNIZER, (Output("logits"),), self.bos_id, self.eos_id, self.bos_id + 1, characters)
 
     def passes(self, images: Tensor) -> int:
         """Number of decoder passes that reading these images takes.

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit.adapters.characters import known_characters
 from neuronkit.adapters.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
+from neuronkit.interface import RECOGNIZER, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import bilinear_matrix, one_hot_embedding
@@ -77,6 +79,12 @@ class StaticTRBA(EncoderDecoder):
     def source(self) -> nn.Module:
         """The network itself."""
         return _network(super().source)
+
+    @property
+    def interface(self) -> Interface:
+        """A recognizer; its classes are EOS, the characters, BOS and PAD."""
+        characters = known_characters(unwrap(self.original), self.bos_id - 1)
+        return Interface(RECOGNIZER, (Output("logits"),), self.bos_id, self.eos_id, self.bos_id + 1, characters)
 
     def encoder(self, source: nn.Module) -> Encode:
         return Encode(source)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
+from neuronkit.interface import OTHER, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decode import FixedPointReader, StepReader, Unrolled, end_at_eos
 from neuronkit.static.model import StaticModel, eval_mode
@@ -84,6 +85,11 @@ class GreedyDecoder(StaticModel):
                 raise SpecError(f"memory={memory!r}: expected an example tensor, or TensorSpec('memory', shape)")
             self.specs = (memory,)
             self.check(memory.example())
+
+    @property
+    def interface(self) -> Interface:
+        """A decoder alone: memory to logits."""
+        return Interface(OTHER, (Output("logits"),), self.bos_id, self.eos_id)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Memory → logits (N, max_length + 1, C)."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
+from neuronkit.interface import Interface
 from neuronkit.specs import TensorSpec
 from neuronkit.static.ops import length
 
@@ -28,11 +29,19 @@ class StaticModel(nn.Module, ABC):
         family: Name of the model family, for manifests and messages.
         original: The caller's model, as given.
         specs: The inputs, in order.
+        joining: How the graphs are joined, as data with a ``to_dict()`` for the manifest; None for a single graph, and
+            where Python code joins them.
     """
 
     family: str
     specs: tuple[TensorSpec, ...]
     original: nn.Module
+    joining: Any = None
+
+    @property
+    def interface(self) -> Interface:
+        """What the model is for, and what its outputs mean; the manifest of an artifact holds it."""
+        return Interface()
 
     def __init__(self, original: nn.Module, specs: Sequence[TensorSpec]) -> None:
         super().__init__()

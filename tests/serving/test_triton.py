@@ -151,10 +151,10 @@ def good_cases(detector_path: Path, recognizer_path: Path) -> dict[str, list[Cas
     for crop, tensor, scores, read in zip(crops, inputs, logits, recognizer.processor.postprocess(logits)):
         expected = {"text": strings(read.text.encode()), "confidence": np.array([[read.confidence]], np.float32)}
         words.append(Case("recognizer", {"image": strings(crop)}, expected))
-        words.append(Case("recognizer", {"images": tensor[None]}, {**expected, "output_0": scores[None]}))
+        words.append(Case("recognizer", {"images": tensor[None]}, {**expected, "logits": scores[None]}))
     for height, width in rng.integers(1, (4, 8), (12, 2)) * 32:
         images = rng.standard_normal((1, 3, height, width)).astype(np.float32)
-        maps.append(Case("detector", {"images": images}, {"output_0": find(torch.from_numpy(images))[0].numpy()}))
+        maps.append(Case("detector", {"images": images}, {"score_maps": find(torch.from_numpy(images))[0].numpy()}))
     for seed in range(10):
         page = png(100 + seed, 60 + 3 * seed, 150 + 7 * seed)
         pages.append(Case("reader", {"image": strings(page)}, {"page": strings(pipeline(page).to_json().encode())}))
@@ -195,7 +195,7 @@ def send(client: Client, case: Case) -> str:
     """What became of a request: "right", "wrong", "error" or "refused by name"."""
     from tritonclient.utils import InferenceServerException
 
-    outputs = {"detector": ("output_0",), "recognizer": ("text",), "reader": ("page",)}[case.model]
+    outputs = {"detector": ("score_maps",), "recognizer": ("text",), "reader": ("page",)}[case.model]
     try:
         got = client(case.model, case.inputs, tuple(case.expected) if case.expected else outputs)
     except InferenceServerException as error:

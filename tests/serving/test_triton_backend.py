@@ -22,7 +22,7 @@ from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import export_repository
 from neuronkit.serving.triton.backend import Request, Served, load_served
 
-ALL = ("images", "valid_size", "output_0", "output_1", "text", "confidence", "page")
+ALL = ("images", "valid_size", "output_0", "score_maps", "features", "logits", "text", "confidence", "page")
 MAX_PIXELS = 100_000
 
 
@@ -78,15 +78,15 @@ def test_images_of_several_sizes_give_what_the_local_call_gives(detector: Served
     expected.append(local(torch.from_numpy(images[0]), torch.tensor([[64, 96]], dtype=torch.int32)))
     for answer, outputs in zip(answers, expected, strict=True):
         assert not isinstance(answer, Exception)
-        for index, output in enumerate(outputs):
-            np.testing.assert_allclose(answer[f"output_{index}"], output.numpy(), atol=1e-5)
+        for name, output in zip(("score_maps", "features"), outputs, strict=True):
+            np.testing.assert_allclose(answer[name], output.numpy(), atol=1e-5)
 
 
 def test_only_what_is_asked_for_is_given(detector: Served, recognizer: Served) -> None:
     images = np.zeros((1, 3, 32, 32), np.float32)
-    (answer,) = detector.answer([asked({"images": images}, "output_0")])
+    (answer,) = detector.answer([asked({"images": images}, "score_maps")])
     assert not isinstance(answer, Exception)
-    assert {name: array.shape for name, array in answer.items()} == {"output_0": (1, 16, 16, 2)}
+    assert {name: array.shape for name, array in answer.items()} == {"score_maps": (1, 16, 16, 2)}
     (answer,) = recognizer.answer([asked(files(line(0)), "text")])
     assert not isinstance(answer, Exception)
     assert set(answer) == {"text"}
@@ -107,7 +107,7 @@ def test_words_as_files_and_as_tensors(recognizer: Served, recognizer_path: Path
         assert not isinstance(answer, Exception)
         assert [text.decode() for (text,) in answer["text"]] == [expected[index].text for index in indices]
         np.testing.assert_allclose(answer["confidence"][:, 0], [expected[i].confidence for i in indices], atol=1e-5)
-        np.testing.assert_allclose(answer["output_0"], logits[indices].numpy(), atol=1e-4)
+        np.testing.assert_allclose(answer["logits"], logits[indices].numpy(), atol=1e-4)
 
 
 def test_pages_are_those_of_the_pipeline(reader: Served, detector_path: Path, recognizer_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_a_detector_takes_any_size_up_to_its_canvas(repository: Path) -> None:
     config = config_of(repository, "find")
     assert entry(config, "images") == "data_type: TYPE_FP32 dims: [ 3, -1, -1 ] allow_ragged_batch: true"
     assert entry(config, "valid_size") == "data_type: TYPE_INT32 dims: [ 2 ] optional: true"
-    assert entry(config, "output_0") == "data_type: TYPE_FP32 dims: [ -1, -1, 2 ]"
-    assert entry(config, "output_1") == "data_type: TYPE_FP32 dims: [ 6, -1, -1 ]"
+    assert entry(config, "score_maps") == "data_type: TYPE_FP32 dims: [ -1, -1, 2 ]"
+    assert entry(config, "features") == "data_type: TYPE_FP32 dims: [ 6, -1, -1 ]"
     assert "max_batch_size: 1\n" in config
 
 
@@ -85,7 +85,7 @@ def test_a_recogniser_takes_tensors_or_files_and_gives_text_and_logits(repositor
     config = config_of(repository, "read")
     assert entry(config, "images") == "data_type: TYPE_FP32 dims: [ 3, 32, 128 ] optional: true"
     assert entry(config, "image") == "data_type: TYPE_STRING dims: [ 1 ] optional: true"
-    assert entry(config, "output_0") == "data_type: TYPE_FP32 dims: [ 26, 37 ]"
+    assert entry(config, "logits") == "data_type: TYPE_FP32 dims: [ 26, 37 ]"
     assert entry(config, "text") == "data_type: TYPE_STRING dims: [ 1 ]"
     assert entry(config, "confidence") == "data_type: TYPE_FP32 dims: [ 1 ]"
     assert "max_batch_size: 8\n" in config

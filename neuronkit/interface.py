@@ -1,0 +1,110 @@
+"""Interface: what a model is for, and what its outputs mean. A manifest holds it, and servers ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neuronkit.errors import SpecError
+
+DETECTOR, RECOGNIZER, SEQ2SEQ, OTHER = ROLES = ("detector", "recognizer", "seq2seq", "other")
+# Kind of a processor → what a model that it surrounds is.
+PROCESSOR_ROLES = {"craft": DETECTOR, "parseq": RECOGNIZER, "ctc": RECOGNIZER}
+
+
+@dataclass(frozen=True)
+class ValidArea:
+    """How much of an output is meaningful when only part of the input is.
+
+    Along each of `axes`, the first ``(valid + offset) // stride`` entries are meaningful, `valid` being the number in
+    the same column of the input that gives the valid size.
+
+    Args:
+        axes: Axes of the output, as many as the input has columns: (height, width), or (width,).
+        stride: Input pixels for each entry of the output.
+        offset: Added before the division; ``stride - 1`` rounds up.
+        input: Name of the input: (N, 2) for two axes, (N,) for one.
+
+    Raises:
+        SpecError: If the stride is not positive.
+    """
+
+    axes: tuple[int, ...]
+    stride: int = 1
+    offset: int = 0
+    input: str = "valid_size"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", tuple(self.axes))
+        if self.stride < 1:
+            raise SpecError(f"stride={self.stride}; expected input pixels for each entry of the output, at least 1")
+
+    def size(self, valid: int) -> int:
+        """Meaningful entries along an axis, for a valid size in pixels."""
+        return (valid + self.offset) // self.stride
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a model.
+
+    Args:
+        name: What it is called.
+        valid: How its meaningful part follows from the valid size; None where all of it is meaningful.
+    """
+
+    name: str
+    valid: ValidArea | None = None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a model is for, what its outputs are, and which ids its tokens have.
+
+    Args:
+        role: "detector" (images to score maps), "recognizer" (images of words to logits over characters), "seq2seq"
+            (encoder–decoder, images or tokens to logits over a vocabulary), or "other".
+        outputs: The outputs in order; empty where nothing is known of them.
+        bos_id: Token that begins a sequence, None without one.
+        eos_id: Token that ends a sequence, None without one.
+        pad_id: Token that fills sequences up, None without one.
+        characters: The characters that a recogniser's classes stand for, in order and without the special tokens; None
+            where the model does not know them.
+
+    Raises:
+        SpecError: If there is no such role.
+    """
+
+    role: str = OTHER
+    outputs: tuple[Output, ...] = ()
+    bos_id: int | None = None
+    eos_id: int | None = None
+    pad_id: int | None = None
+    characters: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", tuple(self.outputs))
+        if self.role not in ROLES:
+            raise SpecError(f"role={self.role!r:.200}; expected one of {', '.join(map(repr, ROLES))}")
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Everything but the outputs, which a manifest lists together with their shapes."""
+        return {
+            "role": self.role,
+            "tokens": {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
+            "characters": self.characters,
+        }
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> Interface:
+        """Read the interface out of a manifest of format 2."""
+        outputs = (Output(o["name"], ValidArea(**o["valid"]) if o["valid"] else None) for o in manifest["outputs"])
+        ids = {f"{name}_id": manifest["tokens"][name] for name in ("bos", "eos", "pad")}
+        return cls(manifest["role"], tuple(outputs), **ids, characters=manifest["characters"])
+
+
+def output_fields(output: Output) -> dict[str, Any]:
+    """An output's meaning, as the manifest lists it."""
+    valid = None if output.valid is None else {**asdict(output.valid), "axes": list(output.valid.axes)}
+    return {"name": output.name, "valid": valid}
