@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, attended, image_spec, keys_values, queries
 from neuronkit.adapters.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.parseq_graphs import HIDDEN
+from neuronkit.adapters.parseq_graphs import hiding
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import cumsum, one_hot_embedding
@@ -78,17 +78,17 @@ class Decode(Foldable):
         table = embedding.weight * math.sqrt(self.decoder.d_model)
         positions = self.decoder.positional_encoding.pe[:, : self.steps]
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
-        hidden = (1 - torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()) * HIDDEN
+        causal = torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()
         last = torch.arange(self.steps, device=table.device).eq(self.steps - 1).to(table.dtype)
-        return table, token_ids, positions, hidden, last
+        return table, token_ids, positions, causal, last
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        table, token_ids, positions, hidden, last = self.constants
+        table, token_ids, positions, causal, last = self.constants
         ended = cumsum((tokens == self.eos_id).to(table.dtype)) + last
         tokens = torch.where(ended > 0, torch.full_like(tokens, self.pad_id), tokens)
         # A token that the model itself reads as padding is hidden too.
-        padding = (tokens == self.pad_id).to(table.dtype) * HIDDEN
-        mask = (hidden + padding.unsqueeze(1)).unsqueeze(1)
+        shown = (tokens != self.pad_id).to(table.dtype)
+        mask = hiding(causal * shown.unsqueeze(1)).unsqueeze(1)
         x = one_hot_embedding(tokens, table, token_ids) + positions
         decoder = self.decoder
         layers = zip(decoder.attention, decoder.source_attention, decoder.position_feed_forward)

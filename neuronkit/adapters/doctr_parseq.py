@@ -67,8 +67,10 @@ class StaticDoctrPARSeq(DoctrRecognizer):
         }
 
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
-        decoder = FixedPoint(graphs["decode"], self.steps, self.bos_id, self.eos_id)
-        return Reader(graphs["encode"], decoder, Refine(graphs["decode"], self.steps, self.bos_id, self.eos_id), 1)
+        sizes = self.steps, self.bos_id, self.eos_id, self.specs[0].torch_dtype
+        return Reader(
+            graphs["encode"], FixedPoint(graphs["decode"], *sizes), Refine(graphs["decode"], *sizes), refine_iters=1
+        )
 
 
 class Encode(nn.Module):

@@ -178,9 +178,9 @@ class StaticPARSeq(StaticModel):
         if self.method == "stepwise":
             decoder = StepLoop(self._start(), graphs["step"], self.steps, self.bos_id, self.eos_id)
         elif self.autoregressive:
-            decoder = FixedPoint(graphs["decode"], self.steps, self.bos_id, self.eos_id)
+            decoder = FixedPoint(graphs["decode"], self.steps, self.bos_id, self.eos_id, self._dtype())
         else:
-            decoder = NullContext(graphs["decode"], self.steps, self.bos_id)
+            decoder = NullContext(graphs["decode"], self.steps, self.bos_id, self._dtype())
         return Reader(graphs["encode"], decoder, self._refine(decode) if decode else KeepLogits(), self.refine_iters)
 
     def _start(self) -> EmptyState:
@@ -188,7 +188,10 @@ class StaticPARSeq(StaticModel):
         return EmptyState(self.steps, 2 * len(core.decoder.layers) * core.pos_queries.shape[-1])
 
     def _refine(self, decode: Callable[..., Any]) -> Refine:
-        return Refine(decode, self.steps, self.bos_id, self.eos_id)
+        return Refine(decode, self.steps, self.bos_id, self.eos_id, self._dtype())
+
+    def _dtype(self) -> torch.dtype:
+        return self.specs[0].torch_dtype
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """Let the original run all its steps: what it gives before it would have stopped early is the same."""

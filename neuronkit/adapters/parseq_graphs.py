@@ -15,9 +15,12 @@ from torch.nn import functional as F
 
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import one_hot_embedding
+from neuronkit.static.sentinels import sentinel
 
-# Far below any attention score, and finite in float32 and bfloat16; exp() of the difference is exactly 0.
-HIDDEN = -1e9
+
+def hiding(seen: Tensor) -> Tensor:
+    """A mask to add to attention scores, of the dtype of `seen`: 0 where that is 1, and far below any score where 0."""
+    return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
 
 
 class Encode(Foldable):
@@ -110,7 +113,7 @@ class TwoStreamDecoder(Foldable):
 class Decode(TwoStreamDecoder):
     """One pass over all positions.
 
-    Tokens (N, T) int32, BOS first; mask (N, T, T), 0 where a query (row) sees a key (column) and `HIDDEN` where not;
+    Tokens (N, T) int32, BOS first; mask (N, T, T), as `hiding` makes it, for queries (rows) and keys (columns);
     memory as `Encode` gives it → logits (N, T, C).
     """
 
@@ -148,7 +151,7 @@ class Step(TwoStreamDecoder):
 
     def compute_constants(self) -> Tuple[Tensor, ...]:
         table, token_ids, queries, positions, projected = super().compute_constants()
-        causal = (1 - torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()) * HIDDEN
+        causal = hiding(torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril())
         return table, token_ids, queries[0], positions[0], projected[0], causal
 
     def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor]:

@@ -9,8 +9,9 @@ from typing import Callable, Tuple
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.parseq_graphs import HIDDEN
+from neuronkit.adapters.parseq_graphs import hiding
 from neuronkit.static.decode import FixedPointLoop, after_eos, end_at_eos, shift_right
+from neuronkit.static.sentinels import sentinel
 
 Decoded = Tuple[Tensor, int]
 
@@ -20,7 +21,7 @@ class MaskedPass(nn.Module):
 
     Args:
         decode: ``decode(tokens, mask, memory)`` → logits.
-        seen: (T, T) float, 1 where a query (row) sees a key (column).
+        seen: (T, T), 1 where a query (row) sees a key (column), of the memory's dtype.
     """
 
     hidden: Tensor
@@ -28,20 +29,22 @@ class MaskedPass(nn.Module):
     def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], seen: Tensor) -> None:
         super().__init__()
         self.decode = decode
-        self.register_buffer("hidden", ((1 - seen) * HIDDEN).unsqueeze(0), persistent=False)
+        self.register_buffer("hidden", hiding(seen).unsqueeze(0), persistent=False)
 
     def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """Decode (N, T) int32 tokens."""
-        mask = self.hidden.to(device=memory.device, dtype=memory.dtype).expand(tokens.shape[0], -1, -1)
+        mask = self.hidden.to(memory.device).expand(tokens.shape[0], -1, -1)
         return self.decode(tokens, mask.contiguous(), memory)
 
 
 class NullContext(nn.Module):
     """Predicts every position from BOS alone."""
 
-    def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int) -> None:
+    def __init__(
+        self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, dtype: torch.dtype
+    ) -> None:
         super().__init__()
-        first = torch.zeros(steps, steps)
+        first = torch.zeros(steps, steps, dtype=dtype)
         first[:, 0] = 1
         self.guess = MaskedPass(decode, first)
         self.steps = steps
@@ -56,11 +59,17 @@ class FixedPoint(nn.Module):
     """Greedy decoding from the null-context guess, all positions at once."""
 
     def __init__(
-        self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int
+        self,
+        decode: Callable[[Tensor, Tensor, Tensor], Tensor],
+        steps: int,
+        bos_id: int,
+        eos_id: int,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        self.null_context = NullContext(decode, steps, bos_id)
-        self.loop = FixedPointLoop(MaskedPass(decode, torch.ones(steps, steps).tril()), steps, bos_id, eos_id)
+        self.null_context = NullContext(decode, steps, bos_id, dtype)
+        causal = MaskedPass(decode, torch.ones(steps, steps, dtype=dtype).tril())
+        self.loop = FixedPointLoop(causal, steps, bos_id, eos_id)
         self.eos_id = eos_id
 
     def forward(self, memory: Tensor, batch: int) -> Decoded:
@@ -75,16 +84,21 @@ class Refine(nn.Module):
     hidden: Tensor
 
     def __init__(
-        self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], steps: int, bos_id: int, eos_id: int
+        self,
+        decode: Callable[[Tensor, Tensor, Tensor], Tensor],
+        steps: int,
+        bos_id: int,
+        eos_id: int,
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         # Cloze: a query sees every token but its own, which stands one place to the right of it.
-        seen = 1 - torch.diag(torch.ones(steps - 1), 1)
+        seen = 1 - torch.diag(torch.ones(steps - 1, dtype=dtype), 1)
         self.decode = decode
-        self.register_buffer("hidden", ((1 - seen) * HIDDEN).unsqueeze(0), persistent=False)
+        self.register_buffer("hidden", hiding(seen).unsqueeze(0), persistent=False)
         self.bos_id = bos_id
         self.eos_id = eos_id
-        self.hidden_score = HIDDEN
+        self.hidden_score = -sentinel(dtype)
 
     def forward(self, logits: Tensor, memory: Tensor) -> Tensor:
         """Logits (N, T, C) of the pass before → logits (N, T, C)."""
@@ -92,7 +106,7 @@ class Refine(nn.Module):
         # From its first EOS on, a word's tokens are hidden from everybody.
         # logical_or, because Inf1 has no `|`.
         ended = torch.logical_or(after_eos(tokens, self.eos_id), tokens == self.eos_id).unsqueeze(1)
-        hidden = self.hidden.to(device=memory.device, dtype=memory.dtype)
+        hidden = self.hidden.to(memory.device)
         mask = torch.where(ended, torch.full_like(hidden, self.hidden_score), hidden)
         return self.decode(tokens, mask, memory)
 

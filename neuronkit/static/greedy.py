@@ -50,7 +50,8 @@ def static_greedy_decoder(
 
     Raises:
         OptionError: If the method does not exist, or the protocol cannot serve it.
-        SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved.
+        SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
+            is outside the vocabulary.
     """
     return GreedyDecoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, memory=memory, method=method)
 
@@ -127,9 +128,9 @@ class GreedyDecoder(StaticModel):
             return
         with eval_mode(self.source), torch.no_grad():
             if self.protocol == "step":
-                check_steps(self.source, memory, self.bos_id)
+                check_steps(self.source, memory, self.bos_id, self.eos_id)
             else:
-                check_causality(self.source.logits, memory, self.steps, self.bos_id)
+                check_causality(self.source.logits, memory, self.steps, self.bos_id, self.eos_id)
         self._checked = True
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronkit.errors import SpecError
+from neuronkit.errors import NeuronKitError, SpecError
 from neuronkit.static.steps import Packed, packed_layout
+
+# Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
+MOST_PLACES = 64
 
 
 def as_module(decoder: Any) -> nn.Module:
@@ -74,22 +78,25 @@ class LogitsGraph(nn.Module):
         return self.decoder.logits(tokens, memory)
 
 
-def check_steps(decoder: Any, memory: Tensor, bos_id: int) -> None:
+def check_steps(decoder: Any, memory: Tensor, bos_id: int, eos_id: int) -> None:
     """Run one step, and see that the state keeps its shapes.
 
     Raises:
-        SpecError: If the state, the logits or the next state are not what the protocol says.
+        SpecError: If the state, the logits or the next state are not what the protocol says, or an id is outside the
+            vocabulary.
     """
     rows = len(memory)
     state = decoder.initial_state(memory)
     before = _layout("initial_state", state, rows)
     token = torch.full((rows,), bos_id, dtype=torch.int32, device=memory.device)
-    given = decoder.step(token, state, memory)
+    with _explained("step(token, state, memory)", bos_id):
+        given = decoder.step(token, state, memory)
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise SpecError(f"step gave {_described(given)}; expected logits ({rows}, classes) and the next state")
     logits, following = given
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != rows:
         raise SpecError(f"step gave {_described(logits)} as logits; expected a tensor ({rows}, classes)")
+    check_eos(eos_id, logits.shape[1])
     after = _layout("step", following, rows)
     if after != before:
         raise SpecError(
@@ -113,35 +120,83 @@ def _shapes(layout: tuple[Packed, ...]) -> str:
     return ", ".join(str(("N", *part.shape)).replace("'", "") + f" {part.dtype}" for part in layout)
 
 
-def check_causality(logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int) -> None:
-    """Change one later token at a time; no logit before it may move.
+def check_causality(
+    logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int, eos_id: int
+) -> None:
+    """Change later tokens, one of them to EOS among others, and cut the buffer; no logit before may move.
+
+    Args:
+        logits: The decoder's ``logits(tokens, memory)``.
+        memory: (N, ...) what to try it on.
+        steps: Length of the whole buffer.
+        bos_id: The id that begins a sequence.
+        eos_id: The id that ends it.
 
     Raises:
-        SpecError: If one does, with the positions; or if the logits are not (N, T, C), or NaN.
+        SpecError: If a logit moves, with the positions; if the logits are not (N, T, C), or NaN; or if an id is
+            outside the vocabulary.
     """
-    generator = torch.Generator().manual_seed(0)
-    bos = torch.full((len(memory), 1), bos_id, dtype=torch.int32, device=memory.device)
-    classes = _checked(logits(bos.expand(-1, steps), memory), len(memory), steps).shape[-1]
-    drawn = torch.randint(0, classes, (len(memory), steps - 1), generator=generator, dtype=torch.int32)
-    tokens = torch.cat([bos, drawn.to(memory.device)], dim=1)
-    before = logits(tokens, memory)
+
+    def compute(tokens: Tensor) -> Tensor:
+        with _explained(f"logits(tokens, memory) on {tokens.shape[1]} tokens", bos_id):
+            return _checked(logits(tokens, memory), *tokens.shape)
+
+    bos = torch.full((len(memory), steps), bos_id, dtype=torch.int32, device=memory.device)
+    classes = compute(bos).shape[-1]
+    check_eos(eos_id, classes)
+    # Two rows of ids that differ everywhere but in BOS; no EOS among them, so that one put there is the first.
+    others = max(classes - 1, 1)
+    drawn = torch.randint(0, others, bos.shape, generator=torch.Generator().manual_seed(0)).to(bos)
+    tokens, other = ((eos_id + 1 + (drawn + shift) % others) % classes for shift in (0, 1))
+    tokens[:, 0] = other[:, 0] = bos_id
+    before = compute(tokens)
     finite = before[torch.isfinite(before)]
-    tolerance = 1e-5 * max(1.0, float(finite.abs().max()) if len(finite) else 0.0)
+    scale = max(1.0, float(finite.abs().max()) if len(finite) else 0.0)
+    tolerance = max(1e-5, 4 * torch.finfo(before.dtype).eps) * scale
     moved: set[int] = set()
-    # Every position of a short decoder; of a long one, the powers of two and the last.
-    powers = {2**k for k in range(steps.bit_length()) if 2**k < steps}
-    for changed in range(1, steps) if steps <= 64 else sorted({*powers, steps - 1}):
-        other = tokens.clone()
-        other[:, changed] = (other[:, changed] + 1) % classes
-        after = logits(other, memory)
+
+    def compare(after: Tensor, places: int, tolerance: float) -> None:
         # Equal or close: the difference of two classes ruled out by -inf is no number.
-        same = ((after == before) | ((after - before).abs() <= tolerance))[:, :changed]
+        after, expected = after[:, :places], before[:, :places]
+        same = (after == expected) | ((after - expected).abs() <= tolerance)
         moved.update(torch.nonzero(~same.all(-1).all(0)).flatten().tolist())
+
+    for place in sorted({*range(1, steps, -(-steps // MOST_PLACES)), steps - 1} - {0}):
+        compare(compute(torch.cat([tokens[:, :place], other[:, place:]], dim=1)), place, tolerance)
+        ended = tokens.clone()
+        ended[:, place] = eos_id
+        compare(compute(ended), place, tolerance)
+    for length in {1, (steps + 1) // 2, steps - 1} - {0, steps}:
+        # Kernels sum in another order for another shape.
+        compare(compute(tokens[:, :length].contiguous()), length, 10 * tolerance)
     if moved:
         raise SpecError(
-            f"the decoder is not causal: logits at positions {sorted(moved)} moved when a later token changed. "
-            "Greedy decoding in fixed shapes needs a causal mask; hide keys j > i from query i"
+            f"the decoder is not causal: logits at positions {sorted(moved)} moved when a later token changed, became "
+            f"EOS ({eos_id}) or was cut off. Greedy decoding in fixed shapes needs a causal mask; hide keys j > i from "
+            "query i, and let neither EOS nor the buffer's length change what comes before"
         )
+
+
+def check_eos(eos_id: int, classes: int) -> None:
+    """Raise SpecError unless EOS is one of the classes."""
+    if eos_id >= classes:
+        raise SpecError(
+            f"got eos_id={eos_id}; expected one of the decoder's classes, 0 to {classes - 1}; give the one that ends a row"
+        )
+
+
+@contextlib.contextmanager
+def _explained(call: str, bos_id: int) -> Iterator[None]:
+    """Turn an error of the decoder's own code into one that says what it was called with."""
+    try:
+        yield
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"{call} fails with bos_id={bos_id}: {type(error).__name__}: {error}. Give the id that the decoder was "
+            "trained with, and a memory and a length that it takes"
+        ) from error
 
 
 def _checked(logits: Any, rows: int, steps: int) -> Tensor:
@@ -149,6 +204,8 @@ def _checked(logits: Any, rows: int, steps: int) -> Tensor:
         raise SpecError(
             f"logits(tokens, memory) gave {_described(logits)}; expected a tensor ({rows}, {steps}, classes)"
         )
+    if not logits.is_floating_point():
+        raise SpecError(f"logits(tokens, memory) gave {logits.dtype}; expected floating-point numbers")
     if torch.isnan(logits).any():
         raise SpecError("logits(tokens, memory) gave NaN; look at the decoder's weights and at the memory")
     return logits

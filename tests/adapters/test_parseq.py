@@ -133,6 +133,27 @@ def test_float64_is_exact_to_its_own_rounding(method: str) -> None:
     assert_equal_up_to_eos(compile_for_cpu(static)(inputs), dynamic_logits(model, inputs), 1e-9)  # type: ignore[operator]
 
 
+HALF = pytest.param(torch.float16, marks=pytest.mark.torch2)  # torch 1.13 has no half kernels for the CPU
+
+
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
+@pytest.mark.parametrize("dtype", [HALF, torch.bfloat16])
+def test_half_precision_reads_what_the_dynamic_model_reads(method: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = PARSeq(36, max_label_length=12, refine_iters=1, dec_depth=2, **TINY).eval()
+    model.head.weight.data.mul_(20)
+    model.head.bias.data[0] += 1
+    static = StaticPARSeq(model.to(dtype), batch_size=8, method=method)
+    inputs = images(8).to(dtype)
+    dynamic = dynamic_logits(model, inputs)
+    assert len({tuple(row.tolist()) for row in dynamic.argmax(-1)}) > 4
+    scale = float(dynamic.abs().max())
+    for read in (static, compile_for_cpu(static)):
+        logits = read(inputs)  # type: ignore[operator]
+        assert logits.dtype == dtype
+        assert_equal_up_to_eos(logits, dynamic, 8 * torch.finfo(dtype).eps * scale)
+
+
 def test_rows_do_not_influence_each_other() -> None:
     model = lively(5, eos_bias=0.5, refine_iters=1)
     inputs = images(6)

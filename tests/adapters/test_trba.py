@@ -69,6 +69,21 @@ def test_rectification_reaches_over_the_border_and_equals_grid_sample() -> None:
 
 
 @pytest.mark.parametrize("method", ["stepwise", "unrolled"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.torch2  # the original runs in neither on the CPU of torch 1.13
+def test_half_precision_reads_what_the_dynamic_model_reads(method: str, dtype: torch.dtype) -> None:
+    options = TRBAOptions(max_length=9, method=method)
+    static = neuronkit.make_static(lively(0).to(dtype), family="trba", batch_size=8, options=options)
+    inputs = (blurred(8, 0).to(dtype),)
+    with torch.no_grad():
+        outputs, reference = (
+            static.meaningful(logits, inputs) for logits in (static(*inputs), static.reference(*inputs))
+        )
+    assert outputs.dtype == dtype
+    assert static.decoded(outputs) == static.decoded(reference)
+
+
+@pytest.mark.parametrize("method", ["stepwise", "unrolled"])
 def test_graphs_hold_only_operators_of_inf1(method: str) -> None:
     static = neuronkit.make_static(lively(0), family="trba", options=TRBAOptions(max_length=5, method=method))
     assert neuronkit.analyze(static, target="inf1").unsupported == {}

@@ -134,7 +134,8 @@ class Counter(nn.Module):
 
 def test_the_worst_case_takes_one_pass_a_position_and_is_right() -> None:
     decoder, memory = Counter(), torch.zeros(1, 1)
-    static = static_greedy_decoder(decoder, max_length=20, bos_id=1, eos_id=99)
+    # 3 is the one id that it never gives.
+    static = static_greedy_decoder(decoder, max_length=20, bos_id=1, eos_id=3)
     assert torch.equal(static(memory), growing_loop(decoder, memory, 21, 1))
     assert static.passes(memory) == 21
 
@@ -169,6 +170,54 @@ def test_early_exit_counts_steps() -> None:
 def test_a_decoder_that_looks_ahead_is_refused_with_the_positions_that_moved() -> None:
     with pytest.raises(SpecError, match=r"not causal: logits at positions \[0, 1, 2, 3, 4\] moved"):
         static_greedy_decoder(Attention(0, causal=False), max_length=5, bos_id=1, eos_id=0)(torch.randn(2, WIDTH))
+
+
+class HidesWhatEnded(Attention):
+    """Leaks through one id alone: where EOS stands anywhere, what it says before changes."""
+
+    def __init__(self, seed: int, leak: int, classes: int = 5_000) -> None:
+        super().__init__(seed)
+        self.embed, self.out, self.leak = nn.Embedding(classes, WIDTH), nn.Linear(WIDTH, classes), leak
+        self.position = nn.Parameter(torch.randn(200, WIDTH))
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        ended = (tokens == self.leak).any(1)[:, None, None]
+        return torch.where(ended, -super().logits(tokens, memory), super().logits(tokens, memory))
+
+
+@pytest.mark.parametrize("max_length", [1, 9, 150])
+def test_a_leak_through_eos_alone_is_found(max_length: int) -> None:
+    memory = torch.randn(1, WIDTH)
+    with pytest.raises(SpecError, match=r"not causal: logits at positions \[0.*became EOS \(7\)"):
+        static_greedy_decoder(HidesWhatEnded(0, leak=7), max_length=max_length, bos_id=1, eos_id=7, memory=memory)
+    assert static_greedy_decoder(Attention(0), max_length=40, bos_id=1, eos_id=7).tokens(memory)
+
+
+def test_a_decoder_that_counts_from_the_buffers_end_is_refused() -> None:
+    class FromTheEnd(Attention):
+        def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+            left = torch.arange(tokens.shape[1], 0, -1).view(1, -1, 1)
+            return super().logits(tokens, memory) / left
+
+    with pytest.raises(SpecError, match=r"not causal: logits at positions \[0, 1, 2, 3, 4\] moved .* or was cut off"):
+        static_greedy_decoder(FromTheEnd(0), max_length=5, bos_id=1, eos_id=0, memory=torch.randn(2, WIDTH))
+
+
+@pytest.mark.parametrize("decoder", [Attention(0), Recurrent(0)])
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ({"bos_id": VOCABULARY}, f"fails with bos_id={VOCABULARY}: IndexError: index out of range"),
+        (
+            {"eos_id": VOCABULARY},
+            f"got eos_id={VOCABULARY}; expected one of the decoder's classes, 0 to {VOCABULARY - 1}",
+        ),
+        ({"eos_id": -1}, "got eos_id=-1; expected a whole number of at least 0"),
+    ],
+)
+def test_ids_outside_the_vocabulary_are_refused(decoder: nn.Module, ids: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        static_greedy_decoder(decoder, **{"max_length": 5, "bos_id": 1, "eos_id": 0, **ids})(torch.randn(2, WIDTH))
 
 
 def test_one_leaking_position_is_found() -> None:
