@@ -181,7 +181,8 @@ def check_eos(eos_id: int, classes: int) -> None:
     """Raise SpecError unless EOS is one of the classes."""
     if eos_id >= classes:
         raise SpecError(
-            f"got eos_id={eos_id}; expected one of the decoder's classes, 0 to {classes - 1}; give the one that ends a row"
+            f"got eos_id={eos_id}; expected one of the decoder's classes, 0 to {classes - 1}; give the one that ends "
+            "a row"
         )
 
 
