@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,17 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from neuronkit.analysis.operators.checker import analyze, check_operators, listed_inputs
+from neuronkit.analysis.operators.checker import analyze, check_operators
 from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.artifact.manifest import FORMAT
 from neuronkit.artifact.model import CompiledModel
 from neuronkit.capture.fingerprint import hash_tensors
-from neuronkit.errors import NeuronKitError, OptionError, SpecError, UnknownModelError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import OTHER, PROCESSOR_ROLES, Interface, Output, output_fields
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Graphs, PlainModel, StaticModel
+from neuronkit.static.model import Graphs, StaticModel, as_static
 from neuronkit.targets import find_target
 from neuronkit.targets.base import Target
 from neuronkit.targets.progress import Progress
@@ -87,13 +86,13 @@ def compile_for_inferentia(
         ParityError: If the static or the compiled model does not agree with the original.
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
     """
-    _check_arguments(model, options, processor)
+    static = as_static(model, example_inputs)
+    _check_arguments(options, processor)
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     chosen = find_target(target)
     options = _with_cache(options or CompileOptions(), chosen)
     chosen.check_options(options)
     versions = chosen.check_environment()
-    static = _as_static(model, example_inputs)
     graphs = static.graphs()
     if chosen.is_neuron:
         _check_dtypes(graphs)
@@ -102,7 +101,7 @@ def compile_for_inferentia(
         operators = _check_operators(static, chosen, op_whitelist, options)
         if verify:
             report("comparing the static model with the original")
-        with _own_failures(static):
+        with static.failures_named():
             parity = {"static": _compare(static, static)} if verify else {}
         compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=report)
         manifest = {
@@ -153,11 +152,7 @@ def _describe(static: StaticModel, graphs: Graphs, processor: Processor | None) 
     }
 
 
-def _check_arguments(model: Any, options: Any, processor: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise UnknownModelError(
-            f"model is of type {type(model).__name__}; expected an nn.Module, or what make_static gives"
-        )
+def _check_arguments(options: Any, processor: Any) -> None:
     if options is not None and not isinstance(options, CompileOptions):
         raise OptionError(f"options={options!r}: expected CompileOptions(...)")
     if processor is not None and (isinstance(processor, type) or not callable(getattr(processor, "to_dict", None))):
@@ -170,30 +165,6 @@ def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
     if options.cache_dir is not None or not directory or "cache_dir" not in target.honours:
         return options
     return replace(options, cache_dir=Path(directory))
-
-
-def _as_static(model: nn.Module, example_inputs: Any) -> StaticModel:
-    if isinstance(model, StaticModel):
-        if example_inputs is not None:
-            raise SpecError(
-                f"{type(model).__name__} knows its inputs ({', '.join(map(str, model.specs))}); "
-                "leave example_inputs out"
-            )
-        return model
-    if example_inputs is None:
-        raise SpecError(
-            "example_inputs is missing; give the tensors or TensorSpecs that the module is called with, or make the "
-            "model static first with neuronkit.make_static(model)"
-        )
-    items = listed_inputs(example_inputs)
-    specs = [
-        item if isinstance(item, TensorSpec) else TensorSpec.of(f"input_{i}", item) for i, item in enumerate(items)
-    ]
-    static = PlainModel(model, specs)
-    tensors = [item for item in items if isinstance(item, Tensor)]
-    if len(tensors) == len(items):
-        static.examples = tuple(tensors)
-    return static
 
 
 def _check_dtypes(graphs: Graphs) -> None:
@@ -226,21 +197,6 @@ def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:
         rtol=RTOL,
         atol=ATOL,
     )
-
-
-@contextlib.contextmanager
-def _own_failures(static: StaticModel) -> Iterator[None]:
-    """Say which inputs a model was called with when its own code fails on them."""
-    try:
-        yield
-    except NeuronKitError:
-        raise
-    except Exception as error:
-        given = ", ".join(map(str, static.specs)) or "no inputs"
-        raise SpecError(
-            f"{type(static.source).__name__} fails on {given}: {type(error).__name__}: {error}. Give inputs that the "
-            "model can be called with"
-        ) from error
 
 
 def _describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]:

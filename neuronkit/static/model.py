@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronkit.errors import SpecError
+from neuronkit import tensors
+from neuronkit.errors import NeuronKitError, SpecError, UnknownModelError
 from neuronkit.interface import Interface
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.ops import length
 
@@ -116,6 +118,24 @@ class StaticModel(nn.Module, ABC):
         """Random inputs that fit `specs`, for tracing and parity."""
         return tuple(spec.example(seed + i) for i, spec in enumerate(self.specs))
 
+    @contextlib.contextmanager
+    def failures_named(self) -> Iterator[None]:
+        """Say which inputs the model was called with when its own code fails on them.
+
+        Raises:
+            SpecError: In place of any error that is not the library's own.
+        """
+        try:
+            yield
+        except NeuronKitError:
+            raise
+        except Exception as error:
+            given = ", ".join(map(str, self.specs)) or "no inputs"
+            raise SpecError(
+                f"{type(self.source).__name__} fails on {given}: {type(error).__name__}: {error}. Give inputs that the "
+                "model can be called with"
+            ) from error
+
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """The outputs with every entry that carries no meaning set to zero, so that two runs can be compared."""
         return outputs
@@ -143,15 +163,22 @@ class PlainModel(StaticModel):
 
     Args:
         model: Any module whose graph does not depend on its inputs' values.
-        specs: Its inputs, in order.
+        inputs: Its inputs, in order: tensors, or specs where any values will do.
     """
 
     family = "plain"
-    examples: tuple[Tensor, ...] | None = None
+
+    def __init__(self, model: nn.Module, inputs: Sequence[Tensor | TensorSpec]) -> None:
+        named = enumerate(inputs)
+        super().__init__(model, [x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in named])
+        self._given = tuple(inputs)
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """The inputs the caller gave, where there are any: random ones may lie outside the model's domain."""
-        return self.examples if self.examples is not None else super().example_inputs(seed)
+        """The tensors that the caller gave, and random ones for specs, which may lie outside the model's domain."""
+        return tuple(
+            given if isinstance(given, Tensor) and not given.is_meta else spec.example(seed + i)
+            for i, (given, spec) in enumerate(zip(self._given, self.specs))
+        )
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return {"main": source}
@@ -161,6 +188,58 @@ class PlainModel(StaticModel):
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Any:
         return source(*inputs)
+
+
+def as_static(
+    model: nn.Module, example_inputs: Tensor | TensorSpec | Iterable[Tensor | TensorSpec] | None = None
+) -> StaticModel:
+    """The model and its inputs in the one form that everything below takes.
+
+    Args:
+        model: A `StaticModel`, such as `make_static` gives, or any module that is static already.
+        example_inputs: The inputs of a plain module: tensors, as `torch.jit.trace` takes them, or `TensorSpec`s.
+            None for a `StaticModel`, which knows its own.
+
+    Returns:
+        The `StaticModel` itself, or a `PlainModel` of one graph, ``"main"``.
+
+    Raises:
+        UnknownModelError: If the model is not a module.
+        SpecError: If inputs are missing, are given for a `StaticModel`, or are neither tensors nor specs.
+    """
+    model = tensors.module("model", model, error=UnknownModelError)
+    if isinstance(model, StaticModel):
+        if example_inputs is not None:
+            raise SpecError(
+                f"got example_inputs={shown(example_inputs)}; expected None, since {type(model).__name__} knows its "
+                f"inputs ({', '.join(map(str, model.specs))}); leave example_inputs out"
+            )
+        return model
+    if example_inputs is None:
+        raise SpecError(
+            f"got example_inputs=None; expected tensors or TensorSpecs for {type(model).__name__}; give those that "
+            "the module is called with, or make the model static first with neuronkit.make_static(model)"
+        )
+    return PlainModel(model, _listed(example_inputs))
+
+
+def _listed(example_inputs: Any) -> list[Tensor | TensorSpec]:
+    """The example inputs one by one."""
+    if isinstance(example_inputs, (Tensor, TensorSpec)):
+        return [_input("example_inputs", example_inputs)]
+    if isinstance(example_inputs, (str, bytes, Mapping)) or not isinstance(example_inputs, Iterable):
+        raise SpecError(
+            f"got example_inputs={shown(example_inputs)}; expected tensors or TensorSpecs; give them in the order of "
+            "forward"
+        )
+    return [_input(f"example_inputs[{i}]", item) for i, item in enumerate(example_inputs)]
+
+
+def _input(name: str, value: Any) -> Tensor | TensorSpec:
+    # A tensor without data says which shape and dtype it stands for.
+    if isinstance(value, TensorSpec) or (isinstance(value, Tensor) and value.is_meta):
+        return value
+    return tensors.tensor(name, value)
 
 
 class Foldable(nn.Module, ABC):

@@ -93,7 +93,7 @@ def test_refused_by_name_module_and_line(target, step, named, kind):
     with pytest.raises(UnsupportedOperatorError) as caught:
         check_operators(report)
     message = str(caught.value)
-    assert f"{named} × 1 in step of graph 'model', {__file__}:{line_of(step)}" in message
+    assert f"{named} × 1 in step of graph 'main', {__file__}:{line_of(step)}" in message
     assert len(report.problems) == 1
 
 

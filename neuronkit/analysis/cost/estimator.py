@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from neuronkit.analysis.cost.hardware import find_chip, find_precision
 from neuronkit.analysis.cost.report import CostReport, cost_on
 from neuronkit.analysis.cost.workload import measure
-from neuronkit.errors import UnknownModelError
+from neuronkit.capture.watching import refuse_fused_script
 from neuronkit.specs import TensorSpec
+from neuronkit.static.model import as_static
 
 
 def estimate(
@@ -46,11 +47,8 @@ def estimate(
         UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
         UnknownModelError: If the model is no module.
     """
-    if not isinstance(model, nn.Module):
-        raise UnknownModelError(
-            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel. Of a compiled or served "
-            "model, estimate what it was made from"
-        )
+    static = as_static(model, example_inputs)
     # Before the model runs, which takes long.
     find_precision(find_chip(target), auto_cast, auto_cast_type)
-    return cost_on(target, measure(model, example_inputs, passes), auto_cast, auto_cast_type)
+    refuse_fused_script(static.source)
+    return cost_on(target, measure(static, passes), auto_cast, auto_cast_type)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount, count_graph
-from neuronkit.analysis.operators.checker import graphs_of, listed_inputs
-from neuronkit.capture.watching import refuse_fused_script
-from neuronkit.errors import NeuronKitError, OptionError, SpecError
-from neuronkit.specs import TensorSpec
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.model import Graphs, StaticModel
 
 Passes = int | str | Mapping[str, int] | None
-Counts = dict[str, GraphCount]
 
 
 @dataclass(frozen=True)
@@ -48,36 +44,28 @@ class Workload:
         return dict(sorted(total.items(), key=lambda item: (-item[1].flops, item[0])))
 
 
-def measure(model: nn.Module, example_inputs: Any, passes: Passes) -> Workload:
+def measure(model: StaticModel, passes: Passes) -> Workload:
     """Run a model once, and count.
 
     Raises:
-        SpecError: If inputs are missing, or the model fails on them.
+        SpecError: If the model fails on its inputs.
         OptionError: If `passes` does not fit the model.
     """
-    refuse_fused_script(model)
-    if example_inputs is not None:
-        example_inputs = listed_inputs(example_inputs)
-    graphs = graphs_of(model, example_inputs)
-    if isinstance(model, StaticModel):
-        counts, executions = _run_static(model, graphs)
-        batch_size = model.specs[0].shape[0]
-    else:
-        ((name, (module, specs)),) = graphs.items()
-        counts, executions = {name: _count(module, _examples(specs, example_inputs))}, {name: 1}
-        batch_size = specs[0].shape[0] if specs and specs[0].shape else 1
+    graphs = model.graphs()
+    with model.failures_named():
+        counts, executions = _run(model, graphs)
+    batch_size = model.specs[0].shape[0] if model.specs and model.specs[0].shape else 1
     if batch_size == 0:
         raise SpecError("the first input has no rows, and each row is an inference; give at least one")
-    if passes is None:
-        case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
-        return Workload(counts, executions, case, batch_size)
-    executions, case = _with_passes(model, graphs, executions, passes)
+    case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
+    if passes is not None:
+        executions, case = _with_passes(model, graphs, executions, passes)
     return Workload(counts, executions, case, batch_size)
 
 
-def _run_static(model: StaticModel, graphs: Graphs) -> tuple[Counts, dict[str, int]]:
+def _run(model: StaticModel, graphs: Graphs) -> tuple[dict[str, GraphCount], dict[str, int]]:
     """Run the joined graphs on the example inputs; count each graph's first execution."""
-    counts: Counts = {}
+    counts: dict[str, GraphCount] = {}
     executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
 
     def watched(name: str, module: nn.Module) -> Callable[..., Any]:
@@ -91,33 +79,16 @@ def _run_static(model: StaticModel, graphs: Graphs) -> tuple[Counts, dict[str, i
         return call
 
     with torch.no_grad():
-        model.join({name: watched(name, module) for name, (module, _) in graphs.items()})(*model.example_inputs())
+        inputs = [x.detach().cpu() for x in model.example_inputs()]
+        model.join({name: watched(name, module) for name, (module, _) in graphs.items()})(*inputs)
     for name, (module, specs) in graphs.items():
         if name not in counts:
-            counts[name] = _count(module, _examples(specs, specs))
+            _, counts[name] = count_graph(module, tuple(spec.example(i) for i, spec in enumerate(specs)))
     return {name: counts[name] for name in graphs}, dict(executions)
 
 
-def _count(module: nn.Module, inputs: tuple[Tensor, ...]) -> GraphCount:
-    try:
-        return count_graph(module, inputs)[1]
-    except NeuronKitError:
-        raise
-    except Exception as error:
-        given = ", ".join(str(TensorSpec.of(f"input_{i}", x)) for i, x in enumerate(inputs))
-        raise SpecError(f"{type(module).__name__} fails on {given}: {error}") from error
-
-
-def _examples(specs: tuple[TensorSpec, ...], given: Iterable[Tensor | TensorSpec]) -> tuple[Tensor, ...]:
-    """The caller's own tensors, on the CPU, where there are any: random ones may lie outside the model's domain."""
-    return tuple(
-        item.detach().cpu() if isinstance(item, Tensor) and not item.is_meta else spec.example(i)
-        for i, (item, spec) in enumerate(zip(given, specs))
-    )
-
-
 def _with_passes(
-    model: nn.Module, graphs: Graphs, executions: dict[str, int], passes: Passes
+    model: StaticModel, graphs: Graphs, executions: dict[str, int], passes: Passes
 ) -> tuple[dict[str, int], str]:
     if passes == "worst":
         return worst_case(model, graphs), "worst case"
@@ -136,24 +107,24 @@ def _with_passes(
     return executions, f"as given: {given}"
 
 
-def _repeated(model: nn.Module, graphs: Graphs, passes: Passes) -> str:
+def _repeated(model: StaticModel, graphs: Graphs, passes: Passes) -> str:
     """The graph that the model's loop repeats."""
     most = worst_case(model, graphs)
     name = max(reversed(most), key=lambda name: most[name])
     if most[name] == 1 and passes != 1:
         raise OptionError(
-            f"passes={passes!r}: {type(model).__name__} runs every graph once ({', '.join(graphs)}), and what it loops "
-            "over is inside; leave passes out"
+            f"passes={passes!r}: the model runs every graph once ({', '.join(graphs)}) "
+            "and loops inside; leave passes out"
         )
     return name
 
 
-def worst_case(model: nn.Module, graphs: Graphs) -> dict[str, int]:
+def worst_case(model: StaticModel, graphs: Graphs) -> dict[str, int]:
     """Executions of each graph if no row ever ends and no token ever settles.
 
     The model's own loops are run, on graphs that answer with another token at each call and never with EOS.
     """
-    if not isinstance(model, StaticModel) or len(graphs) == 1:
+    if len(graphs) == 1:
         return dict.fromkeys(graphs, 1)
     executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
     answers: dict[str, Any] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,10 +12,10 @@ from neuronkit.analysis.operators.report import OperatorReport, Problem, Status
 from neuronkit.analysis.operators.rules import AnyOperator, Judgement, Rules, TorchNeuron, rewrite_of
 from neuronkit.analysis.operators.xla_rules import TorchNeuronNative, TorchXla
 from neuronkit.capture.graphs import TracedGraph, trace_graph
-from neuronkit.errors import SpecError, UnknownModelError, UnsupportedOperatorError
+from neuronkit.errors import SpecError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Graphs, StaticModel, detached_copy, unwrap
+from neuronkit.static.model import as_static
 from neuronkit.targets import find_target
 
 _RULES: dict[str, type[Rules]] = {
@@ -58,7 +57,7 @@ def analyze(
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
     rules = _RULES[find_target(target).rules]()
-    traced = [_trace(name, *graph) for name, graph in graphs_of(model, example_inputs).items()]
+    traced = [_trace(name, *graph) for name, graph in as_static(model, example_inputs).graphs().items()]
     return _report(target, rules, traced).allowing(op_whitelist, cpu_operators)
 
 
@@ -102,48 +101,6 @@ def check_operators(
         f"target {report.target!r} does not take this model in {len(problems)} place(s) "
         f"(according to {report.basis}):\n{lines}\nNext: {advice}"
     )
-
-
-def graphs_of(model: nn.Module, example_inputs: Any) -> Graphs:
-    """The graphs of a static model, or a copy of a plain one as its only graph, ``"model"``."""
-    if not isinstance(model, nn.Module):
-        raise UnknownModelError(
-            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel, and not what serves or "
-            "holds one, whose operators cannot be seen"
-        )
-    if isinstance(model, StaticModel):
-        if example_inputs is not None:
-            given = ", ".join(map(str, model.specs))
-            raise SpecError(f"{type(model).__name__} knows its inputs ({given}); leave example_inputs out")
-        return model.graphs()
-    if example_inputs is None:
-        raise SpecError(
-            f"no example_inputs for {type(model).__name__}; give tensors or TensorSpecs of the sizes to "
-            "compile for, or a StaticModel, which knows its own"
-        )
-    items = listed_inputs(example_inputs)
-    specs = tuple(x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in enumerate(items))
-    return {"model": (detached_copy(unwrap(model)), specs)}
-
-
-def listed_inputs(example_inputs: Any) -> list[Tensor | TensorSpec]:
-    """The example inputs one by one.
-
-    Raises:
-        SpecError: If there is anything but tensors and specs among them.
-    """
-    if isinstance(example_inputs, (Tensor, TensorSpec)):
-        return [example_inputs]
-    if not isinstance(example_inputs, Iterable):
-        raise SpecError(
-            f"example_inputs is of type {type(example_inputs).__name__}; expected tensors or TensorSpecs, in the order "
-            "of forward"
-        )
-    items = list(example_inputs)
-    for i, item in enumerate(items):
-        if not isinstance(item, (Tensor, TensorSpec)):
-            raise SpecError(f"example_inputs[{i}] is of type {type(item).__name__}; expected a tensor or a TensorSpec")
-    return items
 
 
 def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...]) -> TracedGraph:
