@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from neuronkit.ocr.ctc import CtcProcessor as CtcProcessor
     from neuronkit.ocr.geometry import Letterbox as Letterbox
     from neuronkit.ocr.geometry import TextBox as TextBox
+    from neuronkit.ocr.images import ImagePage as ImagePage
+    from neuronkit.ocr.images import ImageWarning as ImageWarning
+    from neuronkit.ocr.images import image_pages as image_pages
     from neuronkit.ocr.images import load_image as load_image
+    from neuronkit.ocr.images import load_images as load_images
     from neuronkit.ocr.page import Line as Line
     from neuronkit.ocr.page import Page as Page
     from neuronkit.ocr.page import Word as Word
@@ -28,6 +32,8 @@ _HOMES = {
     "Charset": "charset",
     "CraftProcessor": "craft",
     "CtcProcessor": "ctc",
+    "ImagePage": "images",
+    "ImageWarning": "images",
     "Letterbox": "geometry",
     "Line": "page",
     "OCRPipeline": "pipeline",
@@ -39,7 +45,9 @@ _HOMES = {
     "crop_words": "crops",
     "find_boxes": "boxes",
     "fold_normalization": "pipeline.folding",
+    "image_pages": "images",
     "load_image": "images",
+    "load_images": "images",
     "processor_from_dict": "processors",
 }
 __all__ = list(_HOMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.ctc import CtcProcessor
@@ -27,5 +28,5 @@ def processor_from_dict(settings: dict[str, Any]) -> Processor:
     """
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in _CLASSES:
-        raise OptionError(f"processor kind {kind!r:.200} is unknown; expected one of {sorted(_CLASSES)}")
+        raise OptionError(f"got processor kind {checks.shown(kind)}; expected one of {sorted(_CLASSES)}; give one")
     return _CLASSES[kind].from_dict(settings)

@@ -154,7 +154,7 @@ def test_a_canvas_without_memory_is_refused(monkeypatch):
 def test_batches_are_lists_of_images():
     with pytest.raises(SpecError, match="empty"):
         CraftProcessor().preprocess([])
-    with pytest.raises(SpecError, match="give a list"):
+    with pytest.raises(SpecError, match="expected a list"):
         CraftProcessor().preprocess(noise(4, 4))
     with pytest.raises(ImageError):
         CraftProcessor().preprocess([noise(4, 4), b"x"])

@@ -19,6 +19,7 @@ from neuronkit.ocr import (
     Charset,
     CraftProcessor,
     CtcProcessor,
+    ImagePage,
     Letterbox,
     Line,
     OCRPipeline,
@@ -29,7 +30,9 @@ from neuronkit.ocr import (
     crop_words,
     find_boxes,
     fold_normalization,
+    image_pages,
     load_image,
+    load_images,
     processor_from_dict,
 )
 from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
@@ -83,10 +86,14 @@ def test_settings_of_any_kind(cls, data):
         assert processor_from_dict(made.to_dict()) == made
 
 
-@given(THINGS)
+@given(THINGS, THINGS)
 @settings(max_examples=300, deadline=None)
-def test_anything_as_an_image(thing):
+def test_anything_as_an_image(thing, other):
     image = documented(load_image, thing)
+    documented(load_images, thing)
+    documented(image_pages, thing)
+    documented(lambda: load_image(ImagePage(thing, other)))
+    documented(load_image, np.zeros((2, 3, 4), np.uint8), background=thing, max_pixels=other)
     assert image is None or (image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8)
 
 
@@ -268,5 +275,7 @@ def test_huge_inputs(huge):
 def test_every_public_function_is_tried_here():
     with open(__file__) as file:
         text = file.read()
-    # Holds what a recogniser's processor read, and does nothing.
-    assert [name for name in neuronkit.ocr.__all__ if name != "Recognition" and text.count(name) < 2] == []
+    # A warning, and what holds a result and does nothing.
+    assert [
+        name for name in neuronkit.ocr.__all__ if name not in ("ImageWarning", "Recognition") and text.count(name) < 2
+    ] == []

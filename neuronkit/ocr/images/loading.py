@@ -2,188 +2,197 @@
 
 from __future__ import annotations
 
-import io
-import os
-from typing import IO, TYPE_CHECKING, Any, Union
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuronkit.errors import ImageError, NeuronKitError, SpecError
+from neuronkit import checks
+from neuronkit.errors import ImageError, NeuronKitError
 from neuronkit.ocr._arrays import to_numpy
+from neuronkit.ocr.images.decoding import check_size, decode, page_frames
+from neuronkit.ocr.images.ground import Colour, parse_background, write_flat
+from neuronkit.ocr.images.levels import array_to_rgb, array_to_rgba
+from neuronkit.ocr.images.opening import open_image
+from neuronkit.ocr.images.types import MAX_PIXELS, ImageLike, ImagePage, ImageWarning, RGBImage, describe
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-ImageLike = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes], "Image.Image", NDArray[Any]]
-RGBImage = NDArray[np.uint8]
-
-MAX_PIXELS = 178_956_970
-"""Largest image that is decoded, in pixels (Pillow's own limit for decompression bombs: half a gigabyte of RGB)."""
+# A Pillow image stands at one page, and several threads may ask for several.
+_turning_pages = threading.Lock()
 
 
-def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RGBImage:
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image, and how many pages its file has.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, RGB.
+        unread: Pages of the file that were not asked for.
+    """
+
+    pixels: RGBImage
+    unread: int
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of pages that were not read, if there are any."""
+        if not self.unread:
+            return None
+        pages = self.unread + 1
+        return f"the file has {pages} pages and one was read; load_images and OCRPipeline.read_pages give all of them"
+
+
+def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: str | Colour | None = None) -> RGBImage:
     """Read an image, whatever it is given as.
 
     Args:
-        source: A path, the bytes of an image file, an open binary file, a Pillow image, or an array:
-            (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA; uint8 or another integer type in 0..255,
-            uint16 in 0..65535, bool, or floating point in 0..1.
-        max_pixels: Largest height * width that is accepted. Pillow's own limit for files holds as well.
+        source: A path, the bytes of an image file, an open binary file, a Pillow image, an `ImagePage`, or an array:
+            (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA; uint8 or another integer type in 0..255, uint16 in
+            0..65535, bool, or floating point in 0..1.
+        max_pixels: Largest height * width that is accepted; larger images are refused before they are decoded.
+            Pillow's own limit for files, 179 million, holds as well.
+        background: The colour behind transparent images: a name, ``"#rrggbb"`` or (red, green, blue) in 0..255. None
+            takes white, black or grey, whichever contrasts with what is drawn. An image without any opaque pixel
+            is read as if it had no transparency.
 
     Returns:
-        (H, W, 3) uint8, RGB, 0..255, upright: the rotation that a camera notes in EXIF is applied. Transparency
-        is dropped, as the originals do; of an animation or a multi-page file the first page is taken. An array
-        that is (H, W, 3) uint8 comes back as it is, not copied.
+        (H, W, 3) uint8, RGB, 0..255, upright: the rotation that a camera notes in EXIF is applied. An array that is
+        (H, W, 3) uint8 comes back as it is, not copied. Levels of 10, 12 or 14 bits in 16 are stretched to 0..255:
+        where the file says that it has so few (TIFF tags, the PNG chunk sBIT), and else by the highest level, as
+        long as that is above 255.
 
     Raises:
         ImageError: If `source` is empty, unreadable, too large, or not an image.
+        OptionError: If `max_pixels` or `background` has no such value.
+
+    Warns:
+        ImageWarning: If the file has more pages, which were not read. `load_images` gives all of them.
     """
+    loaded = open_page(source, max_pixels=max_pixels, background=background)
+    if loaded.warning:
+        warnings.warn(f"{describe(source)}: {loaded.warning}", ImageWarning, stacklevel=2)
+    return loaded.pixels
+
+
+def load_images(
+    source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: str | Colour | None = None
+) -> list[RGBImage]:
+    """Read all pages of a file: of a TIFF, of a GIF, WebP or PNG animation; one page of what has no more.
+
+    All pages are held at once; `image_pages` and `OCRPipeline.read_pages` take one after the other.
+
+    Args:
+        source: See `load_image`. A Pillow image stands at its last page afterwards.
+        max_pixels: Largest height * width of a page.
+        background: See `load_image`.
+
+    Returns:
+        A list of (H, W, 3) uint8, RGB, in the order of the file. The layers of a PSD, the thumbnails of a TIFF and the
+        further views of an MPO are no pages.
+
+    Raises:
+        ImageError: If a page is unreadable or too large, or `source` is not an image.
+        OptionError: If `max_pixels` or `background` has no such value.
+    """
+    pages = image_pages(source)
+    return [open_page(page, max_pixels=max_pixels, background=background).pixels for page in pages]
+
+
+def image_pages(source: ImageLike) -> list[ImagePage]:
+    """List the pages of a file without decoding them.
+
+    Args:
+        source: See `load_image`. An open file is read once, here.
+
+    Returns:
+        At least one page, each of which `load_image` and `OCRPipeline` take.
+
+    Raises:
+        ImageError: If `source` is not an image.
+    """
+    if isinstance(source, ImagePage):
+        return [source]
+    if _is_array(source):
+        return [ImagePage(source)]
+    with _image_errors(source):
+        if hasattr(source, "read") and not hasattr(source, "getexif"):
+            source = source.read()  # type: ignore[union-attr]
+        with _alone(source), open_image(source) as image:
+            return [ImagePage(source, frame) for frame in page_frames(image)]
+
+
+def open_page(
+    source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: str | Colour | None = None
+) -> LoadedImage:
+    """Read one page, and count those that were not read; see `load_image`."""
+    max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
+    ground = parse_background(background)
+    with _image_errors(source):
+        page = source if isinstance(source, ImagePage) else None
+        file = page.source if page else source
+        if _is_array(file):
+            return LoadedImage(_from_array(file, max_pixels, ground), 0)
+        with _alone(file), open_image(file) as image:
+            return _open_frame(image, page, max_pixels, ground)
+
+
+@contextlib.contextmanager
+def _image_errors(source: Any) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `ImageError`."""
     try:
-        if _is_array(source):
-            return _from_array(to_numpy(source), max_pixels)
-        return _from_pillow(source, max_pixels)
+        yield
     except NeuronKitError:
         raise
     # Decoders of broken files raise nearly anything: SyntaxError, struct.error, IndexError, MemoryError...
     except Exception as error:
         raise ImageError(
-            f"{describe(source)} cannot be read as an image ({type(error).__name__}: {error}); "
-            "give a path, the bytes of an image file, a Pillow image or an (H, W, 3) uint8 array"
+            f"got {describe(source)}, which cannot be read as an image ({type(error).__name__}: "
+            f"{checks.shown(str(error))}); expected an image; give a path, the bytes of an image file, a Pillow image "
+            "or an (H, W, 3) uint8 array"
         ) from error
 
 
-def as_batch(images: Any) -> list[Any]:
-    """Check that `images` is a list of images, and not one by itself; an (N, H, W, C) array is N images."""
-    if isinstance(images, np.ndarray) and images.ndim == 4:
-        images = list(images)
-    if not isinstance(images, (list, tuple)):
-        raise SpecError(f"images are a {type(images).__name__}; give a list of images, also for a single one")
-    if not images:
-        raise SpecError("the list of images is empty; give at least one")
-    return list(images)
+def _alone(source: Any) -> contextlib.AbstractContextManager[Any]:
+    """Keep other threads from a Pillow image while its pages are turned."""
+    return _turning_pages if hasattr(source, "getexif") else contextlib.nullcontext()
 
 
-def describe(source: Any) -> str:
-    """Say in a few words what was given."""
-    if isinstance(source, (str, os.PathLike)):
-        return f"{os.fspath(source)!r:.500}"
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return f"{len(source)} bytes"
-    if isinstance(source, np.ndarray):
-        return f"an array of shape {source.shape} and dtype {source.dtype}"
-    return f"a {type(source).__name__}"
+def _open_frame(image: Any, page: ImagePage | None, max_pixels: int, background: Colour | None) -> LoadedImage:
+    unread = 0
+    if page is None and image.tell() == 0:
+        # Whoever turned the pages of a Pillow image knows of them.
+        unread = len(page_frames(image)) - 1
+    elif page is not None:
+        try:
+            image.seek(page.index)
+        except EOFError as error:
+            raise ImageError(f"got {describe(page)}; expected a page that is there; image_pages lists them") from error
+    return LoadedImage(decode(image, max_pixels, background), unread)
 
 
 def _is_array(source: Any) -> bool:
     return isinstance(source, np.ndarray) or (hasattr(source, "detach") and hasattr(source, "cpu"))
 
 
-def _from_pillow(source: Any, max_pixels: int) -> RGBImage:
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(source, Image.Image):
-        return _decode(source, max_pixels)
-    try:
-        with Image.open(_openable(source)) as image:
-            return _decode(image, max_pixels)
-    except UnidentifiedImageError as error:
-        # Pillow's own text names the address of an object in memory.
-        raise ImageError(
-            f"{describe(source)} cannot be read as an image: it is in no format that Pillow knows; give a whole image "
-            "file, such as PNG or JPEG"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{describe(source)} is larger than Pillow opens ({error}); scale it down or cut it into tiles, or raise "
-            "PIL.Image.MAX_IMAGE_PIXELS and max_pixels if you trust where it comes from"
-        ) from error
-
-
-def _openable(source: Any) -> Any:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        if not len(source):
-            raise ImageError("0 bytes were given, and every image file has a header; check where they come from")
-        return io.BytesIO(source)
-    if isinstance(source, (str, os.PathLike)):
-        return _existing_file(os.fspath(source))
-    if hasattr(source, "read"):
-        return source
-    raise ImageError(
-        f"{describe(source)} is not an image; give a path, the bytes of an image file, "
-        "an open binary file, a Pillow image or an (H, W, 3) uint8 array; a reader takes a list of them too"
-    )
-
-
-def _existing_file(path: Any) -> Any:
-    if not isinstance(path, str):
-        raise ImageError(f"path {path!r:.500} is not text; give a str or a pathlib.Path")
-    if os.path.isfile(path):
-        return path
-    if "://" in path:
-        raise ImageError(f"{path!r:.500} is an address, not a path; download it and give its bytes")
-    found = "a folder" if os.path.isdir(path) else "no ordinary file" if os.path.exists(path) else "not there"
-    raise ImageError(f"{path!r:.500} is {found}; give the path of an image file")
-
-
-def _decode(image: Image.Image, max_pixels: int) -> RGBImage:
-    from PIL import ImageOps
-
-    if image.format == "EPS":
-        raise ImageError("the image is EPS, a program that Pillow has Ghostscript run; convert it to PNG or JPEG")
-    # Only the header has been read so far: nothing of a bomb is decoded.
-    _check_size(image.height, image.width, max_pixels)
-    # Pillow opens 16-bit PPM files, and before release 11 PNG files too, in 32 bits.
-    sixteen_bits = image.mode == "I" and image.format in ("PNG", "PPM")
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("F", "I") or image.mode.startswith("I;"):
-        pixels = np.asarray(image)
-        return _from_array(pixels.astype(np.uint16) if sixteen_bits else pixels, max_pixels)
-    if image.mode == "P" and "transparency" in image.info:
-        # Pillow warns of the direct way.
-        image = image.convert("RGBA")
-    rgb: RGBImage = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    return rgb
-
-
-def _check_size(height: int, width: int, max_pixels: int) -> None:
-    if height < 1 or width < 1:
-        raise ImageError(f"the image is empty: height {height}, width {width}; give one with at least one pixel")
-    if height * width > max_pixels:
-        raise ImageError(
-            f"the image has {height} x {width} pixels, more than max_pixels={max_pixels}; "
-            "scale it down or cut it into tiles, or raise the limit if you trust where it comes from"
-        )
-
-
-def _from_array(array: NDArray[Any], max_pixels: int) -> RGBImage:
+def _from_array(source: Any, max_pixels: int, background: Colour | None) -> RGBImage:
+    array = to_numpy(source)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         hint = ""
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             hint = " (channels come last: image.transpose(1, 2, 0))"
-        raise ImageError(f"{describe(array)} is not an image; give (H, W), (H, W, 3) RGB or (H, W, 4) RGBA{hint}")
-    _check_size(array.shape[0], array.shape[1], max_pixels)
-    given = describe(array)
-    pixels = _to_uint8(array[:, :, None] if array.ndim == 2 else array[:, :, :3], given)
-    return pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
-
-
-def _to_uint8(array: NDArray[Any], given: str) -> NDArray[np.uint8]:
-    kind = array.dtype.kind
-    if array.dtype == np.uint8:
-        return array
-    if kind == "b":
-        return array.astype(np.uint8) * np.uint8(255)
-    if kind not in "iuf":
-        raise ImageError(f"{given} holds no brightnesses; give uint8 in 0..255 or floats in 0..1")
-    low, high = float(array.min()), float(array.max())
-    # 16 bits a channel: uint16 arrays, and what Pillow makes of 16-bit files.
-    sixteen_bits = array.dtype.newbyteorder("=") == np.uint16 or high > 255
-    limit = 1.0 if kind == "f" else 65535.0 if sixteen_bits else 255.0
-    # Written so that NaN fails it too.
-    if not (low >= 0.0 and high <= limit):
+        elif array.ndim == 4:
+            hint = " (one image at a time: images[0])"
         raise ImageError(
-            f"{given} has values from {low:g} to {high:g}, expected "
-            f"{'0 to 1' if kind == 'f' else '0 to 255, or 0 to 65535 for 16 bits'}; scale it, or convert it to uint8"
+            f"got {describe(array)}, which is not an image; expected one image; "
+            f"give (H, W), (H, W, 3) RGB or (H, W, 4) RGBA{hint}"
         )
-    return np.rint(array * np.float64(255.0 / limit)).astype(np.uint8)
+    check_size(array.shape[0], array.shape[1], max_pixels)
+    if array.ndim == 2 or array.shape[2] != 4:
+        return array_to_rgb(array)
+    rgba = array_to_rgba(array)
+    out = np.empty((*rgba.shape[:2], 3), np.uint8)
+    write_flat(out, lambda top, bottom: rgba[top:bottom], background)
+    return out

@@ -1,0 +1,270 @@
+"""What image files hold besides one opaque picture of 8 bits: pages, transparency, deep levels, unknown formats."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from neuronkit.errors import ImageError, OptionError
+from neuronkit.ocr import ImagePage, ImageWarning, image_pages, load_image, load_images
+
+GREYS = (10, 90, 200)
+
+
+def encode(image, format="PNG", **options):
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def pages(format="TIFF", greys=GREYS, **options):
+    first, *others = (Image.new("RGB", (9, 6), (grey,) * 3) for grey in greys)
+    return encode(first, format, save_all=True, append_images=others, **options)
+
+
+# Pages
+
+
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_all_pages_are_read_and_a_single_call_says_how_many_it_left(format, tmp_path):
+    data = pages(format, **({"lossless": True} if format == "WEBP" else {}))
+    path = tmp_path / "scan"
+    path.write_bytes(data)
+    for source in (path, str(path), data, io.BytesIO(data), Image.open(io.BytesIO(data))):
+        assert [int(image[3, 4, 0]) for image in load_images(source)] == list(GREYS)
+    with pytest.warns(ImageWarning, match=r"'.*scan': the file has 3 pages and one was read; load_images"):
+        assert load_image(path)[0, 0, 0] == GREYS[0]
+
+
+def test_pages_are_taken_one_by_one():
+    data = pages()
+    listed = image_pages(data)
+    assert [page.index for page in listed] == [0, 1, 2]
+    assert load_image(listed[2])[0, 0, 0] == GREYS[2]
+    with pytest.raises(ImageError, match=r"got page 4 of \d+ bytes; expected a page that is there"):
+        load_image(ImagePage(data, 3))
+    with pytest.raises(OptionError, match="index=-1"):
+        ImagePage(data, -1)
+    with pytest.raises(ImageError, match="give its own source"):
+        ImagePage(listed[0])
+
+
+def test_what_has_one_page_is_a_list_of_one():
+    array = np.full((4, 5, 3), 7, np.uint8)
+    for source in (array, encode(Image.fromarray(array)), Image.fromarray(array), ImagePage(array)):
+        (found,) = load_images(source)
+        np.testing.assert_array_equal(found, array)
+
+
+def test_whoever_turns_pages_is_not_warned():
+    image = Image.open(io.BytesIO(pages()))
+    image.seek(1)
+    assert load_image(image)[0, 0, 0] == GREYS[1]
+
+
+def test_thumbnails_and_further_views_are_no_pages():
+    first, second = (Image.new("RGB", (9, 6), (grey,) * 3) for grey in GREYS[:2])
+    second.encoderinfo = {"tiffinfo": {254: 1}}
+    thumbnails = io.BytesIO()
+    first.save(thumbnails, "TIFF", save_all=True, append_images=[second])
+    assert len(load_images(thumbnails.getvalue())) == 1
+    views = encode(first, "MPO", save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(views)).n_frames == 2
+    assert len(load_images(views)) == 1
+    load_image(views)
+
+
+def test_a_broken_page_is_an_error():
+    data = pages()
+    with pytest.raises(ImageError, match="cannot be read as an image"):
+        load_images(data[: len(data) // 2])
+
+
+# Transparency
+
+
+def lettering(ink, mode="RGBA"):
+    """Letters on a transparent ground whose colours, unseen, are the ink's own."""
+    image = Image.new("RGBA", (80, 30), (*ink, 0))
+    ImageDraw.Draw(image).rectangle((20, 10, 60, 20), fill=(*ink, 255))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("ink", "ground"), [((0, 0, 0), 255), ((255, 255, 255), 0), ((40, 40, 160), 255), ((250, 230, 90), 0)]
+)
+@pytest.mark.parametrize("kind", ["array", "floats", "PNG", "WEBP", "image"])
+def test_the_ground_contrasts_with_what_is_drawn(ink, ground, kind):
+    image = lettering(ink)
+    given = {
+        "array": lambda: np.asarray(image),
+        "floats": lambda: np.asarray(image) / 255.0,
+        "PNG": lambda: encode(image),
+        "WEBP": lambda: encode(image, "WEBP", lossless=True, exact=True),
+        "image": lambda: image,
+    }[kind]()
+    found = load_image(given)
+    np.testing.assert_array_equal(found[0, 0], [ground] * 3)
+    np.testing.assert_array_equal(found[15, 40], ink)
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "La", "RGBa"])
+def test_every_mode_with_opacity_has_a_ground(mode):
+    by_way_of = {"LA": "LA", "La": "LA", "PA": "P", "RGBa": "RGBA"}[mode]
+    found = load_image(lettering((0, 0, 0), by_way_of).convert(mode))
+    assert found[0, 0].tolist() == [255] * 3
+    assert found[15, 40].tolist() == [0] * 3
+
+
+def test_colour_keys_have_a_ground():
+    image = Image.new("RGB", (80, 30), (1, 2, 3))
+    ImageDraw.Draw(image).rectangle((20, 10, 60, 20), fill=(0, 0, 0))
+    for data in (encode(image, transparency=(1, 2, 3)), encode(image.quantize(4), "GIF", transparency=0)):
+        found = load_image(data)
+        assert {tuple(found[0, 0]), tuple(found[15, 40])} in ({(255,) * 3, (0,) * 3}, {(255,) * 3, (1, 2, 3)})
+
+
+def test_black_and_white_letters_are_both_seen():
+    image = lettering((0, 0, 0))
+    ImageDraw.Draw(image).rectangle((20, 23, 60, 28), fill=(255, 255, 255, 255))
+    assert load_image(image)[0, 0].tolist() == [128] * 3
+
+
+@pytest.mark.parametrize("background", ["red", "#ff0000", (255, 0, 0), np.array([255, 0, 0])])
+def test_the_ground_is_chosen(background):
+    assert load_image(lettering((0, 0, 0)), background=background)[0, 0].tolist() == [255, 0, 0]
+    assert load_images(lettering((0, 0, 0)), background=background)[0][0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("background", ["rot", 5, (1, 2), (1, 2, 300), b"red", "\0"])
+def test_what_is_no_colour_is_named(background):
+    with pytest.raises(OptionError, match="background"):
+        load_image(lettering((0, 0, 0)), background=background)
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(1, 254))
+@settings(max_examples=40, deadline=None)
+def test_half_transparent_pixels_are_mixed_as_pillow_mixes_them(ink, ground, opacity):
+    image = Image.new("RGBA", (4, 4), (ink, ink, ink, opacity))
+    expected = Image.alpha_composite(Image.new("RGBA", (4, 4), (ground, ground, ground, 255)), image)
+    found = load_image(image, background=(ground,) * 3)
+    assert np.abs(found.astype(int) - np.asarray(expected)[:, :, :3]).max() <= 1
+
+
+# Levels
+
+
+def deep(bits, low=0):
+    """A ramp that reaches white in `bits` bits, as uint16."""
+    return np.linspace(low, 2**bits - 1, 64).round().astype(np.uint16).reshape(8, 8)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_few_bits_in_sixteen_are_stretched(bits):
+    ramp = deep(bits)
+    expected = np.rint(ramp * (255 / (2**bits - 1))).astype(np.uint8)
+    ways = [ramp, ramp.astype(np.int64), encode(Image.fromarray(ramp)), encode(Image.fromarray(ramp), "TIFF")]
+    for way in ways:
+        np.testing.assert_array_equal(load_image(way)[:, :, 0], expected)
+
+
+def png_with_significant_bits(grey, bits):
+    data = encode(Image.fromarray(grey))
+    body = b"sBIT" + bytes([bits])
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
+
+
+def test_the_file_says_how_many_bits_there_are():
+    dark = deep(12) // 8
+    tiff = encode(Image.fromarray(dark), "TIFF", tiffinfo={281: 4095})
+    expected = np.rint(dark * (255 / 4095))
+    for data in (tiff, png_with_significant_bits(dark, 12)):
+        np.testing.assert_array_equal(load_image(data)[:, :, 0], expected)
+    # Of sixteen bits, these are dark.
+    np.testing.assert_array_equal(load_image(png_with_significant_bits(deep(12), 16))[:, :, 0], np.rint(deep(12) / 257))
+
+
+def test_a_file_that_declares_too_little_is_not_cut():
+    data = png_with_significant_bits(deep(14), 12)
+    np.testing.assert_array_equal(load_image(data)[:, :, 0], np.rint(deep(14) * (255 / 16383)))
+
+
+# Formats
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "advice"),
+    [
+        (HEIC, "HEIC", "pip install pillow-heif"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL", "pip install pillow-jxl-plugin"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL", "pip install pillow-jxl-plugin"),
+        (b"%PDF-1.7\n", "PDF", "pdftoppm"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "PNG"),
+        (b"  <!DOCTYPE html><html></html>", "a web page", "download the image itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", "git lfs pull"),
+    ],
+)
+def test_formats_that_pillow_lacks_are_named(data, name, advice, tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(data)
+    for source in (data, path, io.BytesIO(data)):
+        with pytest.raises(ImageError, match=f"it is {name}; expected .*{advice}"):
+            load_image(source)
+
+
+# Memory
+
+PEAK = """
+import resource, sys
+import numpy as np
+from PIL import Image
+from neuronkit.errors import ImageError
+from neuronkit.ocr import load_image
+load_image(np.zeros((8, 8, 3), np.uint8))
+from PIL import PngImagePlugin
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    print(load_image(sys.argv[1]).shape)
+except ImageError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def png_of_zeros(side, bits, colour_type):
+    """A PNG of one colour, as small as its format allows."""
+    channels = {0: 1, 2: 3, 3: 1, 6: 4}[colour_type]
+    row = bytes(1 + -(-side * bits * channels // 8))
+    packer = zlib.compressobj(9)
+    body = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, bits, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's account of memory")
+@pytest.mark.parametrize(
+    ("side", "bits", "colour_type", "said"),
+    [(13376, 1, 0, "more than max_pixels"), (8192, 1, 0, "(8192, 8192, 3)"), (8192, 8, 6, "(8192, 8192, 3)")],
+)
+def test_small_files_take_no_more_than_half_a_gigabyte(side, bits, colour_type, said, tmp_path):
+    path = tmp_path / "image.png"
+    path.write_bytes(png_of_zeros(side, bits, colour_type))
+    out = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True).stdout
+    assert said in out
+    assert float(out.split()[-1]) < 500
