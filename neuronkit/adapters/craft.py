@@ -75,20 +75,23 @@ class StaticCRAFT(StaticModel):
         batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
         self.specs = (
             TensorSpec("images", (batch_size, 3, height, width), dtype),
-            TensorSpec("valid_size", (batch_size, 2), "int32"),
+            TensorSpec("valid_size", (batch_size, 2), "int32", fill=STRIDE),
         )
         if not matches(self.source):
             # Another backbone may do as well; what cannot is told here, and not at the first call.
             self.modules_by_name(self.source)
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return {"craft": self._exact(source)}
+
+    def _exact(self, source: nn.Module) -> ExactPadding:
         key = tuple(map(id, source.modules()))
         if source is not self.source:
-            return {"craft": self._rewrite(source)}
+            return self._rewrite(source)
         if self._rewritten is None or self._rewritten[0] != key:
             # Not registered: this holds the original's layers, which stay the original's alone.
             self.__dict__["_rewritten"] = key, self._rewrite(source)
-        return {"craft": self._rewritten[1]}  # type: ignore[index]
+        return self._rewritten[1]  # type: ignore[index]
 
     def _rewrite(self, source: nn.Module) -> ExactPadding:
         return exact_padding(_ScoresAndFeatures(source)).fix_canvas(
@@ -129,6 +132,10 @@ class StaticCRAFT(StaticModel):
     def valid_output_sizes(self, valid_size: Tensor) -> tuple[Tensor, Tensor]:
         """Size of the valid area of each output: (N, 2) int32 (height, width) for (N, 2) valid sizes."""
         return valid_size // SCORE_STRIDE, valid_size // SCORE_STRIDE
+
+    def check_sizes(self, valid_size: Tensor) -> None:
+        """Raise SpecError if the original cannot run on images of one of these sizes (N, 2), (height, width)."""
+        self._exact(self.source).check_sizes(valid_size)
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The outputs with everything outside the valid area set to zero."""

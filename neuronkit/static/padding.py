@@ -88,6 +88,8 @@ class FixedShape:
         self._output_sizes = _as_function(
             getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
         )
+        # A network that is exact on a canvas knows the sizes on which the original cannot run.
+        self._check_sizes: Callable[[Tensor], None] | None = getattr(fn, "check_sizes", None)
         self._rows_checked = self.batch_size == 1
         refuse_batch_statistics(fn)
 
@@ -153,8 +155,11 @@ class FixedShape:
         tensors = data if valid_size is None else [*data, valid_size]
         if len({len(tensor) for tensor in tensors}) > 1:
             raise SpecError(f"inputs have {[len(tensor) for tensor in tensors]} rows; expected the same number in each")
+        size = with_height(padded_size(data[0].shape))
         if valid_size is not None:
-            check_valid_size(str(self.valid_size), valid_size, with_height(padded_size(data[0].shape)))
+            check_valid_size(str(self.valid_size), valid_size, size)
+        if self._check_sizes is not None:
+            self._check_sizes(torch.tensor([size]) if valid_size is None else valid_size.cpu())
         return len(data[0])
 
     def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:

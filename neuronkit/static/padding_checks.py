@@ -81,8 +81,22 @@ def check_valid_size(name: str, valid_size: Tensor, largest: tuple[int, ...]) ->
     if valid_size.is_floating_point() or tuple(valid_size.shape[1:]) != (2,):
         got = f"{tuple(valid_size.shape)} {valid_size.dtype}"
         raise SpecError(f"{name}: got {got}; expected (rows, 2) int32: height, width")
-    if not bool(((valid_size >= 1) & (valid_size <= valid_size.new_tensor(largest))).all()):
-        raise SpecError(f"{name}: got {valid_size.tolist()}; expected 1 to {largest}, (height, width) of the input")
+    sizes = valid_size.tolist()
+    wrong = [size for size in sizes if not all(1 <= n <= most for n, most in zip(size, largest))]
+    if wrong:
+        raise SpecError(
+            f"{name}: got {wrong[:8]}; expected (height, width) of each row's valid area, from 1 to {tuple(largest)}, "
+            "the size of the input"
+        )
+
+
+def known_on_host(tensor: Tensor) -> bool:
+    """Whether the values of a tensor can be read now: neither inside a graph that is being made nor from a device."""
+    compiler = getattr(torch, "compiler", None)
+    in_graph = torch.jit.is_tracing() or torch.jit.is_scripting()  # type: ignore[attr-defined]
+    in_graph = in_graph or any(getattr(compiler, name, bool)() for name in ("is_compiling", "is_exporting"))
+    # A subclass stands for values that are not there, as FakeTensor does.
+    return not in_graph and type(tensor) is Tensor and tensor.device.type == "cpu"
 
 
 def listed(specs: Sequence[TensorSpec]) -> str:

@@ -11,6 +11,7 @@ from neuronkit.adapters.craft import FAMILY, CRAFTOptions, StaticCRAFT, matches
 from neuronkit.adapters.registry import make_static
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.models.craft import CRAFT
+from neuronkit.static.padding import FixedShape
 
 HEIGHT, WIDTH = 160, 224
 TOLERANCE = 1e-6
@@ -262,6 +263,20 @@ def test_specs_follow_the_dtype_of_the_weights() -> None:
 def test_a_canvas_that_cannot_be_is_refused(size: tuple[int, int]) -> None:
     with pytest.raises(SpecError, match="at least 32"):
         StaticCRAFT(CRAFT(width=0.125), height=size[0], width=size[1])
+
+
+def test_sizes_on_which_craft_cannot_run_are_refused() -> None:
+    static = StaticCRAFT(CRAFT(width=0.125), height=64, width=96)
+    images = torch.zeros(1, 3, 64, 96)
+    small = torch.tensor([[64, 15]], dtype=torch.int32)
+    message = "cannot run on 64x15 pixels: node .*nothing left"
+    with pytest.raises(SpecError, match=message):
+        static(images, small)
+    with pytest.raises(SpecError, match=message):
+        FixedShape(static)(images, small)
+    for valid_size in ([[0, 64]], [[64, 97]], [[64, 96], [64, 96]]):
+        with pytest.raises(SpecError, match="valid_size"):
+            static(images, torch.tensor(valid_size, dtype=torch.int32))
 
 
 def test_what_is_no_craft_is_refused_at_once() -> None:

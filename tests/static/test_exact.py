@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import SpecError
+from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
+from neuronkit.static.padding import FixedShape
 
 from .networks import Net, UNet, between, conv, lively, random_images, soiled, tensors, worst_error
 
@@ -111,6 +114,68 @@ def test_sizes_that_the_network_itself_cannot_run_are_refused() -> None:
         exact(torch.zeros(1, 3, 44, 40), torch.tensor([[16, 24]]))
 
 
+# A network and sizes on which it raises by itself.
+IMPOSSIBLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], str]] = {
+    "nothing left": (lambda: nn.Sequential(*(nn.MaxPool2d(2) for _ in range(4)), conv(3, 4)), (15, 40), "nothing left"),
+    "a kernel that does not fit": (lambda: nn.Sequential(conv(3, 4, 7, padding=1)), (40, 4), "nothing left"),
+    "a border that cannot be mirrored": (lambda: nn.Sequential(nn.ReflectionPad2d(5), conv(3, 4)), (5, 9), "more than"),
+    "a single entry to normalise": (
+        lambda: nn.Sequential(conv(3, 4, stride=2), nn.InstanceNorm2d(4)), (2, 1), "single entry"
+    ),
+    "sizes that do not meet": (lambda: UNet("exact fit"), (20, 24), "joins sizes 5 and 4"),
+    "blocks that do not fit": (lambda: nn.Sequential(nn.PixelUnshuffle(2), conv(12, 4)), (8, 9), "joins sizes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_sizes_at_which_the_original_raises_are_refused_everywhere(name: str) -> None:
+    build, size, reason = IMPOSSIBLE[name]
+    model = build().eval()
+    with pytest.raises((RuntimeError, ValueError)):
+        model(torch.zeros(1, 3, *size))
+    exact = exact_padding(model)
+    message = f"cannot run on {size[0]}x{size[1]} pixels: node .*{reason}"
+    images, valid_size = torch.zeros(2, 3, 48, 48), torch.tensor([[48, 48], size], dtype=torch.int32)
+    canvas, full = torch.zeros(2, 3, *size), torch.tensor([size] * 2)
+    specs = TensorSpec("images", images.shape), TensorSpec("valid_size", (2, 2), "int32")
+    small = TensorSpec("images", canvas.shape), specs[1]
+    for refused in (
+        lambda: exact(images, valid_size),
+        lambda: exact(canvas, full),
+        lambda: exact.valid_output_sizes(valid_size),
+        lambda: exact_padding(model).fix_canvas(*size),
+        lambda: FixedShape(exact, specs)(canvas),
+        lambda: FixedShape(exact, specs)(images, valid_size),
+        lambda: compile_for_inferentia(exact, small, target="cpu"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            refused()
+    FixedShape(exact, specs)(images)
+    compile_for_inferentia(exact, specs, target="cpu")
+
+
+@pytest.mark.parametrize(
+    ("valid_size", "message"),
+    [
+        ([[0, 9]], r"got \[\[0, 9\]\]; expected .* from 1 to \(12, 16\)"),
+        ([[9, -1]], r"got \[\[9, -1\]\]"),
+        ([[13, 9]], r"got \[\[13, 9\]\]"),
+        ([[9, 9], [9, 9]], r"valid_size of shape \(2, 2\) for 1 images"),
+        ([9, 9], r"valid_size of shape \(2,\)"),
+        ([[9, 9, 9]], r"valid_size of shape \(1, 3\)"),
+        ([[9.0, 9.0]], "expected .*int32"),
+    ],
+)
+def test_valid_sizes_are_checked_on_the_host(valid_size: list[Any], message: str) -> None:
+    exact = exact_padding(_small())
+    with pytest.raises(SpecError, match=message):
+        exact(torch.zeros(1, 3, 12, 16), torch.tensor(valid_size))
+    with pytest.raises(SpecError, match="3 dimensions; expected"):
+        exact(torch.zeros(3, 12, 16), torch.tensor([[9, 9]]))
+    # int64 holds the same numbers.
+    assert exact(torch.zeros(1, 3, 12, 16), torch.tensor([[9, 9]])).shape == (1, 2, 6, 8)
+
+
 def test_weights_are_shared() -> None:
     model = _small()
     exact = exact_padding(model)
@@ -163,6 +228,30 @@ def test_the_module_is_left_as_it_was() -> None:
     assert [module.training for module in model.modules()] == modes
     assert model.body[1].inplace
     assert torch.equal(images, clean)
+
+
+def test_tracing_undoes_what_the_module_does_to_itself() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = between(nn.ReLU())
+            self.seen: Any = None
+            self.register_buffer("calls", torch.zeros(1))
+            self.register_buffer("replaced", torch.zeros(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.replaced = self.replaced + 1
+            self.seen = x.shape
+            return self.body(x)
+
+    model = Counting().eval()
+    calls, replaced = model.calls, model.replaced
+    exact_padding(model)
+    assert model.seen is None
+    assert model.calls is calls
+    assert model.replaced is replaced
+    assert calls.item() == replaced.item() == 0
 
 
 def test_train_mode_is_refused_where_it_matters() -> None:

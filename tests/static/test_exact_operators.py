@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from neuronkit.static.exact import exact_padding
 
 from .networks import Net, UNet, between, conv, lively, worst_error
+from .same import Same, SameMaxPool, Standardized
 
 CANVAS = (37, 45)
 Build = Callable[[], nn.Module]
@@ -58,6 +59,11 @@ CONVOLUTIONS: dict[str, Build] = {
         conv(3, 4),
         conv(4, 2),
     ),
+    "standardised weights by batch statistics": lambda: nn.Sequential(Standardized(3, 4, 5), conv(4, 2)),
+    "SAME padding": lambda: nn.Sequential(
+        Same(3, 4, 3, stride=2), Same(4, 4, 7, stride=3), Same(4, 4, (2, 5), stride=(1, 2)), conv(4, 2)
+    ),
+    "SAME padding, dilated": lambda: nn.Sequential(conv(3, 4), Same(4, 4, 3, stride=2, dilation=3), conv(4, 2)),
     "spectral norm": lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(conv(3, 4)), conv(4, 2)),
     "a lone layer": lambda: conv(3, 4),
 }
@@ -80,6 +86,13 @@ POOLING: dict[str, Build] = {
         )
         for k, s, p, c in _POOLS
         for i in (False, True)
+    },
+    **{
+        f"SAME max {kernel}, stride {stride}, of {value}": lambda kernel=kernel, stride=stride, value=value: between(
+            SameMaxPool(kernel, stride, value)
+        )
+        for kernel, stride in ((2, 1), (3, 2), (2, 2), (5, 3))
+        for value in (0.0, -3.0, -float("inf"))
     },
     "dilated max": lambda: between(nn.MaxPool2d(3, 2, 1, dilation=2, ceil_mode=True)),
     "divisor given": lambda: between(nn.AvgPool2d(3, 2, 1, divisor_override=5)),
@@ -117,6 +130,7 @@ NORMS: dict[str, Build] = {
     "layer, by hand": lambda: Net(_layer_norm_by_hand, conv(3, 4), conv(4, 2)),
     "global response": lambda: Net(_global_response, conv(3, 4), conv(4, 2)),
     "local response": lambda: nn.Sequential(conv(3, 8), nn.LocalResponseNorm(3), conv(8, 2)),
+    "instance, after a gate": lambda: between(conv(4, 8), nn.GLU(1), nn.InstanceNorm2d(4, affine=True)),
     "along channels": lambda: Net(lambda x, c, d: d(F.normalize(c(x), dim=1)), conv(3, 4), conv(4, 2)),
 }
 
@@ -244,6 +258,11 @@ _RESIZES: list[dict[str, Any]] = [
     {"mode": "nearest-exact", "scale_factor": 3},
     {"mode": "area", "size": (5, 6)},
 ]
+
+
+# Factors of which torch's float32 scale is less than it should be: it reads the input before a whole number.
+_RESIZES += [{"mode": "nearest", "size": size} for size in ((41, 47), (55, 61))]
+_RESIZES += [{"mode": "nearest-exact", "size": (23, 11)}]
 
 
 def _resize(settings: dict[str, Any]) -> nn.Module:

@@ -193,3 +193,38 @@ def test_a_function_of_the_users_own_is_not_trusted_for_its_name() -> None:
     OWN = torch.fx._symbolic_trace._create_wrapped_func(relu)
     with pytest.raises(SpecError, match="not an operator that it knows"):
         exact_padding(Own())
+
+
+class LightningModule(nn.Module):
+    """Stands for Lightning's class of that name."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def trainer(self) -> None:
+        raise RuntimeError("not attached to a Trainer")
+
+
+class _System(LightningModule):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x) if self.trainer else x
+
+
+class WindowAttention(nn.Module):
+    """Stands for the classes of that name: attention within the cells of a grid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        return x.view(b, c, h // 7, 7, w // 7, 7).softmax(-1).view(b, c, h, w)
+
+
+def test_refusals_say_the_way_out() -> None:
+    with pytest.raises(SpecError, match=r"cannot follow _System.*LightningModule.*give that, model\.model"):
+        exact_padding(_System(conv(3, 4)))
+    with pytest.raises(SpecError, match=r"Window attention.*compile each size.*neuronkit\.Buckets"):
+        exact_padding(nn.Sequential(conv(3, 4), WindowAttention()))
+    with pytest.raises(SpecError, match=r"Leave this part out of the module, or compile each size.*Buckets"):
+        exact_padding(nn.Sequential(conv(3, 4), nn.Flatten(2)))
+    exact_padding(LightningModule(conv(3, 4)).model)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from neuronkit.static.exact.nearest import scales
 from neuronkit.static.exact.sizes import HEIGHT, WIDTH, Extent, step, window_count
 
 
@@ -42,3 +44,33 @@ def test_sizes_that_shrink_are_noticed() -> None:
     everything = np.ones_like(Extent(HEIGHT).values, dtype=bool)
     assert Extent(HEIGHT).then(lambda n: n // 3).is_monotone(everything)
     assert not Extent(HEIGHT).then(lambda n: 100 - n).is_monotone(everything)
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["nearest", "nearest-exact"]))
+@example(4, 82, "nearest")
+@example(20, 205, "nearest")
+def test_nearest_scales_choose_the_inputs_that_torch_reads(size: int, target: int, mode: str) -> None:
+    x = torch.arange(float(size)).reshape(1, 1, size, 1).expand(1, 3, size, 5).contiguous()
+    expected = F.interpolate(x, size=(target, 6), mode=mode)[0, 0, :, 0].numpy()
+    offset = 0.5 if mode == "nearest-exact" else 0.0
+    (scale,) = scales(np.array([size]), np.array([target]), None, offset)
+    assert scale.dtype == np.float32
+    found = np.minimum(np.floor((np.arange(target, dtype=np.float32) + np.float32(offset)) * scale), size - 1)
+    assert (found == expected).all()
+
+
+@pytest.mark.parametrize("factor", [1.7, 0.3, 3.0, 1.1, 41.0, 2 / 3])
+def test_nearest_factors_choose_the_inputs_that_torch_reads(factor: float) -> None:
+    for size in range(4, 40):
+        x = torch.arange(float(size)).reshape(1, 1, size, 1).expand(1, 3, size, 5).contiguous()
+        expected = F.interpolate(x, scale_factor=(factor, 2.0), mode="nearest")[0, 0, :, 0].numpy()
+        (scale,) = scales(np.array([size]), np.array([len(expected)]), factor, 0.0)
+        assert (np.minimum(np.floor(np.arange(len(expected), dtype=np.float32) * scale), size - 1) == expected).all()
+
+
+def test_no_nearest_output_lies_at_a_whole_number_of_inputs() -> None:
+    # Where a device rounds a product in its own way, it must not come out on the other side of a whole number.
+    sizes = np.arange(1, 200)
+    for scale, target in zip(scales(sizes, sizes * 3 // 2, None, 0.0), sizes * 3 // 2):
+        places = np.arange(1, target) * np.float64(scale)
+        assert (np.abs(places - np.round(places)) > 1e-4).all()

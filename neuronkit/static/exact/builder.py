@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, fx, nn
 
 from neuronkit.static.exact import runtime
 from neuronkit.static.exact.call import Call
-from neuronkit.static.exact.sizes import BATCH, SAMPLE, Dim, Extent
-from neuronkit.static.exact.trace import describe
-from neuronkit.static.exact.values import Agreement, Fill, Refused, Table, Value, to_nodes
+from neuronkit.static.exact.sizes import BATCH, SAMPLE, Dim, Extent, Sizes
+from neuronkit.static.exact.values import Fill, Refused, Requirement, Table, Value, to_nodes
 
 
 class Builder:
@@ -25,7 +25,8 @@ class Builder:
         graph: What has been built.
         attributes: Modules and tensors that it calls and reads, by target.
         tables: Its constants that depend on the canvas.
-        agreements: Sizes that must be equal for an input to fit the network.
+        requirements: What an image must be for the network itself to run.
+        where: The traced node that is being rewritten, in words.
         runnable: The sizes of `SAMPLE`, per source, for which the network itself can run.
     """
 
@@ -33,7 +34,8 @@ class Builder:
         self.graph = fx.Graph()
         self.attributes: dict[str, Any] = {}
         self.tables: list[Table] = []
-        self.agreements: list[Agreement] = []
+        self.requirements: list[Requirement] = []
+        self.where = ""
         self.runnable = [np.ones(len(SAMPLE), dtype=np.bool_) for _ in range(2)]
         self.images = self.graph.placeholder("images")
         self.valid_size = self.graph.placeholder("valid_size")
@@ -97,21 +99,37 @@ class Builder:
             self._memo[key] = self.graph.create_node("get_attr", target)
         return self._memo[key]
 
-    def table(self, kind: str, dim: Extent | int) -> fx.Node:
-        key = (kind, dim.key if isinstance(dim, Extent) else dim)
+    def table(self, compute: Callable[[tuple[int, int]], npt.NDArray[Any]], key: Any) -> fx.Node:
+        """A constant that depends on the canvas; the same for the same key."""
+        key = ("table", key)
         if key not in self._memo:
             name = f"table_{len(self.tables)}"
             with self.graph.inserting_after(self._last_placeholder):
                 node = self.graph.placeholder(name)
             self._last_placeholder = self._memo[key] = node
-            self.tables.append(Table(kind, dim, name))
+            self.tables.append(Table(name, compute))
         return self._memo[key]
+
+    def of_size(self, compute: Callable[[Sizes], npt.NDArray[Any]], source: int, key: Any) -> fx.Node:
+        """A number for each row, looked up by its height or width, without arithmetic that a device may round.
+
+        Args:
+            compute: Gives it for an array of sizes.
+            source: `HEIGHT` or `WIDTH`.
+            key: The same for the same function.
+
+        Returns:
+            (N, 1), of the dtype that `compute` gives.
+        """
+        sizes = self.table(lambda canvas: np.arange(1, canvas[source] + 1, dtype=np.int32), ("sizes", source))
+        values = self.table(lambda canvas: compute(np.arange(1, canvas[source] + 1)), key)
+        return self.emit_once(runtime.look_up, self.valid_size, source, sizes, values, key=key)
 
     def valid(self, dim: Extent) -> fx.Node:
         """Which entries are valid along a dimension: (N, L) bool."""
         if not dim.is_monotone(self.runnable[dim.source]):
             raise Refused("gives a smaller output for some larger inputs")
-        thresholds = self.table("thresholds", dim)
+        thresholds = self.table(lambda canvas: dim.thresholds(canvas[dim.source]), ("thresholds", dim.key))
         return self.emit_once(runtime.valid, self.valid_size, dim.source, thresholds, key=dim.key)
 
     def size(self, dim: Dim) -> fx.Node:
@@ -122,14 +140,20 @@ class Builder:
             return self.emit_once(runtime.constant_size, self.images, dim, key=dim)
         raise Refused("needs a size that is not known here")
 
-    def count(self, dim: Extent) -> fx.Node:
-        """Number of valid entries along a dimension, for each row: (N, 1) int32."""
-        return self.emit_once(runtime.count, self.valid(dim), key=dim.key)
+    def count(self, dim: Dim) -> fx.Node:
+        """Number of valid entries along a dimension, for each row: (N, 1) or (1, 1) int32."""
+        if isinstance(dim, Extent):
+            return self.emit_once(runtime.count, self.valid(dim), key=dim.key)
+        if isinstance(dim, int):
+            return self.emit_once(runtime.constant_count, self.images, dim, key=dim)
+        raise Refused("needs a size that is not known here")
 
     def positions(self, dim: Dim) -> fx.Node:
         """0, 1, 2, ... along a dimension: (L,) int32."""
-        if isinstance(dim, (Extent, int)):
-            return self.table("positions", dim)
+        if isinstance(dim, Extent):
+            return self.table(lambda canvas: _count_up(dim.at(canvas[dim.source])), ("positions", dim.key))
+        if isinstance(dim, int):
+            return self.table(lambda _: _count_up(dim), ("positions", dim))
         raise Refused("needs a size that is not known here")
 
     def mask(self, value: Value, only: Iterable[int] | None = None) -> fx.Node:
@@ -157,7 +181,23 @@ class Builder:
         outside = self.emit_once(runtime.lowest, mask, sign, key=(mask, sign))
         return self.emit(operator.add, self.zeroed(value), outside)
 
-    def agree(self, left: Extent, right: Extent, call: Call) -> Extent:
+    def require(self, unmet: Callable[[tuple[int, int]], str | None]) -> None:
+        """Note what the node that is being rewritten needs of an image's size."""
+        self.requirements.append(Requirement(self.where, unmet))
+
+    def require_size(self, dim: Extent, fits: Callable[[Sizes], Any], reason: str) -> None:
+        """Note that a size must pass a test; `reason` is formatted with the size."""
+        met = np.asarray(fits(dim.values), dtype=np.bool_)
+        if not met.all():
+            self.runnable[dim.source] &= met
+
+            def unmet(size: tuple[int, int]) -> str | None:
+                n = dim.at(size[dim.source])
+                return None if fits(np.array([n])).all() else reason.format(n)
+
+            self.require(unmet)
+
+    def agree(self, left: Extent, right: Extent) -> Extent:
         """The size of two that the network needs to be equal."""
         if left.source != right.source:
             raise Refused("joins a dimension that follows the height with one that follows the width")
@@ -166,7 +206,12 @@ class Builder:
         if not equal[runnable].any():
             raise Refused("joins maps whose sizes differ for every size of the input")
         if not equal[runnable].all():
-            self.agreements.append(Agreement(left, right, describe(call.node)))
+
+            def unmet(size: tuple[int, int]) -> str | None:
+                a, b = (dim.at(size[dim.source]) for dim in (left, right))
+                return None if a == b else f"joins sizes {a} and {b}. Take a multiple of its stride"
+
+            self.require(unmet)
             self.runnable[left.source] = runnable & equal
         return left
 
@@ -184,11 +229,15 @@ class Builder:
         """Wrap a node; sizes for which a dimension would vanish are no sizes that the network can run."""
         for dim in dims or ():
             if isinstance(dim, Extent):
-                self.runnable[dim.source] &= dim.values > 0
+                self.require_size(dim, lambda n: n > 0, "has nothing left to give. Take a larger image")
         value = Value(node, None if dims is None else tuple(dims), fill, **kwargs)
         if value.varying and (value.dims or ())[0] is not BATCH:
             raise Refused("moves the batch away from the first dimension")
         return value
+
+
+def _count_up(size: int) -> npt.NDArray[np.int32]:
+    return np.arange(size, dtype=np.int32)
 
 
 def _out_of_place(target: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

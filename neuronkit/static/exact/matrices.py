@@ -78,20 +78,31 @@ def power_of_two_matrix(
 
 def nearest_matrix(
     like: Tensor,
-    size_in: Tensor,
-    size_out: Tensor,
+    count_in: Tensor,
+    scale: Tensor,
     valid_out: Tensor | None,
     inputs: Tensor,
     outputs: Tensor,
-    scale: float | None,
     offset: float,
 ) -> Tensor:
-    """Matrix of nearest-neighbour interpolation; `offset` is 0 for torch's "nearest", 0.5 for "nearest-exact"."""
-    dtype = working_dtype(like)
-    ratio = size_in / size_out if scale is None else scale
-    source = torch.min((outputs.to(dtype) + offset) * ratio, size_in - 1).unsqueeze(-1)
-    positions = inputs.to(dtype)
-    return _finish(((positions <= source) & (source < positions + 1)).to(dtype), valid_out, like)
+    """Matrix of nearest-neighbour interpolation.
+
+    Args:
+        like: Gives the dtype.
+        count_in: (N, 1) or (1, 1) int32 valid inputs.
+        scale: (N, 1) or (1, 1) float32 inputs per output, see `nearest.scales`.
+        valid_out: (N, Lout) which outputs are valid; None for all of them.
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
+        offset: 0 for torch's "nearest", 0.5 for "nearest-exact".
+
+    Returns:
+        (N, Lout, Lin).
+    """
+    # float32 whatever the tensors are, as in torch; only products, which every device rounds alike.
+    source = torch.min((outputs.to(torch.float32) + offset) * scale, (count_in - 1).to(torch.float32)).unsqueeze(-1)
+    matrix = ((inputs <= source) & (source < inputs + 1)).to(working_dtype(like))
+    return _finish(matrix, valid_out, like)
 
 
 def cubic_matrix(
@@ -115,29 +126,27 @@ def cubic_matrix(
     return _finish(matrix, valid_out, like)
 
 
-def pooling_matrix(like: Tensor, size_in: Tensor, inputs: Tensor, outputs: Tensor, bins: int) -> Tensor:
+def pooling_matrix(like: Tensor, count_in: Tensor, inputs: Tensor, outputs: Tensor, bins: int) -> Tensor:
     """Matrix (N, bins, L) of adaptive average pooling along one dimension.
 
     Bin b averages entries floor(b * n / bins) up to ceil((b + 1) * n / bins); without the divisions, i belongs to it
     if b * n < (i + 1) * bins and i * bins < (b + 1) * n.
     """
-    dtype = working_dtype(like)
-    i, b, n = inputs.to(dtype), outputs.to(dtype).unsqueeze(1), size_in.unsqueeze(-1)
-    members = ((b * n < (i + 1) * bins) & (i * bins < (b + 1) * n)).to(dtype)
+    i, b, n = inputs, outputs.unsqueeze(1), count_in.unsqueeze(-1)
+    members = ((b * n < (i + 1) * bins) & (i * bins < (b + 1) * n)).to(working_dtype(like))
     return (members / members.sum(-1, keepdim=True)).to(float_dtype(like))
 
 
-def padding_matrix(like: Tensor, size_in: Tensor, inputs: Tensor, outputs: Tensor, before: int, mode: str) -> Tensor:
+def padding_matrix(like: Tensor, count_in: Tensor, inputs: Tensor, outputs: Tensor, before: int, mode: str) -> Tensor:
     """Matrix (N, Lout, L) that copies entries as reflection, replication or circular padding does."""
-    dtype = working_dtype(like)
-    index, last = outputs.to(dtype) - before, size_in - 1
+    index, last = outputs - before, count_in - 1
     if mode == "reflect":
         index = last - (last - index.abs()).abs()
     elif mode == "replicate":
-        index = torch.min(index.clamp(min=0.0), last)
+        index = torch.min(index.clamp(min=0), last)
     else:
-        index = index + size_in * (index < 0).to(dtype) - size_in * (index > last).to(dtype)
-    return (index.unsqueeze(-1) == inputs.to(dtype)).to(float_dtype(like))
+        index = index + count_in * (index < 0).to(torch.int32) - count_in * (index > last).to(torch.int32)
+    return (index.unsqueeze(-1) == inputs).to(float_dtype(like))
 
 
 def apply_matrices(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:

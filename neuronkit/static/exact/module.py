@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
+from neuronkit.specs import TensorSpec
 from neuronkit.static.exact.rewrite import rewrite
 from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
+from neuronkit.static.padding_checks import check_valid_size, known_on_host
 
 
 def exact_padding(module: nn.Module) -> ExactPadding:
@@ -58,7 +61,8 @@ class ExactPadding(nn.Module):
         self._tables = rewritten.tables
         self._structure = rewritten.structure
         self._output_dims = rewritten.output_dims
-        self._agreements = rewritten.agreements
+        self._requirements = rewritten.requirements
+        self._runnable: set[tuple[int, int]] = set()
         # By name: torch 1.13 copies a GraphModule apart from what else refers to its layers.
         self._mode_dependent = [
             name for name, layer in self.network.named_modules() if any(layer is m for m in rewritten.mode_dependent)
@@ -70,15 +74,20 @@ class ExactPadding(nn.Module):
 
         Args:
             images: (N, C, H, W); what lies outside the valid area has no influence, NaN included.
-            valid_size: (N, 2) int32, (height, width) of each row's valid area, at least 1 and at most (H, W).
+            valid_size: (N, 2) int32, (height, width) of each row's valid area, at least 1 and at most (H, W). It is
+                checked where it lies in the host's memory. Inside a traced or compiled graph, and on another device,
+                nothing checks it: a size that is out of range, or that the module cannot run on, gives results without
+                meaning there.
 
         Returns:
             What the module returns for images of the canvas's size: right inside the valid area, zero outside.
 
         Raises:
-            SpecError: If a layer is in train mode and would compute with statistics of the batch, or a canvas of this
-                size does not fit the network.
+            SpecError: If a layer is in train mode and would compute with statistics of the batch, if the module itself
+                cannot run on the canvas or on a valid size, or if `valid_size` is out of range or has another number of
+                rows.
         """
+        self._check_inputs(images, valid_size)
         if any(self.network.get_submodule(name).training for name in self._mode_dependent):
             raise SpecError(
                 f"{self._name} is in train mode, where normalisation lets rows, and their padding, influence one "
@@ -125,6 +134,20 @@ class ExactPadding(nn.Module):
             self.register_buffer(table.name, _to_tensor(table, self._canvas, device), persistent=False)
         return self
 
+    def _check_inputs(self, images: Tensor, valid_size: Tensor) -> None:
+        if images.dim() != 4:
+            raise SpecError(f"got images of {images.dim()} dimensions; expected (N, C, H, W)")
+        if valid_size.dim() != 2 or length(valid_size, 1) != 2 or length(valid_size, 0) != length(images, 0):
+            raise SpecError(
+                f"got valid_size of shape {tuple(valid_size.shape)} for {length(images, 0)} images; expected "
+                f"({length(images, 0)}, 2) int32, (height, width) of each image"
+            )
+        if not known_on_host(valid_size):
+            return
+        canvas = length(images, 2), length(images, 3)
+        check_valid_size("valid_size", valid_size, canvas)
+        self.check_sizes(valid_size)
+
     def _constants(self, images: Tensor) -> list[Tensor]:
         canvas = (length(images, 2), length(images, 3))
         if self._canvas is not None:
@@ -136,14 +159,47 @@ class ExactPadding(nn.Module):
         self._check_size(canvas)
         return [_to_tensor(table, canvas, images.device) for table in self._tables]
 
+    def with_examples(self, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+        """The specs of images and their valid sizes, with a size for examples on which the module can run.
+
+        Raises:
+            SpecError: If it cannot run on images of the specs' own size.
+        """
+        specs = tuple(specs)
+        if len(specs) != 2 or len(specs[0].shape) != 4 or specs[1].fill is not None:
+            return specs
+        self._check_size((specs[0].shape[2], specs[0].shape[3]))
+        for side in range(min(specs[0].shape[2:]), 0, -1):
+            if self._unmet((side, side)) is None:
+                name, shape, dtype = specs[1].name, specs[1].shape, specs[1].dtype
+                return specs[0], TensorSpec(name, shape, dtype, fill=side)
+        return specs
+
+    def check_sizes(self, valid_size: Tensor) -> None:
+        """Refuse sizes on which the module itself cannot run.
+
+        Args:
+            valid_size: (N, 2) integers, (height, width) of valid areas.
+
+        Raises:
+            SpecError: If there is such a size.
+        """
+        for height, width in valid_size.tolist():
+            self._check_size((height, width))
+
     def _check_size(self, size: tuple[int, int]) -> None:
-        for agreement in self._agreements:
-            if not agreement.holds(size):
-                n = size[agreement.left.source]
-                raise SpecError(
-                    f"{self._name} cannot run on {size[0]}x{size[1]} pixels: node {agreement.where} joins sizes "
-                    f"{agreement.left.at(n)} and {agreement.right.at(n)}. Take a multiple of its stride"
-                )
+        unmet = None if size in self._runnable else self._unmet(size)
+        if unmet is not None:
+            raise SpecError(f"{self._name} cannot run on {size[0]}x{size[1]} pixels: node {unmet}")
+        self._runnable.add(size)
+
+    def _unmet(self, size: tuple[int, int]) -> str | None:
+        """Which node cannot run on an image of this size, and why; None if all can."""
+        for requirement in self._requirements:
+            unmet = requirement.unmet(size)
+            if unmet is not None:
+                return f"{requirement.where} {unmet}"
+        return None
 
 
 def _rebuild(structure: Any, outputs: Any) -> Any:

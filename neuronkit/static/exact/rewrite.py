@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,12 +19,17 @@ from neuronkit.static.exact.builder import Builder
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.registry import RULES, module_rule, name_of
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
-from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace
-from neuronkit.static.exact.values import Agreement, Fill, Opaque, Pieces, Refused, Size, Table, Value, find
+from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace, way_out
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value, find, map_tree
 
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
 # torch.fx records attribute access and indexing as these functions.
 _ACCESS = {builtins.getattr: "getattr", operator.getitem: "getitem"}
+# Of Python's own, for sizes.
+_NUMBERS: dict[Any, str] = {
+    **dict.fromkeys((math.ceil, math.floor, math.trunc), "whole"),
+    **dict.fromkeys((max, min), "larger"),
+}
 
 _MODE_DEPENDENT = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm2d, nn.RReLU)
 
@@ -37,7 +43,7 @@ class Rewritten:
         tables: Its constants that depend on the canvas.
         structure: What the network returns, with the index of a tensor in its place.
         output_dims: The dimensions of each tensor.
-        agreements: Sizes that must be equal for an input to fit the network.
+        requirements: What an image must be for the network itself to run.
         mode_dependent: Modules that compute something else in train mode.
     """
 
@@ -45,7 +51,7 @@ class Rewritten:
     tables: tuple[Table, ...]
     structure: Any
     output_dims: tuple[tuple[Dim, ...], ...]
-    agreements: tuple[Agreement, ...]
+    requirements: tuple[Requirement, ...]
     mode_dependent: tuple[nn.Module, ...]
 
 
@@ -72,6 +78,7 @@ class _Rewriter:
     def run(self) -> Rewritten:
         result: Any = None
         for position, node in enumerate(self.nodes):
+            self.builder.where = describe(node)
             try:
                 if node.op == "output":
                     result = self._finish(node)
@@ -101,7 +108,7 @@ class _Rewriter:
         node = self.builder.attribute(value) if isinstance(value, torch.Tensor) else None
         if node is None:
             raise Refused("is an attribute that is no tensor")
-        return Value(node, tuple(value.shape))
+        return Value(node, tuple(value.shape), constant=value.detach())
 
     def _call(self, node: fx.Node, position: int) -> Any:
         args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
@@ -114,6 +121,8 @@ class _Rewriter:
         if module is not None:
             self.modules.append(module)
         value = self._apply(call, rule)
+        if isinstance(value, Value) and value.constant is None:
+            _note_constant(call, value)
         if in_place or kwargs.get("inplace") or getattr(module, "inplace", False):
             self._write_back(call.input, value, position)
         return value
@@ -177,9 +186,30 @@ class _Rewriter:
             tuple(builder.tables),
             structure,
             tuple(value.dims or () for value in outputs),
-            tuple(builder.agreements),
+            tuple(builder.requirements),
             tuple(module for module in self.modules if isinstance(module, _MODE_DEPENDENT)),
         )
+
+
+def _note_constant(call: Call, value: Value) -> None:
+    """Compute what depends on weights alone, as a standardised kernel does, for its shape."""
+    given = (call.args, call.kwargs)
+    tensors = find(given, Value)
+    unknown = find(given, Opaque) or find(given, Pieces) or any(not isinstance(s.dim, int) for s in find(given, Size))
+    if call.module is not None or unknown or not tensors or any(v.constant is None for v in tensors):
+        return
+    args, kwargs = map_tree(lambda v: v.constant if isinstance(v, Value) else v.dim, given)
+    try:
+        with torch.no_grad():
+            if call.node.op == "call_method":
+                result = getattr(args[0], call.target)(*args[1:], **kwargs)
+            else:
+                result = call.target(*args, **kwargs)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        # The network's own call will fail in the same way, and say why.
+        return
+    if isinstance(result, torch.Tensor):
+        value.dims, value.constant = tuple(result.shape), result
 
 
 def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any, bool]:
@@ -195,8 +225,8 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
     if target in _OUT_OF_PLACE:
         function = _OUT_OF_PLACE[target]
         return name_of(function), function, True
-    if target in _ACCESS:
-        return _ACCESS[target], target, False
+    if target in _ACCESS or target in _NUMBERS:
+        return {**_ACCESS, **_NUMBERS}[target], target, False
     if getattr(target, "__module__", None) == "torchvision.ops.stochastic_depth":
         return "stochastic_depth", target, False
     name = name_of(target) or ""
@@ -209,6 +239,5 @@ def _identify(node: fx.Node, module: nn.Module | None) -> tuple[str | None, Any,
 def _refusal(root: nn.Module, node: fx.Node, reason: str) -> SpecError:
     return SpecError(
         f"exact_padding cannot rewrite {type(root).__name__}: node {describe(node)} {reason}. The result on a padded "
-        "canvas would differ from that on the image alone; leave this part out of the module, or compile the sizes "
-        "you serve and join them with neuronkit.Buckets"
+        f"canvas would differ from that on the image alone. {way_out(root)}"
     )

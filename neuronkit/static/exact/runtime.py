@@ -20,6 +20,12 @@ def valid(valid_size: Tensor, source: int, thresholds: Tensor) -> Tensor:
     return valid_size[:, source : source + 1] >= thresholds
 
 
+def look_up(valid_size: Tensor, source: int, sizes: Tensor, values: Tensor) -> Tensor:
+    """The entry of `values` (K,) where `sizes` (K,) has each row's height or width: (N, 1), without gathering."""
+    found = (valid_size[:, source : source + 1] == sizes).to(values.dtype)
+    return (found * values).sum(1, keepdim=True, dtype=values.dtype)
+
+
 def mask(images: Tensor, rank: int, dims: Sequence[int], valids: Sequence[Tensor]) -> Tensor:
     """1 where every given dimension is valid, 0 elsewhere: of the images' dtype, to broadcast against a tensor."""
     product: Tensor | None = None
@@ -54,6 +60,11 @@ def outside(inside: Tensor, value: float) -> Tensor:
 def bound(dtype: torch.dtype) -> float:
     """Larger than any activation, and finite: a product with a mask makes it zero again."""
     return 6e4 if dtype == torch.float16 else 1e30
+
+
+def fill_outside(x: Tensor, inside: Tensor, value: float) -> Tensor:
+    """A tensor that is zero outside, with a value there instead, which may be infinite."""
+    return torch.where(inside > 0, x, torch.full_like(x, value))
 
 
 def size(valid: Tensor, like: Tensor) -> Tensor:
@@ -144,7 +155,7 @@ def normalize(
     x: Tensor,
     inside: Tensor,
     sizes: Sequence[Tensor],
-    groups: int,
+    groups: int | None,
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
@@ -155,12 +166,13 @@ def normalize(
         x: Zero outside the valid area.
         inside: Its mask.
         sizes: (N, 1) valid entries along H and along W.
-        groups: Number of groups.
+        groups: Number of groups; None for one for each channel.
         weight: (C,) or None.
         bias: (C,) or None.
         eps: Added to the variance.
     """
     n, c, h, w = (length(x, dim) for dim in range(4))
+    groups = c if groups is None else groups
     per_group = c // groups
     count = _product(sizes, 5) * per_group
     grouped = x.to(working_dtype(x)).reshape(n, groups, per_group, h, w)
@@ -179,6 +191,11 @@ def constant_size(like: Tensor, number: int) -> Tensor:
     return torch.full((1, 1), float(number), dtype=working_dtype(like), device=like.device)
 
 
+def constant_count(like: Tensor, number: int) -> Tensor:
+    """A size that does not vary, as (1, 1) int32."""
+    return torch.full((1, 1), number, dtype=torch.int32, device=like.device)
+
+
 def repeat_entries(x: Tensor, rows: int, columns: int) -> Tensor:
     """Nearest-neighbour upsampling by whole factors."""
     n, c, h, w = (length(x, dim) for dim in range(4))
@@ -186,12 +203,30 @@ def repeat_entries(x: Tensor, rows: int, columns: int) -> Tensor:
     return x.reshape(n, c, h * rows, w * columns)
 
 
-def fit(x: Tensor, dim: int, like: Tensor) -> Tensor:
-    """Cut or zero-extend one dimension to the number of entries of `like` (N, L)."""
-    have, want = length(x, dim), length(like, 1)
-    if have >= want:
-        return x if have == want else x.narrow(dim, 0, want)
-    return pad(x, [0, 0] * (x.dim() - 1 - dim) + [0, want - have], 0.0)
+def fit(x: Tensor, dim: int, like: Tensor, value: float = 0.0, before: int = 0) -> Tensor:
+    """Put some entries before a dimension, and cut or extend it to the number of entries of `like` (N, L)."""
+    after = length(like, 1) - length(x, dim) - before
+    if before == after == 0:
+        return x
+    return pad(x, [0, 0] * (x.dim() - 1 - dim) + [before, after], value)
+
+
+def place(x: Tensor, dim: int, like: Tensor, value: float, amount: Tensor, amounts: Sequence[int]) -> Tensor:
+    """Put as many entries before a dimension as each row asks for, and cut it to the number of entries of `like`.
+
+    Args:
+        x: (N, ...), `value` outside its valid area.
+        dim: The dimension.
+        like: (N, L).
+        value: Of the new entries.
+        amount: (N, 1) int32, for each row one of `amounts`.
+        amounts: All amounts there are.
+    """
+    amount = amount.reshape(length(amount, 0), *(1 for _ in range(1, x.dim())))
+    placed = fit(x, dim, like, value, amounts[0])
+    for before in amounts[1:]:
+        placed = torch.where(amount == before, fit(x, dim, like, value, before), placed)
+    return placed
 
 
 def float_dtype(x: Tensor) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import operator
@@ -46,7 +47,11 @@ for _name, _function in INPLACE_OPERATORS.items():
 
 
 # Functions whose argument parser, in torch 1.13, takes no proxy for a number, and so never hands over to torch.fx.
-_UNWILLING = ((F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"))
+# Python's max and min would compare two proxies, and so ask for a value.
+_UNWILLING = (
+    (F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"),
+    (builtins, "max"), (builtins, "min"),
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -72,6 +77,26 @@ def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return call
+
+
+@contextlib.contextmanager
+def _left_as_it_was(module: nn.Module) -> Iterator[None]:
+    """Undo what the module's own code does to its attributes and buffers, as a counter of calls does."""
+    attributes = [(part, dict(vars(part))) for part in module.modules()]
+    tables = [
+        (table, dict(table)) for part, _ in attributes for table in (part._buffers, part._parameters, part._modules)
+    ]
+    contents = [(buffer, buffer._version, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for held, before in [*((vars(part), kept) for part, kept in attributes), *tables]:
+            held.clear()
+            held.update(before)
+        with torch.no_grad():
+            for buffer, version, content in contents:
+                if buffer._version != version:
+                    buffer.copy_(content)
 
 
 class Tracer(fx.Tracer):
@@ -152,7 +177,7 @@ def trace(module: nn.Module) -> Traced:
     """
     tracer, root = Tracer(), Root(module)
     try:
-        with eval_mode(module), _recording_calls():
+        with eval_mode(module), _left_as_it_was(module), _recording_calls():
             graph = tracer.trace(root)
     except Exception as error:  # Whatever the module's code raises when it meets a proxy in place of a tensor.
         where = path_in(tracer.failed_at)
@@ -160,9 +185,32 @@ def trace(module: nn.Module) -> Traced:
             f"exact_padding cannot follow {type(module).__name__}: {type(error).__name__}: {error} "
             f"(in {'its forward' if where == 'network' else repr(where)}{_line(error)}). torch.fx must be able to "
             "trace the module when it is called with images alone: no Python branch or loop may depend on them or on "
-            "their size. Move such code out of the module, or wrap the part that convolves"
+            f"their size. {way_out(module, 'Move such code out of the module, or give the part that convolves')}"
         ) from error
     return Traced(root, graph, tracer.returned)
+
+
+_LEAVE_OUT = (
+    "Leave this part out of the module, or compile each size that you serve, the module as it is, and join them with "
+    "neuronkit.Buckets"
+)
+
+
+def way_out(module: nn.Module, otherwise: str = _LEAVE_OUT) -> str:
+    """What to do about a module that is refused, where its kind is known; `otherwise` where not."""
+    classes = [cls.__name__ for cls in type(module).__mro__]
+    if "LightningModule" in classes:
+        held = [name for name, part in module.named_children() if any(True for _ in part.parameters())]
+        name = "model" if "model" in held or not held else held[0]
+        return f"A LightningModule holds the network beside its training: give that, model.{name}"
+    if type(module).__module__.startswith("doctr.") and getattr(module, "exportable", True) is False:
+        return "docTR leaves its post-processing out of a model that is made with exportable=True: give such a one"
+    if any("WindowAttention" in type(part).__name__ for part in module.modules()):
+        return (
+            "Window attention divides the image into a grid that depends on its size: compile each size that you "
+            "serve, the module as it is, and join them with neuronkit.Buckets"
+        )
+    return otherwise
 
 
 def _line(error: Exception) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
-from torch import fx
+from torch import Tensor, fx
 
 from neuronkit.static.exact.sizes import MIXED, Dim, Extent
 
@@ -35,6 +34,7 @@ class Value:
         dims: What each dimension is; None where not even their number is known, which no varying tensor may be.
         fill: What lies outside the valid area.
         storage: Shared by views of one another, which an in-place operator would change together.
+        constant: The tensor itself, where it depends on no input: a weight, or what is computed from weights alone.
     """
 
     node: fx.Node
@@ -42,6 +42,7 @@ class Value:
     fill: Fill = Fill.FINITE
     storage: object = field(default_factory=object)
     zeroed: fx.Node | None = None
+    constant: Tensor | None = None
 
     @property
     def varying(self) -> tuple[int, ...]:
@@ -106,55 +107,44 @@ class Table:
     """A constant of the graph that depends on the canvas.
 
     Attributes:
-        kind: "thresholds" of a varying dimension, or "positions": 0, 1, 2, ... along any.
-        dim: The dimension.
+        name: Of the input of the graph that receives it.
+        compute: Gives it for a canvas (height, width).
     """
 
-    kind: str
-    dim: Extent | int
     name: str
-
-    def compute(self, canvas: tuple[int, int]) -> npt.NDArray[Any]:
-        if isinstance(self.dim, int):
-            return np.arange(self.dim, dtype=np.int32)
-        size = canvas[self.dim.source]
-        if self.kind == "thresholds":
-            return self.dim.thresholds(size)
-        return np.arange(self.dim.at(size), dtype=np.int32)
+    compute: Callable[[tuple[int, int]], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Two sizes that the network needs to be equal, and that are not for every input.
+class Requirement:
+    """What the network needs of the size of an image, and does not get from every size.
 
     Attributes:
-        left: One of them.
-        right: The other.
-        where: The node that joins them.
+        where: The node that needs it.
+        unmet: Says what is wrong with an image of (height, width), in words that follow the node's name; None if
+            nothing is.
     """
 
-    left: Extent
-    right: Extent
     where: str
+    unmet: Callable[[tuple[int, int]], str | None]
 
-    def holds(self, size: tuple[int, int]) -> bool:
-        n = size[self.left.source]
-        return self.left.at(n) == self.right.at(n)
+
+def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every value and size, in any nesting of tuples, lists, dicts and slices."""
+    if isinstance(tree, (Value, Size, Opaque, Pieces)):
+        return function(tree)
+    if isinstance(tree, slice):
+        return slice(*(map_tree(function, part) for part in (tree.start, tree.stop, tree.step)))
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(map_tree(function, item) for item in tree)
+    if isinstance(tree, dict):
+        return {key: map_tree(function, item) for key, item in tree.items()}
+    return tree
 
 
 def to_nodes(tree: Any, replaced: Mapping[Value, fx.Node] | None = None) -> Any:
-    """Replace values and sizes by their nodes, in any nesting of tuples, lists, dicts and slices."""
-    if isinstance(tree, Value):
-        return (replaced or {}).get(tree, tree.node)
-    if isinstance(tree, (Size, Opaque, Pieces)):
-        return tree.node
-    if isinstance(tree, slice):
-        return slice(*(to_nodes(part, replaced) for part in (tree.start, tree.stop, tree.step)))
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(to_nodes(item, replaced) for item in tree)
-    if isinstance(tree, dict):
-        return {key: to_nodes(item, replaced) for key, item in tree.items()}
-    return tree
+    """Replace values and sizes by their nodes, or by others that stand for them."""
+    return map_tree(lambda item: (replaced or {}).get(item, item.node), tree)
 
 
 def find(tree: Any, kind: type) -> list[Any]:

@@ -8,7 +8,8 @@ from torch import nn
 
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import Dim, Extent
+from neuronkit.static.exact.rules.settings import fixed
+from neuronkit.static.exact.sizes import Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Pieces, Value
 
 
@@ -68,7 +69,9 @@ def along_channels(call: Call) -> Any:
     if not listed or any(not isinstance(d, int) or d % rank in (0, *x.varying) for d in listed):
         call.refuse("works along a dimension that varies, or along the batch")
     known: list[Dim] = list(x.dims or ())
-    if call.name in ("topk", "glu"):
-        known[listed[0]] = None
+    if call.name == "glu":
+        known[listed[0]] = step(known[listed[0]], lambda n: n // 2)
+    elif call.name == "topk":
+        known[listed[0]] = fixed(call.read("k")[0])
     value = call.builder.output(call.again(), known, max(x.fill, Fill.FINITE))
     return Pieces(value.node, value) if call.name in ("topk", "sort") else value

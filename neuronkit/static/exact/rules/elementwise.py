@@ -38,7 +38,9 @@ DIVISIVE = ("div", "divide", "true_divide", "truediv", "pow", "floordiv", "floor
 COMPARING = ("eq", "ne", "lt", "gt", "le", "ge", "logical_and", "logical_or", "logical_xor", "and_", "or_", "xor")
 
 
-def _keep(call: Call) -> Value:
+def _keep(call: Call) -> Any:
+    if call.args and isinstance(call.args[0], Size):
+        return of_sizes(call)
     x = call.input
     if not x.varying and len(call.args) > 1 and isinstance(call.args[1], Value) and call.args[1].varying:
         call.refuse("takes its settings from a map")
@@ -158,7 +160,7 @@ def _broadcast_dim(call: Call, dims: Sequence[Dim]) -> Dim:
             call.refuse(f"joins a varying size with a fixed one ({others[0]})")
         joined = extents[0]
         for other in extents[1:]:
-            joined = call.builder.agree(joined, other, call)
+            joined = call.builder.agree(joined, other)
         return joined
     if BATCH in others:
         return BATCH

@@ -9,6 +9,7 @@ from torch import nn
 from neuronkit.static.exact import runtime
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.registry import rule
+from neuronkit.static.exact.sizes import Extent
 from neuronkit.static.exact.values import Fill, Value
 
 BATCH_STATISTICS = (
@@ -46,11 +47,8 @@ def instance_norm(call: Call) -> Value:
         own_statistics, nodes = bool(use_input), [weight, bias]
     if not own_statistics or not x.varying:
         return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
-    channels = (x.dims or ())[1]
-    groups = channels if isinstance(channels, int) else getattr(call.module, "num_features", None)
-    if groups is None:
-        call.refuse("has a number of channels that is not known here")
-    return _normalize(call, x, groups, nodes, eps)
+    _require_entries(call, x, 1)
+    return _normalize(call, x, None, nodes, eps)
 
 
 @rule("group_norm", modules=[nn.GroupNorm])
@@ -66,10 +64,28 @@ def group_norm(call: Call) -> Value:
     else:
         groups, weight, bias, eps = call.read("num_groups", "weight", "bias", "eps", weight=None, bias=None, eps=1e-5)
         nodes = [weight, bias]
+    channels = (x.dims or ())[1]
+    _require_entries(call, x, channels // groups if isinstance(channels, int) else None)
     return _normalize(call, x, groups, nodes, eps)
 
 
-def _normalize(call: Call, x: Value, groups: int, weight_and_bias: list[Any], eps: float) -> Value:
+def _require_entries(call: Call, x: Value, channels: int | None) -> None:
+    """Note that torch normalises no single entry."""
+    rows, columns = (x.dims or ())[2:]
+    if channels != 1:
+        return
+
+    def at(dim: Any, size: tuple[int, int]) -> Any:
+        return dim.at(size[dim.source]) if isinstance(dim, Extent) else dim
+
+    def unmet(size: tuple[int, int]) -> str | None:
+        alone = at(rows, size) == at(columns, size) == 1
+        return "normalises a single entry. Take a larger image" if alone else None
+
+    call.builder.require(unmet)
+
+
+def _normalize(call: Call, x: Value, groups: int | None, weight_and_bias: list[Any], eps: float) -> Value:
     builder = call.builder
     sizes = [builder.size(dim) for dim in (x.dims or ())[2:]]
     args = (builder.zeroed(x), builder.mask(x), sizes, groups, *weight_and_bias, eps)

@@ -122,7 +122,7 @@ def average_areas(call: Call, x: Value, wanted: list[Any]) -> Value:
             continue
         if not isinstance(bins, int):
             call.refuse("averages over a number of areas that varies with the input")
-        args = (call.builder.size(dim), call.builder.positions(dim), call.builder.positions(bins), bins)
+        args = (call.builder.count(dim), call.builder.positions(dim), call.builder.positions(bins), bins)
         made.append(call.emit(matrices.pooling_matrix, call.builder.images, *args))
     node = call.emit(matrices.apply_matrices, call.builder.zeroed(x), *made)
     return call.builder.output(node, (*known[:2], *wanted))

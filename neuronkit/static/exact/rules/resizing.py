@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from neuronkit.static.exact import matrices, runtime
+from neuronkit.static.exact import matrices, nearest, runtime
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.pooling import average_areas
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.rules.settings import constant, pair
-from neuronkit.static.exact.sizes import MIXED, Dim, Extent, step
+from neuronkit.static.exact.sizes import HEIGHT, MIXED, Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
-"""Rules for resizing, as products with matrices made from the valid sizes."""
 _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
 _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
@@ -41,7 +41,11 @@ def interpolate(call: Call) -> Value:
     if whole is not None:
         node = call.emit(runtime.repeat_entries, x, *whole)
         return call.builder.output(node, (*(x.dims or ())[:2], *wanted), x.fill)
-    made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
+    if mode in _OFFSETS:
+        factors = [None if s is None else float(f) for s, f in zip(scales, pair(factor))]
+        made = [_nearest_matrix(call, _OFFSETS[mode], *along) for along in zip(known, wanted, factors)]
+    else:
+        made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
     node = call.emit(matrices.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *made)
     clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(made, wanted))
     fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
@@ -81,10 +85,38 @@ def _whole_factors(known: tuple[Dim, ...], wanted: list[Any], scales: list[float
             factor = target // dim
         else:
             return None
-        if factor < 1 or (scale is not None and scale != 1.0 / factor):
+        if factor < 1 or (scale is not None and scale != 1.0 / factor) or not _repeats(factor):
             return None
         factors.append(factor)
     return factors[0], factors[1]
+
+
+@cache
+def _repeats(factor: int) -> bool:
+    """Whether torch's float32 scale makes of this factor a plain repetition, for all outputs that there may be."""
+    places = np.arange(max(1, 16384 // factor) * factor)
+    return bool((np.floor(places.astype(np.float32) * np.float32(1.0 / factor)) == places // factor).all())
+
+
+def _nearest_matrix(call: Call, offset: float, dim: Any, wanted: Any, factor: float | None) -> Any:
+    """The matrix along one dimension; None if it would change nothing."""
+    builder = call.builder
+    keys = tuple(d.key if isinstance(d, Extent) else d for d in (dim, wanted))
+    if keys[0] == keys[1] and factor in (None, 1.0):
+        return None
+    varying = next((d for d in (dim, wanted) if isinstance(d, Extent)), Extent(HEIGHT))
+    if any(isinstance(d, Extent) and d.source != varying.source for d in (dim, wanted)):
+        call.refuse("resizes a dimension that follows the height to one that follows the width")
+
+    def scales(sizes: Any) -> Any:
+        numbers = [d.function(sizes) if isinstance(d, Extent) else np.full(len(sizes), d) for d in (dim, wanted)]
+        return nearest.scales(numbers[0], numbers[1], factor, offset)
+
+    key = ("nearest", *keys, factor, offset)
+    scale = builder.of_size(scales, varying.source, key)
+    valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
+    args = builder.count(dim), scale, valid_out, builder.positions(dim), builder.positions(wanted), offset
+    return builder.emit_once(matrices.nearest_matrix, builder.images, *args, key=key)
 
 
 def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, scale: float | None) -> Any:
@@ -96,12 +128,8 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
     valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
     sizes = builder.images, builder.size(dim), builder.size(wanted), valid_out
     positions = builder.positions(dim), builder.positions(wanted)
-    if mode in _OFFSETS:
-        function: Any = matrices.nearest_matrix
-        last: Any = _OFFSETS[mode]
-    else:
-        function, last = _MATRICES[mode], align_corners
-    matrix = builder.emit_once(function, *sizes, *positions, scale, last, key=(*keys, scale, last))
+    args: Any = *sizes, *positions, scale, align_corners
+    matrix = builder.emit_once(_MATRICES[mode], *args, key=(*keys, scale, align_corners))
     factor = _power_of_two(dim, wanted, scale) if mode == "bilinear" and not align_corners else None
     if factor is None:
         return matrix

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import operator
+import functools
+import math
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.registry import rule
@@ -63,31 +67,38 @@ def check(call: Call) -> Any:
     call.refuse("checks a size that varies")
 
 
+# What Python's functions of numbers are for arrays of sizes.
+_OF_ARRAYS: dict[Any, Callable[..., Any]] = {
+    math.ceil: lambda n: np.ceil(n).astype(np.int64),
+    math.floor: lambda n: np.floor(n).astype(np.int64),
+    math.trunc: lambda n: np.trunc(n).astype(np.int64),
+    max: lambda *n: functools.reduce(np.maximum, n),
+    min: lambda *n: functools.reduce(np.minimum, n),
+}
+
+
+@rule("whole", "larger")
 def of_sizes(call: Call) -> Any:
     """Arithmetic of Python numbers that come from shapes."""
-    function = call.target
-    if call.kwargs or not all(isinstance(a, (Size, int, float, Opaque)) for a in call.args):
+    given = call.args[0] if len(call.args) == 1 and isinstance(call.args[0], (tuple, list)) else call.args
+    if call.kwargs or not all(isinstance(a, (Size, int, float, Opaque)) for a in given):
         call.refuse("is given something else than tensors and sizes")
-    if any(isinstance(a, Opaque) for a in call.args):
+    if any(isinstance(a, Opaque) for a in given):
         return Opaque(call.again())
-    dims = [a.dim if isinstance(a, Size) else a for a in call.args]
+    dims = [a.dim if isinstance(a, Size) else a for a in given]
     if all(isinstance(dim, (int, float)) for dim in dims):
-        return function(*dims)
-    return Size(_size_dim(function, dims), call.again)
+        return call.target(*dims)
+    return Size(_size_dim(_OF_ARRAYS.get(call.target, call.target), dims), call.again)
 
 
 def _size_dim(function: Any, dims: list[Any]) -> Dim:
     extents = [dim for dim in dims if isinstance(dim, Extent)]
     if not extents:
         return MIXED if MIXED in dims else None
-    whole = function is not operator.truediv and function is not operator.pow
-    if not whole or not all(isinstance(dim, (Extent, int)) for dim in dims) or len({e.source for e in extents}) > 1:
+    if not all(isinstance(dim, (Extent, int, float)) for dim in dims) or len({e.source for e in extents}) > 1:
         return MIXED
-    left = extents[0]
-    if len(dims) == 1:
-        return Extent(left.source, lambda n: function(left.function(n)))
 
     def evaluate(n: Any) -> Any:
         return function(*(dim.function(n) if isinstance(dim, Extent) else dim for dim in dims))
 
-    return Extent(left.source, evaluate)
+    return Extent(extents[0].source, evaluate)

@@ -30,7 +30,7 @@ def pixel_unshuffle(call: Call) -> Value:
             builder = call.builder
             whole = dim.then(lambda n: n // factor * factor)
             if whole is not dim:
-                builder.agree(dim, whole, call)
+                builder.agree(dim, whole)
     channels = known[1] * factor**2 if isinstance(known[1], int) else None
     dims = [step(dim, lambda n: n // factor) for dim in known[2:]]
     return call.builder.output(call.again(), (known[0], channels, *dims), x.fill)

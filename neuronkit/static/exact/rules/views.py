@@ -111,7 +111,7 @@ def _reshaped(call: Call, dims: list[Dim], target: list[Any]) -> list[Dim]:
 
     def same(item: Any, dim: Dim) -> bool:
         if isinstance(item, Size) and isinstance(item.dim, Extent) and isinstance(dim, Extent):
-            return call.builder.agree(dim, item.dim, call) is dim
+            return call.builder.agree(dim, item.dim) is dim
         known = item.dim if isinstance(item, Size) else item
         return known is dim if dim is BATCH else isinstance(dim, int) and known == dim
 
