@@ -170,13 +170,10 @@ class PlainModel(StaticModel):
 
     def __init__(self, model: nn.Module, inputs: Sequence[Tensor | TensorSpec]) -> None:
         named = enumerate(inputs)
-        super().__init__(model, [x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in named])
-        self._given = tuple(inputs)
-
-    def __init__(self, original: nn.Module, specs: Sequence[TensorSpec]) -> None:
+        specs = [x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in named]
         # A model may know which values make an example that it can run on, as sizes within its canvas do.
-        within_domain = getattr(unwrap(original), "with_examples", tuple)
-        super().__init__(original, within_domain(specs))
+        super().__init__(model, getattr(unwrap(model), "with_examples", tuple)(specs))
+        self._given = tuple(inputs)
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """The tensors that the caller gave, and random ones for specs, which may lie outside the model's domain."""
