@@ -7,7 +7,7 @@ A message says what was given, what was expected, and what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class NeuronKitError(Exception):
-    """Root of every error raised by neuronkit."""
+    """Root of every error raised by neuronkit. It can be pickled and copied, with all its attributes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made again from its first arguments alone, which is too few for those that take more.
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class SpecError(NeuronKitError, ValueError):
@@ -100,3 +104,9 @@ class CheckpointError(NeuronKitError, ValueError):
 
 class ImageError(NeuronKitError, ValueError):
     """Something given as an image is empty, unreadable, or not an image."""
+
+
+def _restored(cls: type[NeuronKitError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> NeuronKitError:
+    error = cls.__new__(cls, *arguments)
+    error.__dict__.update(attributes)
+    return error

@@ -1,0 +1,638 @@
+"""What is called: every public entry point, with arguments that are right."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit import CompileOptions, CRAFTOptions, PARSeqOptions, StaticCRAFT, StaticPARSeq, TensorSpec
+from neuronkit.adapters import registry
+from neuronkit.analysis import check_operators, compare_costs
+from neuronkit.build import Recipe, build
+from neuronkit.cache import CompileCache
+from neuronkit.models import CRAFT, PARSeq, load_checkpoint
+from neuronkit.ocr import (
+    Charset,
+    CraftProcessor,
+    CtcProcessor,
+    Letterbox,
+    Line,
+    OCRPipeline,
+    Page,
+    ParseqProcessor,
+    Recognition,
+    TextBox,
+    Word,
+    crop_words,
+    find_boxes,
+    fold_normalization,
+    load_image,
+    processor_from_dict,
+)
+from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
+from neuronkit.serving import cores, ray, triton
+from neuronkit.static.replicas import Replicas
+from neuronkit.targets import find_target
+
+CHARSET = "abcdefgh"
+
+
+@dataclass
+class Entry:
+    """An entry point.
+
+    Attributes:
+        path: Its public name.
+        function: What is called.
+        arguments: Right arguments by name; those under "*" are given by position, before the others.
+        weight: How often it is called, in relation to the others.
+        documented: What says which errors it raises, where that is not `function`.
+    """
+
+    path: str
+    function: Callable[..., Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    documented: Any = None
+
+
+class Decoder(nn.Module):
+    """A causal decoder: a token's logits depend on it and on those before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 8)
+        self.head = nn.Linear(8, 9)
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        steps = torch.arange(1, tokens.shape[1] + 1, device=tokens.device).view(1, -1, 1)
+        return self.head(self.embedding(tokens.long()).cumsum(1) / steps + memory.mean(1, keepdim=True))
+
+
+class Network(nn.Module):
+    """Of convolutions, so that it can be padded, tiled and compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images)
+
+
+def double(images: Tensor) -> Tensor:
+    """A function of one fixed shape."""
+    return images * 2
+
+
+def parseq() -> PARSeq:
+    sizes = {"embed_dim": 16, "enc_num_heads": 2, "enc_depth": 1, "enc_mlp_ratio": 1}
+    return PARSeq(CHARSET, max_label_length=3, img_size=(16, 32), dec_num_heads=2, dec_mlp_ratio=1, **sizes).eval()
+
+
+def fill(folder: Path) -> None:
+    """Files, and what is in the way of files."""
+    (folder / "folder").mkdir()
+    (folder / "keep").mkdir()
+    (folder / "keep" / "file").write_text("kept")
+    (folder / "empty").write_bytes(b"")
+    (folder / "text").write_text("<html>not found</html>\n" * 100)
+    (folder / "zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    (folder / "secret").write_bytes(b"x")
+    (folder / "secret").chmod(0)
+    (folder / "loop").symlink_to(folder / "loop")
+    os.mkfifo(folder / "pipe")
+    with suppress(PermissionError):  # Only root makes devices.
+        os.mknod(folder / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    (folder / "recipes.py").write_text("import torch\nfrom neuronkit.build import Recipe\nrecipes = []\n")
+
+
+def entries(folder: Path) -> list[Entry]:
+    """Every entry point; their files are in `folder`."""
+    torch.manual_seed(0)
+    craft, reader, network, decoder = CRAFT(width=0.02).eval(), parseq(), Network().eval(), Decoder().eval()
+    image_spec, size_spec = TensorSpec("images", (2, 3, 32, 64)), TensorSpec("valid_size", (2, 2), "int32")
+    images, sizes = torch.rand(2, 3, 32, 64), torch.tensor([[32, 64], [20, 30]], dtype=torch.int32)
+    words = torch.rand(2, 3, 16, 32)
+    static_craft = StaticCRAFT(craft, batch_size=2, height=32, width=64)
+    static_parseq = StaticPARSeq(reader, batch_size=2)
+    exact = neuronkit.exact_padding(network)
+    greedy = neuronkit.static_greedy_decoder(
+        decoder, max_length=3, bos_id=0, eos_id=1, memory=TensorSpec("memory", (2, 4, 8))
+    )
+    fixed = neuronkit.FixedShape(double, [image_spec])
+    buckets = neuronkit.Buckets({(2, 3, 32, 64): double, (2, 3, 16, 32): double})
+    tiled = neuronkit.Tiled(network, [TensorSpec("images", (1, 3, 32, 64))], overlap=4, stride=1)
+    compiled = neuronkit.compile_for_inferentia(network, [image_spec], target="cpu", progress=False)
+    finder = neuronkit.compile_for_inferentia(
+        static_craft, target="cpu", progress=False, processor=CraftProcessor(canvas=(32, 64))
+    )
+    speller = neuronkit.compile_for_inferentia(
+        static_parseq, target="cpu", progress=False, processor=ParseqProcessor(CHARSET, image_size=(16, 32))
+    )
+    artifact, finder_file, speller_file = (
+        model.save(folder / name)
+        for model, name in ((compiled, "model.pt"), (finder, "detector.pt"), (speller, "recognizer.pt"))
+    )
+    torch.save(craft.state_dict(), folder / "craft.pt")
+    torch.save(reader.state_dict(), folder / "parseq.pt")
+    with Replicas([double], [image_spec]) as closed:
+        closed(images)
+    replicas = Replicas([double, double], [image_spec])
+    report = neuronkit.analyze(network, [image_spec], target="inf1")
+    cost = neuronkit.estimate(network, [image_spec], target="inf2")
+    emulated = neuronkit.emulate_autocast(network)
+    cache = CompileCache(folder / "cache")
+    parity = neuronkit.assert_parity(network, network, [(images,)])
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    maps = np.random.default_rng(1).random((2, 16, 32, 2)).astype(np.float32)
+    letterboxes = [Letterbox.fit((20, 30), canvas=(32, 64)), Letterbox.fit((30, 60), canvas=(32, 64))]
+    quad = np.array([[1, 1], [9, 1], [9, 5], [1, 5]], np.float32)
+    box, charset = TextBox(quad), Charset(CHARSET)
+    word = Word("ab", 0.5, box, (0.5, 0.5))
+    page = Page((40, 60), (Line((word,)),), picture)
+    finding, spelling = CraftProcessor(canvas=(32, 64)), ParseqProcessor(CHARSET, image_size=(16, 32))
+    pipeline = OCRPipeline(finder, speller, progress=False)
+    (folder / "images").mkdir()
+    page.draw()
+    recipe = {"name": "net", "model": lambda: (network, [image_spec]), "targets": ("cpu",), "shapes": {"a": {}}}
+    plain = {"example_inputs": [image_spec], "target": "inf1"}
+    out = folder / "out"
+
+    return [
+        # The one verb, its options and its result.
+        Entry("neuronkit.TensorSpec", TensorSpec, {"name": "x", "shape": (2, 3), "dtype": "float32", "fill": 0.5}, 3),
+        Entry("neuronkit.TensorSpec.check", image_spec.check, {"tensor": images}),
+        Entry("neuronkit.TensorSpec.example", image_spec.example, {"seed": 3}),
+        Entry("neuronkit.TensorSpec.of", TensorSpec.of, {"name": "x", "tensor": images}),
+        Entry("neuronkit.TensorSpec.from_dict", TensorSpec.from_dict, {"fields": image_spec.to_dict()}, 2),
+        Entry(
+            "neuronkit.CompileOptions",
+            CompileOptions,
+            {
+                **{"auto_cast": "all", "auto_cast_type": "bf16", "optlevel": 1, "model_type": "generic"},
+                **{"cpu_operators": ("aten::relu",), "cpu_fallback": False, "dynamic_batch": False},
+                **{"inline_weights": True, "neuroncores": 1, "timeout_s": 3.0, "extra_args": ("--x",)},
+                **{"workdir": folder / "work", "cache_dir": folder / "cache"},
+            },
+            5,
+        ),
+        Entry(
+            "neuronkit.compile_for_inferentia",
+            neuronkit.compile_for_inferentia,
+            {
+                **{"model": network, "example_inputs": [image_spec], "target": "cpu", "op_whitelist": ("aten::relu",)},
+                **{"options": CompileOptions(), "processor": finding, "verify": False, "progress": False},
+            },
+            0.5,
+        ),
+        Entry(
+            "neuronkit.compile_for_inferentia",
+            neuronkit.compile_for_inferentia,
+            {"model": static_parseq, "target": "cpu", "processor": spelling, "verify": False, "progress": False},
+            0.1,
+        ),
+        Entry("neuronkit.load", neuronkit.load, {"path": artifact}, 2),
+        Entry("neuronkit.CompiledModel.__call__", compiled.__call__, {"*": [images]}, 4),
+        Entry("neuronkit.CompiledModel.__call__", finder.__call__, {"*": [images, sizes]}, 2),
+        Entry("neuronkit.CompiledModel.__call__", speller.__call__, {"*": [words]}, 2),
+        Entry("neuronkit.CompiledModel.save", compiled.save, {"path": out / "model.pt"}, 2),
+        Entry("neuronkit.CompiledModel.replicate", compiled.replicate, {"copies": 2}),
+        Entry(
+            "neuronkit.assert_parity",
+            neuronkit.assert_parity,
+            {
+                **{"actual": network, "expected": network, "inputs": [(images,)], "rtol": 1e-4, "atol": 1e-4},
+                **{"task": lambda outputs: ["a", "b"], "agreement": lambda a, b: 1.0, "min_task_agreement": 0.5},
+            },
+            3,
+        ),
+        Entry("neuronkit.ParityReport.to_dict", parity.to_dict, {}, 0.1),
+        Entry("neuronkit.describe_environment", neuronkit.describe_environment, {}, 0.02),
+        # What makes a graph static.
+        Entry("neuronkit.make_static", neuronkit.make_static, {"model": reader, "family": "parseq", "batch_size": 2}),
+        Entry(
+            "neuronkit.make_static",
+            neuronkit.make_static,
+            {"model": craft, "family": None, "batch_size": 2, "options": CRAFTOptions(32, 64)},
+        ),
+        Entry("neuronkit.adapters.registry.families", registry.families, {}, 0.1),
+        Entry("neuronkit.CRAFTOptions", CRAFTOptions, {"height": 32, "width": 64}, 2),
+        Entry(
+            "neuronkit.PARSeqOptions",
+            PARSeqOptions,
+            {"max_length": 2, "decoding": "ar", "refine_iters": 1, "method": "auto"},
+            2,
+        ),
+        Entry("neuronkit.StaticCRAFT", StaticCRAFT, {"model": craft, "batch_size": 2, "height": 32, "width": 64}, 2),
+        Entry("neuronkit.StaticModel.forward", static_craft.forward, {"*": [images, sizes]}, 2, StaticCRAFT.forward),
+        Entry("neuronkit.StaticModel.__call__", static_craft.__call__, {"*": [images, sizes]}, 2, StaticCRAFT.forward),
+        Entry("neuronkit.StaticCRAFT.valid_output_sizes", static_craft.valid_output_sizes, {"valid_size": sizes}, 2),
+        Entry("neuronkit.StaticModel.reference", static_craft.reference, {"*": [images, sizes]}, 2),
+        Entry("neuronkit.StaticModel.check_inputs", static_craft.check_inputs, {"inputs": [images, sizes]}, 2),
+        Entry("neuronkit.StaticModel.example_inputs", static_craft.example_inputs, {"seed": 3}),
+        Entry("neuronkit.StaticModel.graphs", static_craft.graphs, {}, 0.02),
+        Entry("neuronkit.StaticModel.assemble", static_craft.assemble, {"compiled": {"main": double}}),
+        Entry("neuronkit.StaticCRAFT.meaningful", static_craft.meaningful, {}, 0),
+        Entry(
+            "neuronkit.StaticPARSeq",
+            StaticPARSeq,
+            {
+                **{"model": reader, "batch_size": 2, "max_length": 2, "decoding": "ar", "refine_iters": 1},
+                "method": "stepwise",
+            },
+            2,
+        ),
+        Entry("neuronkit.StaticModel.forward", static_parseq.forward, {"*": [words]}, 2, StaticPARSeq.forward),
+        Entry("neuronkit.StaticPARSeq.passes", static_parseq.passes, {"images": words}, 2),
+        Entry("neuronkit.StaticModel.reference", static_parseq.reference, {"*": [words]}, 1),
+        Entry(
+            "neuronkit.static_greedy_decoder",
+            neuronkit.static_greedy_decoder,
+            {
+                **{"decoder": decoder, "max_length": 3, "bos_id": 0, "eos_id": 1, "method": "fixed_point"},
+                "memory": TensorSpec("memory", (2, 4, 8)),
+            },
+            3,
+        ),
+        Entry("neuronkit.static_greedy_decoder.forward", greedy.forward, {"*": [torch.rand(2, 4, 8)]}, 2),
+        Entry("neuronkit.static_greedy_decoder.tokens", greedy.tokens, {"memory": torch.rand(2, 4, 8)}, 2),
+        Entry("neuronkit.static_greedy_decoder.passes", greedy.passes, {"memory": torch.rand(2, 4, 8)}),
+        Entry("neuronkit.exact_padding", neuronkit.exact_padding, {"module": network}, 1),
+        Entry("neuronkit.exact_padding.forward", exact.forward, {"images": images, "valid_size": sizes}, 3),
+        Entry("neuronkit.exact_padding.valid_output_sizes", exact.valid_output_sizes, {"valid_size": sizes}, 2),
+        Entry(
+            "neuronkit.exact_padding.fix_canvas",
+            neuronkit.exact_padding(network).fix_canvas,
+            {"height": 32, "width": 64},
+        ),
+        Entry(
+            "neuronkit.FixedShape",
+            neuronkit.FixedShape,
+            {
+                **{"fn": static_craft, "specs": [image_spec, size_spec], "pad_value": 0.5, "valid_size": "valid_size"},
+                "output_sizes": 0.5,
+            },
+            3,
+        ),
+        Entry(
+            "neuronkit.FixedShape",
+            neuronkit.FixedShape,
+            {"fn": double, "specs": [image_spec], "pad_value": {"images": 0.5}},
+        ),
+        Entry("neuronkit.FixedShape.__call__", fixed.__call__, {"*": [images]}, 3),
+        Entry("neuronkit.FixedShape.__call__", neuronkit.FixedShape(static_craft).__call__, {"*": [images, sizes]}, 2),
+        Entry("neuronkit.FixedShape.run", fixed.run, {"items": [(images,), (images,)]}, 2),
+        Entry("neuronkit.FixedShape.output_sizes", fixed.output_sizes, {"size": (20, 30)}, 2),
+        Entry(
+            "neuronkit.Buckets",
+            neuronkit.Buckets,
+            {
+                **{"fns_by_shape": {(2, 3, 32, 64): double, (2, 3, 16, 32): double}, "pad_value": 0.5},
+                **{"dtype": "float32", "costs": {(2, 3, 32, 64): 2.0, (2, 3, 16, 32): 1.0}, "output_sizes": 1.0},
+            },
+            3,
+        ),
+        Entry("neuronkit.Buckets.__call__", buckets.__call__, {"*": [images]}, 2),
+        Entry("neuronkit.Buckets.__call__", buckets.__call__, {"*": [[images, images[0]]]}, 2),
+        Entry("neuronkit.Buckets.route", buckets.route, {"size": (20, 30), "rows": 2}, 2),
+        Entry("neuronkit.Buckets.measure", buckets.measure, {"repeats": 1}, 0.5),
+        Entry(
+            "neuronkit.plan_buckets",
+            neuronkit.plan_buckets,
+            {
+                **{"observed_shapes": [(20, 30), (50, 60), (90, 20)], "count": 2, "multiple": (32, 32)},
+                **{"max_size": (128, 128), "max_batch_size": 4, "batch_pixels": 40_000},
+            },
+            3,
+        ),
+        Entry(
+            "neuronkit.Tiled",
+            neuronkit.Tiled,
+            {
+                **{"fn": network, "specs": [TensorSpec("images", (1, 3, 32, 64))], "module": network, "overlap": 4},
+                **{"stride": 1, "pad_value": 0.0, "output_sizes": 1.0},
+            },
+            2,
+        ),
+        Entry("neuronkit.Tiled.__call__", tiled.__call__, {"images": torch.rand(1, 3, 40, 70)}, 2),
+        Entry("neuronkit.Tiled.measure_error", tiled.measure_error, {"images": torch.rand(1, 3, 40, 70)}),
+        Entry(
+            "neuronkit.static.replicas.Replicas",
+            Replicas,
+            {"functions": [double, double], "specs": [image_spec], "copies": 2, "processor": None},
+        ),
+        Entry("neuronkit.static.replicas.Replicas.__call__", replicas.__call__, {"*": [images]}, 2),
+        Entry("neuronkit.static.replicas.Replicas.__call__", closed.__call__, {"*": [images]}, 0.2),
+        # What is known before a compile.
+        Entry(
+            "neuronkit.analyze",
+            neuronkit.analyze,
+            {"model": network, **plain, "op_whitelist": ("aten::relu",), "cpu_operators": ()},
+            0.6,
+        ),
+        Entry(
+            "neuronkit.estimate",
+            neuronkit.estimate,
+            {"model": network, **plain, "auto_cast": "all", "auto_cast_type": "bf16"},
+            0.6,
+        ),
+        Entry(
+            "neuronkit.emulate_autocast",
+            neuronkit.emulate_autocast,
+            {"model": network, "auto_cast": "all", "auto_cast_type": "bf16"},
+        ),
+        Entry("neuronkit.analysis.EmulatedModel.forward", emulated.forward, {"*": [images]}),
+        Entry(
+            "neuronkit.analysis.check_operators",
+            check_operators,
+            {
+                "report": report,
+                "op_whitelist": ("aten::relu",),
+                "cpu_operators": ("aten::relu",),
+                "cpu_fallback": False,
+            },
+            2,
+        ),
+        Entry(
+            "neuronkit.analysis.OperatorReport.allowing",
+            report.allowing,
+            {"op_whitelist": ("aten::relu",), "cpu_operators": ("aten::relu",)},
+        ),
+        Entry("neuronkit.analysis.OperatorReport.having", report.having, {"status": "supported"}, 0.5),
+        Entry("neuronkit.analysis.compare_costs", compare_costs, {"reports": {"a": cost}}, 2),
+        Entry(
+            "neuronkit.analysis.CostReport.on",
+            cost.on,
+            {"target": "inf1", "auto_cast": "all", "auto_cast_type": "bf16"},
+            2,
+        ),
+        # Models and their files.
+        Entry("neuronkit.models.CRAFT", CRAFT, {"width": 0.01}, 0.5),
+        Entry("neuronkit.models.CRAFT.forward", craft.forward, {"images": images}, 2),
+        Entry(
+            "neuronkit.models.PARSeq",
+            PARSeq,
+            {
+                **{
+                    "charset": CHARSET,
+                    "max_label_length": 3,
+                    "img_size": (16, 32),
+                    "patch_size": (4, 8),
+                    "embed_dim": 16,
+                },
+                **{"enc_num_heads": 2, "enc_mlp_ratio": 1, "enc_depth": 1, "dec_num_heads": 2, "dec_mlp_ratio": 1},
+                **{"dec_depth": 1, "decode_ar": True, "refine_iters": 1, "dropout": 0.1},
+            },
+            3,
+        ),
+        Entry("neuronkit.models.PARSeq.forward", reader.forward, {"images": words, "max_length": 2}, 2),
+        Entry("neuronkit.models.PARSeq.encode", reader.encode, {"images": words}),
+        Entry(
+            "neuronkit.models.load_checkpoint",
+            load_checkpoint,
+            {"model_or_class": CRAFT, "path": folder / "craft.pt"},
+            1,
+        ),
+        Entry(
+            "neuronkit.models.load_checkpoint",
+            load_checkpoint,
+            {"model_or_class": reader, "path": folder / "parseq.pt"},
+            1,
+        ),
+        # Pictures, boxes and pages.
+        Entry("neuronkit.ocr.Charset", Charset, {"characters": CHARSET}),
+        Entry("neuronkit.ocr.Charset.named", Charset.named, {"charset": 36}),
+        Entry("neuronkit.ocr.Charset.adapt", charset.adapt, {"text": "AB"}),
+        Entry("neuronkit.ocr.Charset.encode", charset.encode, {"labels": ["ab", "c"]}),
+        Entry("neuronkit.ocr.Charset.decode", charset.decode, {"ids": [1, 2]}),
+        Entry(
+            "neuronkit.ocr.CraftProcessor",
+            CraftProcessor,
+            {
+                **{
+                    "canvas_size": 128,
+                    "mag_ratio": 1.5,
+                    "mean": (0.5, 0.5, 0.5),
+                    "std": (0.5, 0.5, 0.5),
+                    "normalize": True,
+                },
+                **{
+                    "text_threshold": 0.7,
+                    "link_threshold": 0.4,
+                    "low_text": 0.4,
+                    "polygons": True,
+                    "count_characters": True,
+                },
+                **{"min_area": 10, "min_polygon_side": 10, "crop_padding": False},
+            },
+            3,
+        ),
+        Entry("neuronkit.ocr.CraftProcessor.from_dict", CraftProcessor.from_dict, {"settings": finding.to_dict()}, 2),
+        Entry("neuronkit.ocr.CraftProcessor.letterbox", finding.letterbox, {"source_size": (20, 30)}),
+        Entry("neuronkit.ocr.CraftProcessor.like", CraftProcessor.like, {"origin": "easyocr", "low_text": 0.4}),
+        Entry("neuronkit.ocr.CraftProcessor.preprocess", finding.preprocess, {"images": [picture, picture[:20]]}, 3),
+        Entry(
+            "neuronkit.ocr.CraftProcessor.postprocess",
+            finding.postprocess,
+            {"score_maps": maps, "letterboxes": letterboxes},
+            3,
+        ),
+        Entry(
+            "neuronkit.ocr.ParseqProcessor",
+            ParseqProcessor,
+            {"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "normalize": True},
+            2,
+        ),
+        Entry("neuronkit.ocr.ParseqProcessor.from_dict", ParseqProcessor.from_dict, {"settings": spelling.to_dict()}),
+        Entry("neuronkit.ocr.ParseqProcessor.preprocess", spelling.preprocess, {"crops": [picture, picture[:20]]}, 2),
+        Entry(
+            "neuronkit.ocr.ParseqProcessor.postprocess",
+            spelling.postprocess,
+            {"logits": np.zeros((2, 4, 9), np.float32)},
+            2,
+        ),
+        Entry(
+            "neuronkit.ocr.CtcProcessor", CtcProcessor, {"charset": CHARSET, "image_size": (16, 32), "normalize": True}
+        ),
+        Entry(
+            "neuronkit.ocr.CtcProcessor.from_dict",
+            CtcProcessor.from_dict,
+            {"settings": CtcProcessor(CHARSET).to_dict()},
+        ),
+        Entry("neuronkit.ocr.CtcProcessor.preprocess", CtcProcessor(CHARSET).preprocess, {"crops": [picture]}),
+        Entry(
+            "neuronkit.ocr.CtcProcessor.postprocess",
+            CtcProcessor(CHARSET).postprocess,
+            {"logits": np.zeros((2, 4, 9), np.float32)},
+        ),
+        Entry("neuronkit.ocr.processor_from_dict", processor_from_dict, {"settings": spelling.to_dict()}),
+        Entry(
+            "neuronkit.ocr.fold_normalization", fold_normalization, {"model": static_craft, "processor": finding}, 0.3
+        ),
+        Entry(
+            "neuronkit.ocr.Letterbox",
+            Letterbox,
+            {"source_size": (20, 30), "resized_size": (20, 30), "canvas_size": (32, 64), "scale": 1.0},
+            2,
+        ),
+        Entry(
+            "neuronkit.ocr.Letterbox.fit",
+            Letterbox.fit,
+            {"source_size": (20, 30), "canvas_size": 64, "mag_ratio": 1.5},
+            2,
+        ),
+        Entry("neuronkit.ocr.Letterbox.to_canvas", letterboxes[0].to_canvas, {"points": quad, "stride": 2}),
+        Entry("neuronkit.ocr.Letterbox.to_source", letterboxes[0].to_source, {"points": quad, "stride": 2}),
+        Entry("neuronkit.ocr.TextBox", TextBox, {"quad": quad, "confidence": 0.5, "polygon": quad, "characters": 2}, 2),
+        Entry(
+            "neuronkit.ocr.Recognition", Recognition, {"text": "ab", "confidence": 0.5, "char_confidences": (0.5, 0.5)}
+        ),
+        Entry(
+            "neuronkit.ocr.Word", Word, {"text": "ab", "confidence": 0.5, "box": box, "char_confidences": (0.5, 0.5)}, 2
+        ),
+        Entry("neuronkit.ocr.Line", Line, {"words": (word,)}),
+        Entry(
+            "neuronkit.ocr.Page",
+            Page,
+            {
+                "size": (40, 60),
+                "lines": (Line((word,)),),
+                "source": picture,
+                "scores": maps[0],
+                "letterbox": letterboxes[0],
+            },
+            2,
+        ),
+        Entry(
+            "neuronkit.ocr.Page.draw", page.draw, {"image": picture, "boxes": True, "text": True, "heat_map": False}, 2
+        ),
+        Entry("neuronkit.ocr.Page.to_json", page.to_json, {"indent": 2}),
+        Entry("neuronkit.ocr.crop_words", crop_words, {"image": picture, "boxes": [box], "vertical_ratio": 1.5}, 2),
+        Entry(
+            "neuronkit.ocr.find_boxes",
+            find_boxes,
+            {
+                **{
+                    "region": maps[0, ..., 0],
+                    "affinity": maps[0, ..., 1],
+                    "text_threshold": 0.7,
+                    "link_threshold": 0.4,
+                },
+                **{"low_text": 0.4, "polygons": True, "count_characters": True, "min_area": 3, "min_polygon_side": 3},
+            },
+            3,
+        ),
+        Entry("neuronkit.ocr.load_image", load_image, {"source": picture, "max_pixels": 10_000}, 2),
+        Entry("neuronkit.ocr.load_image", load_image, {"source": folder / "text", "max_pixels": 10_000}, 2),
+        Entry(
+            "neuronkit.ocr.OCRPipeline",
+            OCRPipeline,
+            {
+                **{
+                    "detector": finder,
+                    "recognizer": speller,
+                    "detector_processor": finding,
+                    "recognizer_processor": spelling,
+                },
+                **{
+                    "recognizer_batch_size": 2,
+                    "vertical_ratio": 1.5,
+                    "max_pixels": 10_000,
+                    "keep_scores": True,
+                    "progress": False,
+                },
+            },
+            3,
+        ),
+        Entry("neuronkit.ocr.OCRPipeline.__call__", pipeline.__call__, {"images": [picture, picture[:20]]}, 1),
+        Entry(
+            "neuronkit.ocr.OCRPipeline.read",
+            lambda images: list(pipeline.read(images)),
+            {"images": [picture]},
+            1,
+            OCRPipeline.read,
+        ),
+        Entry(
+            "neuronkit.ocr.OCRPipeline.read_folder",
+            pipeline.read_folder,
+            {"folder": folder / "images", "output": out / "pages", "pattern": "*.png"},
+            1,
+        ),
+        Entry("neuronkit.ocr.agreement.quad_iou", quad_iou, {"first": quad, "second": quad + 1}),
+        Entry(
+            "neuronkit.ocr.agreement.box_agreement", box_agreement, {"first": [box], "second": [box], "min_iou": 0.9}
+        ),
+        Entry("neuronkit.ocr.agreement.text_agreement", text_agreement, {"first": ["a"], "second": ["b"]}),
+        # Many artifacts, servers.
+        Entry(
+            "neuronkit.build.Recipe",
+            Recipe,
+            {**recipe, "options": CompileOptions(), "op_whitelist": ("aten::relu",)},
+            2,
+        ),
+        Entry(
+            "neuronkit.build.build",
+            build,
+            {"file": folder / "recipes.py", "output": out / "build", "jobs": 1, "only": ["a*"], "progress": False},
+            1,
+        ),
+        Entry("neuronkit.cache.CompileCache", CompileCache, {"directory": folder / "cache", "max_bytes": 1000}),
+        Entry("neuronkit.cache.CompileCache.prune", cache.prune, {"max_bytes": 1000}, 0.5),
+        Entry("neuronkit.targets.find_target", find_target, {"name": "inf2"}),
+        Entry("neuronkit.serving.cores.parse_cores", cores.parse_cores, {"text": "0-3", "name": "cores"}),
+        Entry("neuronkit.serving.cores.format_cores", cores.format_cores, {"cores": [0, 1]}),
+        Entry(
+            "neuronkit.serving.cores.describe_cores",
+            cores.describe_cores,
+            {"environment": {"NEURON_RT_VISIBLE_CORES": "0-3"}},
+        ),
+        Entry(
+            "neuronkit.serving.triton.export_repository",
+            triton.export_repository,
+            {
+                **{
+                    "artifacts": [finder_file, speller_file],
+                    "directory": out / "models",
+                    "reader": "reader",
+                    "instances": 1,
+                },
+                **{"max_queue_delay_us": 10, "max_queue_size": 10, "queue_timeout_s": 3.0, "max_pixels": 1000},
+            },
+            0.5,
+        ),
+        Entry(
+            "neuronkit.serving.ray.build_app",
+            ray.build_app,
+            {"detector": finder_file, "recognizer": speller_file, "batch_size": 2},
+            0.5,
+        ),
+        Entry(
+            "neuronkit.serving.ray.read_dataset",
+            ray.read_dataset,
+            {
+                "images": folder / "images",
+                "output": out / "dataset",
+                "detector": finder_file,
+                "recognizer": speller_file,
+            },
+            0.5,
+        ),
+        Entry(
+            "neuronkit.serving.ray.read_results",
+            lambda output: list(ray.read_results(output)),
+            {"output": out / "dataset"},
+            0.5,
+            ray.read_results,
+        ),
+    ]
