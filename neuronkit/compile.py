@@ -94,7 +94,7 @@ def compile_for_inferentia(
     chosen.check_options(options)
     versions = chosen.check_environment()
     graphs = static.graphs()
-    if chosen.is_neuron:
+    if chosen.rules != "any":
         _check_dtypes(graphs)
     with Progress(progress) as report:
         report("checking operators")
@@ -103,7 +103,7 @@ def compile_for_inferentia(
             report("comparing the static model with the original")
         with static.failures_named():
             parity = {"static": _compare(static, static)} if verify else {}
-        compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=report)
+        compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=report)
         manifest = {
             "format": FORMAT,
             "neuronkit": __version__,
@@ -162,7 +162,7 @@ def _check_arguments(options: Any, processor: Any) -> None:
 def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
     """The options, with the environment's cache where they name none and the target can use one."""
     directory = os.environ.get(CACHE_VARIABLE)
-    if options.cache_dir is not None or not directory or "cache_dir" not in target.honours:
+    if options.cache_dir is not None or not directory or "cache_dir" not in target.supported_options:
         return options
     return replace(options, cache_dir=Path(directory))
 
@@ -180,8 +180,8 @@ def _check_dtypes(graphs: Graphs) -> None:
 def _check_operators(
     static: StaticModel, target: Target, op_whitelist: tuple[str, ...], options: CompileOptions
 ) -> OperatorReport | None:
-    # The plain CPU takes whatever traces.
-    if not target.is_neuron:
+    # What runs TorchScript takes whatever traces.
+    if target.rules == "any":
         return None
     report = analyze(static, target=target.name, op_whitelist=op_whitelist, cpu_operators=options.cpu_operators)
     check_operators(report, op_whitelist, options.cpu_operators, cpu_fallback=options.cpu_fallback)

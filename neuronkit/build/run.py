@@ -21,6 +21,7 @@ from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.targets.sdk.failure import signal_text
+from neuronkit.targets.sdk.process import child_process
 
 REPORT = "build.json"
 GRACE_S = 5.0  # for a process to tidy up, when the build ends early
@@ -109,30 +110,17 @@ class _Workers:
         return BuiltArtifact(item.name, item.target, FAILED, seconds, error=error, log=str(log))
 
     def _run(self, arguments: Sequence[str], log: Path) -> int:
-        # The worker ends when this pipe closes, as it does when this process ends, in whatever way.
-        reader, writer = os.pipe()
-        command = [sys.executable, "-m", "neuronkit.build.worker", *arguments, str(reader)]
-        try:
-            with log.open("wb") as out, self._lock:
+        with contextlib.ExitStack() as stack:
+            with self._lock:
                 if self._stopped:
                     return -signal.SIGTERM
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    env=self._environment,
-                    pass_fds=(reader,),
-                    start_new_session=True,
-                )
+                worker = child_process("neuronkit.build.worker", arguments, log=log, environment=self._environment)
+                process = stack.enter_context(worker)
                 self._running.add(process)
             status = process.wait()
             with self._lock:
                 self._running.discard(process)
             return status
-        finally:
-            os.close(reader)
-            os.close(writer)
 
     @contextlib.contextmanager
     def ended_on_error(self) -> Iterator[None]:

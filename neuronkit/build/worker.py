@@ -22,7 +22,7 @@ from neuronkit.build.run import GRACE_S
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.targets import find_target
-from neuronkit.targets.sdk.child import end_with_parent
+from neuronkit.targets.sdk.process import end_with_parent
 
 
 def main(file: Path, name: str, output: Path, result: Path) -> None:
@@ -54,7 +54,7 @@ def make(item: Item, output: Path) -> BuiltArtifact:
     """Compile one artifact, with a cache in the output directory unless the options name another, and save it."""
     recipe, target = item.recipe, find_target(item.target)
     options = recipe.options_for(item.target)
-    if options.cache_dir is None and "cache_dir" in target.honours:
+    if options.cache_dir is None and "cache_dir" in target.supported_options:
         options = dataclasses.replace(options, cache_dir=output / ".cache")
     if options.workdir is not None:
         # Graphs of several artifacts have the same names.

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from neuronkit.cache.store import CompileCache
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
+from neuronkit.targets.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from neuronkit.specs import TensorSpec
     from neuronkit.static.model import Graphs
-    from neuronkit.targets.cached import Obtained
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -35,42 +33,33 @@ class CompiledGraphs:
     commands: Mapping[str, str] = field(default_factory=dict)
     cache: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, graphs: Mapping[str, Obtained]) -> CompiledGraphs:
-        """Join what was obtained graph by graph."""
-        return cls(
-            {name: graph.function for name, graph in graphs.items()},
-            {name: graph.command for name, graph in graphs.items()},
-            {name: graph.cache for name, graph in graphs.items() if graph.cache is not None},
-        )
-
 
 class Target(ABC):
     """A compile target. Subclasses import their SDK inside methods only.
 
     Attributes:
         name: What `compile_for_inferentia(target=...)` calls it.
-        honours: The fields of `CompileOptions` that it passes on.
+        supported_options: The fields of `CompileOptions` that it passes on.
         saves: Whether what it makes can be written to an artifact.
         saves_directory: Whether its artifact is a directory, which `save_directory` writes and `load_directory` reads,
             rather than TorchScript.
         rules: Whose operators it takes: "torch-neuron", "torch-xla", "torch-neuron-native", or "any" for TorchScript.
-        is_neuron: Whether its compiler is Neuron's, with Neuron's limits on operators and dtypes.
+        is_neuron: Whether what it makes runs on Neuron devices.
     """
 
     name: ClassVar[str]
-    honours: ClassVar[frozenset[str]] = frozenset()
+    supported_options: ClassVar[frozenset[str]] = frozenset()
     saves: ClassVar[bool] = True
     saves_directory: ClassVar[bool] = False
     rules: ClassVar[str] = "any"
-    is_neuron: ClassVar[bool] = True
+    is_neuron: ClassVar[bool] = False
 
     def check_options(self, options: CompileOptions) -> None:
         """Raise OptionError for a field that this target cannot honour, or a cache that is none."""
-        refused = sorted(set(options.changed()) - self.honours)
+        refused = sorted(set(options.changed()) - self.supported_options)
         if refused:
             given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
-            takes = ", ".join(sorted(self.honours)) or "no option"
+            takes = ", ".join(sorted(self.supported_options)) or "no option"
             raise OptionError(
                 f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults"
             )
@@ -161,7 +150,7 @@ class Target(ABC):
 
     @abstractmethod
     def compile(
-        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
         """Compile every graph.
 
@@ -169,7 +158,7 @@ class Target(ABC):
             graphs: Name → (module on the CPU in eval mode, its input specs).
             options: Checked before.
             op_whitelist: Operator kinds that the user vouches for.
-            report: Told the stage, in a few words, as work goes on.
+            progress: Told the stage, in a few words, as work goes on.
 
         Raises:
             CompileError: If the compiler fails.

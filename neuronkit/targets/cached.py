@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from neuronkit.cache.store import CompileCache
 from neuronkit.capture.fingerprint import fingerprint
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.progress import detail
+from neuronkit.targets.base import CompiledGraphs, Target
+from neuronkit.targets.progress import ProgressCallback, detail
 
 if TYPE_CHECKING:
-    from neuronkit.targets.base import Report, Target
+    from torch import nn
+
+    from neuronkit.static.model import Graphs
 
 # What compilers read besides their arguments, and what of it only matters to running programs or names a directory.
 _VARIABLES = ("NEURON_", "XLA_", "TORCH_NEURON")
@@ -46,21 +50,6 @@ class Built:
     fill: Callable[[Path], None]
 
 
-@dataclass(frozen=True)
-class Obtained:
-    """A graph that was compiled now or earlier.
-
-    Attributes:
-        function: The compiled graph.
-        command: What compiled it.
-        cache: What the manifest says of the cache; None without one.
-    """
-
-    function: Callable[..., Any]
-    command: str
-    cache: Mapping[str, str] | None
-
-
 class GraphCache:
     """Finds compiled graphs under `CompileOptions.cache_dir`; without one, builds every graph.
 
@@ -69,7 +58,7 @@ class GraphCache:
         options: With the cache's directory.
         op_whitelist: Operator kinds that the user vouches for.
         arguments: What the target calls its compiler with, for `with_influence(options)`.
-        report: Told what was found.
+        progress: Told the stage, and what was found.
         deadline: When to give up waiting for other builders, on the clock of `time.monotonic`.
     """
 
@@ -80,46 +69,63 @@ class GraphCache:
         op_whitelist: tuple[str, ...],
         *,
         arguments: Mapping[str, Any],
-        report: Report,
+        progress: ProgressCallback,
         deadline: float | None = None,
     ) -> None:
         self._cache = CompileCache(options.cache_dir) if options.cache_dir is not None else None
-        self._report, self._deadline = report, deadline
+        self._progress, self._deadline = progress, deadline
         self._common = _common(target, options, op_whitelist, arguments) if self._cache is not None else {}
 
-    def obtain(
+    def compile(
         self,
-        graph: str,
-        program: Any,
-        specs: tuple[TensorSpec, ...],
-        build: Callable[[], Built],
+        graphs: Graphs,
+        *,
+        capture: Callable[[nn.Module, tuple[TensorSpec, ...]], Any],
+        build: Callable[[str, Any, tuple[TensorSpec, ...]], Built],
         load: Callable[[Path], Callable[..., Any]],
-    ) -> Obtained:
-        """Find a compiled graph, or build it and keep it.
+    ) -> CompiledGraphs:
+        """Find each compiled graph, or build it and keep it.
 
         Args:
-            graph: Name of the graph.
-            program: What the compiler receives: a traced module, or a torch.export program.
-            specs: Its inputs.
-            build: Compiles it.
+            graphs: Name → (module, its input specs).
+            capture: Makes of a module and its specs what the compiler receives: TorchScript or a torch.export program.
+            build: Compiles that, given the graph's name and specs too.
             load: Reads what `Built.fill` wrote.
         """
-        if self._cache is None:
-            built = build()
-            return Obtained(built.function, built.command, None)
-        inputs = [spec.to_dict() for spec in specs]
-        ingredients = {**self._common, "inputs": inputs, **asdict(fingerprint(program))}
-        waiting = lambda text: detail(self._report, f"{graph}: {text}")  # noqa: E731
-        with self._cache.slot(ingredients, graph=graph, deadline=self._deadline, report=waiting) as slot:
-            self._report(f"cache: {slot}")
+        callables, commands, records = {}, {}, {}
+        for name, (module, specs) in graphs.items():
+            self._progress(f"compiling {name}")
+            program = capture(module, specs)
+            if self._cache is None:
+                built = build(name, program, specs)
+                callables[name], commands[name] = built.function, built.command
+                continue
+            inputs = [spec.to_dict() for spec in specs]
+            ingredients = {**self._common, "inputs": inputs, **asdict(fingerprint(program))}
+            make = partial(build, name, program, specs)
+            callables[name], commands[name], records[name] = self._obtain(self._cache, name, ingredients, make, load)
+        return CompiledGraphs(callables, commands, records)
+
+    def _obtain(
+        self,
+        cache: CompileCache,
+        graph: str,
+        ingredients: Mapping[str, Any],
+        build: Callable[[], Built],
+        load: Callable[[Path], Callable[..., Any]],
+    ) -> tuple[Callable[..., Any], str, Mapping[str, str]]:
+        """The compiled graph, what compiled it, and what the manifest says of the cache."""
+        waiting = lambda text: detail(self._progress, f"{graph}: {text}")  # noqa: E731
+        with cache.slot(ingredients, graph=graph, deadline=self._deadline, report=waiting) as slot:
+            self._progress(f"cache: {slot}")
             if slot.path is not None:
                 try:
-                    return Obtained(load(slot.path), slot.details["command"], slot.record())
+                    return load(slot.path), slot.details["command"], slot.record()
                 except (OSError, RuntimeError) as error:
                     slot.reject(f"it cannot be loaded ({error})")
             built = build()
             slot.store(built.fill, {"command": built.command})
-            return Obtained(built.function, built.command, slot.record())
+            return built.function, built.command, slot.record()
 
 
 def with_influence(options: CompileOptions) -> CompileOptions:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from neuronkit.capture.serialize import save_script
 from neuronkit.capture.tracing import trace
 from neuronkit.options import CompileOptions
-from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.cached import Built, GraphCache
 from neuronkit.targets.onednn import reload, with_onednn
+from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.job import RESULT
 from neuronkit.targets.sdk.packages import numbers
 
@@ -28,26 +29,16 @@ class CpuTarget(Target):
     """Traces each graph and freezes it. Needs no SDK."""
 
     name = "cpu"
-    honours = frozenset({"cache_dir"})
-    is_neuron = False
+    supported_options = frozenset({"cache_dir"})
 
     def check_environment(self) -> dict[str, str]:
         return {"torch": torch.__version__, "python": platform.python_version()}
 
     def compile(
-        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
-        cache = GraphCache(self, options, op_whitelist, arguments={}, report=report)
-        obtained = {}
-        for name, (module, specs) in graphs.items():
-            report(f"tracing {name}")
-            # Convolutions are fastest on channels_last, and the layout of the weights decides. Not on torch 1.13, whose
-            # fuser takes masked convolutions of that layout over and computes them slowly.
-            if numbers(torch.__version__) >= (2,):
-                module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            traced = trace(module, specs)
-            obtained[name] = cache.obtain(name, traced, specs, partial(_freeze, traced), _load)
-        return CompiledGraphs.of(obtained)
+        cache = GraphCache(self, options, op_whitelist, arguments={}, progress=progress)
+        return cache.compile(graphs, capture=_trace, build=_freeze, load=_load)
 
     def accelerate(
         self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
@@ -55,7 +46,15 @@ class CpuTarget(Target):
         return with_onednn(function, graphs) if isinstance(function, torch.jit.ScriptModule) else function
 
 
-def _freeze(traced: torch.jit.ScriptModule) -> Built:
+def _trace(module: nn.Module, specs: tuple[TensorSpec, ...]) -> torch.jit.ScriptModule:
+    # Convolutions are fastest on channels_last, and the layout of the weights decides. Not on torch 1.13, whose fuser
+    # takes masked convolutions of that layout over and computes them slowly.
+    if numbers(torch.__version__) >= (2,):
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return trace(module, specs)
+
+
+def _freeze(graph: str, traced: torch.jit.ScriptModule, specs: tuple[TensorSpec, ...]) -> Built:
     # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
     frozen = reload(torch.jit.freeze(traced))
     return Built(

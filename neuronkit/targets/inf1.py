@@ -51,7 +51,7 @@ class Inf1Target(SdkTarget):
     name = "inf1"
     sdk = "torch_neuron"
     rules = "torch-neuron"
-    honours = frozenset(
+    supported_options = frozenset(
         [
             "auto_cast",
             "auto_cast_type",

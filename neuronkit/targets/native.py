@@ -21,8 +21,9 @@ from neuronkit.capture.serialize import save_program
 from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.neuronx import cast_args
+from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.failure import explain
 from neuronkit.targets.sdk.packages import (
     check_framework,
@@ -48,7 +49,8 @@ class Trn2NativeTarget(Target):
     chip = "trn2"
     rules = "torch-neuron-native"
     saves_directory = True
-    honours = frozenset(
+    is_neuron = True
+    supported_options = frozenset(
         {
             "auto_cast",
             "auto_cast_type",
@@ -92,7 +94,7 @@ class Trn2NativeTarget(Target):
         return bool(visible_devices())
 
     def compile(
-        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
         environment = environment_of(options, self.name)
         if not self.runs_here():
@@ -101,7 +103,7 @@ class Trn2NativeTarget(Target):
         environment.setdefault(_CACHE, tempfile.mkdtemp(prefix="neuronkit-neff-"))
         callables, commands = {}, {}
         for name, (module, specs) in graphs.items():
-            report(f"compiling {name}")
+            progress(f"compiling {name}")
             directory = Path(tempfile.mkdtemp(prefix="neuronkit-graph-"))
             save_program(export_graph(module, specs), directory / "graph.pt2")
             callables[name] = NativeGraph(directory, specs, environment).compiled(name, self.name)

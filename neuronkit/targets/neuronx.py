@@ -39,7 +39,7 @@ class NeuronxTarget(SdkTarget):
 
     sdk = "torch_neuronx"
     rules = "torch-xla"
-    honours = frozenset(
+    supported_options = frozenset(
         [
             "auto_cast",
             "auto_cast_type",

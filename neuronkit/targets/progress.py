@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from neuronkit.targets.base import Report
+ProgressCallback = Callable[[str], None]
+"""Called with the stage, in a few words. One with a method `detail` is also told how a stage is getting on."""
 
 
 class Progress:
-    """One line whose text is the stage at hand; told a stage by calling it.
+    """A `ProgressCallback` that shows the stage on one line.
 
     Args:
         show: Whether to write to stderr; None writes to a terminal only.
@@ -20,10 +20,10 @@ class Progress:
 
     def __init__(self, show: bool | None) -> None:
         wanted = sys.stderr.isatty() if show is None else show
-        self._bar = tqdm(desc="compile", bar_format="{desc}: {postfix} [{elapsed}]", disable=not wanted)
+        self._bar = tqdm(bar_format="compile: {desc} [{elapsed}]", disable=not wanted)
 
     def __call__(self, stage: str) -> None:
-        self._bar.set_postfix_str(stage, refresh=True)
+        self._bar.set_description_str(stage, refresh=True)
 
     def detail(self, text: str) -> None:
         """Show how a stage is getting on."""
@@ -36,8 +36,8 @@ class Progress:
         self._bar.close()
 
 
-def detail(report: Report | None, text: str) -> None:
-    """Tell how a stage is getting on, to a report that shows it: one that is a plain function hears of stages alone."""
-    show = getattr(report, "detail", None)
+def detail(progress: ProgressCallback | None, text: str) -> None:
+    """Tell how a stage is getting on; a plain function is told of stages alone."""
+    show = getattr(progress, "detail", None)
     if show is not None:
         show(text)

@@ -15,7 +15,8 @@ from neuronkit.capture.exporting import make_portable
 from neuronkit.capture.tracing import recorded_warnings
 from neuronkit.errors import CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
-from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.base import CompiledGraphs, Target
+from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.packages import check_framework, distribution_version, within
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ class XlaTarget(Target):
         return {**found, "torch-xla": version}
 
     def compile(
-        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
         callables = {}
         for name, (module, specs) in graphs.items():
-            report(f"lowering {name} to HLO")
+            progress(f"lowering {name} to HLO")
             callables[name] = lower(module, specs)
         return CompiledGraphs(callables, dict.fromkeys(graphs, "torch.export + torch_xla, PJRT_DEVICE=CPU"))
 

@@ -41,7 +41,7 @@ def assert_equal_up_to_eos(actual: Tensor, dynamic: Tensor, tolerance: float = 1
 
 
 def compile_for_cpu(static: StaticPARSeq) -> object:
-    compiled = find_target("cpu").compile(static.graphs(), options=CompileOptions(), report=lambda stage: None)
+    compiled = find_target("cpu").compile(static.graphs(), options=CompileOptions(), progress=lambda stage: None)
     return static.assemble(compiled.callables)
 
 

@@ -48,7 +48,7 @@ def in_process(monkeypatch) -> None:
             child.main(directory)
         return 0
 
-    monkeypatch.setattr(job.Workshop, "_spawn", run)
+    monkeypatch.setattr(job.ChildCompiler, "_spawn", run)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def compile_graphs(graphs, options=None, op_whitelist=(), stages=None):
     options = options or CompileOptions()
     target.check_options(options)
     report = stages.append if stages is not None else lambda stage: None
-    return target.compile(graphs, options=options, op_whitelist=op_whitelist, report=report)
+    return target.compile(graphs, options=options, op_whitelist=op_whitelist, progress=report)
 
 
 @pytest.mark.inf1

@@ -30,7 +30,7 @@ def compile_graph(options=None, target="trn2-native"):
     options = options or CompileOptions()
     chosen.check_options(options)
     graphs = {"head": (module, (SPEC,))}
-    return module, chosen.compile(graphs, options=options, report=lambda stage: None)
+    return module, chosen.compile(graphs, options=options, progress=lambda stage: None)
 
 
 def test_compiles_at_once_and_computes_the_same(torch_neuron_native):

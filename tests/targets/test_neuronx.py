@@ -15,7 +15,7 @@ def compile_graphs(graphs, options=None, op_whitelist=(), target="inf2"):
     chosen = find_target(target)
     options = options or CompileOptions()
     chosen.check_options(options)
-    return chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=lambda stage: None)
+    return chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=lambda stage: None)
 
 
 @pytest.fixture

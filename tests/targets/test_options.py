@@ -66,7 +66,7 @@ def calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist=()):
     before = len(double.calls)
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
     graphs = {"head": (module, (TensorSpec("x", (2, 4)),))}
-    chosen.compile(graphs, options=options, op_whitelist=op_whitelist, report=spawned.append)
+    chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=spawned.append)
     calls = double.calls[before:]
     for call in calls:
         call.pop("pid", None)
@@ -94,13 +94,13 @@ def deadlines(in_process, monkeypatch) -> list:
     """The time that each child is given."""
     from neuronkit.targets.sdk import job
 
-    given, run = [], job.Workshop._spawn
+    given, run = [], job.ChildCompiler._spawn
 
     def spawn(workshop, directory, log):
         given.append(workshop.timeout_s)
         return run(workshop, directory, log)
 
-    monkeypatch.setattr(job.Workshop, "_spawn", spawn)
+    monkeypatch.setattr(job.ChildCompiler, "_spawn", spawn)
     return given
 
 

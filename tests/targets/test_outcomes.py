@@ -17,8 +17,8 @@ from neuronkit.targets import find_target
 pytestmark = pytest.mark.inf1
 
 
-def compile_head(graphs, options, target="inf1", report=lambda stage: None):
-    return find_target(target).compile({"head": graphs["head"]}, options=options, report=report)
+def compile_head(graphs, options, target="inf1", progress=lambda stage: None):
+    return find_target(target).compile({"head": graphs["head"]}, options=options, progress=progress)
 
 
 def is_running(pid: int) -> bool:
@@ -138,7 +138,7 @@ def test_a_hang_ends_with_every_process_it_started(install_double, graphs, tmp_p
     double, clock = install_double("torch_neuron", mode="hang"), Clock()
     monkeypatch.setattr("neuronkit.targets.sdk.job.time", clock)
     with pytest.raises(CompileError, match="not compiled within timeout_s=600 seconds") as caught:
-        compile_head(graphs, CompileOptions(workdir=tmp_path, timeout_s=600), report=clock)
+        compile_head(graphs, CompileOptions(workdir=tmp_path, timeout_s=600), progress=clock)
     assert "[1/3] scheduling" in str(caught.value)
     trace, compiler = double.calls
     assert_gone(trace["pid"], compiler["compiler"])
@@ -164,7 +164,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(install_double, graphs, 
     (tmp_path / "temporary").mkdir()
     double, report = install_double("torch_neuron", mode="hang"), Impatient()
     with pytest.raises(KeyboardInterrupt):
-        compile_head(graphs, CompileOptions(cache_dir=tmp_path / "cache"), report=report)
+        compile_head(graphs, CompileOptions(cache_dir=tmp_path / "cache"), progress=report)
     assert report.details[-1].startswith("compiling head, ")
     assert report.details[-1].endswith(" s: [1/3] scheduling")
     trace, compiler = double.calls

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from neuronkit.targets.progress import Progress, detail
@@ -10,6 +12,13 @@ def test_details_are_shown_when_asked_for_and_not_otherwise(capsys):
             report("compiling head")
             detail(report, "compiling head, 3 s: [2/7] scheduling")
         assert ("compiling head, 3 s: [2/7] scheduling" in capsys.readouterr().err) is (show is True)
+
+
+def test_the_line_holds_the_stage_and_the_time_alone(capsys):
+    with Progress(True) as report:
+        report("checking operators")
+    line = capsys.readouterr().err.rsplit("\r", 1)[-1].strip()
+    assert re.fullmatch(r"compile: checking operators \[\d\d:\d\d\]", line), line
 
 
 def test_a_plain_function_hears_of_stages_alone():

@@ -81,7 +81,7 @@ def test_attention_is_traced_as_matrix_products():
 def test_cpu_target_refuses_a_read_value_and_takes_the_rest():
     def compile_on_cpu(model):
         graphs = {"model": (model.eval(), (SPEC,))}
-        return find_target("cpu").compile(graphs, options=CompileOptions(), report=lambda stage: None)
+        return find_target("cpu").compile(graphs, options=CompileOptions(), progress=lambda stage: None)
 
     with pytest.raises(UnsupportedOperatorError):
         compile_on_cpu(Reads(lambda x: x.max().item()))

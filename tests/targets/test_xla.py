@@ -35,7 +35,7 @@ SPEC = TensorSpec("x", (2, 4))
 def lower(module, *specs):
     graphs = {"graph": (module.eval(), specs)}
     target = find_target("xla")
-    compiled = target.compile(graphs, options=CompileOptions(), report=lambda stage: None)
+    compiled = target.compile(graphs, options=CompileOptions(), progress=lambda stage: None)
     return compiled.callables["graph"]
 
 

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import json
 import os
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-DISK_FULL = 74  # EX_IOERR of sysexits.h
+from neuronkit.targets.sdk.failure import DISK_FULL
+from neuronkit.targets.sdk.process import end_with_parent
 
 
 def main(directory: Path) -> None:
     """Compile the graph in a directory, with the parent's import path."""
     fields = json.loads((directory / "job.json").read_text(encoding="utf-8"))
     sys.path[:] = fields["sys_path"]
-    from neuronkit.targets import find_target
-    from neuronkit.targets.sdk.job import read_job
+    from neuronkit.targets.sdk.job import Job
     from neuronkit.targets.sdk.target import SdkTarget
 
-    target = find_target(fields["target"])
+    module, name = fields["target_class"]
+    target = getattr(importlib.import_module(module), name)()
     if not isinstance(target, SdkTarget):
-        raise SystemExit(f"target {fields['target']!r} compiles in process")
-    target.compile_in_child(read_job(directory), directory)
-
-
-def end_with_parent(pipe: int, *, grace_s: float = 0.0) -> None:
-    """End this process and the compilers it started when the parent's end of a pipe closes: when the parent is gone.
-
-    Args:
-        pipe: This process's end.
-        grace_s: How long this process may tidy up, once it is told by SIGTERM; 0 kills it at once.
-    """
-
-    def watch() -> None:
-        while os.read(pipe, 1):
-            pass
-        if grace_s > 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(grace_s)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    os.set_inheritable(pipe, False)
-    threading.Thread(target=watch, daemon=True).start()
+        raise SystemExit(f"target {target.name!r} compiles in process")
+    target.compile_in_child(Job.read(directory), directory)
 
 
 @contextlib.contextmanager

@@ -7,16 +7,13 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from neuronkit import tables
 from neuronkit.errors import CompileError
-from neuronkit.targets.sdk.child import DISK_FULL
 from neuronkit.targets.sdk.log import LogSummary, compiler_logs, read_log, summarize
 
-if TYPE_CHECKING:
-    from neuronkit.targets.sdk.job import Job
-
+# The status of a child whose disk is full: EX_IOERR of sysexits.h.
+DISK_FULL = 74
 _FREE_SPACE = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
 _MEMORY = "the host ran out of memory: compile on a larger machine, a smaller batch or image, or with optlevel=1"
 # What the host, rather than the compiler, says in a log.
@@ -40,8 +37,15 @@ _SIGNALS = {
 _ADVICE = "read the log; compile again with CompileOptions(workdir=...) to keep the compiler's own files"
 
 
-def failure(job: Job, outcome: str, log: Path, *, hint: str | None = None) -> CompileError:
-    """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end."""
+def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None) -> CompileError:
+    """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end.
+
+    Args:
+        graph: Which graph for which target, in words.
+        outcome: What happened to it, in words.
+        log: What the child printed.
+        hint: What to do, where the log says nothing better.
+    """
     summary = read_log(log)
     if summary.code is None:
         # Some SDKs only say that the compiler's own log has more.
@@ -50,7 +54,7 @@ def failure(job: Job, outcome: str, log: Path, *, hint: str | None = None) -> Co
     known = _hint(summary) or hint
     tail = "\n".join(f"  | {line}" for line in summary.tail) or "  | (the log is empty)"
     return CompileError(
-        f"graph {job.graph!r} for target {job.target!r} {outcome}{f' ({summary.code})' if summary.code else ''}.\n"
+        f"{graph} {outcome}{f' ({summary.code})' if summary.code else ''}.\n"
         f"{tail}\nLog: {log}\nNext: {known or _ADVICE}",
         code=summary.code,
         log_path=log,

@@ -6,24 +6,23 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.base import Report
-from neuronkit.targets.progress import detail
+from neuronkit.targets.progress import ProgressCallback, detail
 from neuronkit.targets.sdk.failure import disk_errors, failure, outcome_of
 from neuronkit.targets.sdk.log import last_line, read_log
+from neuronkit.targets.sdk.process import child_process, kill_session
 
 RESULT, PARTIAL, CALL, LOG = "compiled.pt", "compiled.pt.partial", "call.txt", "compile.log"
 _TICK_S = 0.5
@@ -34,19 +33,37 @@ class Job:
     """One graph to compile.
 
     Attributes:
-        target: Name of the target, whose `compile_in_child` runs in the child.
+        target: Name of the target.
+        target_class: Module and name of its class, whose `compile_in_child` runs in the child.
         graph: Name of the graph.
         specs: Its inputs.
         arguments: What the target's `compile_in_child` needs beyond that; ready for JSON.
     """
 
     target: str
+    target_class: tuple[str, str]
     graph: str
     specs: tuple[TensorSpec, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return f"graph {self.graph!r} for target {self.target!r}"
 
-class Workshop:
+    def write(self, directory: Path) -> None:
+        """Write the job for the child to read."""
+        fields = {**asdict(self), "specs": [spec.to_dict() for spec in self.specs], "sys_path": sys.path}
+        (directory / "job.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> Job:
+        """Read what `write` wrote."""
+        fields = json.loads((directory / "job.json").read_text(encoding="utf-8"))
+        specs = tuple(TensorSpec.from_dict(spec) for spec in fields["specs"])
+        module, name = fields["target_class"]
+        return cls(fields["target"], (module, name), fields["graph"], specs, fields["arguments"])
+
+
+class ChildCompiler:
     """The directories and the deadline that all graphs of one compile share.
 
     As a context manager it removes its temporary directory, except for the log that a `CompileError` names.
@@ -55,22 +72,22 @@ class Workshop:
         options: `workdir` keeps everything; without it there is a temporary directory, of which a failure leaves the
             log. With `cpu_operators` or `cpu_fallback`, what the compiler refuses may be left to the CPU.
             `timeout_s` is the time for all graphs together.
-        report: Told how long a graph has taken and what its log says last, while the child runs.
+        progress: Told how long a graph has taken and what its log says last, while the child runs.
 
     Attributes:
         deadline: When the time is up, on the clock of `time.monotonic`; None without a limit.
     """
 
-    def __init__(self, options: CompileOptions, report: Report | None = None) -> None:
+    def __init__(self, options: CompileOptions, progress: ProgressCallback | None = None) -> None:
         with disk_errors("the model"):
             self._temporary = None if options.workdir else tempfile.mkdtemp(prefix="neuronkit-")
         self.root = Path(self._temporary or options.workdir or ".").absolute()
         self._may_fall_back = bool(options.cpu_operators or options.cpu_fallback)
         self.timeout_s = options.timeout_s
         self.deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
-        self._report = report
+        self._progress = progress
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> ChildCompiler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
@@ -103,13 +120,13 @@ class Workshop:
         """
         directory = self.directory(job.graph)
         try:
-            with disk_errors(f"graph {job.graph!r} for target {job.target!r}", directory / LOG):
+            with disk_errors(str(job), directory / LOG):
                 for name in (RESULT, PARTIAL, CALL):
                     (directory / name).unlink(missing_ok=True)
                 # An earlier compile's logs would speak for this one.
                 shutil.rmtree(directory / "compiler", ignore_errors=True)
                 (directory / LOG).write_bytes(b"")
-                write_job(directory, job)
+                job.write(directory)
                 status = self._spawn(directory, directory / LOG)
             self._check(job, status, directory)
         except BaseException:
@@ -122,45 +139,29 @@ class Workshop:
         """Raise CompileError unless the child ended well and left a whole result that runs on the device."""
         log = directory / LOG
         if status is None:
-            raise failure(job, f"was not compiled within timeout_s={self.timeout_s:g} seconds", log)
+            raise failure(str(job), f"was not compiled within timeout_s={self.timeout_s:g} seconds", log)
         if status != 0:
             outcome, hint = outcome_of(status)
-            raise failure(job, outcome, log, hint=hint)
+            raise failure(str(job), outcome, log, hint=hint)
         if not ((directory / RESULT).exists() and (directory / CALL).exists()):
-            raise failure(job, "was not compiled: the compiler's process reported success and left no result", log)
+            raise failure(str(job), "was not compiled: the compiler's process reported success and left no result", log)
         said = read_log(log)
         if said.message is not None or (said.code is not None and not self._may_fall_back):
             # The SDK reports success, and gives something that does not run on the device.
-            raise failure(job, "was not compiled, though the SDK reported success", log)
+            raise failure(str(job), "was not compiled, though the SDK reported success", log)
         if not _is_whole(directory / RESULT):
-            raise failure(job, "was not compiled: the result is cut or damaged", log)
+            raise failure(str(job), "was not compiled: the result is cut or damaged", log)
 
     def _spawn(self, directory: Path, log: Path) -> int | None:
         """Run the child; None if it ran out of time."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         # So that the log shows at once what was printed, and where a crash happened.
         environment.update(PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
-        # The child ends when this pipe closes, as it does when this process ends, in whatever way.
-        reader, writer = os.pipe()
-        try:
-            with log.open("wb") as output:
-                # Its own session, so that a compiler which the child started ends with it.
-                child = subprocess.Popen(
-                    [sys.executable, "-m", "neuronkit.targets.sdk.child", str(directory), str(reader)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    pass_fds=(reader,),
-                    start_new_session=True,
-                )
+        with child_process("neuronkit.targets.sdk.child", [str(directory)], log=log, environment=environment) as child:
             try:
                 return self._wait(child, directory.name, log)
             finally:
-                _end(child)
-        finally:
-            os.close(reader)
-            os.close(writer)
+                kill_session(child)
 
     def _wait(self, child: subprocess.Popen[bytes], graph: str, log: Path) -> int | None:
         started = time.monotonic()
@@ -172,13 +173,7 @@ class Workshop:
                 if left <= _TICK_S and self.deadline is not None and time.monotonic() >= self.deadline:
                     return None
             elapsed = time.monotonic() - started
-            detail(self._report, f"compiling {graph}, {elapsed:.0f} s: {last_line(log)}")
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+            detail(self._progress, f"compiling {graph}, {elapsed:.0f} s: {last_line(log)}")
 
 
 def _is_whole(archive: Path) -> bool:
@@ -189,20 +184,3 @@ def _is_whole(archive: Path) -> bool:
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         # What zipfile raises for damaged headers, which claim other compressions, encryption or more bytes.
         return False
-
-
-def write_job(directory: Path, job: Job) -> None:
-    fields = {
-        "target": job.target,
-        "graph": job.graph,
-        "specs": [spec.to_dict() for spec in job.specs],
-        "arguments": job.arguments,
-        "sys_path": sys.path,
-    }
-    (directory / "job.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
-
-
-def read_job(directory: Path) -> Job:
-    fields = json.loads((directory / "job.json").read_text(encoding="utf-8"))
-    specs = tuple(TensorSpec.from_dict(spec) for spec in fields["specs"])
-    return Job(fields["target"], fields["graph"], specs, fields["arguments"])

@@ -19,10 +19,11 @@ from neuronkit.capture.serialize import save_script
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.base import CompiledGraphs, Report, Target
+from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.cached import Built, GraphCache, with_influence
+from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.failure import disk_errors, failure
-from neuronkit.targets.sdk.job import CALL, LOG, PARTIAL, RESULT, Job, Workshop
+from neuronkit.targets.sdk.job import CALL, LOG, PARTIAL, RESULT, ChildCompiler, Job
 from neuronkit.targets.sdk.log import compiler_logs, read_log
 from neuronkit.targets.sdk.packages import visible_devices
 
@@ -41,6 +42,7 @@ class SdkTarget(Target):
     """
 
     sdk: ClassVar[str]
+    is_neuron = True
 
     def runs_here(self) -> bool:
         return bool(visible_devices())
@@ -84,36 +86,41 @@ class SdkTarget(Target):
         self.call_arguments(options, ())
 
     def compile(
-        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), report: Report
+        self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
         self.prepare_load()
         arguments = self.call_arguments(options, op_whitelist)
-        obtained = {}
-        with Workshop(options, report) as workshop:
-            decisive = self.call_arguments(with_influence(options), tuple(sorted(set(op_whitelist))))
+        decisive = self.call_arguments(with_influence(options), tuple(sorted(set(op_whitelist))))
+        with ChildCompiler(options, progress) as compiler:
             cache = GraphCache(
-                self, options, op_whitelist, arguments=decisive, report=report, deadline=workshop.deadline
+                self, options, op_whitelist, arguments=decisive, progress=progress, deadline=compiler.deadline
             )
-            for name, (module, specs) in graphs.items():
-                report(f"compiling {name}")
-                program = self.capture(module, specs)
-                build = partial(self._build, workshop, program, Job(self.name, name, specs, arguments))
-                obtained[name] = cache.obtain(name, program, specs, build, _load)
-        return CompiledGraphs.of(obtained)
+            build = partial(self._build, compiler, arguments)
+            return cache.compile(graphs, capture=self.capture, build=build, load=_load)
 
-    def _build(self, workshop: Workshop, program: Any, job: Job) -> Built:
-        directory = workshop.directory(job.graph)
-        with disk_errors(f"graph {job.graph!r} for target {job.target!r}"):
+    def _build(
+        self,
+        compiler: ChildCompiler,
+        arguments: dict[str, Any],
+        graph: str,
+        program: Any,
+        specs: tuple[TensorSpec, ...],
+    ) -> Built:
+        job = Job(self.name, (type(self).__module__, type(self).__name__), graph, specs, arguments)
+        directory = compiler.directory(graph)
+        with disk_errors(str(job)):
             self.write_graph(program, directory)
-        result = workshop.run(job)
+        result = compiler.run(job)
         try:
-            check_target(job, job.arguments["compiler_args"], directory)
+            check_target(job, arguments["compiler_args"], directory)
             function = _load(directory)
         except RuntimeError as error:
             result.unlink()
             if isinstance(error, CompileError):
                 raise
-            raise failure(job, f"was not compiled: the result cannot be loaded ({error})", directory / LOG) from error
+            raise failure(
+                str(job), f"was not compiled: the result cannot be loaded ({error})", directory / LOG
+            ) from error
         return Built(function, effective_command(directory), partial(_copy, directory))
 
 
@@ -183,7 +190,7 @@ def check_target(job: Job, compiler_args: Sequence[str], directory: Path) -> Non
         if asked[-1:] != shown[-1:]:
             found = f"--target {shown[-1]}" if shown else "no --target"
             raise failure(
-                job,
+                str(job),
                 f"was compiled for another chip: asked for --target {asked[-1]}, the compiler was called with {found} "
                 f"({call[:300]})",
                 directory / LOG,
