@@ -141,6 +141,7 @@ def path(name: str, value: Any, *, error: type[NeuronKitError] = OptionError) ->
         raise error(f"got {name}={shown(value)}{problem}; expected a path; {hint}") from failure
     if not issubclass(type(given), str):
         raise error(f"got {name}={shown(value)}; expected a path as text; convert it with os.fsdecode")
+    given = _in_locale(given)
     wrong = _path_fault(given)
     if wrong:
         raise error(f"got {name}={shown(value)}, {wrong}")
@@ -228,6 +229,16 @@ def _sequence(name: str, value: Any, length: int, what: str, error: type[NeuronK
         example = f"({', '.join(['…'] * min(length, 4))}{', …' if length > 4 else ',' * (length == 1)})"
         raise error(f"got {name}={shown(value)}; expected {length} {what}; give a tuple, {example}")
     return items
+
+
+def _in_locale(given: str) -> str:
+    """The path as Python writes it where the locale's encoding lacks its characters: names of files are bytes."""
+    try:
+        os.fsencode(given)
+    except UnicodeEncodeError:
+        with contextlib.suppress(UnicodeEncodeError):
+            return os.fsdecode(given.encode("utf-8", "surrogateescape"))
+    return given
 
 
 def _path_fault(given: str) -> str | None:

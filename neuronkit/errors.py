@@ -106,6 +106,13 @@ class ImageError(NeuronKitError, ValueError):
     """Something given as an image is empty, unreadable, or not an image."""
 
 
+class AssumptionWarning(NeuronKitError, UserWarning):
+    """Something that the input does not say had to be assumed; the message names the assumption.
+
+    Silence it with ``warnings.simplefilter("ignore", AssumptionWarning)``, or give what the message asks for.
+    """
+
+
 def _restored(cls: type[NeuronKitError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> NeuronKitError:
     error = cls.__new__(cls, *arguments)
     error.__dict__.update(attributes)

@@ -231,10 +231,14 @@ def test_input_file_follows_links_and_refuses_what_is_no_regular_file(tmp_path: 
             checks.input_file("x", tmp_path / name, error=ImageError)
 
 
-def test_a_path_that_the_locale_cannot_write_is_refused() -> None:
-    code = "from neuronkit import checks; checks.path('x', '\\u0436')"
+def test_a_path_that_the_locale_cannot_write_is_its_bytes_and_a_broken_one_is_refused() -> None:
+    code = (
+        "import os; from neuronkit import checks; print(os.fsencode(checks.path('x', '\\u0436')));"
+        "checks.path('x', '\\ud800')"
+    )
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert run.stdout.strip() == repr("ж".encode())
     assert "OptionError: got x=" in run.stderr
     assert "encoding, ascii, cannot hold" in run.stderr
 

@@ -21,7 +21,6 @@ from neuronkit.demo.parseq_recipe import ParseqRecipe
 from neuronkit.demo.recipe import Recipe
 from neuronkit.demo.weights import save_weights, write_whole
 from neuronkit.errors import CheckpointError
-from neuronkit.models.weights_only import torch_load
 
 RECIPES: dict[str, Recipe] = {"parseq": ParseqRecipe(), "craft": CraftRecipe()}
 _DECAY = 0.3
@@ -70,7 +69,7 @@ class Run:
         Raises:
             CheckpointError: If it is of another recipe or seed.
         """
-        state = torch_load(path)
+        state = torch.load(path, map_location="cpu")
         mine = {"recipe": self.recipe.identity(), "seed": self.seed}
         differing = [key for key in mine if state.get(key) != mine[key]]
         if differing:

@@ -9,28 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.errors import OptionError
+from neuronkit import checks
 
 # VGG-16 with batch norm, as torchvision numbers its layers; "M" is a 2x2 max pool.
 _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 # Each slice ends after a batch norm, before its ReLU.
 _SLICE_BOUNDS = ((0, 12), (12, 19), (19, 29), (29, 39))
+# 330 million parameters.
+_WIDEST = 4.0
 
 
 class CRAFT(nn.Module):
     """Scores every pixel of an image for being in a character, and between two characters of a word.
 
     Args:
-        width: Multiplies every channel count but the two of the score map, above 0; 1.0 is the published model.
+        width: Multiplies every channel count but the two of the score map, above 0 and at most 4; 1.0 is the published
+            model.
 
     Raises:
-        OptionError: If the width is no number above 0.
+        OptionError: If the width is no such number.
     """
 
     def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
-        if not isinstance(width, (int, float)) or not width > 0:
-            raise OptionError(f"width={width!r}: expected a number above 0; 1.0 is the published model")
+        width = checks.number("width", width, 0, _WIDEST, open_low=True)
 
         def ch(channels: int) -> int:
             return max(1, round(channels * width))

@@ -17,6 +17,9 @@ from neuronkit.errors import OptionError
 from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
 
+# Beyond what any recogniser has; a mistyped size must not fill the memory.
+_MOST, _MOST_PARAMETERS, _MOST_REFINEMENTS = 1 << 20, 10**9, 1000
+
 
 class PARSeq(nn.Module):
     """Reads the word in an image crop; the dynamic model, as published.
@@ -38,8 +41,12 @@ class PARSeq(nn.Module):
         dropout: Dropout rate of the decoder, in training.
 
     Raises:
-        OptionError: If the charset is none, a number is not whole and positive, a patch does not divide the image, or a
-            number of heads does not divide the width.
+        OptionError: If the charset is none, a number is not whole and positive, a patch does not divide the image, a
+            number of heads does not divide the width, or the model would have more than a billion parameters.
+
+    Example:
+        >>> PARSeq("0123456789", embed_dim=192, enc_num_heads=3, dec_num_heads=6)(torch.zeros(1, 3, 32, 128)).shape
+        torch.Size([1, 26, 11])
     """
 
     def __init__(
@@ -62,17 +69,32 @@ class PARSeq(nn.Module):
     ) -> None:
         super().__init__()
         self.charset = Charset.named(charset)
-        checks.integer("max_label_length", max_label_length, 1)
-        checks.integer("refine_iters", refine_iters, 0)
+        max_label_length = checks.integer("max_label_length", max_label_length, 1, _MOST)
+        embed_dim = checks.integer("embed_dim", embed_dim, 1, _MOST)
+        enc_depth = checks.integer("enc_depth", enc_depth, 1, _MOST)
+        dec_depth = checks.integer("dec_depth", dec_depth, 1, _MOST)
+        enc_mlp_ratio = checks.integer("enc_mlp_ratio", _whole(enc_mlp_ratio), 1, _MOST)
+        dec_mlp_ratio = checks.integer("dec_mlp_ratio", _whole(dec_mlp_ratio), 1, _MOST)
         for name, heads in (("enc_num_heads", enc_num_heads), ("dec_num_heads", dec_num_heads)):
-            if embed_dim % checks.integer(name, heads, 1):
-                raise OptionError(f"{name}={heads} does not divide embed_dim={embed_dim}; choose one that does")
+            if embed_dim % checks.integer(name, heads, 1, _MOST):
+                raise OptionError(f"got {name}={heads}; expected a divisor of embed_dim={embed_dim}; choose one")
+        img_size = checks.integers("img_size", img_size, 2, 1, _MOST)  # type: ignore[assignment]
+        patch_size = checks.integers("patch_size", patch_size, 2, 1, _MOST)  # type: ignore[assignment]
         if any(size % patch for size, patch in zip(img_size, patch_size)):
-            raise OptionError(f"patch_size={patch_size} does not divide img_size={img_size}; choose one that does")
+            raise OptionError(f"got patch_size={patch_size}; expected divisors of img_size={img_size}; choose such")
+        patches = math.prod(img_size) // math.prod(patch_size)
+        _check_total(
+            {
+                "encoder": enc_depth * (4 + 2 * enc_mlp_ratio) * embed_dim**2,
+                "decoder": dec_depth * (8 + 2 * dec_mlp_ratio) * embed_dim**2,
+                "tokens": (2 * len(self.charset) + max_label_length + patches + 3 * math.prod(patch_size)) * embed_dim,
+            }
+        )
         self.max_label_length = max_label_length
         self.img_size = tuple(img_size)
-        self.decode_ar = decode_ar
-        self.refine_iters = refine_iters
+        self.decode_ar = checks.flag("decode_ar", decode_ar)
+        self.refine_iters = checks.integer("refine_iters", refine_iters, 0, _MOST_REFINEMENTS)
+        dropout = checks.number("dropout", dropout, 0, 1)
         self.encoder = VisionTransformer(img_size, patch_size, embed_dim, enc_depth, enc_num_heads, enc_mlp_ratio)
         self.decoder = _Decoder(embed_dim, dec_num_heads, embed_dim * dec_mlp_ratio, dropout, dec_depth)
         self.head = nn.Linear(embed_dim, self.charset.num_classes)
@@ -235,6 +257,21 @@ class _TokenEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return math.sqrt(self.width) * self.embedding(tokens)
+
+
+def _whole(ratio: Any) -> Any:
+    """timm, and so the configurations of others, give ratios as 4.0."""
+    return int(ratio) if isinstance(ratio, float) and ratio.is_integer() else ratio
+
+
+def _check_total(parameters: dict[str, int]) -> None:
+    total = sum(parameters.values())
+    if total > _MOST_PARAMETERS:
+        most = max(parameters, key=lambda part: parameters[part])
+        raise OptionError(
+            f"got sizes that make {total} parameters, {parameters[most]} of them in the {most}; "
+            f"expected at most {_MOST_PARAMETERS}; choose smaller ones"
+        )
 
 
 def _init_weights(module: nn.Module) -> None:

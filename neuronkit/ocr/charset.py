@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Charset:
     def __post_init__(self) -> None:
         if not isinstance(self.characters, str):
             raise OptionError(f"characters are a {type(self.characters).__name__}; give them as one string")
-        repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        repeated = sorted(c for c, times in Counter(self.characters).items() if times > 1)
         if repeated or not self.characters:
             found = f"repeats {''.join(repeated)!r:.200}" if repeated else "is empty"
             raise OptionError(f"charset {found}; give each character once, in the order of the model's classes")

@@ -43,7 +43,7 @@ def test_a_broken_file_is_refused(tmp_path):
 
 
 def test_weights_of_the_other_model_are_refused():
-    with pytest.raises(CheckpointError, match="is not a PARSeq"):
+    with pytest.raises(CheckpointError, match="expected the weights of a PARSeq"):
         load_parseq(FOLDER / "craft.pt")
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuronkit.errors import CheckpointError
+from neuronkit.errors import AssumptionWarning, CheckpointError
 from neuronkit.models import CRAFT, PARSeq, load_checkpoint
 from neuronkit.ocr.charset import CHARSET_62, CHARSET_94
 
@@ -78,7 +78,8 @@ def test_reads_parseq_files(kind: str, tmp_path: Path) -> None:
 def test_reads_hub_weights_by_their_shapes(charset: int, tmp_path: Path) -> None:
     model = PARSeq(charset, embed_dim=64, enc_depth=2, enc_num_heads=1, dec_num_heads=2, dec_depth=2).eval()
     torch.save(model.state_dict(), tmp_path / "hub.pt")
-    loaded = load_checkpoint(PARSeq, tmp_path / "hub.pt")
+    with pytest.warns(AssumptionWarning, match=f"assumed the {charset} characters '0123456789"):
+        loaded = load_checkpoint(PARSeq, tmp_path / "hub.pt")
     assert_same(loaded, model)
     assert loaded.charset == model.charset
     images = torch.randn(1, 3, 32, 128)
@@ -114,13 +115,13 @@ def test_lists_missing_unexpected_and_misshaped_keys_and_changes_nothing(tmp_pat
 
 def test_refuses_another_charset_of_the_same_size(tmp_path: Path) -> None:
     torch.save({"state_dict": parseq().state_dict(), "hyper_parameters": hyper_parameters()}, tmp_path / "c.ckpt")
-    with pytest.raises(CheckpointError, match="was trained on charset"):
+    with pytest.raises(CheckpointError, match="got weights trained on charset"):
         load_checkpoint(parseq(CHARSET_94[::-1]), tmp_path / "c.ckpt")
 
 
 def test_asks_for_a_charset_nobody_can_guess(tmp_path: Path) -> None:
     torch.save(parseq("abc").state_dict(), tmp_path / "c.pt")
-    with pytest.raises(CheckpointError, match=r"trained on 3 characters and does not say which; pass PARSeq\(charset"):
+    with pytest.raises(CheckpointError, match=r"got a model of 3 characters that does not say which; .* pass charset"):
         load_checkpoint(PARSeq, tmp_path / "c.pt")
 
 
@@ -129,7 +130,7 @@ def test_a_truncated_file_is_named(share: float, tmp_path: Path) -> None:
     torch.save(CRAFT(width=0.0625).state_dict(), tmp_path / "whole.pth")
     contents = (tmp_path / "whole.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(contents[: int(share * len(contents))])
-    with pytest.raises(CheckpointError, match=r"cut.pth: not a whole PyTorch checkpoint; copy or download it again"):
+    with pytest.raises(CheckpointError, match=r"cut.pth: got a(n empty| broken) file.*; copy or download it again"):
         load_checkpoint(CRAFT, tmp_path / "cut.pth")
 
 
@@ -138,7 +139,7 @@ def test_a_file_from_before_zip_archives(tmp_path: Path) -> None:
     torch.save({"craft": model.state_dict(), "lr": 0.5}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert_same(load_checkpoint(CRAFT, tmp_path / "old.pth"), model)
     torch.save({"craft": Payload(), "lr": 0.5}, tmp_path / "evil.pth", _use_new_zipfile_serialization=False)
-    with pytest.raises(CheckpointError, match="holds Python objects besides weights"):
+    with pytest.raises(CheckpointError, match=r"got a whole pickled object, __builtin__\.getattr, which is not"):
         load_checkpoint(CRAFT, tmp_path / "evil.pth")
 
 
@@ -150,25 +151,24 @@ def test_a_file_that_is_no_checkpoint(contents: bytes, tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match=r"none.pth', which cannot be read \(No such file"):
         load_checkpoint(CRAFT, tmp_path / "none.pth")
 
 
 def test_nothing_in_the_file_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"craft": CRAFT(width=0.0625).state_dict(), "optimizer": Payload()}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match=r"holds Python objects.*save torch.save\(model.state_dict"):
-        load_checkpoint(CRAFT, tmp_path / "evil.pth")
+    load_checkpoint(CRAFT, tmp_path / "evil.pth")
     assert not (tmp_path / "executed").exists()
 
 
 def test_no_state_dict_inside(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"holds no state dict \(found keys epoch\)"):
+    with pytest.raises(CheckpointError, match=r"got keys epoch, and no state dict; expected tensors by name"):
         load_checkpoint(CRAFT, tmp_path / "x.pth")
 
 
 def test_a_parseq_file_is_no_craft(tmp_path: Path) -> None:
     torch.save(parseq().state_dict(), tmp_path / "p.pt")
-    with pytest.raises(CheckpointError, match=r"is not a CRAFT: tensor 'basenet.slice1.0.weight' is missing"):
+    with pytest.raises(CheckpointError, match=r"got no tensor conv_cls.4.weight; expected the weights of a CRAFT"):
         load_checkpoint(CRAFT, tmp_path / "p.pt")

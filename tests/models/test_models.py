@@ -11,11 +11,19 @@ from neuronkit.models import CRAFT, PARSeq
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"max_label_length": 0}, "got max_label_length=0; expected a whole number of at least 1"),
-        ({"refine_iters": -1}, "got refine_iters=-1; expected a whole number of at least 0"),
-        ({"enc_num_heads": 5}, "enc_num_heads=5 does not divide embed_dim=384"),
-        ({"dec_num_heads": 7}, "dec_num_heads=7 does not divide embed_dim=384"),
-        ({"patch_size": (5, 8)}, r"patch_size=\(5, 8\) does not divide img_size=\(32, 128\)"),
+        ({"max_label_length": 0}, "got max_label_length=0; expected a whole number from 1"),
+        ({"refine_iters": -1}, "got refine_iters=-1; expected a whole number from 0"),
+        ({"enc_num_heads": 5}, "got enc_num_heads=5; expected a divisor of embed_dim=384"),
+        ({"dec_num_heads": 7}, "got dec_num_heads=7; expected a divisor of embed_dim=384"),
+        ({"patch_size": (5, 8)}, r"got patch_size=\(5, 8\); expected divisors of img_size=\(32, 128\)"),
+        ({"img_size": 32}, "got img_size=32; expected 2 whole numbers"),
+        ({"embed_dim": 0}, "got embed_dim=0; expected a whole number from 1"),
+        ({"embed_dim": 384.0}, "got embed_dim=384.0; expected a whole number"),
+        ({"enc_depth": 10**9}, "got enc_depth=1000000000; expected a whole number from 1 to"),
+        ({"enc_depth": 10**6}, "parameters, 1769472000000 of them in the encoder; expected at most 1000000000"),
+        ({"dec_mlp_ratio": 2.5}, r"got dec_mlp_ratio=2\.5; expected a whole number"),
+        ({"dropout": float("nan")}, "got dropout=nan; expected a finite number from 0 to 1"),
+        ({"decode_ar": "yes"}, "got decode_ar='yes'; expected True or False"),
     ],
 )
 def test_sizes_of_parseq_that_do_not_fit(sizes: dict[str, Any], message: str) -> None:
@@ -23,7 +31,15 @@ def test_sizes_of_parseq_that_do_not_fit(sizes: dict[str, Any], message: str) ->
         PARSeq(36, **sizes)
 
 
-@pytest.mark.parametrize("width", [0, -1.0, "1", float("nan")])
+@pytest.mark.parametrize("width", [0, -1.0, "1", float("nan"), pytest.param(10**5000, id="huge"), 1e9, True, None])
 def test_width_of_craft(width: Any) -> None:
-    with pytest.raises(OptionError, match="expected a number above 0"):
+    with pytest.raises(OptionError, match="expected a finite number above 0"):
         CRAFT(width=width)
+
+
+def test_a_charset_of_300000_characters_is_read_once_and_not_once_for_each() -> None:
+    characters = "".join(map(chr, range(0x10000, 0x10000 + 300_000)))
+    model = PARSeq(characters, embed_dim=1, enc_depth=1, enc_num_heads=1, dec_num_heads=1, enc_mlp_ratio=1.0)
+    assert model.head.weight.shape == (300_001, 1)
+    with pytest.raises(OptionError, match="charset repeats"):
+        PARSeq(characters + characters)
