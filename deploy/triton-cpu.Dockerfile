@@ -10,6 +10,7 @@ COPY neuronkit neuronkit
 RUN pip install --no-cache-dir --no-deps .
 # One thread for each instance of a model; more instances rather than more threads.
 ENV OMP_NUM_THREADS=1
+# Publish these on a private address only: tritonserver authenticates nobody.
 EXPOSE 8000 8001 8002
 ENTRYPOINT ["python", "-m", "neuronkit.serving.triton", "--host", "0.0.0.0"]
 CMD ["/models/repository"]

@@ -27,6 +27,7 @@ RUN pip install --no-cache-dir --extra-index-url=https://pip.repos.neuron.amazon
 COPY pyproject.toml README.md LICENSE ./
 COPY neuronkit neuronkit
 RUN pip install --no-cache-dir --no-deps .
+# Publish these on a private address only: tritonserver authenticates nobody.
 EXPOSE 8000 8001 8002
 ENTRYPOINT ["python", "-m", "neuronkit.serving.triton", "--host", "0.0.0.0"]
 CMD ["/models/repository"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
+import json
+import os
 import random
 import re
+import signal
 import threading
 import time
 import urllib.request
@@ -28,6 +32,7 @@ from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.errors import ServerError
 from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import Server, export_repository, serve
+from neuronkit.serving.triton.probe import main, probe
 
 from .waiting import PATIENCE_S, wait_until
 
@@ -41,7 +46,14 @@ _TRITON_TYPES = {"float32": "FP32", "int32": "INT32", "object": "BYTES"}
 @pytest.fixture(scope="module")
 def repository(detector_path: Path, recognizer_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("triton") / "models"
-    export_repository([detector_path, recognizer_path], directory, max_pixels=MAX_PIXELS, queue_timeout_s=PATIENCE_S)
+    export_repository(
+        [detector_path, recognizer_path],
+        directory,
+        max_pixels=MAX_PIXELS,
+        queue_timeout_s=PATIENCE_S,
+        # Slow machines let requests pile up.
+        max_queue_size=1_000,
+    )
     return directory
 
 
@@ -406,3 +418,77 @@ def test_a_server_that_cannot_load_says_why(tmp_path: Path) -> None:
     artifact.write_bytes(artifact.read_bytes()[:-100])
     with pytest.raises(ServerError, match="is not a whole artifact"), serve(tmp_path, ready_timeout_s=PATIENCE_S):
         pass
+
+
+def test_cancelled_requests_are_not_computed(server: Server, good_cases: dict[str, list[Case]]) -> None:
+    import tritonclient.grpc
+
+    case = good_cases["pages"][0]
+    image = tritonclient.grpc.InferInput("image", [1, 1], "BYTES")
+    image.set_data_from_numpy(case.inputs["image"])
+    before = metrics(server)
+    ended = threading.Semaphore(0)
+    with contextlib.closing(tritonclient.grpc.InferenceServerClient(server.grpc)) as client:
+        calls = [client.async_infer("reader", [image], lambda result, error: ended.release()) for _ in range(200)]
+        for call in calls:
+            call.cancel()
+        for _ in calls:
+            assert ended.acquire(timeout=PATIENCE_S)
+        with contextlib.closing(Client(server, "grpc")) as good:
+            assert send(good, case) == "right"
+    spent = metrics(server)
+    spent.subtract(before)
+    # The first ones may have begun before their cancellation arrived.
+    assert spent["neuronkit_rows_total reader detector"] < 20
+
+
+def test_json_and_raw_bodies(server: Server, good_cases: dict[str, list[Case]]) -> None:
+    case = good_cases["pages"][0]
+    file = case.inputs["image"][0, 0]
+    url = f"http://{server.http}/v2/models/reader/infer"
+    text = base64.b64encode(file).decode()
+    for data in (text, f"data:image/png;base64,{text}", base64.encodebytes(file).decode()):
+        tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [data]}
+        with urllib.request.urlopen(url, json.dumps({"inputs": [tensor]}).encode()) as answer:
+            (page,) = json.load(answer)["outputs"]
+        assert page["data"] == [case.expected["page"][0, 0].decode()]
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": "0"}
+    with urllib.request.urlopen(urllib.request.Request(url, file, headers)) as answer:
+        assert answer.read().endswith(case.expected["page"][0, 0])
+
+
+@pytest.fixture
+def alone(recognizer_path: Path, tmp_path: Path) -> Path:
+    """A repository of one model."""
+    export_repository(recognizer_path, tmp_path / "models")
+    return tmp_path / "models"
+
+
+def stub_of(server: Server) -> int:
+    (pid,) = [pid for pid in descendants(server.process.pid) if b"stub" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return pid
+
+
+def test_a_killed_model_process_is_noticed(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.raises(ServerError, match=r"ended, since a model does not answer.*recognizer"))
+        server = stack.enter_context(serve(alone, ready_timeout_s=PATIENCE_S, probe_interval_s=0.5))
+        assert probe(server.http, timeout_s=PATIENCE_S) == ["recognizer"]
+        assert main([server.http]) == 0
+        os.kill(stub_of(server), signal.SIGKILL)
+        with urllib.request.urlopen(f"http://{server.http}/v2/health/ready") as page:
+            assert page.status == 200
+        with pytest.raises(ServerError, match=r"recognizer.*restart the server"):
+            probe(server.http, timeout_s=PATIENCE_S)
+        assert main([server.http]) == 1
+        wait_until(lambda: server.process.poll() is not None)
+    assert "recognizer" in capsys.readouterr().err
+    with pytest.raises(ServerError, match="got no answer"):
+        probe(server.http)
+
+
+def test_a_model_process_ends_with_its_server(alone: Path) -> None:
+    with serve(alone, ready_timeout_s=PATIENCE_S, probe_interval_s=None) as server:
+        stub = stub_of(server)
+        os.kill(server.process.pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{stub}").exists())

@@ -14,9 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
+from shutil import copy
 
 import pytest
 
+from neuronkit.demo.picture import IMAGE
+from neuronkit.serving.triton import probe
 from neuronkit.serving.triton.server import EXIT_TIMEOUT_S, find_server, free_ports
 from neuronkit.targets import neuronx
 
@@ -69,7 +72,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.serving
 @pytest.mark.slow
-@pytest.mark.parametrize("beginning", ["python -m", "tritonserver"])
+@pytest.mark.parametrize("beginning", ["python -m neuronkit.serving.triton models", "tritonserver"])
 def test_the_page(beginning: str, exported: Path, tmp_path: Path) -> None:
     """Serve with either command, and ask; with free ports in place of the usual ones."""
     ports = dict(zip(("8000", "8001", "8002"), map(str, free_ports("localhost", 3))))
@@ -89,7 +92,16 @@ def test_the_page(beginning: str, exported: Path, tmp_path: Path) -> None:
     if beginning == "tritonserver":
         path = os.pathsep.join([str(command.parent), path])
     with running(shlex.split(with_ports(block(beginning)[0])), exported, path, int(ports["8000"])):
-        subprocess.run(["sh", "-ec", with_ports(block("curl")[0])], check=True)
+        copy(IMAGE, exported / "page.png")
+        for start in (
+            "curl --fail localhost",
+            "python -m neuronkit.serving.triton.probe",
+            "curl --fail --silent",
+            "echo",
+        ):
+            command_line = with_ports(block(start)[0])
+            done = subprocess.run(["sh", "-ec", command_line], cwd=exported, check=True, capture_output=True, text=True)
+            assert ("neuron cafe" in done.stdout) == ("page.png" in command_line)
         code, output = block("import json")
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
@@ -127,13 +139,19 @@ def test_dockerfiles_install_what_the_tests_run_on(dockerfile: Path) -> None:
 def test_the_kubernetes_example_fits() -> None:
     import yaml
 
-    deployment, service = yaml.safe_load_all((ROOT / "deploy/triton-inf2.yaml").read_text(encoding="utf-8"))
+    deployment, service, policy = yaml.safe_load_all((ROOT / "deploy/triton-inf2.yaml").read_text(encoding="utf-8"))
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     dockerfile = (ROOT / "deploy/triton-inf2.Dockerfile").read_text(encoding="utf-8")
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert [f"EXPOSE {' '.join(map(str, ports.values()))}"] == re.findall("^EXPOSE .*$", dockerfile, re.MULTILINE)
     assert {port["name"]: port["port"] for port in service["spec"]["ports"]}.items() <= ports.items()
+    rules = policy["spec"]["ingress"]
+    assert {port["port"] for rule in rules for port in rule["ports"]} == set(ports.values())
+    assert policy["spec"]["podSelector"]["matchLabels"] == service["spec"]["selector"]
+    program = container["livenessProbe"]["exec"]["command"]
+    assert program[2] == probe.__name__
+    assert float(program[-1]) < container["livenessProbe"]["timeoutSeconds"]
     assert f"--tag {container['image']} ." in dockerfile
     assert str(ports["metrics"]) == deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}

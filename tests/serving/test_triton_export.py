@@ -97,6 +97,12 @@ def test_a_reader_takes_image_files_and_gives_json(repository: Path) -> None:
     assert entry(config, "image") == entry(config, "page") == "data_type: TYPE_STRING dims: [ 1 ]"
 
 
+def test_the_queue_is_short_unless_told_otherwise(tmp_path: Path) -> None:
+    export_repository({"m": small()}, tmp_path / "r", instances=2)
+    size = max(10, 4 * int(re.search(r"max_batch_size: (\d+)", config_of(tmp_path / "r", "m"))[1]))
+    assert f"max_queue_size: {2 * size}\n" in config_of(tmp_path / "r", "m")
+
+
 def test_options_reach_the_configuration(tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_queue_delay_us": 7, "max_queue_size": 5, "queue_timeout_s": 0.25, "max_pixels": 99}
     export_repository({"m": small()}, tmp_path / "r", instances={"m": 3}, **options)

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from neuronkit.errors import MissingDependencyError
+from neuronkit.errors import NeuronKitError
 from neuronkit.serving.triton.server import running
 
 
@@ -25,6 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--http-port", type=int, default=8000)
     parser.add_argument("--grpc-port", type=int, default=8001)
     parser.add_argument("--metrics-port", type=int, default=8002)
+    parser.add_argument(
+        "--probe-interval-s",
+        type=float,
+        default=30.0,
+        help="pause between two requests to each model, to see that it answers; 0 sends none (%(default)s)",
+    )
     given, others = parser.parse_known_args(arguments)
     ports = (given.http_port, given.grpc_port, given.metrics_port)
     stopped = threading.Event()
@@ -32,11 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
         # Noted, not raised: an exception in the midst of starting the server would leave it behind.
         signal.signal(number, lambda *_: stopped.set())
     try:
-        with running(given.directory, given.host, ports, others) as process:
+        with running(
+            given.directory, given.host, ports, others, probe_interval_s=given.probe_interval_s or None
+        ) as process:
             while process.poll() is None and not stopped.wait(0.2):
                 pass
-            return 0 if stopped.is_set() else process.returncode
-    except MissingDependencyError as error:
+        return 0 if stopped.is_set() else process.returncode
+    except NeuronKitError as error:
         print(error, file=sys.stderr)
         return 1
 

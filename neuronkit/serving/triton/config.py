@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from neuronkit import checks
 from neuronkit.serving.triton.placement import group_name
+from neuronkit.serving.triton.probe import PRIORITY
 from neuronkit.serving.triton.signature import Port, Signature
 
 MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces it at the next export.\n"
@@ -20,7 +21,8 @@ class Queue:
 
     Attributes:
         max_delay_us: How long the first of a batch waits for others, in microseconds.
-        max_size: Requests that may wait; the server refuses more.
+        max_size: Requests that may wait; the server refuses more. None takes four batches, at least 10, for each
+            instance.
         timeout_s: How long a request may wait before the server refuses it; a request may ask for less.
 
     Raises:
@@ -28,17 +30,28 @@ class Queue:
     """
 
     max_delay_us: int
-    max_size: int
+    max_size: int | None
     timeout_s: float
 
     def __post_init__(self) -> None:
         checks.integer("max_queue_delay_us", self.max_delay_us, 0, 60_000_000)
-        checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
+        if self.max_size is not None:
+            checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
         checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
+
+    def size_for(self, batch_size: int, instances: int) -> int:
+        """Requests that may wait for a model of so many processes."""
+        return self.max_size or instances * max(10, 4 * batch_size)
 
 
 def config_text(
-    name: str, version: int, signature: Signature, queue: Queue, instances: Sequence[str], max_pixels: int
+    name: str,
+    version: int,
+    signature: Signature,
+    queue: Queue,
+    count: int,
+    instances: Sequence[str],
+    max_pixels: int,
 ) -> str:
     """Write a model's configuration.
 
@@ -48,7 +61,8 @@ def config_text(
             takes over, with the shapes that belong to it.
         signature: What it takes and gives.
         queue: How requests wait.
-        instances: An `instance_group` entry each.
+        count: Processes that serve it.
+        instances: The entries of its `instance_group`.
         max_pixels: Larger images are refused.
     """
     size = signature.batch_size
@@ -63,11 +77,14 @@ def config_text(
         "dynamic_batching {\n"
         f"  preferred_batch_size: [ {size} ]\n"
         f"  max_queue_delay_microseconds: {queue.max_delay_us}\n"
+        # The probe does not wait behind clients.
+        f"  priority_levels: {PRIORITY + 1}\n"
+        f"  default_priority_level: {PRIORITY + 1}\n"
         "  default_queue_policy {\n"
         "    timeout_action: REJECT\n"
         f"    default_timeout_microseconds: {math.ceil(queue.timeout_s * 1e6)}\n"
         "    allow_timeout_override: true\n"
-        f"    max_queue_size: {queue.max_size}\n"
+        f"    max_queue_size: {queue.size_for(size, count)}\n"
         "  }\n"
         "}\n"
         "instance_group [\n" + ",\n".join(f"  {{ {instance} }}" for instance in instances) + "\n]\n"

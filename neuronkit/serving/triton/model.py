@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,20 @@ class TritonPythonModel:
         max_pixels = int(config["parameters"]["max_pixels"]["string_value"])
         self.model = load_served(Path(args["model_repository"], args["model_version"]), max_pixels=max_pixels)
         self.model.warm_up()
+        threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
         self.metrics = Metrics(self.model, args)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer requests that Triton's dynamic batcher put together."""
         from neuronkit.serving.triton.backend import Request
 
-        wanted = [Request(partial(self.read, request), request.requested_output_names()) for request in requests]
-        answers = self.model.answer(wanted)
+        live = [request for request in requests if not request.is_cancelled()]
+        answers = self.model.answer(
+            [Request(partial(self.read, request), request.requested_output_names()) for request in live]
+        )
         self.metrics.update(answers)
-        return [respond(answer) for answer in answers]
+        responses = dict(zip(map(id, live), map(respond, answers)))
+        return [responses.get(id(request)) or cancelled() for request in requests]
 
     def read(self, request: Any) -> dict[str, Any]:
         """The inputs that a request has, by name."""
@@ -54,6 +60,20 @@ def respond(answer: Any) -> Any:
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
     code = pb_utils.TritonError.INVALID_ARG if isinstance(answer, NeuronKitError) else pb_utils.TritonError.INTERNAL
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{type(answer).__name__}: {answer}", code))
+
+
+def cancelled() -> Any:
+    """The response to a request that nobody waits for."""
+    return pb_utils.InferenceResponse(
+        error=pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
+    )
+
+
+def end_with_parent(parent: int, interval_s: float = 1.0) -> None:
+    """End this process when the server's has gone, however it ended: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(interval_s)
+    os._exit(1)
 
 
 class Metrics:

@@ -21,7 +21,7 @@ def export_repository(
     reader: str | None = "reader",
     instances: int | Mapping[str, int] = 1,
     max_queue_delay_us: int = 2_000,
-    max_queue_size: int = 1_024,
+    max_queue_size: int | None = None,
     queue_timeout_s: float = 30.0,
     max_pixels: int = 40_000_000,
 ) -> dict[str, Path]:
@@ -41,7 +41,10 @@ def export_repository(
         instances: Processes that serve a model: a number for each, or numbers by name. Those of a Neuron artifact get
             NeuronCores of their own, the lowest that no other model of the repository has.
         max_queue_delay_us: How long the first request of a batch waits for others, in microseconds.
-        max_queue_size: Requests that may wait for a model; the server refuses more.
+        max_queue_size: Requests that may wait for a model; the server refuses more, with status 503. Requests that a
+            client over gRPC cancels leave the queue. Those whose client over HTTP has gone are computed all the same,
+            since the server does not notice it: the queue bounds how long they hold up others. None takes four batches,
+            but at least 10, for each instance.
         queue_timeout_s: How long a request may wait before it is refused; a request may ask for less.
         max_pixels: Images of more pixels are refused before they are decoded.
 
@@ -66,7 +69,7 @@ def export_repository(
             count = counts[model.name]
             entries = neuron_instances(count, model.neuroncores, taken) if model.neuroncores else cpu_instances(count)
             version = int(versions[model.name].name)
-            text = config_text(model.name, version, model.signature, queue, entries, max_pixels)
+            text = config_text(model.name, version, model.signature, queue, count, entries, max_pixels)
             model.stage(staging / model.name, version, text)
         for model in models:
             publish(staging / model.name, directory / model.name, int(versions[model.name].name))

@@ -18,15 +18,20 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
 import neuronkit
+from neuronkit import checks
 from neuronkit.errors import MissingDependencyError, ServerError
+from neuronkit.serving.triton.probe import Watch
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
-EXIT_TIMEOUT_S = 60
+EXIT_TIMEOUT_S = 60.0
+# A server with a dead model waits for it in vain.
+_FAILED_EXIT_TIMEOUT_S = 5.0
 # Linux gives out ports from 32768 on.
 _PORTS = range(20_000, 32_000)
 # This machine's own server, whatever proxy the environment names.
@@ -62,6 +67,7 @@ def serve(
     metrics_port: int | None = None,
     arguments: Sequence[str] = (),
     ready_timeout_s: float = 120.0,
+    probe_interval_s: float | None = 30.0,
 ) -> Iterator[Server]:
     """Run a tritonserver on a model repository, as long as the block lasts.
 
@@ -71,24 +77,36 @@ def serve(
     Args:
         directory: A model repository, as `export_repository` writes it.
         host: Address to listen on.
-        http_port: None takes a free one, here and for the next two.
-        grpc_port: As above.
-        metrics_port: As above.
+        http_port: Port for HTTP; None takes a free one.
+        grpc_port: Port for gRPC; None takes a free one.
+        metrics_port: Port for the metrics; None takes a free one.
         arguments: Further arguments of tritonserver.
         ready_timeout_s: How long to wait until all models are loaded and warm.
+        probe_interval_s: Pause between two probes of all models (`neuronkit.serving.triton.probe`). A server of which a
+            model does not answer is ended. None probes never.
 
     Yields:
         The server, once it is ready.
 
     Raises:
         MissingDependencyError: If there is no tritonserver; says how to install one.
-        ServerError: If it stops or is not ready in time, with the errors in its log.
+        OptionError: If a port or a time is out of range.
+        ServerError: If it stops or is not ready in time, with the errors in its log; at the end of the block, if it was
+            ended because a model did not answer.
     """
-    ports = [given or free for given, free in zip((http_port, grpc_port, metrics_port), free_ports(host, 3))]
+    ready_timeout_s = checks.number("ready_timeout_s", ready_timeout_s, 0, 86_400, open_low=True)
+    given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
+    for name, port in given.items():
+        if port is not None:
+            checks.integer(name, port, 1, 65_535)
+    ports = [port or free for port, free in zip(given.values(), free_ports(host, 3))]
     http, grpc, metrics = (f"{host}:{port}" for port in ports)
     with tempfile.TemporaryDirectory(prefix="neuronkit-triton-log-") as folder:
         log = Path(folder) / "log"
-        with open(log, "wb") as output, running(directory, host, ports, arguments, output) as process:
+        with (
+            open(log, "wb") as output,
+            running(directory, host, ports, arguments, output, probe_interval_s=probe_interval_s) as process,
+        ):
             _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
             yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
 
@@ -100,31 +118,54 @@ def running(
     ports: Sequence[int],
     arguments: Sequence[str],
     output: IO[bytes] | None = None,
+    *,
+    probe_interval_s: float | None = 30.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a tritonserver as long as the block lasts, ready or not.
+    """Run a tritonserver as long as the block lasts, ready or not. All its processes end with the block.
 
     Args:
-        directory: As for `serve`, and so are host and arguments.
-        host: As above.
+        directory: A model repository.
+        host: Address to listen on.
         ports: Those for HTTP, gRPC and metrics.
-        arguments: As above.
+        arguments: Further arguments of tritonserver.
         output: Where it prints; None is where this process does.
+        probe_interval_s: Pause between two probes of all models; None probes never.
 
     Raises:
         MissingDependencyError: If there is no tritonserver.
+        OptionError: If `probe_interval_s` is out of range.
+        ServerError: At the end of the block, if the server was ended because a model did not answer.
     """
+    if probe_interval_s is not None:
+        probe_interval_s = checks.number("probe_interval_s", probe_interval_s, 0, 86_400, open_low=True)
     options = [f"--model-repository={Path(directory).resolve()}"]
     for name, port in zip(("http", "grpc", "metrics"), ports):
         options += [f"--{name}-address={host}", f"--{name}-port={port}"]
     with tempfile.TemporaryDirectory(prefix="neuronkit-triton-") as work:
         command, environment = find_server(Path(work))
         process = subprocess.Popen(
-            [*command, *options, *arguments], env=environment, stdout=output, stderr=output and subprocess.STDOUT
+            [*command, *options, *arguments],
+            env=environment,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            # A process group of its own, so that the models' processes can be ended with it.
+            start_new_session=True,
         )
+        reachable = "127.0.0.1" if host in ("0.0.0.0", "") else host
+        watch = None
+        if probe_interval_s is not None:
+            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, partial(_end, process, _FAILED_EXIT_TIMEOUT_S))
+            watch.start()
         try:
             yield process
         finally:
-            _stop(process)
+            if watch is not None:
+                watch.stop()
+            _end(process)
+        if watch is not None and watch.failure is not None:
+            raise ServerError(
+                f"tritonserver was ended, since a model does not answer: {watch.failure}"
+            ) from watch.failure
 
 
 def find_server(work: Path) -> tuple[list[str], dict[str, str]]:
@@ -203,13 +244,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path,
     raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). Its log says:\n" + "\n".join(told))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to finish what it has begun, and end it when it does not."""
+def _end(process: subprocess.Popen[bytes], timeout_s: float = EXIT_TIMEOUT_S) -> None:
+    """Ask the server to finish what it has begun, and end all its processes when it does not."""
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         try:
-            process.wait(EXIT_TIMEOUT_S)
+            process.wait(timeout_s)
         finally:
-            # Also when the waiting itself is interrupted.
-            process.kill()
+            # Also when the waiting itself is interrupted. The models' processes outlive a server that was killed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
