@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.errors import SpecError
 
 # In place of -inf, which no comparison survives; far below any logit, and finite in bfloat16.
-BANNED = -1e9
+BANNED = -(2.0**100)
 # What generate() takes without being told, in new tokens.
 DEFAULT_NEW_TOKENS = 20
 

@@ -62,7 +62,7 @@ class StaticHuggingFace(EncoderDecoder):
 
     A vision model is called with images (N, 3, H, W), a text model with ids (N, S) int32 and their mask (N, S) int32,
     1 where a token counts. It gives scores (N, T, V) float32, right up to and including each row's first EOS: the
-    logits, after what the generation settings force or ban, with -1e9 in place of -inf.
+    logits, after what the generation settings force or ban, with -2 ** 100 in place of -inf.
 
     Args:
         model: The dynamic model.

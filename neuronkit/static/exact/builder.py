@@ -175,6 +175,12 @@ class Builder:
 
     def lowered(self, value: Value, sign: float = 1.0) -> fx.Node:
         """The tensor with values outside its valid area that lose every maximum (with sign -1, every minimum)."""
+        if value.nonnegative and sign > 0:
+            return self.zeroed(value)
+        return self.excluded(value, sign)
+
+    def excluded(self, value: Value, sign: float = 1.0) -> fx.Node:
+        """The same, with values that lose against those that are 0, too."""
         if not value.varying:
             return value.node
         mask = self.mask(value)

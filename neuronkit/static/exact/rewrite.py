@@ -18,6 +18,7 @@ from neuronkit.errors import SpecError
 from neuronkit.static.exact.builder import Builder
 from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.rules.registry import RULES, module_rule, name_of
+from neuronkit.static.exact.signs import is_nonnegative
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
 from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace, way_out
 from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value, find, map_tree
@@ -123,6 +124,9 @@ class _Rewriter:
         value = self._apply(call, rule)
         if isinstance(value, Value) and value.constant is None:
             _note_constant(call, value)
+        if is_nonnegative(call):
+            for part in (*find(value, Value), *(pieces.piece for pieces in find(value, Pieces))):
+                part.nonnegative = True
         if in_place or kwargs.get("inplace") or getattr(module, "inplace", False):
             self._write_back(call.input, value, position)
         return value

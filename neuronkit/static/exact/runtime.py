@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuronkit.static import ops
 from neuronkit.static.ops import length
+from neuronkit.static.sentinels import sentinel
 
 
 def valid(valid_size: Tensor, source: int, thresholds: Tensor) -> Tensor:
@@ -49,17 +50,12 @@ def replace_outside(x: Tensor, inside: Tensor) -> Tensor:
 
 def lowest(inside: Tensor, sign: float = 1.0) -> Tensor:
     """Added to a tensor that is zero outside, this makes the outside lose every maximum (or minimum, with sign -1)."""
-    return outside(inside, -sign * bound(inside.dtype))
+    return outside(inside, -sign * sentinel(inside.dtype))
 
 
 def outside(inside: Tensor, value: float) -> Tensor:
     """A value where a mask excludes, 0 elsewhere."""
     return (1 - inside) * value
-
-
-def bound(dtype: torch.dtype) -> float:
-    """Larger than any activation, and finite: a product with a mask makes it zero again."""
-    return 6e4 if dtype == torch.float16 else 1e30
 
 
 def fill_outside(x: Tensor, inside: Tensor, value: float) -> Tensor:
@@ -94,6 +90,7 @@ def max_pool(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     ceil_mode: bool,
+    nonnegative: bool,
 ) -> Tensor:
     """Max pooling as torch defines it, without its operator."""
     after = list(padding)
@@ -106,7 +103,7 @@ def max_pool(
                 rounded -= 1
             after[i] += max(0, rounded * stride[i] - room)
     if any(after) or any(padding):
-        x = pad(x, [padding[1], after[1], padding[0], after[0]], -bound(x.dtype))
+        x = pad(x, [padding[1], after[1], padding[0], after[0]], 0.0 if nonnegative else -sentinel(x.dtype))
     return ops.max_pool(x, kernel, stride, dilation)
 
 

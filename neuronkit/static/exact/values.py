@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -34,6 +34,7 @@ class Value:
         dims: What each dimension is; None where not even their number is known, which no varying tensor may be.
         fill: What lies outside the valid area.
         storage: Shared by views of one another, which an in-place operator would change together.
+        nonnegative: Whether it holds no value below 0, inside its valid area.
         constant: The tensor itself, where it depends on no input: a weight, or what is computed from weights alone.
     """
 
@@ -43,6 +44,7 @@ class Value:
     storage: object = field(default_factory=object)
     zeroed: fx.Node | None = None
     constant: Tensor | None = None
+    nonnegative: bool = False
 
     @property
     def varying(self) -> tuple[int, ...]:
@@ -88,7 +90,7 @@ class Pieces:
 
     def take(self, builder: Builder, index: int) -> Value:
         node = builder.emit(operator.getitem, self.node, index)
-        return Value(node, self.piece.dims, self.piece.fill, self.piece.storage)
+        return replace(self.piece, node=node, zeroed=None)
 
 
 @dataclass(eq=False)

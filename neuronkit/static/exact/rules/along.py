@@ -52,7 +52,7 @@ def softmax(call: Call) -> Value:
         return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
     if call.name == "log_softmax" or isinstance(call.module, nn.LogSoftmax):
         call.refuse("takes the logarithm of a share of a size that varies")
-    return call.builder.output(call.again({x: call.builder.lowered(x)}), x.dims)
+    return call.builder.output(call.again({x: call.builder.excluded(x)}), x.dims)
 
 
 @rule("normalize", "cumsum", "softmin", "argsort", "sort", "flip", "roll", "topk", "glu", modules=[nn.GLU])

@@ -30,12 +30,13 @@ def max_pool2d(call: Call) -> Value:
     if _is_whole_map(x, kernel):
         return _extreme(call, x)
     stride, padding, dilation = pair(stride or kernel), pair(padding), pair(dilation)
-    settings = (kernel, stride, padding, dilation, ceil_mode)
+    settings = (kernel, stride, padding, dilation, ceil_mode, x.nonnegative)
     if any(isinstance(k, Size) for k in kernel):
         call.refuse("has a kernel that depends on the size of the input")
     if any(padding) or ceil_mode:
         # Windows outside the valid area keep the low value, which overflows when it is squared.
-        node, fill = call.emit(runtime.max_pool, call.builder.lowered(x), *settings), Fill.ANYTHING
+        fill = Fill.FINITE if x.nonnegative else Fill.ANYTHING
+        node = call.emit(runtime.max_pool, call.builder.lowered(x), *settings)
     else:
         node, fill = call.emit(runtime.max_pool, x, *settings), max(x.fill, Fill.FINITE)
     dims = windows(x, kernel, stride, [(p, p) for p in padding], dilation, ceil_mode)

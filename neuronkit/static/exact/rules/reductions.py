@@ -88,10 +88,13 @@ def _neutral(call: Call, x: Value) -> Any:
         p = call.read("p", p="fro")[0]
         if p == "fro" or (isinstance(p, (int, float)) and p > 0):
             return builder.zeroed(x)
-    if call.name in ("amax", "max", "argmax"):
+    if call.name == "amax":
         return builder.lowered(x)
+    if call.name in ("max", "argmax"):
+        # Their indices must not lie outside, where all is 0 inside.
+        return builder.excluded(x)
     if call.name in ("amin", "min", "argmin"):
-        return builder.lowered(x, sign=-1.0)
+        return builder.excluded(x, sign=-1.0)
     call.refuse("reduces a dimension that varies in a way that is not known here")
 
 
