@@ -159,7 +159,7 @@ def input_file(name: str, value: Any, *, error: type[NeuronKitError] = OptionErr
             f"{_missing_hint(file)}"
         ) from failure
     if not stat.S_ISREG(mode):
-        kind = next((word for test, word in _KINDS if test(mode)), "no regular file")
+        kind = file_kind(mode)
         hint = "give the path of a file in it" if stat.S_ISDIR(mode) else "copy its content to a file and give that"
         raise error(f"got {name}={shown(file)}, {kind}; expected a regular file; {hint}")
     if not os.access(file, os.R_OK):
@@ -177,7 +177,13 @@ def callable_(name: str, value: Any, *, error: type[NeuronKitError] = OptionErro
     return value  # type: ignore[no-any-return]
 
 
+def file_kind(mode: int) -> str:
+    """What a file is, by its `st_mode`, as words for a message: "a folder", "a device", ..."""
+    return next((word for test, word in _KINDS if test(mode)), "no regular file")
+
+
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISCHR, "a device"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
 
 DETECTOR, RECOGNIZER, SEQ2SEQ, OTHER = ROLES = ("detector", "recognizer", "seq2seq", "other")
@@ -27,7 +28,7 @@ class ValidArea:
         input: Name of the input: (N, 2) for two axes, (N,) for one.
 
     Raises:
-        SpecError: If the stride is not positive.
+        SpecError: If a number is not whole, or the stride is not positive.
     """
 
     axes: tuple[int, ...]
@@ -36,9 +37,11 @@ class ValidArea:
     input: str = "valid_size"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axes", tuple(self.axes))
-        if self.stride < 1:
-            raise SpecError(f"stride={self.stride}; expected input pixels for each entry of the output, at least 1")
+        axes = self.axes if isinstance(self.axes, (tuple, list)) else ()
+        object.__setattr__(self, "axes", checks.integers("axes", axes, max(1, len(axes)), 0, error=SpecError))
+        checks.integer("stride", self.stride, 1, error=SpecError)
+        checks.integer("offset", self.offset, 0, error=SpecError)
+        checks.text("input", self.input, error=SpecError)
 
     def size(self, valid: int) -> int:
         """Meaningful entries along an axis, for a valid size in pixels."""
@@ -73,7 +76,7 @@ class Interface:
             where the model does not know them.
 
     Raises:
-        SpecError: If there is no such role.
+        SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
     """
 
     role: str = OTHER
@@ -85,8 +88,12 @@ class Interface:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
-        if self.role not in ROLES:
-            raise SpecError(f"role={self.role!r:.200}; expected one of {', '.join(map(repr, ROLES))}")
+        checks.choice("role", self.role, ROLES, error=SpecError)
+        for name in ("bos_id", "eos_id", "pad_id"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name), error=SpecError)
+        if self.characters is not None:
+            checks.text("characters", self.characters, error=SpecError)
 
     def to_manifest(self) -> dict[str, Any]:
         """Everything but the outputs, which a manifest lists together with their shapes."""

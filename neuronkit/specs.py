@@ -5,14 +5,20 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
+from neuronkit.shown import shown
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "float16", "bfloat16", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+_MOST_DIMENSIONS = 64
+# Sizes are int64 in torch.
+_TOO_LARGE = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,12 @@ class TensorSpec:
     def __init__(
         self, name: str, shape: Iterable[int], dtype: str | torch.dtype = "float32", *, fill: float | None = None
     ) -> None:
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "shape", tuple(_dimension(name, d) for d in shape))
-        object.__setattr__(self, "dtype", str(dtype).rsplit(".", 1)[-1])
-        object.__setattr__(self, "fill", fill)
-        if self.dtype not in DTYPES:
-            raise SpecError(f"{name}: dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+        object.__setattr__(self, "name", checks.text("name", name, error=SpecError))
+        object.__setattr__(self, "shape", _shape(self.name, shape))
+        spelled = dtype if isinstance(dtype, str) else repr(dtype).rsplit(".", 1)[-1]
+        object.__setattr__(self, "dtype", checks.choice("dtype", spelled, DTYPES, error=SpecError))
+        filled = None if fill is None else checks.number("fill", fill, error=SpecError)
+        object.__setattr__(self, "fill", filled)
 
     @classmethod
     def of(cls, name: str, tensor: torch.Tensor) -> TensorSpec:
@@ -87,15 +93,28 @@ class TensorSpec:
         return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    try:
+        sizes = None if isinstance(shape, (str, bytes)) else tuple(islice(shape, _MOST_DIMENSIONS + 1))
+    except Exception:  # An iterator is the caller's own code; the message names what was given.
+        sizes = None
+    if sizes is None or len(sizes) > _MOST_DIMENSIONS:
+        raise SpecError(
+            f"{name}: got shape={shown(shape)}; expected at most {_MOST_DIMENSIONS} sizes; give a tuple, such as "
+            "(1, 3, 32, 128)"
+        )
+    return tuple(_dimension(name, size) for size in sizes)
+
+
 def _dimension(name: str, value: Any) -> int:
     try:
-        size = operator.index(value)
-    except TypeError:
+        size = -1 if isinstance(value, bool) else operator.index(value)
+    except Exception:  # __index__ is the caller's own code.
         size = -1
-    if size < 0:
+    if not 0 <= size < _TOO_LARGE:
         raise SpecError(
-            f"{name}: dimension {value!r} is not a size; a compiled graph has fixed shapes. Give the largest size you "
-            "serve and let neuronkit.FixedShape pad smaller inputs, or compile several sizes and join them with "
-            "neuronkit.Buckets"
+            f"{name}: got dimension {shown(value)}; expected a size: a compiled graph has fixed shapes. Give the "
+            "largest size you serve and let neuronkit.FixedShape pad smaller inputs, or compile several sizes and join "
+            "them with neuronkit.Buckets"
         )
     return size

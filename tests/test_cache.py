@@ -243,7 +243,7 @@ def test_an_entry_that_cannot_be_loaded_is_built_again(filled: Path, monkeypatch
 def assert_rebuilt(cache: Path, name: str) -> None:
     again = build(cache, verify=False)
     assert record(again)["status"] == "rebuilt"
-    assert f"the entry is damaged: {cache}" in record(again)["why"]
+    assert f"the entry is damaged: '{cache}" in record(again)["why"]
     assert name in record(again)["why"]
     assert record(build(cache, verify=False))["status"] == "hit"
     assert [path.name for path in (cache / "entries").iterdir()] == [record(again)["key"]]

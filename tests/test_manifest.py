@@ -119,7 +119,7 @@ def test_every_output_is_named() -> None:
 
 
 def test_roles_and_strides_are_checked() -> None:
-    with pytest.raises(SpecError, match="role='reader'; expected one of 'detector'"):
+    with pytest.raises(SpecError, match="got role='reader'; expected one of 'detector'"):
         Interface("reader")
-    with pytest.raises(SpecError, match="stride=0; expected"):
+    with pytest.raises(SpecError, match="got stride=0; expected a whole number of at least 1"):
         ValidArea((1, 2), stride=0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
@@ -11,80 +14,167 @@ from typing import Any
 
 import torch
 
-from neuronkit.artifact.manifest import upgraded
+from neuronkit import checks
+from neuronkit.artifact.agreement import check_graphs, is_for_neuron
+from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
-from neuronkit.artifact.sealed import check_seal
-from neuronkit.artifact_directory import MANIFEST
-from neuronkit.artifact_directory import read_manifest as _read_directory
 from neuronkit.errors import ArtifactError, NeuronCoreError
+from neuronkit.shown import shown
+from neuronkit.storage.sealed import MANIFEST, SUMS, check_file
+from neuronkit.storage.sealed import read_manifest as _read_directory
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.packages import taken_cores_explained
 
+_LARGEST_MANIFEST = 64 << 20
+_HASH = re.compile(r"[0-9a-f]{64}")
 
-def load(path: str | PathLike[str], *, neuroncore: int | None = None) -> CompiledModel:
+
+def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: int | None = None) -> CompiledModel:
     """Load an artifact that `CompiledModel.save` wrote.
 
-    Every byte of it is checked first: `torch.jit.load` does not notice changed weights.
+    Loading an artifact runs what its graphs say. **Load artifacts from sources that you trust only**, or give the
+    digest that you noted when you saved it: the seal in the file shows damage, but whoever can write the file can seal
+    it again. Every byte is checked first: `torch.jit.load` does not notice changed weights.
 
     Args:
         path: The file, or the directory of a TorchNeuron artifact.
+        sha256: Digest that the artifact must have, as 64 hexadecimal digits, from a source other than the file itself:
+            what ``sha256sum FILE`` prints, and for a directory ``sha256sum DIRECTORY/SHA256SUMS``. What is checked is
+            what is loaded, also where the file is replaced meanwhile. None checks the seal alone.
         neuroncore: The first core to place it on, of those that this process may use; None leaves it to the runtime.
 
     Raises:
-        ArtifactError: If the file is missing, cut, changed, of a newer format, or not written by neuronkit.
+        ArtifactError: If the file is missing, cut, changed, of a newer format or another digest, not written by
+            neuronkit, or if its manifest and its graphs contradict each other.
         MissingSDKError: If it was compiled for a Neuron target whose SDK is not installed here.
-        OptionError: If `neuroncore` is given for a target without cores.
+        OptionError: If `sha256` is no digest, or `neuroncore` no core of this target.
         NeuronCoreError: If another process has the cores.
     """
-    path = Path(path)
-    manifest = read_manifest(path)
+    given = _existing(path)
+    digest = _digest(sha256)
+    if neuroncore is not None:
+        neuroncore = checks.integer("neuroncore", neuroncore, 0)
+    content = _read_verified(given, digest) if digest is not None else None
+    manifest = read_manifest(given)
     target, options = find_target(manifest["target"]), manifest["options"]
+    if target.saves_directory != given.is_dir() or not target.saves:
+        kind = "a directory" if given.is_dir() else "a file"
+        raise ArtifactError(
+            f"{shown(given)}: is {kind}, and its manifest says that it is for {target.name!r}, which makes no such "
+            "artifact; compile it again"
+        )
+    if not target.saves_directory and is_for_neuron(given) != target.is_neuron:
+        raise ArtifactError(
+            f"{shown(given)}: its manifest says that it is for {target.name!r}, and its graphs are "
+            f"{'for the CPU' if target.is_neuron else 'for Neuron'}; compile it again"
+        )
     target.prepare_load()
-    function = target.load_directory(path) if target.saves_directory else _load_torchscript(path, manifest)
+    if target.saves_directory:
+        function = _load_directory(target, given)
+    else:
+        function = _load_torchscript(given, content, manifest)
+        if not target.is_neuron:
+            check_graphs(given, function, manifest)
     if neuroncore is not None:
         count, inline = options["neuroncores"] or 1, options["inline_weights"]
         with taken_cores_explained():
             target.place(function, neuroncore=neuroncore, count=count, inline_weights=inline)
-    return CompiledModel(function, manifest, _processor(manifest))
+    return CompiledModel(function, manifest, _processor(given, manifest))
 
 
 def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the manifest of an artifact, whose every byte is checked first; needs no SDK.
+    """Read the manifest of an artifact, whose every byte is checked first; needs no SDK, and runs nothing.
+
+    Returns:
+        The manifest in the newest format, as plain JSON types.
 
     Raises:
         ArtifactError: If the artifact is missing, cut, changed, of a newer format, or not written by neuronkit.
     """
-    path = Path(path)
-    manifest = _read_directory(path) if path.is_dir() else _read_manifest(path)
-    return upgraded(path, manifest)
+    given = _existing(path)
+    return checked(given, _read_directory(given) if given.is_dir() else _read_member(given))
 
 
-def _load_torchscript(path: Path, manifest: Mapping[str, Any]) -> Any:
+def _existing(path: Any) -> Path:
+    given = checks.path("path", path, error=ArtifactError)
+    return given if given.is_dir() else checks.input_file("path", given, error=ArtifactError)
+
+
+def _digest(sha256: Any) -> str | None:
+    if sha256 is None:
+        return None
+    digest = checks.text("sha256", sha256).strip().lower()
+    if not _HASH.fullmatch(digest):
+        checks.choice("sha256", sha256, ["64 hexadecimal digits, as sha256sum prints them"])
+    return digest
+
+
+def _read_verified(path: Path, digest: str) -> bytes:
+    """The content of a file, or of a directory's list of hashes, whose digest is the one given."""
     try:
-        with taken_cores_explained():
-            return torch.jit.load(str(path), map_location="cpu")
-    except NeuronCoreError:
-        raise
-    except RuntimeError as error:
+        content = (path / SUMS if path.is_dir() else path).read_bytes()
+    except OSError as error:
         raise ArtifactError(
-            f"{path}: is sound, but torch {torch.__version__} cannot load it; "
-            f"it was written with {manifest['versions']} ({str(error).splitlines()[0]})"
+            f"got {shown(path)}, which cannot be read ({error.strerror}); expected an artifact"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise ArtifactError(
+            f"{shown(path)}: has SHA-256 {found}; expected {digest}; do not load it, and copy it again from where that "
+            "digest was noted"
+        )
+    return content
+
+
+def _load_directory(target: Any, path: Path) -> Any:
+    try:
+        return target.load_directory(path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(
+            f"{shown(path)}: is whole, but cannot be loaded ({shown(error)}); compile it again"
         ) from error
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    check_seal(path)
-    with zipfile.ZipFile(path) as archive:
-        name = next((n for n in archive.namelist() if n.endswith(f"/extra/{MANIFEST}")), None)
-        if name is None:
-            raise ArtifactError(f"{path}: has no neuronkit manifest; compile it again with compile_for_inferentia")
-        manifest: dict[str, Any] = json.loads(archive.read(name))
-    return manifest
+def _load_torchscript(path: Path, content: bytes | None, manifest: Mapping[str, Any]) -> Any:
+    try:
+        with taken_cores_explained():
+            return torch.jit.load(str(path) if content is None else io.BytesIO(content), map_location="cpu")
+    except NeuronCoreError:
+        raise
+    except Exception as error:  # TorchScript's reader raises errors of many kinds for archives that it cannot read.
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ArtifactError(
+            f"{shown(path)}: is sound, but torch {torch.__version__} cannot load it; "
+            f"it was written with {manifest['versions']} ({shown(said[0])}); compile it again with this torch"
+        ) from error
 
 
-def _processor(manifest: Mapping[str, Any]) -> Any:
+def _read_member(path: Path) -> Any:
+    """The manifest in a sealed file."""
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [entry for entry in archive.infolist() if entry.filename.endswith(f"/extra/{MANIFEST}")]
+            if len(found) != 1 or found[0].file_size > _LARGEST_MANIFEST:
+                raise ArtifactError(
+                    f"{shown(path)}: has {len(found) or 'no'} neuronkit manifest that can be read; expected one; "
+                    "compile it again with compile_for_inferentia"
+                )
+            return json.loads(archive.read(found[0]))
+    except ArtifactError:
+        raise
+    except Exception as error:  # zipfile and json raise errors of many kinds for archives that are none.
+        raise ArtifactError(f"{shown(path)}: its manifest cannot be read ({shown(error)}); compile it again") from error
+
+
+def _processor(path: Path, manifest: Mapping[str, Any]) -> Any:
     if manifest["processor"] is None:
         return None
     from neuronkit.ocr.processors import processor_from_dict
 
-    return processor_from_dict(manifest["processor"])
+    try:
+        return processor_from_dict(manifest["processor"])
+    except (ValueError, TypeError, ImportError) as error:
+        raise ArtifactError(f"{shown(path)}: the processor in its manifest is none: {error}") from error

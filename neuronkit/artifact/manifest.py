@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import ArtifactError
-from neuronkit.interface import DETECTOR, OTHER, PROCESSOR_ROLES, RECOGNIZER, SEQ2SEQ, Output, ValidArea, output_fields
+from neuronkit.interface import (
+    DETECTOR,
+    OTHER,
+    PROCESSOR_ROLES,
+    RECOGNIZER,
+    SEQ2SEQ,
+    Interface,
+    Output,
+    ValidArea,
+    output_fields,
+)
+from neuronkit.shown import shown
+from neuronkit.specs import TensorSpec
+from neuronkit.targets import find_target
 
 FORMAT = 2
+_ENTRIES: dict[str, Any] = {
+    **dict.fromkeys(("neuronkit", "target", "role", "family", "weight_hash"), str),
+    **dict.fromkeys(
+        ("versions", "tokens", "source", "graphs", "options", "commands", "cache", "parity"),
+        dict,
+    ),
+    **dict.fromkeys(("inputs", "outputs", "op_whitelist"), list),
+    **dict.fromkeys(("operators", "processor", "joining"), (dict, type(None))),
+    "characters": (str, type(None)),
+}
 # What format 1 says of families and processors; it has no roles.
 _FAMILIES = {
     "craft": DETECTOR,
@@ -23,21 +48,48 @@ _FAMILIES = {
 _CRAFT_AXES = ((1, 2), (2, 3))
 
 
-def upgraded(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest of any format that this release reads, in the newest one.
+def checked(path: Path, manifest: Any) -> dict[str, Any]:
+    """A manifest of any format that this release reads, in the newest one, with every entry of its kind.
 
     Format 1 names no role, says nothing of valid sizes and tokens, and calls its outputs ``output_0``, ``output_1``,
     ...; these names are kept, because clients of servers use them.
 
     Raises:
-        ArtifactError: If the format is newer.
+        ArtifactError: If the format is newer, or the manifest lacks an entry, or holds a wrong one.
     """
-    if manifest["format"] > FORMAT:
+    form = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(form) is int and form > FORMAT:
         raise ArtifactError(
-            f"{path}: is of format {manifest['format']}, this neuronkit reads up to {FORMAT}; update neuronkit, "
+            f"{shown(path)}: is of format {shown(form)}, this neuronkit reads up to {FORMAT}; update neuronkit, "
             "or compile again with this one"
         )
-    return _from_format_1(manifest) if manifest["format"] == 1 else dict(manifest)
+    try:
+        if type(form) is not int or form < 1:
+            raise ArtifactError(f"format is {shown(form)}, expected a number from 1 to {FORMAT}")
+        found = _from_format_1(manifest) if form == 1 else dict(manifest)
+        _check_entries(found)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(
+            f"{shown(path)}: its manifest is damaged ({type(error).__name__}: {shown(str(error))}); compile it again"
+        ) from error
+    return found
+
+
+def _check_entries(manifest: dict[str, Any]) -> None:
+    """Raise an error of some kind unless every entry is of its type, and describes what it should."""
+    for name, kinds in _ENTRIES.items():
+        if not isinstance(manifest[name], kinds):
+            raise ArtifactError(f"{name} is {shown(manifest[name])}")
+    find_target(manifest["target"])
+    for spec in (*manifest["inputs"], *manifest["outputs"], *chain.from_iterable(manifest["graphs"].values())):
+        TensorSpec.from_dict(spec)
+    if not manifest["inputs"] or not manifest["outputs"] or not manifest["graphs"]:
+        raise ArtifactError("it names no inputs, no outputs or no graphs")
+    Interface.from_manifest(manifest)
+    options = manifest["options"]
+    if options["neuroncores"] is not None:
+        checks.integer("neuroncores", options["neuroncores"], 1)
+    checks.flag("inline_weights", options["inline_weights"])
 
 
 def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:

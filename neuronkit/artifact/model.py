@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronkit.artifact.sealed import seal
-from neuronkit.artifact_directory import MANIFEST, save_directory
+from neuronkit.artifact.agreement import check_outputs
+from neuronkit.artifact.destination import destination
 from neuronkit.capture.serialize import save_script
-from neuronkit.errors import ArtifactError, OptionError, SpecError
+from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
 from neuronkit.interface import Interface
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.replicas import Replicas
+from neuronkit.storage.atomic import replacing_file
+from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.packages import taken_cores_explained
 
@@ -37,6 +38,7 @@ class CompiledModel:
 
     def __init__(self, function: Callable[..., Any], manifest: Mapping[str, Any], processor: Any = None) -> None:
         self._function = function
+        self._tried = False
         self.manifest = dict(manifest)
         self.specs = tuple(TensorSpec.from_dict(spec) for spec in manifest["inputs"])
         self.processor = processor
@@ -69,6 +71,7 @@ class CompiledModel:
 
         Raises:
             SpecError: If the number, a shape or a dtype differs.
+            ArtifactError: If the first call fails, or gives something else than the manifest says.
             NeuronCoreError: If another process has the cores.
         """
         if len(inputs) != len(self.specs):
@@ -79,8 +82,27 @@ class CompiledModel:
                     f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)"
                 )
             spec.check(tensor)
-        with torch.no_grad(), taken_cores_explained():
-            return self._run(*inputs)
+        if self._tried:
+            with torch.no_grad(), taken_cores_explained():
+                return self._run(*inputs)
+        return self._first_call(inputs)
+
+    def _first_call(self, inputs: Sequence[Tensor]) -> Any:
+        """Run it, and compare the graph with the manifest."""
+        try:
+            with torch.no_grad(), taken_cores_explained():
+                outputs = self._run(*inputs)
+        except NeuronKitError:
+            raise
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"the graph fails on inputs as its manifest says ({', '.join(map(str, self.specs))}): {error}. Compile "
+                "it again, if their values are such that the original model takes them"
+            ) from error
+        if "outputs" in self.manifest:
+            check_outputs(outputs, self.manifest)
+            self._tried = True
+        return outputs
 
     def replicate(self, copies: int) -> Replicas:
         """Spread batches over several cores of this machine, in one process.
@@ -116,41 +138,39 @@ class CompiledModel:
         """Write the artifact, whole or not at all.
 
         The file is a TorchScript archive that plain `torch.jit.load` opens too; for TorchNeuron it is a directory with
-        the compile cache. An existing one is replaced at once, at the end.
+        the compile cache. An earlier artifact is replaced at once, at the end; nothing else is ever replaced. Symbolic
+        links are followed. What earlier calls for the same path left, when they were killed, is removed.
+
+        Args:
+            path: A new path in an existing directory, or that of an earlier artifact.
+
+        Returns:
+            The path, as given.
 
         Raises:
-            ArtifactError: If the target makes nothing that can be saved, or the file cannot be written.
+            ArtifactError: If the target makes nothing that can be saved; if something other than an artifact is at
+                `path`; or if it cannot be written.
         """
-        path = Path(path)
-        target = find_target(self.manifest["target"])
+        target, function = find_target(self.manifest["target"]), self._function
         if target.saves_directory:
-            save_directory(path, self.manifest, lambda directory: target.save_directory(self._function, directory))
-            return path
-        if not isinstance(self._function, torch.jit.ScriptModule):
+            found = destination(path, directory=True)
+            save_directory(found, self.manifest, lambda directory: target.save_directory(function, directory))
+            return Path(path)
+        if not isinstance(function, torch.jit.ScriptModule):
             raise ArtifactError(
                 f"target {self.manifest['target']!r} only checks; what it makes lives in this process and cannot be "
                 "saved. Compile for 'cpu' or a Neuron target to get an artifact"
             )
-        extra = {MANIFEST: json.dumps(self.manifest)}
-        # Not mkstemp: its files can be read by their owner alone, and an artifact is for servers to read.
-        work = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        found = destination(path, directory=False)
         try:
-            work.touch(exist_ok=False)
-        except OSError as error:
-            raise ArtifactError(
-                f"{path}: cannot write there ({error}); choose an existing, writable directory"
-            ) from error
-        try:
-            save_script(self._function, work, extra)
-            seal(work)
-            os.replace(work, path)
+            with replacing_file(found) as work:
+                save_script(function, work, {MANIFEST: json.dumps(self.manifest)})
+                seal_file(work)
         except (OSError, RuntimeError) as error:
             raise ArtifactError(
-                f"{path}: was not written ({error}); free some space or choose another directory"
+                f"{shown(path)}: was not written ({error}); free some space or choose another directory"
             ) from error
-        finally:
-            work.unlink(missing_ok=True)
-        return path
+        return Path(path)
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(str, self.specs))

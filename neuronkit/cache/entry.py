@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from neuronkit.artifact_directory import MANIFEST
+from neuronkit.storage.sealed import MANIFEST
 
 
 @dataclass(frozen=True)

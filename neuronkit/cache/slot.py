@@ -6,17 +6,16 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronkit.artifact_directory import read_manifest, save_directory
 from neuronkit.cache.key import shortened
 from neuronkit.cache.lock import KeyLock
 from neuronkit.errors import ArtifactError, CompileError
+from neuronkit.storage.sealed import read_manifest, save_directory
 
 if TYPE_CHECKING:
     from neuronkit.cache.store import CompileCache
@@ -86,9 +85,6 @@ class Slot:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Of a builder that was killed: a living one would hold the lock.
-            for leftover in path.parent.glob(f".{self.key}.*"):
-                shutil.rmtree(leftover, ignore_errors=True)
             save_directory(path, manifest, fill)
             self.stored = True
         except (ArtifactError, OSError) as error:

@@ -1,0 +1,138 @@
+"""Whether an artifact's manifest says of its graphs what they are."""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from neuronkit.errors import ArtifactError
+from neuronkit.shown import shown
+from neuronkit.specs import TensorSpec
+from neuronkit.tensors import dtype_name
+
+# Operators and classes of the SDKs, in the code of a TorchScript archive.
+_NEURON = re.compile(rb"torch_neuron|\bneuron\.")
+
+# Entries of an input that is made to try a graph with.
+_LARGEST_EXAMPLE = 1 << 30
+
+
+def is_for_neuron(path: Path) -> bool:
+    """Whether the graphs of a TorchScript archive call a Neuron runtime; nothing is loaded for that.
+
+    Raises:
+        ArtifactError: If its code cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+            return any(_NEURON.search(archive.read(name)) for name in names)
+    except Exception as error:  # zipfile raises errors of many kinds for archives that are none.
+        raise ArtifactError(f"{shown(path)}: its graphs cannot be read ({shown(error)}); compile it again") from error
+
+
+def check_graphs(path: Path, function: Any, manifest: Mapping[str, Any]) -> None:
+    """Compare the manifest with what the graphs take and give, as far as that is known without computing.
+
+    Shapes and dtypes are found by running the graphs on tensors without data. Operators of an SDK have no shapes there;
+    the first call compares what such graphs give.
+
+    Raises:
+        ArtifactError: If they contradict each other.
+    """
+    declared = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
+    if len(declared) > 1:
+        modules = {name.rsplit(".", 1)[-1]: module for name, module in function.named_modules()}
+        for name, specs in declared.items():
+            _outputs(path, f"graph {name!r}", modules.get(name), specs)
+        return
+    (specs,) = declared.values()
+    inputs = [TensorSpec.from_dict(spec) for spec in manifest["inputs"]]
+    if inputs != specs:
+        raise ArtifactError(f"{shown(path)}: its manifest gives model and graph different inputs; compile it again")
+    outputs = _outputs(path, "the graph", function, specs)
+    if outputs is not None:
+        check_outputs(outputs, manifest, path)
+
+
+def check_outputs(outputs: Any, manifest: Mapping[str, Any], path: Path | None = None) -> None:
+    """Compare what a model gave with what its manifest says.
+
+    Raises:
+        ArtifactError: If number, shapes or dtypes differ.
+    """
+    tensors, _ = tree_flatten(outputs)
+    expected = [TensorSpec.from_dict(spec) for spec in manifest["outputs"]]
+    given = [(tuple(t.shape), t.dtype) if isinstance(t, Tensor) else (type(t).__name__, None) for t in tensors]
+    if given != [(spec.shape, spec.torch_dtype) for spec in expected]:
+        found = [_kind(t) for t in tensors]
+        where = "the artifact" if path is None else shown(path)
+        raise ArtifactError(
+            f"{where}: its graph gives {', '.join(found) or 'nothing'}, and its manifest says "
+            f"{', '.join(map(str, expected)) or 'nothing'}; compile it again"
+        )
+
+
+def _kind(output: Any) -> str:
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    return f"{dtype_name(output.dtype)}{list(output.shape)}"
+
+
+def _outputs(path: Path, name: str, module: Any, specs: Sequence[TensorSpec]) -> Any:
+    """What a graph gives, as tensors without data; None where that is not known."""
+    graph = getattr(module, "graph", None)
+    takes = len(list(graph.inputs())) - 1 if graph is not None else None
+    if takes != len(specs):
+        raise ArtifactError(
+            f"{shown(path)}: its manifest says that {name} takes {len(specs)} tensors, and it takes {takes}; "
+            "compile it again"
+        )
+    try:
+        run, constants = _without_data(module)
+        given = [torch.empty(spec.shape, dtype=spec.torch_dtype, device="meta") for spec in specs]
+        with torch.no_grad():
+            return run(*given, *constants)
+    except NotImplementedError:
+        return None  # An operator has no rule for tensors without data.
+    except RuntimeError:
+        return _computed(path, name, module, specs)
+
+
+def _without_data(module: Any) -> tuple[Any, list[Tensor]]:
+    """A frozen graph as a function on tensors without data, and the constants that it takes after its inputs."""
+    graph, constants = module.graph.copy(), []
+    graph.eraseInput(0)
+    for node in graph.findAllNodes("prim::Constant"):
+        if node.hasAttribute("value") and node.kindOf("value") == "t":
+            node.output().replaceAllUsesWith(graph.addInput())
+            constants.append(node.t("value").to("meta"))
+    # Without the switches of CUDA's libraries, convolutions are known for tensors without data.
+    for node in graph.findAllNodes("aten::_convolution"):
+        graph.setInsertPoint(node)
+        other = graph.insertNode(graph.create("aten::convolution", list(node.inputs())[:9], 1))
+        node.output().replaceAllUsesWith(other.output())
+        node.destroy()
+    return torch._C._create_function_from_graph("without_data", graph), constants
+
+
+def _computed(path: Path, name: str, module: Any, specs: Sequence[TensorSpec]) -> Any:
+    try:
+        if any(math.prod(spec.shape) > _LARGEST_EXAMPLE for spec in specs):
+            raise RuntimeError("too large to try")
+        with torch.no_grad():
+            return module(*(spec.example() for spec in specs))
+    except RuntimeError as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise ArtifactError(
+            f"{shown(path)}: its manifest says that {name} takes {', '.join(map(str, specs))}, with which it fails "
+            f"({shown(said)}); compile it again"
+        ) from error
