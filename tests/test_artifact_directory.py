@@ -60,5 +60,5 @@ def test_a_failed_save_leaves_the_old_one(saved: Path) -> None:
 
 
 def test_a_missing_parent(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="was not written .*No such file"):
+    with pytest.raises(ArtifactError, match=r"was not written .*No such file"):
         save_directory(tmp_path / "no" / "model", {}, fill)

@@ -131,7 +131,7 @@ def test_a_directory_artifact_replaces_an_earlier_one_alone(tmp_path: Path) -> N
     (path / "graph").unlink()
     directory_artifact(path)  # A damaged one.
     (path / "mine.txt").write_text("keep me")
-    with pytest.raises(ArtifactError, match="a folder with other files in it; expected .* remove it first"):
+    with pytest.raises(ArtifactError, match=r"a folder with other files in it; expected .* remove it first"):
         directory_artifact(path)
     assert (path / "mine.txt").read_text() == "keep me"
 
@@ -297,7 +297,7 @@ def test_a_lie_about_one_of_several_graphs_is_found_out(tmp_path: Path) -> None:
         manifest["graphs"]["encode"][0]["shape"] = [1, 3, 32, 256]
 
     change_manifest(path, tmp_path / "lie.pt", wider)
-    with pytest.raises(ArtifactError, match="that graph 'encode' takes images: .*, with which it fails"):
+    with pytest.raises(ArtifactError, match=r"that graph 'encode' takes images: .*, with which it fails"):
         neuronkit.load(tmp_path / "lie.pt")
     # The loop that joins graphs has no rule for tensors without data; its first call tells.
     change_manifest(path, tmp_path / "outputs.pt", shape("outputs", 0, [1, 3, 4]))
@@ -308,7 +308,7 @@ def test_a_lie_about_one_of_several_graphs_is_found_out(tmp_path: Path) -> None:
 
 def test_other_files_are_named(tmp_path: Path) -> None:
     torch.save(CRAFT(width=0.1).state_dict(), tmp_path / "checkpoint.pth")
-    with pytest.raises(ArtifactError, match="it is a checkpoint. Build the model and fill it"):
+    with pytest.raises(ArtifactError, match=r"it is a checkpoint\. Build the model and fill it"):
         neuronkit.load(tmp_path / "checkpoint.pth")
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "plain.pt"))
     with pytest.raises(ArtifactError, match=r"it is plain TorchScript. Load it with torch\.jit\.load"):
@@ -324,7 +324,7 @@ def reseal(content: bytearray, path: Path) -> None:
 def test_sealed_files_of_any_content_give_our_errors(saved: Path, tmp_path: Path) -> None:
     whole, path, rng, refused = saved.read_bytes(), tmp_path / "hostile.pt", random.Random(0), 0
     directory = whole.rindex(b"PK\1\2", 0, whole.rindex(b"PK\1\2"))
-    for trial in range(300):
+    for _trial in range(300):
         content = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             # Mostly in the archive's directory, whose fields lead readers astray.

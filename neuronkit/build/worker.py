@@ -18,9 +18,10 @@ from typing import Any
 from neuronkit.artifact import CompiledModel, read_manifest
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import BUILT, CACHED, CHECKED, FAILED, UNCHANGED, BuiltArtifact
-from neuronkit.build.run import GRACE_S
+from neuronkit.build.run import GRACE_S, REPORT
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.storage.sealed import is_sealed_file
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.process import end_with_parent
 
@@ -80,6 +81,8 @@ def make(item: Item, output: Path) -> BuiltArtifact:
     path = output / (item.name if target.saves_directory else f"{item.name}.pt")
     state = _state(compiled, path)
     if state != UNCHANGED:
+        if (output / REPORT).exists() and path.is_file() and not is_sealed_file(path):
+            path.unlink()  # An earlier build's, damaged since: `save` replaces only what it knows for its own.
         compiled.save(path)
     return BuiltArtifact(item.name, item.target, state, 0.0, str(path), _size(path))
 
