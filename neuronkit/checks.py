@@ -102,6 +102,21 @@ def numbers(
     )
 
 
+def items(
+    name: str, value: Any, what: str, *, most: int = 1_000_000, error: type[NeuronKitError] = OptionError
+) -> list[Any]:
+    """Return the items of any iterable but text and mappings, at most `most`; `what` says what they are to be."""
+    try:
+        found = None if issubclass(type(value), (str, bytes, dict)) else list(islice(iter(value), most + 1))
+    except TypeError:  # Not iterable, as arrays without dimensions are.
+        found = None
+    if found is None:
+        raise error(f"got {name}={shown(value)}; expected a sequence of {what}; give a list or a tuple of them")
+    if len(found) > most:
+        raise error(f"got {name}={shown(value)}; expected at most {most} {what}; give fewer at a time")
+    return found
+
+
 def text(name: str, value: Any, *, empty: bool = False, error: type[NeuronKitError] = OptionError) -> str:
     """Return `value` as a str that UTF-8 can hold; an empty one only where `empty` allows it."""
     if not issubclass(type(value), str):

@@ -11,6 +11,8 @@ from neuronkit.shown import shown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from neuronkit.specs import TensorSpec
+
 
 def tensor(
     name: str,
@@ -24,13 +26,13 @@ def tensor(
 
     Taken, too: parameters, tensors that require gradients (returned as they are, so that they keep their graph),
     conjugate and negative views (resolved), and subclasses that only override functions, such as torchvision's images
-    (returned as plain tensors).
+    (returned as plain tensors). While torch traces, compiles or exports, nothing is checked: a graph keeps no checks.
 
     Args:
         name: What the message calls it.
         value: What the caller gave.
         shape: Its sizes, None where any size does, as the number of rows often is; None: any shape.
-        dtype: Name of its dtype, or of each that will do; None: any.
+        dtype: Name of its dtype, or names, the expected one first, of those that will do; None: any.
         error: Class of the error.
 
     Returns:
@@ -47,6 +49,8 @@ def tensor(
     """
     import torch
 
+    if being_traced():
+        return value  # type: ignore[no-any-return]
     expected = described(shape, dtype)
     if not issubclass(type(value), torch.Tensor):
         raise error(f"got {name}={shown(value)}; expected a tensor{expected}; {_conversion(name, value)}")
@@ -60,6 +64,49 @@ def tensor(
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         value = value.as_subclass(torch.Tensor)
     return value.resolve_conj().resolve_neg() if value.is_conj() or value.is_neg() else value
+
+
+def inputs(
+    given: Sequence[Any],
+    specs: Sequence[TensorSpec],
+    *,
+    exact_dtypes: bool = True,
+    error: type[NeuronKitError] = SpecError,
+) -> tuple[Tensor, ...]:
+    """Return the inputs of a call as plain tensors that fit `specs` but for the number of rows.
+
+    Inputs whose specs share their number of rows must share it, too.
+
+    Args:
+        given: What the caller gave.
+        specs: What is expected, in order.
+        exact_dtypes: False takes another float type for a float type, and another integer type for an integer type.
+        error: Class of the error.
+
+    Raises:
+        NeuronKitError: Of class `error`, if there are too few or too many, they are in another order, or one does not
+            fit.
+    """
+    if being_traced():
+        return tuple(given)
+    wanted = f"tensors ({', '.join(map(str, specs))}), with any number of rows"
+    kinds = ", ".join(type(value).__name__ for value in given) or "nothing"
+    if len(given) != len(specs):
+        raise error(f"got {kinds}; expected {wanted}; give one tensor for each")
+    try:
+        found = tuple(
+            tensor(spec.name, value, shape=(None, *spec.shape[1:]) if spec.shape else (), dtype=dtypes, error=error)
+            for value, spec, dtypes in zip(given, specs, [_dtypes_like(spec.dtype, exact_dtypes) for spec in specs])
+        )
+    except error as wrong:
+        if len(specs) > 1 and _fit(given[::-1], specs):
+            order = ", ".join(spec.name for spec in specs)
+            raise error(f"got the inputs in another order; expected {wanted}; give ({order})") from wrong
+        raise
+    rows = [len(value) for value, spec in zip(found, specs) if spec.shape]
+    if len(set(rows)) > 1 and len({spec.shape[0] for spec in specs if spec.shape}) == 1:
+        raise error(f"got inputs of {rows} rows; expected the same number in each; give one row of each for every item")
+    return found
 
 
 def module(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) -> nn.Module:
@@ -87,6 +134,15 @@ def module(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) ->
     raise error(f"got {name}={shown(value)}; expected an nn.Module; {way}")
 
 
+def being_traced() -> bool:
+    """Whether torch traces, compiles or exports what runs now."""
+    import torch
+
+    compiler = getattr(torch, "compiler", None)
+    compiling = any(getattr(compiler, name, bool)() for name in ("is_compiling", "is_exporting"))
+    return bool(compiling or torch.jit.is_tracing())  # type: ignore[attr-defined]
+
+
 def remedy(
     name: str,
     given_shape: tuple[int, ...],
@@ -104,12 +160,28 @@ def described(shape: Sequence[int | None] | None, dtype: str | Sequence[str] | N
     """An expected shape and dtype as messages write them, with a space before it: `` (any, 3, 32, 128) float32``."""
     sizes = "" if shape is None else " (" + ", ".join("any" if n is None else str(n) for n in shape)
     closing = "" if shape is None else ",)" if len(shape) == 1 else ")"
-    return sizes + closing + ("" if dtype is None else " " + " or ".join(_names(dtype)))
+    return sizes + closing + ("" if dtype is None else f" {_names(dtype)[0]}")
 
 
 def dtype_name(dtype: Any) -> str:
     """The name of a `torch.dtype`: "float32"."""
     return str(dtype).rsplit(".", 1)[-1]
+
+
+def _fit(given: Sequence[Any], specs: Sequence[TensorSpec]) -> bool:
+    import torch
+
+    return all(
+        issubclass(type(value), torch.Tensor)
+        and _fits(tuple(value.shape), (None, *spec.shape[1:]))
+        and value.is_floating_point() == spec.torch_dtype.is_floating_point
+        for value, spec in zip(given, specs)
+    )
+
+
+def _dtypes_like(dtype: str, exact: bool) -> tuple[str, ...]:
+    kinds = (("float32", "float16", "bfloat16", "float64"), ("int32", "int64", "int16", "int8"))
+    return (dtype,) if exact else tuple(dict.fromkeys((dtype, *(n for kind in kinds if dtype in kind for n in kind))))
 
 
 def _names(dtype: str | Sequence[str]) -> tuple[str, ...]:

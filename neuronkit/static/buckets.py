@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuronkit import checks
+from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import padded_size
@@ -50,13 +51,21 @@ class Buckets:
         costs: Mapping[Shape, float] | None = None,
     ) -> None:
         if not isinstance(fns_by_shape, Mapping) or not fns_by_shape:
-            raise SpecError(f"fns_by_shape={fns_by_shape!r}: expected a mapping with at least one shape → callable")
+            raise SpecError(
+                f"got fns_by_shape={shown(fns_by_shape)}; expected a mapping with at least one shape → callable; give "
+                "{(N, C, H, W): callable}"
+            )
+        if costs is not None and not isinstance(costs, Mapping):
+            raise SpecError(f"got costs={shown(costs)}; expected a mapping of shape → cost; give one for each shape")
         settings: dict[str, Any] = {"pad_value": pad_value, "valid_size": valid_size, "output_sizes": output_sizes}
         self.buckets: dict[Shape, FixedShape] = {}
         self.costs: dict[Shape, float] = {}
         for key, fn in fns_by_shape.items():
             if not isinstance(key, tuple):
-                raise SpecError(f"fns_by_shape has the key {key!r}; expected a shape, (N, C, H, W) or (H, W)")
+                raise SpecError(
+                    f"fns_by_shape has the key {shown(key)}; expected a shape, (N, C, H, W) or (H, W); give a tuple"
+                )
+            checks.integers("a key of fns_by_shape", key, len(key), 1, error=SpecError)
             fixed = fn if isinstance(fn, FixedShape) else FixedShape(fn, _specs(key, fn, valid_size, dtype), **settings)
             shape = fixed.data_specs[0].shape
             if tuple(key) not in (shape, fixed.canvas):
@@ -86,16 +95,27 @@ class Buckets:
             return self._run_list(inputs[0])
         if not inputs or not isinstance(inputs[0], Tensor):
             given = type(inputs[0]).__name__ if inputs else "nothing"
-            raise SpecError(f"got {given}; expected tensors, or one list of tensors")
-        rows = len(inputs[0])
-        return self.buckets[self.route(padded_size(inputs[0].shape), rows)](*inputs)
+            raise SpecError(f"got {given}; expected tensors, or one list of tensors; torch.from_numpy makes a tensor")
+        dims = len(self.shapes[0])
+        if inputs[0].dim() != dims:
+            raise SpecError(
+                f"got a tensor of {inputs[0].dim()} dimensions; expected {dims}, as in {self.shapes[0]}; "
+                "give the rows as the first dimension, or single rows in a list"
+            )
+        return self.buckets[self._route(padded_size(inputs[0].shape), len(inputs[0]))](*inputs)
 
     def route(self, size: tuple[int, ...], rows: int = 1) -> Shape:
         """The shape that serves this many rows of this (height, width) at the least cost.
 
         Raises:
-            SpecError: If nothing fits; the message lists the shapes.
+            SpecError: If nothing fits, in which case the message lists the shapes, or the sizes are no whole numbers of
+                at least 1.
         """
+        canvas = self.buckets[self.shapes[0]].canvas
+        size = checks.integers("size", size, len(canvas), 1, error=SpecError)
+        return self._route(size, checks.integer("rows", rows, 0, error=SpecError))
+
+    def _route(self, size: tuple[int, ...], rows: int) -> Shape:
         fitting = self._fitting(size)
         return min(fitting, key=lambda shape: (max(1, -(-rows // shape[0])) * self.costs[shape], shape))
 
@@ -204,7 +224,7 @@ def _specs(key: Shape, fn: Any, valid_size: str | None, dtype: str) -> Sequence[
 def _cost(costs: Mapping[Shape, float], key: Shape) -> float:
     if key not in costs:
         raise SpecError(f"costs has no entry for {key}; give one for each shape, by the keys of fns_by_shape")
-    return costs[key]
+    return checks.number(f"costs[{key}]", costs[key], 0, error=SpecError)
 
 
 def _pixels(fixed: FixedShape) -> float:
@@ -222,8 +242,17 @@ def _as_rows(item: Any, fixed: FixedShape) -> tuple[tuple[Tensor, ...], bool]:
     """An item's tensors with rows, and whether it was a single row without them."""
     tensors = tuple(item) if isinstance(item, (tuple, list)) else (item,)
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        raise SpecError(f"an item of the list is {type(item).__name__}; expected a tensor, or a tuple of tensors")
-    single = tensors[0].dim() == len(fixed.data_specs[0].shape) - 1
+        raise SpecError(
+            f"an item of the list is {type(item).__name__}; expected a tensor, or a tuple of tensors; "
+            "torch.from_numpy makes a tensor"
+        )
+    dims = len(fixed.data_specs[0].shape)
+    if tensors[0].dim() not in (dims, dims - 1):
+        raise SpecError(
+            f"an item of the list has {tensors[0].dim()} dimensions; expected {dims}, or {dims - 1} for a single row; "
+            f"give it as {fixed.data_specs[0]}"
+        )
+    single = tensors[0].dim() == dims - 1
     return (tuple(tensor[None] for tensor in tensors) if single else tensors), single
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import tensors
+from neuronkit import checks, tensors
 from neuronkit.errors import NeuronKitError, SpecError, UnknownModelError
 from neuronkit.interface import Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.ops import length
 
 Graphs = dict[str, tuple[nn.Module, tuple[TensorSpec, ...]]]
 
@@ -64,25 +63,31 @@ class StaticModel(nn.Module, ABC):
         Raises:
             SpecError: If they do not fit.
         """
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         with eval_mode(self.source):
             return self.join(self.modules_by_name(self.source))(*inputs)
 
-    def check_inputs(self, inputs: Sequence[Tensor]) -> None:
-        """Raise SpecError unless there is a tensor for each of `specs`, of its shape but for the number of rows."""
-        wanted = ", ".join(map(str, self.specs))
-        if len(inputs) != len(self.specs) or not all(isinstance(tensor, Tensor) for tensor in inputs):
-            given = ", ".join(type(tensor).__name__ for tensor in inputs) or "nothing"
-            raise SpecError(f"got {given}; expected tensors ({wanted}), with any number of rows")
-        for spec, tensor in zip(self.specs, inputs):
-            shape = tuple(length(tensor, dim) for dim in range(tensor.dim()))
-            same_kind = tensor.is_floating_point() == spec.torch_dtype.is_floating_point
-            if len(shape) != len(spec.shape) or shape[1:] != spec.shape[1:] or not same_kind:
-                given = f"{shape} {str(tensor.dtype).rsplit('.', 1)[-1]}"
-                raise SpecError(f"{spec.name}: got {given}; expected {wanted}, with any number of rows")
+    def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Check that there is a tensor for each of `specs`, of its shape but for the number of rows.
+
+        Other float types stand for a float type, so that a half-precision model can be run.
+
+        Returns:
+            The inputs, as plain tensors.
+
+        Raises:
+            SpecError: If one does not fit; the message says how it is made to.
+        """
+        given = checks.items("inputs", inputs, "tensors", error=SpecError)
+        return tensors.inputs(given, self.specs, exact_dtypes=False)
 
     def reference(self, *inputs: Tensor) -> Any:
-        """Run the untouched original on the same inputs, in eval mode, without gradients."""
+        """Run the untouched original on the same inputs, in eval mode, without gradients.
+
+        Raises:
+            SpecError: If the inputs do not fit.
+        """
+        inputs = self.check_inputs(inputs)
         with eval_mode(self.source), torch.no_grad():
             return self.run_original(self.source, *inputs)
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit import checks
+from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import crop, pad, padded_size, with_height
@@ -71,19 +73,24 @@ class FixedShape:
         valid_size: str | None = None,
         output_sizes: OutputSizes | None = None,
     ) -> None:
-        if not callable(fn):
-            raise SpecError(f"fn={fn!r}: expected a callable that takes tensors")
-        self.fn = fn
+        self.fn = checks.callable_("fn", fn, error=SpecError)
         self.specs = as_specs(fn, specs)
         if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
             valid_size = VALID_SIZE
         self.valid_size = valid_size
         self.batch_size = common_batch_size(self.specs)
         self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)
-        if valid_size is not None and len(self.data_specs) == len(self.specs):
-            raise SpecError(f"valid_size={valid_size!r} names no input; they are {listed(self.specs)}")
+        if valid_size is not None:
+            checks.choice("valid_size", valid_size, [spec.name for spec in self.specs], error=SpecError)
+            if next(spec for spec in self.specs if spec.name == valid_size).shape != (self.batch_size, 2):
+                raise SpecError(
+                    f"got valid_size={shown(valid_size)} with specs={listed(self.specs)}; expected a spec of "
+                    f"({self.batch_size}, 2) int32, (height, width) of each row; name that one"
+                )
         if not self.data_specs:
-            raise SpecError(f"specs={listed(self.specs)}: there is no input beside the valid size")
+            raise SpecError(
+                f"got specs={listed(self.specs)}; expected an input beside the valid size; give the images' spec, too"
+            )
         self.pad_values = pad_values(pad_value, self.data_specs)
         self._output_sizes = _as_function(
             getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
@@ -124,10 +131,11 @@ class FixedShape:
         Raises:
             SpecError: As a call.
         """
+        items = checks.items("items", items, "tuples of tensors", error=SpecError)
         if not items:
             return []
-        given = [self._split(inputs) for inputs in items]
-        rows = [self._check(*one) for one in given]
+        given = [self._check(*self._split(inputs)) for inputs in items]
+        rows = [len(data[0]) for data, _ in given]
         canvases = self._canvases(given)
         chunks = [self._run_chunk(canvases, chunk) for chunk in self._chunks(sum(rows))]
         joined = map_tensors(lambda _, parts: torch.cat(parts), chunks[0], transpose(chunks))
@@ -140,27 +148,27 @@ class FixedShape:
 
     def _split(self, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor | None]:
         """Separate the valid size, where it is given, from the rest."""
+        inputs = tuple(checks.items("item", inputs, "tensors", error=SpecError))
         if len(inputs) == len(self.specs):
             named = {spec.name: tensor for spec, tensor in zip(self.specs, inputs)}
             valid_size = named.pop(self.valid_size) if self.valid_size is not None else None
             return list(named.values()), valid_size
         if len(inputs) == len(self.data_specs):
             return list(inputs), None
-        raise SpecError(f"got {len(inputs)} inputs; expected {listed(self.specs)}")
+        raise SpecError(f"got {len(inputs)} inputs; expected {listed(self.specs)}; give one tensor for each")
 
-    def _check(self, data: list[Tensor], valid_size: Tensor | None) -> int:
-        """Check that everything fits, and give the number of rows."""
-        for spec, tensor in zip(self.data_specs, data):
-            check_fits(spec, tensor)
-        tensors = data if valid_size is None else [*data, valid_size]
-        if len({len(tensor) for tensor in tensors}) > 1:
-            raise SpecError(f"inputs have {[len(tensor) for tensor in tensors]} rows; expected the same number in each")
+    def _check(self, data: list[Tensor], valid_size: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
+        """Check that everything fits, and give it as plain tensors."""
+        data = [check_fits(spec, tensor) for spec, tensor in zip(self.data_specs, data)]
         size = with_height(padded_size(data[0].shape))
         if valid_size is not None:
-            check_valid_size(str(self.valid_size), valid_size, size)
+            valid_size = check_valid_size(str(self.valid_size), valid_size, size, len(data[0]))
+        rows = [len(tensor) for tensor in data]
+        if len(set(rows)) > 1:
+            raise SpecError(f"inputs have {rows} rows; expected the same number in each; give as many of each")
         if self._check_sizes is not None:
             self._check_sizes(torch.tensor([size]) if valid_size is None else valid_size.cpu())
-        return len(data[0])
+        return data, valid_size
 
     def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:
         """The rows of all items, by the name of the spec, each padded to its canvas."""
@@ -239,7 +247,11 @@ class FixedShape:
         Returns:
             (2, 2) int32, or (2, 1) where inputs have no height: the row for the input, the row for the canvas; one for
             all outputs, or a structure of such, with None for outputs to leave alone.
+
+        Raises:
+            SpecError: If there are more or fewer sizes than the canvas has, or one is below 1.
         """
+        size = checks.integers("size", size, len(self.canvas), 1, (1 << 31) - 1, error=SpecError)
         both = torch.tensor([with_height(size), with_height(self.canvas)], dtype=torch.int32)
         sizes = self._output_sizes(both)
         return sizes[:, 1:] if isinstance(sizes, Tensor) and len(size) == 1 else sizes
@@ -248,9 +260,7 @@ class FixedShape:
 def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
     if callable(output_sizes):
         return output_sizes
-    if not isinstance(output_sizes, (int, float)) or output_sizes <= 0:
-        raise SpecError(f"output_sizes={output_sizes!r}: expected a factor above 0, or a function of valid sizes")
-    factor = output_sizes
+    factor = checks.number("output_sizes", output_sizes, 0, 1024, open_low=True, error=SpecError)
     return lambda sizes: (sizes * factor).to(torch.int32)
 
 

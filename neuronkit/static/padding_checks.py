@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks, tensors
+from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import first_padded
@@ -26,9 +30,13 @@ def as_specs(fn: Any, specs: Any) -> tuple[TensorSpec, ...]:
     given = getattr(fn, "specs", None) if specs is None else specs
     if given is None:
         raise SpecError(f"{type(fn).__name__} has no specs; give those of its inputs, [TensorSpec('images', shape)]")
-    several = (given,) if isinstance(given, TensorSpec) else tuple(given)
-    if not all(isinstance(spec, TensorSpec) for spec in several):
-        raise SpecError(f"specs={given!r}: expected a TensorSpec for each input")
+    several = (
+        (given,) if isinstance(given, TensorSpec) else tuple(checks.items("specs", given, "specs", error=SpecError))
+    )
+    if not several or not all(isinstance(spec, TensorSpec) for spec in several):
+        raise SpecError(
+            f"got specs={shown(given)}; expected a TensorSpec for each input; give [TensorSpec('images', shape)]"
+        )
     return several
 
 
@@ -36,9 +44,28 @@ def pad_values(pad_value: float | Mapping[str, float], specs: Sequence[TensorSpe
     """What the canvas of each input holds outside it."""
     names = [spec.name for spec in specs]
     given = pad_value if isinstance(pad_value, Mapping) else dict.fromkeys(names, pad_value)
-    if not given.keys() <= set(names) or not all(isinstance(value, (int, float)) for value in given.values()):
-        raise SpecError(f"pad_value={pad_value!r}: expected a number, or a number for some of {', '.join(names)}")
-    return {name: given.get(name, 0.0) for name in names}
+    if not given.keys() <= set(names) or not all(isinstance(value, Real) for value in given.values()):
+        raise SpecError(
+            f"got pad_value={shown(pad_value)}; expected a number, or a number for some of {', '.join(names)}; "
+            "give 0.0 to pad with zeros"
+        )
+    return {spec.name: _pad_value(spec, given.get(spec.name, 0.0)) for spec in specs}
+
+
+def _pad_value(spec: TensorSpec, value: Any) -> float:
+    """A value that a canvas of the spec's dtype can hold; infinities and NaN are for float types."""
+    dtype = spec.torch_dtype
+    if dtype.is_floating_point:
+        low, high = torch.finfo(dtype).min, torch.finfo(dtype).max
+    else:
+        low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    try:
+        number = float(value) if dtype.is_floating_point else int(value)
+    except (OverflowError, ValueError):
+        number = None
+    if number is None or (math.isfinite(number) and not low <= number <= high):
+        raise SpecError(f"got pad_value={shown(value)} for {spec}; expected a number that {spec.dtype} holds; give one")
+    return number
 
 
 def refuse_batch_statistics(fn: Any) -> None:
@@ -53,48 +80,58 @@ def refuse_batch_statistics(fn: Any) -> None:
             )
 
 
-def check_fits(spec: TensorSpec, tensor: Tensor) -> None:
-    """Refuse what is of another dtype, or larger than the canvas."""
-    if not isinstance(tensor, Tensor):
+def check_fits(spec: TensorSpec, tensor: Any) -> Tensor:
+    """Return the input as a plain tensor; refuse what is of another dtype, or larger than the canvas."""
+    first = first_padded(len(spec.shape))
+    sizes: tuple[int | None, ...] = (None, *spec.shape[1:first], *[None] * (len(spec.shape) - first))
+    tensor = tensors.tensor(spec.name, tensor)
+    given = f"{spec.name}: got {tuple(tensor.shape)} {tensors.dtype_name(tensor.dtype)}"
+    mend = tensors.remedy(spec.name, tuple(tensor.shape), tensors.dtype_name(tensor.dtype), sizes, spec.dtype)
+    if mend:
+        whole = "; channels are never padded" if first == 2 else ""
         raise SpecError(
-            f"{spec.name}: got {type(tensor).__name__}; expected a torch tensor (torch.from_numpy makes one)"
+            f"{given}; expected {spec.dtype} of {len(spec.shape)} dimensions, at most {spec.shape}, with any number of "
+            f"rows{whole}; {mend}"
         )
-    given = f"{spec.name}: got {tuple(tensor.shape)} {str(tensor.dtype).rsplit('.', 1)[-1]}"
-    if tensor.dtype != spec.torch_dtype or tensor.dim() != len(spec.shape):
-        raise SpecError(f"{given}; expected {spec.dtype} of {len(spec.shape)} dimensions, at most {spec.shape}")
-    first = first_padded(tensor.dim())
-    if tuple(tensor.shape[1:first]) != spec.shape[1:first]:
-        raise SpecError(f"{given}; channels are never padded, expected {spec.shape[1]} of them")
     if any(size > most for size, most in zip(tensor.shape[first:], spec.shape[first:])):
         raise SpecError(
             f"{given}; the graph takes at most {spec.shape} (any number of rows). Scale the input down, compile a "
             "larger shape and join both with neuronkit.Buckets, or run it in tiles with neuronkit.Tiled"
         )
     if 0 in tensor.shape[1:]:
-        raise SpecError(f"{given}; an input has at least one entry in every dimension but the rows")
+        raise SpecError(f"{given}; expected at least one entry in every dimension but the rows; leave empty inputs out")
+    return tensor
 
 
-def check_valid_size(name: str, valid_size: Tensor, largest: tuple[int, ...]) -> None:
-    """Refuse sizes beyond the input itself, where there is only what the canvas is padded with."""
-    if not isinstance(valid_size, Tensor):
-        raise SpecError(f"{name}: got {type(valid_size).__name__}; expected a tensor (rows, 2) int32: height, width")
-    if valid_size.is_floating_point() or tuple(valid_size.shape[1:]) != (2,):
-        got = f"{tuple(valid_size.shape)} {valid_size.dtype}"
-        raise SpecError(f"{name}: got {got}; expected (rows, 2) int32: height, width")
-    sizes = valid_size.tolist()
-    wrong = [size for size in sizes if not all(1 <= n <= most for n, most in zip(size, largest))]
-    if wrong:
+def check_valid_size(name: str, valid_size: Any, largest: tuple[int, ...], rows: int | None = None) -> Tensor:
+    """Return valid sizes as a plain tensor; refuse those beyond the input, where there is only padding."""
+    checked = tensors.tensor(name, valid_size)
+    shape, dtype = tuple(checked.shape), tensors.dtype_name(checked.dtype)
+    mend = tensors.remedy(name, shape, dtype, (rows, 2), ("int32", "int64", "int16", "int8", "uint8"))
+    if mend:
+        count = "rows" if rows is None else rows
         raise SpecError(
-            f"{name}: got {wrong[:8]}; expected (height, width) of each row's valid area, from 1 to {tuple(largest)}, "
-            "the size of the input"
+            f"{name}: got {shape} {dtype}; expected ({count}, 2) int32, (height, width) of each row; {mend}"
         )
+    sizes = checked.tolist()
+    wrong = [size for size in sizes if not _lies_within(size, largest)]
+    if wrong:
+        swapped = all(_lies_within(size[::-1], largest) for size in sizes)
+        mend = f"height comes first: {name}.flip(1)" if swapped else "give the part of each image that is no padding"
+        raise SpecError(
+            f"{name}: got {shown(wrong)}; expected (height, width) of each row's valid area, from 1 to "
+            f"{tuple(largest)}, the size of the input; {mend}"
+        )
+    return checked
+
+
+def _lies_within(size: Sequence[int], largest: Sequence[int]) -> bool:
+    return all(1 <= n <= most for n, most in zip(size, largest))
 
 
 def known_on_host(tensor: Tensor) -> bool:
     """Whether the values of a tensor can be read now: neither inside a graph that is being made nor from a device."""
-    compiler = getattr(torch, "compiler", None)
-    in_graph = torch.jit.is_tracing() or torch.jit.is_scripting()  # type: ignore[attr-defined]
-    in_graph = in_graph or any(getattr(compiler, name, bool)() for name in ("is_compiling", "is_exporting"))
+    in_graph = tensors.being_traced() or torch.jit.is_scripting()  # type: ignore[attr-defined]
     # A subclass stands for values that are not there, as FakeTensor does.
     return not in_graph and type(tensor) is Tensor and tensor.device.type == "cpu"
 

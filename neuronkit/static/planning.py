@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from neuronkit import checks
-from neuronkit.errors import OptionError, SpecError
+from neuronkit.checks import shown
+from neuronkit.errors import SpecError
 from neuronkit.static.planning_search import search
 
 Ints = npt.NDArray[np.int64]
@@ -21,6 +22,8 @@ MAX_LEVELS = 26
 COARSE_LEVELS = (18, 32)
 REFINED_LEVELS = 96
 MAX_LEVELS_1D = 4096
+# Products of two of these, summed over all inputs, stay within 64 bits.
+_LARGEST, _MOST_SHAPES = 1 << 20, 4_000_000
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,8 @@ def plan_buckets(
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
     """
     count = checks.integer("count", count, 1)
-    max_batch_size = checks.integer("max_batch_size", max_batch_size, 1)
-    limit = None if batch_pixels is None else checks.integer("batch_pixels", batch_pixels, 1)
+    max_batch_size = checks.integer("max_batch_size", max_batch_size, 1, _LARGEST)
+    limit = None if batch_pixels is None else checks.integer("batch_pixels", batch_pixels, 1, _LARGEST**2)
     steps = _height_and_width("multiple", multiple)
     sizes = _sizes(observed_shapes)
     rounded = -(-sizes // steps) * steps
@@ -148,26 +151,28 @@ def plan_buckets(
 
 def _height_and_width(name: str, value: Any) -> Ints:
     """(2,): one number for both, or one for each."""
-    both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
-    if len(both) != 2:
-        raise OptionError(f"{name}={value!r}: expected a number, or two: height, width")
-    return np.array([checks.integer(name, v, 1) for v in both], dtype=np.int64)
+    both = value if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
+    return np.array(checks.integers(name, both, 2, 1, _LARGEST), dtype=np.int64)
 
 
 def _sizes(observed: Iterable[Sequence[int]]) -> Ints:
     """(N, 2) heights and widths."""
-    wrong = SpecError("observed_shapes: expected (height, width) of each input, whole numbers of at least 1")
+    wrong = SpecError(
+        f"got observed_shapes={shown(observed)}; expected (height, width) of each input, whole numbers from 1 to "
+        f"{_LARGEST}; give a list of pairs"
+    )
+    listed = observed
+    if not isinstance(observed, np.ndarray):
+        listed = checks.items("observed_shapes", observed, "sizes", most=_MOST_SHAPES, error=SpecError)
     try:
-        listed = observed if isinstance(observed, np.ndarray) else [tuple(shape)[-2:] for shape in observed]
-        array = np.array(listed, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.array([tuple(shape)[-2:] for shape in listed], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if array.size == 0:
-        raise SpecError("observed_shapes is empty; give (height, width) of the inputs that you expect")
-    sizes = array[:, -2:] if array.ndim == 2 else array
-    if sizes.ndim != 2 or sizes.shape[1] != 2 or not ((sizes >= 1) & (sizes % 1 == 0)).all():
+        raise SpecError("observed_shapes is empty; expected (height, width) of each input; give those that you expect")
+    if array.ndim != 2 or array.shape[1] != 2 or not ((array >= 1) & (array % 1 == 0) & (array <= _LARGEST)).all():
         raise wrong
-    return sizes.astype(np.int64)
+    return array.astype(np.int64)
 
 
 def _choose(cells: Ints, weights: Ints, count: int, limit: int | None) -> tuple[Ints, float, bool]:

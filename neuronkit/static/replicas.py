@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.padding import FixedShape
+from neuronkit.static.padding_checks import as_specs
 from neuronkit.static.trees import map_tensors, transpose
 
 
@@ -36,7 +38,8 @@ class Replicas:
         processor: As given, so that an `OCRPipeline` takes replicas in place of a model.
 
     Raises:
-        OptionError: If there is no function, or `copies` is no multiple of their number.
+        OptionError: If there is no function, one cannot be called, or `copies` is no multiple of their number.
+        SpecError: If `specs` are no specs that `FixedShape` takes.
     """
 
     def __init__(
@@ -47,18 +50,21 @@ class Replicas:
         copies: int | None = None,
         processor: Any = None,
     ) -> None:
-        self.copies = len(functions) if copies is None else copies
+        functions = [checks.callable_("functions", f) for f in checks.items("functions", functions, "functions")]
+        self.copies = len(functions) if copies is None else checks.integer("copies", copies, 1, 1 << 16)
         if not functions or self.copies % len(functions):
             raise OptionError(
                 f"{len(functions)} functions cannot stand for {self.copies} copies; give one for each, or one for all"
             )
         self.processor = processor
+        specs = as_specs(functions[0], specs)
         self.specs = tuple(_with_rows(spec, self.copies) for spec in specs)
         shared = [_with_rows(spec, self.copies // len(functions)) for spec in specs]
         self._batch_size = FixedShape(functions[0], shared).batch_size
         self._idle: SimpleQueue[FixedShape] = SimpleQueue()
         for function in functions:
             self._idle.put(FixedShape(function, shared))
+        self._closed = False
         self._threads = ThreadPoolExecutor(len(functions), thread_name_prefix="neuronkit-replica")
 
     def __call__(self, *inputs: Tensor) -> Any:
@@ -71,8 +77,11 @@ class Replicas:
             What one copy returns, for all rows, in their order.
 
         Raises:
-            SpecError: If an input does not fit, or the rows of the copies' batches influence one another.
+            SpecError: If an input does not fit, the rows of the copies' batches influence one another, or the replicas
+                are closed.
         """
+        if self._closed:
+            raise SpecError("got a call after close(); expected open replicas; make new ones")
         rows = _common_rows(inputs)
         starts = range(0, max(rows, 1), self._batch_size)
         batches = [[tensor[start : start + self._batch_size] for tensor in inputs] for start in starts]
@@ -98,7 +107,8 @@ class Replicas:
             self._idle.put(copy)
 
     def close(self) -> None:
-        """End the threads, after the work at hand."""
+        """End the threads, after the work at hand; replicas cannot be called afterwards."""
+        self._closed = True
         self._threads.shutdown()
 
     def __enter__(self) -> Replicas:

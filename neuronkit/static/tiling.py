@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.canvas import find_dims, padded_size
@@ -59,11 +59,16 @@ class Tiled:
         spec = self.tile.data_specs[0]
         if len(self.tile.data_specs) > 1 or len(spec.shape) != 4:
             raise SpecError(f"{spec}: tiles are cut from one input, images (N, C, H, W)")
-        self.stride = stride = checks.integer("stride", stride, 1, error=SpecError)
+        self.stride = stride = checks.integer("stride", stride, 1, 1 << 16, error=SpecError)
+        if module is not None:
+            module = tensors.module("module", module)
         self.reach: Reach | None = None if module is None else reach(module, stride=stride, channels=spec.shape[1])
         if overlap is None:
             if self.reach is None:
-                raise SpecError("give module, to compute the overlap from, or overlap itself")
+                raise SpecError(
+                    "got neither module nor overlap; expected one of them; give module, to compute the overlap from, "
+                    "or the overlap itself"
+                )
             overlap = self.reach.largest
         self.overlap = -(-checks.integer("overlap", overlap, 0, error=SpecError) // stride) * stride
         for size in self.tile.canvas:
@@ -89,13 +94,14 @@ class Tiled:
             What `fn` would return for a canvas of this size.
 
         Raises:
-            SpecError: If there are not four dimensions, the size is no multiple of the stride, or an output does not
-                follow it.
+            SpecError: If the images are of another dtype or number of channels than `fn` takes, their size is no
+                multiple of the stride, or an output does not follow it.
         """
-        if not isinstance(images, Tensor) or images.dim() != 4:
-            got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise SpecError(f"got {got}; expected a tensor of images (N, C, H, W)")
+        spec = self.tile.data_specs[0]
+        images = tensors.tensor(spec.name, images, shape=(None, spec.shape[1], None, None), dtype=spec.dtype)
         height, width = padded_size(images.shape)
+        if not height or not width:
+            raise SpecError(f"got images of {height}x{width}; expected at least one pixel; leave empty images out")
         if height % self.stride or width % self.stride:
             raise SpecError(
                 f"images of {height}x{width}: tiles meet the network's grid only where sizes are multiples of "
@@ -160,8 +166,8 @@ class Tiled:
                 f"exact tiles take an overlap of {exact.overlap} pixels, more than tiles of {self.tile.canvas} have "
                 "room for; measure with larger tiles"
             )
-        pairs = zip(leaves(self(images)), leaves(exact(images)))
-        return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs)
+        pairs = [pair for pair in zip(leaves(self(images)), leaves(exact(images))) if pair[0].numel()]
+        return max((float((a - b).abs().max() / b.abs().max().clamp(min=1e-30)) for a, b in pairs), default=0.0)
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def test_sequences_are_padded_and_cut_too() -> None:
         ((torch.zeros(1, 2, 8, 10, dtype=torch.float64),), "float32"),
         ((torch.zeros(1, 2, 0, 10),), "at least one entry"),
         ((), "got 0 inputs"),
-        ((torch.zeros(1, 2, 8, 10), torch.zeros(2, 2, dtype=torch.int32)), "same number in each"),
+        ((torch.zeros(1, 2, 8, 10), torch.zeros(2, 2, dtype=torch.int32)), r"got \(2, 2\) int32; expected \(1, 2\)"),
         ((torch.zeros(1, 2, 8, 10), torch.zeros(1, 3, dtype=torch.int32)), "height, width"),
     ],
 )
@@ -234,13 +234,13 @@ def test_craft_of_any_size_equals_the_dynamic_model(height: int, width: int, row
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
-        ((3, [IMAGES]), {}, "fn=3: expected a callable"),
+        ((3, [IMAGES]), {}, "got fn=3; expected something to call"),
         ((lambda x: x,), {}, "function has no specs; give those of its inputs"),
         ((lambda x: x, [(3, 2, 8, 10)]), {}, "expected a TensorSpec for each input"),
         ((lambda x: x, [IMAGES]), {"pad_value": {"image": 1.0}}, "pad_value=.*a number for some of images"),
-        ((lambda x: x, [IMAGES]), {"pad_value": "0"}, "pad_value='0': expected a number"),
-        ((lambda x: x, [IMAGES]), {"output_sizes": -0.5}, "output_sizes=-0.5: expected a factor above 0"),
-        ((lambda x: x, [IMAGES]), {"output_sizes": "half"}, "output_sizes='half': expected a factor"),
+        ((lambda x: x, [IMAGES]), {"pad_value": "0"}, "pad_value='0'; expected a number"),
+        ((lambda x: x, [IMAGES]), {"output_sizes": -0.5}, "output_sizes=-0.5; expected a finite number above 0"),
+        ((lambda x: x, [IMAGES]), {"output_sizes": "half"}, "output_sizes='half'; expected a finite number"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(arguments: Any, settings: dict[str, Any], message: str) -> None:
@@ -256,21 +256,23 @@ def test_arguments_that_make_no_sense_are_named(arguments: Any, settings: dict[s
             r"got \[\[6, 6\]\]; expected \(height, width\) .* from 1 to \(5, 6\), the size of the input",
         ),
         (torch.tensor([[0, 6]], dtype=torch.int32), r"got \[\[0, 6\]\]; expected .* from 1 to \(5, 6\)"),
-        (torch.tensor([[5.0, 6.0]]), r"got \(1, 2\) torch.float32; expected \(rows, 2\) int32"),
-        ([[5, 6]], r"got list; expected a tensor \(rows, 2\) int32"),
+        (torch.tensor([[5.0, 6.0]]), r"got \(1, 2\) float32; expected \(1, 2\) int32.*torch.int32"),
+        ([[5, 6]], r".*expected a tensor; convert it: torch.tensor\(size\)"),
     ],
 )
 def test_a_valid_size_lies_within_its_input(valid_size: Any, message: str) -> None:
     # Beyond the input there is only what the canvas was padded with.
     fixed = FixedShape(lambda x, size: x, [IMAGES, SIZE], valid_size="size")
-    with pytest.raises(SpecError, match=f"size: {message}"):
+    with pytest.raises(SpecError, match=f"size[:=].*{message}"):
         fixed(torch.randn(1, 2, 5, 6), valid_size)
 
 
 def test_arrays_and_outputs_without_rows_or_entries() -> None:
     fixed = FixedShape(lambda x: x[:, :0], [IMAGES])
     assert fixed(torch.randn(2, 2, 5, 6)).shape == (2, 0, 5, 6)
-    with pytest.raises(SpecError, match="images: got ndarray; expected a torch tensor"):
+    with pytest.raises(
+        SpecError, match=r"got images=an ndarray .*; expected a tensor; convert it: torch.from_numpy\(images\)"
+    ):
         fixed(torch.randn(2, 2, 5, 6).numpy())
     with pytest.raises(SpecError, match=r"an output has shape \(\), whose first dimension is not the batch"):
         FixedShape(lambda x: x.sum(), [IMAGES])(torch.randn(2, 2, 5, 6))

@@ -122,7 +122,7 @@ def test_several_outputs_of_several_sizes_and_layouts() -> None:
         ({"overlap": 4, "stride": 28}, "multiples of 28"),
         ({"overlap": -4}, "got overlap=-4; expected a whole number of at least 0"),
         ({"overlap": 4.5}, "got overlap=4.5; expected a whole number"),
-        ({"overlap": 4, "stride": 0}, "got stride=0; expected a whole number of at least 1"),
+        ({"overlap": 4, "stride": 0}, "got stride=0; expected a whole number from 1"),
         ({"module": nn.Conv2d(1, 2, 3)}, r"Conv2d cannot run on images \(1, 3, 256, 64\).*number of channels"),
     ],
 )
@@ -144,7 +144,7 @@ def test_what_cannot_be_put_together_is_refused() -> None:
         run(lambda x, size: (x, x.mean((2, 3))), images, output_sizes=lambda size: (size, None))
     with pytest.raises(SpecError, match="no whole number of output entries"):
         run(lambda x, size: x[..., ::8, ::8], images, output_sizes=0.125)
-    with pytest.raises(SpecError, match=r"got \(3, 64, 64\); expected a tensor of images"):
+    with pytest.raises(SpecError, match=r"got \(3, 64, 64\) float32; .*images.unsqueeze"):
         run(lambda x, size: x, torch.zeros(3, 64, 64))
     with pytest.raises(SpecError, match="exact overlap is not known"):
         Tiled(lambda x, size: x, SPECS, overlap=4, stride=4, valid_size="valid_size").measure_error(images)
