@@ -105,7 +105,8 @@ def inputs(
         raise
     rows = [len(value) for value, spec in zip(found, specs) if spec.shape]
     if len(set(rows)) > 1 and len({spec.shape[0] for spec in specs if spec.shape}) == 1:
-        raise error(f"got inputs of {rows} rows; expected the same number in each; give one row of each for every item")
+        counts = ", ".join(f"{spec.name} of {len(value)} rows" for value, spec in zip(found, specs))
+        raise error(f"got {counts}; expected the same number in each; give one row of each for every item")
     return found
 
 

@@ -243,7 +243,7 @@ def test_an_implementation_that_returns_a_dictionary() -> None:
 
 
 def test_images_of_another_size_than_the_canvas_are_refused(static: StaticCRAFT) -> None:
-    with pytest.raises(SpecError, match=r"images: got \(3, 3, 64, 64\) float32; expected .*\[3, 3, 160, 224\]"):
+    with pytest.raises(SpecError, match=r"images: got \(3, 3, 64, 64\) float32; expected \(any, 3, 160, 224\)"):
         static(torch.zeros(3, 3, 64, 64), torch.full((3, 2), 32, dtype=torch.int32))
     with pytest.raises(SpecError, match=r"got Tensor; expected tensors .*valid_size: int32\[3, 2\]"):
         static(torch.zeros(3, 3, HEIGHT, WIDTH))
