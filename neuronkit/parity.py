@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit import checks, tensors
 from neuronkit.errors import ParityError, SpecError
 
 
@@ -122,7 +123,14 @@ def assert_parity(
     Raises:
         ParityError: If an output is not finite or out of tolerance, or decoded results disagree; carries the report.
         SpecError: If there are no inputs, or the two give outputs of different number or shape.
+        OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0.
     """
+    for name, function in {"actual": actual, "expected": expected, "agreement": agreement}.items():
+        checks.callable_(name, function)
+    if task is not None:
+        checks.callable_("task", task)
+    rtol, atol = checks.number("rtol", rtol, 0), checks.number("atol", atol, 0)
+    min_task_agreement = checks.number("min_task_agreement", min_task_agreement, 0, 1)
     calls = _argument_tuples(inputs)
     comparisons: list[list[_Comparison]] = []
     agreements: list[float] = []
@@ -174,7 +182,7 @@ def _compare(got: Any, wanted: Any, rtol: float, atol: float) -> list[_Compariso
 
 
 def _compare_tensor(actual: Tensor, expected: Tensor, rtol: float, atol: float) -> _Comparison:
-    a, e = actual.detach().cpu().double(), expected.detach().cpu().double()
+    a, e = _dense(actual), _dense(expected)
     shape, finite = tuple(a.shape), bool(torch.isfinite(a).all() and torch.isfinite(e).all())
     if a.numel() == 0:
         return _Comparison(shape, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, -math.inf, (), finite)
@@ -226,12 +234,18 @@ def _summarise(name: str, column: Sequence[_Comparison]) -> OutputParity:
 
 
 def _argument_tuples(inputs: Iterable[Any]) -> list[tuple[Tensor, ...]]:
-    calls = list(inputs) if not isinstance(inputs, Tensor) else [inputs]
+    calls = (
+        [inputs] if isinstance(inputs, Tensor) else checks.items("inputs", inputs, "tuples of tensors", error=SpecError)
+    )
     if calls and all(isinstance(item, Tensor) for item in calls):
         return [tuple(calls)]
     if not calls:
-        raise SpecError("no inputs to compare on; give at least one tuple of tensors")
-    return [tuple(call) for call in calls]
+        raise SpecError("got no inputs; expected at least one tuple of tensors; give one for each call to compare")
+    return [tuple(checks.items(f"inputs[{i}]", call, "tensors", error=SpecError)) for i, call in enumerate(calls)]
+
+
+def _dense(output: Tensor) -> Tensor:
+    return tensors.tensor("an output", output).detach().cpu().double()
 
 
 def _tensors(outputs: Any) -> list[Tensor]:

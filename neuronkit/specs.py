@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.errors import SpecError
 from neuronkit.shown import shown
 
@@ -52,11 +52,30 @@ class TensorSpec:
 
     @classmethod
     def of(cls, name: str, tensor: torch.Tensor) -> TensorSpec:
-        """The spec of an existing tensor."""
+        """The spec of an existing tensor.
+
+        Raises:
+            SpecError: If it is no tensor, or of a dtype that no graph takes.
+        """
+        import torch
+
+        if not issubclass(type(tensor), torch.Tensor):
+            raise SpecError(
+                f"{name}: got {shown(tensor)}; expected a tensor; give one, such as torch.zeros(1, 3, 32, 128)"
+            )
         return cls(name, tensor.shape, tensor.dtype)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> TensorSpec:
+        """The spec of what `to_dict` gave.
+
+        Raises:
+            SpecError: If a field is missing or has a bad value.
+        """
+        if not isinstance(fields, dict) or not {"name", "shape", "dtype"} <= fields.keys():
+            raise SpecError(
+                f"got {shown(fields)}; expected the fields name, shape and dtype; give what to_dict() returned"
+            )
         return cls(fields["name"], fields["shape"], fields["dtype"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,9 +89,14 @@ class TensorSpec:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def example(self, seed: int = 0) -> torch.Tensor:
-        """Make such a tensor: of `fill`, or standard normal for floats, 0 or 1 for integers and bools."""
+        """Make such a tensor: of `fill`, or standard normal for floats, 0 or 1 for integers and bools.
+
+        Raises:
+            SpecError: If `seed` is no whole number of 64 bits.
+        """
         import torch
 
+        seed = checks.integer("seed", seed, -(1 << 63), (1 << 64) - 1, error=SpecError)
         if self.fill is not None:
             return torch.full(self.shape, self.fill, dtype=self.torch_dtype)
         generator = torch.Generator().manual_seed(seed)
@@ -81,12 +105,18 @@ class TensorSpec:
         return torch.randint(0, 2, self.shape, generator=generator).to(self.torch_dtype)
 
     def check(self, tensor: torch.Tensor) -> None:
-        """Raise SpecError unless the tensor has exactly this shape and dtype."""
-        if tuple(tensor.shape) != self.shape or tensor.dtype != self.torch_dtype:
+        """Check that a tensor has exactly this shape and dtype.
+
+        Raises:
+            SpecError: If it has another; the message says what mends it.
+        """
+        tensors.tensor(self.name, tensor)
+        given = tuple(tensor.shape), tensors.dtype_name(tensor.dtype)
+        mend = tensors.remedy(self.name, *given, self.shape, self.dtype)
+        if mend:
             raise SpecError(
-                f"{self.name}: got {tuple(tensor.shape)} {str(tensor.dtype).rsplit('.', 1)[-1]}, "
-                f"the compiled graph takes exactly {self.shape} {self.dtype}; "
-                "wrap it in neuronkit.FixedShape to serve smaller inputs and other batches"
+                f"{self.name}: got {given[0]} {given[1]}, the compiled graph takes exactly {self.shape} {self.dtype}; "
+                f"{mend}, or wrap it in neuronkit.FixedShape to serve smaller inputs and other batches"
             )
 
     def __str__(self) -> str:

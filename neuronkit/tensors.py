@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from neuronkit.specs import TensorSpec
 
 
+# 64 GB of float32: more than is computed with at once. Views may claim to have more.
+_MOST_ENTRIES = 1 << 34
+
+
 def tensor(
     name: str,
     value: Any,
@@ -57,6 +61,8 @@ def tensor(
     fault, way = _unusual(name, value)
     if fault:
         raise error(f"{name}: got a {fault} tensor; expected a dense one{expected}; {way}")
+    if value.numel() > _MOST_ENTRIES:
+        raise error(f"{name}: got {tuple(value.shape)}; expected at most {_MOST_ENTRIES} entries; give it in parts")
     given = (tuple(value.shape), dtype_name(value.dtype))
     mend = remedy(name, *given, shape, dtype)
     if mend:
@@ -70,17 +76,15 @@ def inputs(
     given: Sequence[Any],
     specs: Sequence[TensorSpec],
     *,
-    exact_dtypes: bool = True,
     error: type[NeuronKitError] = SpecError,
 ) -> tuple[Tensor, ...]:
     """Return the inputs of a call as plain tensors that fit `specs` but for the number of rows.
 
-    Inputs whose specs share their number of rows must share it, too.
+    Inputs whose specs share their number of rows must share it, too. One integer type stands for another.
 
     Args:
         given: What the caller gave.
         specs: What is expected, in order.
-        exact_dtypes: False takes another float type for a float type, and another integer type for an integer type.
         error: Class of the error.
 
     Raises:
@@ -96,7 +100,7 @@ def inputs(
     try:
         found = tuple(
             tensor(spec.name, value, shape=(None, *spec.shape[1:]) if spec.shape else (), dtype=dtypes, error=error)
-            for value, spec, dtypes in zip(given, specs, [_dtypes_like(spec.dtype, exact_dtypes) for spec in specs])
+            for value, spec, dtypes in zip(given, specs, [_dtypes_like(spec.dtype) for spec in specs])
         )
     except error as wrong:
         if len(specs) > 1 and _fit(given[::-1], specs):
@@ -180,9 +184,9 @@ def _fit(given: Sequence[Any], specs: Sequence[TensorSpec]) -> bool:
     )
 
 
-def _dtypes_like(dtype: str, exact: bool) -> tuple[str, ...]:
-    kinds = (("float32", "float16", "bfloat16", "float64"), ("int32", "int64", "int16", "int8"))
-    return (dtype,) if exact else tuple(dict.fromkeys((dtype, *(n for kind in kinds if dtype in kind for n in kind))))
+def _dtypes_like(dtype: str) -> tuple[str, ...]:
+    integers = ("int32", "int64", "int16", "int8")
+    return (dtype, *integers) if dtype in integers else (dtype,)
 
 
 def _names(dtype: str | Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuronkit.errors import NeuronKitError, ParityError, SpecError
+from neuronkit.errors import NeuronKitError, OptionError, ParityError, SpecError
 from neuronkit.parity import assert_parity
 
 
@@ -59,7 +59,7 @@ def test_shapes_must_match() -> None:
 
 
 def test_no_inputs_is_an_error() -> None:
-    with pytest.raises(SpecError, match="no inputs to compare on"):
+    with pytest.raises(SpecError, match="got no inputs; expected at least one"):
         assert_parity(double, double, [])
 
 
@@ -98,3 +98,10 @@ def test_agreement_may_be_partial_where_the_caller_says_so() -> None:
     assert run(0.7) == 0.75
     with pytest.raises(ParityError, match=r"decoded results agree by 75.00%"):
         run(0.8)
+
+
+@pytest.mark.parametrize("settings", [{"rtol": math.inf}, {"atol": math.nan}, {"rtol": -1}, {"min_task_agreement": 2}])
+def test_a_tolerance_that_lets_everything_pass_is_refused(settings: dict[str, float]) -> None:
+    x = torch.zeros(3)
+    with pytest.raises(OptionError, match="expected a finite number"):
+        assert_parity(lambda x: x, lambda x: x + 100, [(x,)], **settings)

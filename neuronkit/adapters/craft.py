@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
@@ -57,7 +57,7 @@ class StaticCRAFT(StaticModel):
         width: Of the canvas, in pixels.
 
     Raises:
-        UnknownModelError: If the model is no module.
+        UnknownModelError: If the model is no module, or has no weights.
         SpecError: If the canvas is smaller than CRAFT's stride, `batch_size` is no number of rows, or the model holds
             an operator that would let padding into the result.
     """
@@ -71,7 +71,12 @@ class StaticCRAFT(StaticModel):
             raise UnknownModelError(f"got {type(model).__name__}; StaticCRAFT takes the dynamic model, an nn.Module")
         self.options = CRAFTOptions(height, width)
         super().__init__(model, ())
-        dtype = next(self.source.parameters()).dtype
+        weights = next(self.source.parameters(), None)
+        if weights is None:
+            raise UnknownModelError(
+                f"got a {type(model).__name__} without weights; expected CRAFT; give the dynamic model"
+            )
+        dtype = weights.dtype
         batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
         self.specs = (
             TensorSpec("images", (batch_size, 3, height, width), dtype),
@@ -130,8 +135,20 @@ class StaticCRAFT(StaticModel):
         return Interface(DETECTOR, (scores, Output("features", ValidArea((2, 3), SCORE_STRIDE))))
 
     def valid_output_sizes(self, valid_size: Tensor) -> tuple[Tensor, Tensor]:
-        """Size of the valid area of each output: (N, 2) int32 (height, width) for (N, 2) valid sizes."""
-        return valid_size // SCORE_STRIDE, valid_size // SCORE_STRIDE
+        """Size of the valid area of each output.
+
+        Args:
+            valid_size: (N, 2) integers, (height, width) of each image.
+
+        Returns:
+            (N, 2) of the same dtype, (height, width), once for each output.
+
+        Raises:
+            SpecError: If `valid_size` is no such tensor.
+        """
+        integers = ("int32", "int64", "int16", "int8", "uint8")
+        sizes = tensors.tensor("valid_size", valid_size, shape=(None, 2), dtype=integers) // SCORE_STRIDE
+        return sizes, sizes
 
     def check_sizes(self, valid_size: Tensor) -> None:
         """Raise SpecError if the original cannot run on images of one of these sizes (N, 2), (height, width)."""

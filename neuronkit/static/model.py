@@ -70,8 +70,6 @@ class StaticModel(nn.Module, ABC):
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Check that there is a tensor for each of `specs`, of its shape but for the number of rows.
 
-        Other float types stand for a float type, so that a half-precision model can be run.
-
         Returns:
             The inputs, as plain tensors.
 
@@ -79,7 +77,7 @@ class StaticModel(nn.Module, ABC):
             SpecError: If one does not fit; the message says how it is made to.
         """
         given = checks.items("inputs", inputs, "tensors", error=SpecError)
-        return tensors.inputs(given, self.specs, exact_dtypes=False)
+        return tensors.inputs(given, self.specs)
 
     def reference(self, *inputs: Tensor) -> Any:
         """Run the untouched original on the same inputs, in eval mode, without gradients.
@@ -111,8 +109,20 @@ class StaticModel(nn.Module, ABC):
         """Join compiled graphs into one callable that takes `specs`.
 
         Gives a TorchScript module where every graph is one, a plain callable otherwise.
+
+        Raises:
+            SpecError: If `compiled` does not hold a callable for each of `graphs`.
         """
-        joined = self.join(compiled)
+        if not isinstance(compiled, Mapping):
+            raise SpecError(f"got compiled={shown(compiled)}; expected a callable for each graph; give them by name")
+        for name, graph in compiled.items():
+            checks.callable_(f"compiled[{name!r}]", graph, error=SpecError)
+        try:
+            joined = self.join(compiled)
+        except (KeyError, ValueError) as error:
+            raise SpecError(
+                f"got compiled={shown(compiled)}; expected a callable for each of graphs(), by its name; give all of them"
+            ) from error
         if isinstance(joined, torch.jit.ScriptModule) or not all(
             isinstance(c, torch.jit.ScriptModule) for c in compiled.values()
         ):
