@@ -121,7 +121,7 @@ class StaticModel(nn.Module, ABC):
             joined = self.join(compiled)
         except (KeyError, ValueError) as error:
             raise SpecError(
-                f"got compiled={shown(compiled)}; expected a callable for each of graphs(), by its name; give all of them"
+                f"got compiled={shown(compiled)}; expected a callable for each of graphs(), by name; give all of them"
             ) from error
         if isinstance(joined, torch.jit.ScriptModule) or not all(
             isinstance(c, torch.jit.ScriptModule) for c in compiled.values()
