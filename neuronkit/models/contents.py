@@ -22,6 +22,7 @@ ARCHITECTURE = (
 # What wrappers put before every name: DistributedDataParallel, torch.compile, and a module held by a training system.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _MOST_PREFIXES = 8
+_MOST_REFERENCES = 8
 # torch.optim.swa_utils.AveragedModel counts beside the model.
 _COUNTER = "n_averaged"
 # Views may overlap, or repeat one element. What unfolds to more than this is made to fill memory.
@@ -109,15 +110,26 @@ def _settings(top: Any) -> dict[str, Any]:
         inner = data_of(outer.get("model")) if isinstance(outer, dict) else None
         for level in (inner, outer):
             if isinstance(level, dict):
-                values = {name: _setting(level.get(name)) for name in (*ARCHITECTURE, *CHARSET_KEYS)}
+                values = {name: _setting(level.get(name), outer) for name in (*ARCHITECTURE, *CHARSET_KEYS)}
                 result = {**{name: value for name, value in values.items() if value is not None}, **result}
     return result
 
 
-def _setting(value: Any) -> Any:
-    """A value as data; None where it is missing, an object, or a reference that OmegaConf has not resolved."""
-    value = data_of(value)
+def _setting(value: Any, root: Any) -> Any:
+    """A value as data; None where it is missing, an object, or refers to something that `root` does not have."""
+    value = _resolved(data_of(value), root)
     if isinstance(value, (list, tuple)):
         return [data_of(item) for item in value]
-    unresolved = isinstance(value, str) and value.startswith("${") and value.endswith("}")
-    return None if unresolved or isinstance(value, (StandIn, Name, StoredTensor, dict)) else value
+    return None if isinstance(value, (StandIn, Name, StoredTensor, dict)) else value
+
+
+def _resolved(value: Any, root: Any) -> Any:
+    """Follow OmegaConf's references, as ``${data.charset}``."""
+    for _ in range(_MOST_REFERENCES):
+        if not (isinstance(value, str) and value.startswith("${") and value.endswith("}")):
+            return value
+        place = root
+        for key in value[2:-1].split(".")[:_MOST_REFERENCES]:
+            place = data_of(place.get(key)) if isinstance(place, dict) else None
+        value = place
+    return None

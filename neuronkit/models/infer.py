@@ -25,7 +25,7 @@ _CRAFT_CHANNELS = {
     512: "basenet.slice4.34.weight",
     1024: "basenet.slice5.1.weight",
 }
-_STACKLEVEL = 4
+_STACKLEVEL = 3
 
 
 def infer_craft(cls: type[CRAFT], contents: Contents, label: str) -> CRAFT:
@@ -65,7 +65,7 @@ def infer_parseq(
                 f"{label}: got {name}={shown(settings[name], 80)} in its settings and {value} in its tensors; expected "
                 "them to agree; build the model yourself and pass it"
             )
-    assumed: list[str] = []
+    assumed: dict[str, str] = {}
     characters = _characters(contents, charset, assumed, cls, label)
     sizes.update(_heads(settings, heads, sizes["embed_dim"], assumed, label))
     patches = _shape(contents, "encoder.pos_embed", 3, cls, label)[1]
@@ -77,8 +77,8 @@ def infer_parseq(
         raise CheckpointError(f"{label}: its settings do not make a {cls.__name__}: {error}") from error
     if assumed:
         warnings.warn(
-            f"{label}: got weights that do not say everything; assumed {', '.join(assumed)}; "
-            "pass charset= and heads= to load_checkpoint, or a model built with the right sizes, where this is wrong",
+            f"{label}: got weights that do not say everything; assumed {', '.join(assumed.values())}; "
+            f"where this is wrong, pass {', '.join(assumed)}",
             AssumptionWarning,
             stacklevel=_STACKLEVEL,
         )
@@ -104,7 +104,7 @@ def file_charset(settings: Mapping[str, Any], label: str) -> str | None:
     )
 
 
-def _characters(contents: Contents, given: Charset | None, assumed: list[str], cls: type, label: str) -> str:
+def _characters(contents: Contents, given: Charset | None, assumed: dict[str, str], cls: type, label: str) -> str:
     stated = file_charset(contents.settings, label)
     size = _shape(contents, "head.weight", 2, cls, label)[0] - 1
     if given is not None and stated is not None and given.characters != stated:
@@ -115,7 +115,7 @@ def _characters(contents: Contents, given: Charset | None, assumed: list[str], c
     characters = given.characters if given is not None else stated
     if characters is None and str(size) in NAMED_CHARSETS:
         characters = NAMED_CHARSETS[str(size)]
-        assumed.append(f"the {size} characters {shown(characters, 100)}")
+        assumed["charset="] = f"the {size} characters {shown(characters, 100)}"
     if characters is None:
         raise CheckpointError(
             f"{label}: got a model of {size} characters that does not say which; expected a charset; "
@@ -131,7 +131,7 @@ def _characters(contents: Contents, given: Charset | None, assumed: list[str], c
 
 
 def _heads(
-    settings: Mapping[str, Any], given: tuple[int, int] | None, width: int, assumed: list[str], label: str
+    settings: Mapping[str, Any], given: tuple[int, int] | None, width: int, assumed: dict[str, str], label: str
 ) -> dict[str, Any]:
     names = ("enc_num_heads", "dec_num_heads")
     stated = {name: settings[name] for name in names if name in settings}
@@ -152,7 +152,7 @@ def _heads(
         )
     if guessed:
         places = {"enc_num_heads": "encoder", "dec_num_heads": "decoder"}
-        assumed.append("heads: " + " and ".join(f"{result[name]} in the {places[name]}" for name in guessed))
+        assumed["heads="] = "heads: " + " and ".join(f"{result[name]} in the {places[name]}" for name in guessed)
     return result
 
 
@@ -174,7 +174,9 @@ def _parseq_sizes(cls: type, contents: Contents, label: str) -> dict[str, Any]:
     return sizes
 
 
-def _image_size(stated: Any, patches: int, patch: tuple[int, ...], assumed: list[str], label: str) -> tuple[int, int]:
+def _image_size(
+    stated: Any, patches: int, patch: tuple[int, ...], assumed: dict[str, str], label: str
+) -> tuple[int, int]:
     """As stated; else that of the published models, 32 x 128 pixels or a square."""
     if stated is not None:
         pair = [stated] * 2 if type(stated) is int else stated
@@ -197,7 +199,7 @@ def _image_size(stated: Any, patches: int, patch: tuple[int, ...], assumed: list
             f"{label}: got {patches} patches of {patch[0]} x {patch[1]} pixels, which are of no published image size; "
             "expected to know it; pass a model, PARSeq(..., img_size=(height, width))"
         )
-    assumed.append(f"images of {size[0]} x {size[1]} pixels")
+    assumed["PARSeq(..., img_size=...)"] = f"images of {size[0]} x {size[1]} pixels"
     return size
 
 

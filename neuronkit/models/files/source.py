@@ -49,7 +49,7 @@ class Budget:
     STEP = 96
     CONTAINER = 256
 
-    def __init__(self, limit: int = 384 << 20) -> None:
+    def __init__(self, limit: int = 256 << 20) -> None:
         self._left = limit
 
     def spend(self, amount: int) -> None:
