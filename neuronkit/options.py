@@ -8,11 +8,49 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
 
 AUTO_CASTS = ("none", "matmult", "all")
 AUTO_CAST_TYPES = ("bf16", "fp16", "tf32", "fp8_e4m3")
 MODEL_TYPES = ("generic", "transformer", "unet-inference")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Which float32 operations are computed in a narrower type.
+
+    Args:
+        auto_cast: "none", "matmult" for matrix products and convolutions, "all"; None leaves the choice to the target,
+            which casts nothing where the chip multiplies float32.
+        auto_cast_type: The narrower type: "bf16", "fp16", "tf32" or "fp8_e4m3". None takes "bf16" where something is
+            cast.
+
+    Raises:
+        OptionError: If a value is not one of those named here, or a type is given and nothing is cast.
+    """
+
+    auto_cast: str | None = None
+    auto_cast_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.auto_cast is not None:
+            checks.choice("auto_cast", self.auto_cast, AUTO_CASTS)
+        if self.auto_cast_type is not None:
+            checks.choice("auto_cast_type", self.auto_cast_type, AUTO_CAST_TYPES)
+            if self.auto_cast in (None, "none"):
+                raise OptionError(
+                    f"got auto_cast_type={self.auto_cast_type!r} with auto_cast={self.auto_cast!r}, which casts "
+                    "nothing; expected auto_cast='matmult' or 'all'; set both, or leave both out"
+                )
+
+    @property
+    def narrow_type(self) -> str | None:
+        """The type that operands are rounded to; None where nothing is cast."""
+        return None if self.auto_cast in (None, "none") else self.auto_cast_type or "bf16"
+
+    def __str__(self) -> str:
+        return "no auto-cast" if self.narrow_type is None else f"auto-cast {self.auto_cast}, {self.narrow_type}"
 
 
 @dataclass(frozen=True)
@@ -61,8 +99,7 @@ class CompileOptions:
             object.__setattr__(self, name, _strings(name, getattr(self, name)))
         for name in ("workdir", "cache_dir"):
             object.__setattr__(self, name, _directory(name, getattr(self, name)))
-        _one_of("auto_cast", self.auto_cast, AUTO_CASTS)
-        _one_of("auto_cast_type", self.auto_cast_type, AUTO_CAST_TYPES)
+        _ = self.precision
         _one_of("optlevel", self.optlevel, (1, 2, 3))
         _one_of("model_type", self.model_type, MODEL_TYPES)
         _positive("neuroncores", self.neuroncores, "integer", int)
@@ -71,6 +108,11 @@ class CompileOptions:
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name}={getattr(self, name)!r}: expected True or False")
         check_operator_kinds("cpu_operators", self.cpu_operators)
+
+    @property
+    def precision(self) -> Precision:
+        """`auto_cast` and `auto_cast_type` as one value."""
+        return Precision(self.auto_cast, self.auto_cast_type)
 
     def changed(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""

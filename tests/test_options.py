@@ -10,7 +10,7 @@ from neuronkit.options import CompileOptions
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("auto_cast", "some", "auto_cast='some': expected one of 'none', 'matmult', 'all'"),
+        ("auto_cast", "some", "auto_cast='some'; expected one of 'none', 'matmult', 'all'"),
         ("auto_cast_type", "int8", "auto_cast_type='int8'"),
         ("optlevel", 4, "optlevel=4: expected one of 1, 2, 3"),
         ("model_type", "cnn", "model_type='cnn'"),

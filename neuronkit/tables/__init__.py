@@ -165,7 +165,7 @@ def hardware() -> Mapping[str, Any]:
     """Chips, instances and prices, as published.
 
     Returns:
-        ``"targets"``: compile target → chip; ``"chips"``: name → cores, teraFLOPS by type, memory and its bandwidth;
+        ``"chips"``: name → cores, teraFLOPS by type, memory and its bandwidth;
         ``"instances"``: name → chip, number of chips and cores, US dollars an hour where they are public;
         ``"source"``, ``"price_sources"`` and ``"notes"``: where it comes from, and what is missing.
     """

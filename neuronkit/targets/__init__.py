@@ -1,16 +1,17 @@
-"""Compile targets, one file each. `find_target` is the only way in."""
+"""Compile targets. `find_target` is the only way in, `register` the way to add one from outside the package."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING
 
-from neuronkit.errors import UnknownTargetError
+from neuronkit import checks
+from neuronkit.errors import OptionError, UnknownTargetError
 
 if TYPE_CHECKING:
     from neuronkit.targets.base import Target
 
-_MODULES = {
+_HOMES = {
     "cpu": ("neuronkit.targets.cpu", "CpuTarget"),
     "xla": ("neuronkit.targets.xla", "XlaTarget"),
     "inf1": ("neuronkit.targets.inf1", "Inf1Target"),
@@ -20,11 +21,12 @@ _MODULES = {
     "trn2-native": ("neuronkit.targets.native", "Trn2NativeTarget"),
     "trn3": ("neuronkit.targets.native", "Trn3Target"),
 }
+_registered: dict[str, type[Target]] = {}
 
 
 def target_names() -> tuple[str, ...]:
-    """Every target's name."""
-    return tuple(_MODULES)
+    """Every target's name, those of registered targets last."""
+    return (*_HOMES, *_registered)
 
 
 def find_target(name: str) -> Target:
@@ -33,8 +35,32 @@ def find_target(name: str) -> Target:
     Raises:
         UnknownTargetError: If there is none; the message lists those that exist.
     """
-    if not isinstance(name, str) or name not in _MODULES:
-        raise UnknownTargetError(f"target {name!r} is not known; choose one of {', '.join(map(repr, target_names()))}")
-    module, cls = _MODULES[name]
+    name = checks.choice("target", name, target_names(), error=UnknownTargetError)
+    if name in _registered:
+        return _registered[name]()
+    module, cls = _HOMES[name]
     target: Target = getattr(importlib.import_module(module), cls)()
     return target
+
+
+def register(target: type[Target]) -> None:
+    """Make a target of one's own known, for as long as the process runs: to compile, and to load its artifacts.
+
+    A target registered again under its name takes the earlier one's place. docs/adding-a-target.md shows how to write
+    one.
+
+    Args:
+        target: A subclass of `neuronkit.targets.base.Target`. One that compiles in a child process must be importable
+            there: a class of a module, not of ``__main__``.
+
+    Raises:
+        OptionError: If it is not such a class, or neuronkit itself has a target of that name.
+    """
+    from neuronkit.targets.base import Target
+
+    if not isinstance(target, type) or not issubclass(target, Target):
+        raise OptionError(f"got target={checks.shown(target)}; expected a subclass of Target; give the class itself")
+    name = checks.text("name", getattr(target, "name", None))
+    if name in _HOMES:
+        raise OptionError(f"got name={name!r}, a target of neuronkit itself; expected a new name; choose another")
+    _registered[name] = target

@@ -43,6 +43,7 @@ class Target(ABC):
         saves: Whether what it makes can be written to an artifact.
         saves_directory: Whether its artifact is a directory, which `save_directory` writes and `load_directory` reads,
             rather than TorchScript.
+        chip: Its chip in `neuronkit.tables.hardware`, for `estimate`; None without published figures.
         rules: Whose operators it takes: "torch-neuron", "torch-xla", "torch-neuron-native", or "any" for TorchScript.
         is_neuron: Whether what it makes runs on Neuron devices.
     """
@@ -51,6 +52,7 @@ class Target(ABC):
     supported_options: ClassVar[frozenset[str]] = frozenset()
     saves: ClassVar[bool] = True
     saves_directory: ClassVar[bool] = False
+    chip: ClassVar[str | None] = None
     rules: ClassVar[str] = "any"
     is_neuron: ClassVar[bool] = False
 

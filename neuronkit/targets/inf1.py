@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.capture.serialize import save_script
 from neuronkit.capture.tracing import trace
 from neuronkit.errors import MissingSDKError, OptionError
-from neuronkit.options import CompileOptions
+from neuronkit.options import CompileOptions, Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.sdk.job import Job
 from neuronkit.targets.sdk.packages import (
@@ -31,17 +31,17 @@ INSTALL = install_command(
 )
 _LAST_DRIVER = "2.24"
 
-# (auto_cast, auto_cast_type) → neuron-cc's --fast-math. NeuronCore-v1 multiplies no float32 matrices: "none" is what
-# neuron-cc calls so, with matrix operands in bf16. Fast relayout moves tensors through bf16 and is left off.
-_FAST_MATH: dict[tuple[str | None, str | None], tuple[str, ...]] = {
-    (None, None): ("none",),
-    ("none", None): ("none",),
-    ("matmult", None): ("fp32-cast-matmult", "no-fast-relayout"),
-    ("matmult", "bf16"): ("fp32-cast-matmult-bf16", "no-fast-relayout"),
-    ("matmult", "fp16"): ("fp32-cast-matmult-fp16", "no-fast-relayout"),
-    ("all", None): ("fp32-cast-all", "no-fast-relayout"),
-    ("all", "bf16"): ("fp32-cast-all", "no-fast-relayout"),
-    ("all", "fp16"): ("fp32-cast-all-fp16", "no-fast-relayout"),
+# neuron-cc's --fast-math. NeuronCore-v1 multiplies no float32 matrices: "none" is what neuron-cc calls so, with matrix
+# operands in bf16. Fast relayout moves tensors through bf16 and is left off.
+_FAST_MATH: dict[Precision, tuple[str, ...]] = {
+    Precision(): ("none",),
+    Precision("none"): ("none",),
+    Precision("matmult"): ("fp32-cast-matmult", "no-fast-relayout"),
+    Precision("matmult", "bf16"): ("fp32-cast-matmult-bf16", "no-fast-relayout"),
+    Precision("matmult", "fp16"): ("fp32-cast-matmult-fp16", "no-fast-relayout"),
+    Precision("all"): ("fp32-cast-all", "no-fast-relayout"),
+    Precision("all", "bf16"): ("fp32-cast-all", "no-fast-relayout"),
+    Precision("all", "fp16"): ("fp32-cast-all-fp16", "no-fast-relayout"),
 }
 
 
@@ -50,6 +50,7 @@ class Inf1Target(SdkTarget):
 
     name = "inf1"
     sdk = "torch_neuron"
+    chip = "Inferentia"
     rules = "torch-neuron"
     supported_options = frozenset(
         [
@@ -131,18 +132,19 @@ def compiler_args(options: CompileOptions) -> list[str]:
         OptionError: If neuron-cc has no such setting.
     """
     args: list[str] = []
-    cast = (options.auto_cast, options.auto_cast_type)
+    precision = options.precision
     if flag_given(options.extra_args, "--fast-math", "--fp32-cast"):
-        if cast != (None, None):
+        if precision != Precision():
             raise OptionError(
-                f"auto_cast={options.auto_cast!r} and extra_args={options.extra_args!r} both set the precision"
+                f"got auto_cast={options.auto_cast!r} and extra_args={options.extra_args!r}, which both set the "
+                "precision; expected one of them; leave the other out"
             )
-    elif cast in _FAST_MATH:
-        args += ["--fast-math", *_FAST_MATH[cast]]
+    elif precision in _FAST_MATH:
+        args += ["--fast-math", *_FAST_MATH[precision]]
     else:
         raise OptionError(
-            f"target 'inf1' cannot honour auto_cast={cast[0]!r} with auto_cast_type={cast[1]!r}; neuron-cc casts "
-            "'matmult' or 'all' to 'bf16' or 'fp16'"
+            f"got auto_cast_type={options.auto_cast_type!r} for target 'inf1'; expected 'bf16' or 'fp16', to which "
+            "neuron-cc casts; choose one"
         )
     if options.optlevel is not None:
         if options.optlevel != 2:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,7 +46,8 @@ class Trn2NativeTarget(Target):
     """AWS Trainium2 through TorchNeuron (public beta of 2026). Compiles in process, at the first call of each graph."""
 
     name = "trn2-native"
-    chip = "trn2"
+    chip = "Trainium2"
+    compiler_target: ClassVar[str] = "trn2"
     rules = "torch-neuron-native"
     saves_directory = True
     is_neuron = True
@@ -141,7 +142,8 @@ class Trn3Target(Trn2NativeTarget):
     """AWS Trainium3, which TorchNeuron alone supports."""
 
     name = "trn3"
-    chip = "trn3"
+    chip = "Trainium3"
+    compiler_target = "trn3"
 
 
 class NativeGraph:

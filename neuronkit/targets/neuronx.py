@@ -12,7 +12,7 @@ from torch import nn
 from neuronkit.capture.exporting import export_graph, load_portable
 from neuronkit.capture.serialize import save_program
 from neuronkit.errors import MissingSDKError, OptionError
-from neuronkit.options import CompileOptions
+from neuronkit.options import CompileOptions, Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.sdk.job import Job
 from neuronkit.targets.sdk.packages import (
@@ -33,7 +33,7 @@ class NeuronxTarget(SdkTarget):
     """The chips of the second generation and later, through their XLA front end.
 
     Attributes:
-        chip: neuronx-cc's name of the chip.
+        compiler_target: The chip as neuronx-cc's ``--target`` calls it.
         cores_per_copy: Physical cores that one copy of a model can span.
     """
 
@@ -56,7 +56,7 @@ class NeuronxTarget(SdkTarget):
             "extra_args",
         ]
     )
-    chip: ClassVar[str]
+    compiler_target: ClassVar[str]
     cores_per_copy: ClassVar[tuple[int, ...]] = (1,)
 
     def check_environment(self) -> dict[str, str]:
@@ -105,7 +105,7 @@ class NeuronxTarget(SdkTarget):
         Raises:
             OptionError: If neuronx-cc has no such setting.
         """
-        args = [] if flag_given(options.extra_args, "--target") else ["--target", self.chip]
+        args = [] if flag_given(options.extra_args, "--target") else ["--target", self.compiler_target]
         args += cast_args(options)
         if options.optlevel is not None:
             args.append(f"-O{options.optlevel}")
@@ -144,36 +144,40 @@ class Inf2Target(NeuronxTarget):
     """AWS Inferentia2."""
 
     name = "inf2"
-    chip = "inf2"
+    chip = "Inferentia2"
+    compiler_target = "inf2"
 
 
 class Trn1Target(NeuronxTarget):
     """AWS Trainium."""
 
     name = "trn1"
-    chip = "trn1"
+    chip = "Trainium1"
+    compiler_target = "trn1"
 
 
 class Trn2Target(NeuronxTarget):
     """AWS Trainium2; one copy of a model runs on one physical core or on a logical one made of two."""
 
     name = "trn2"
-    chip = "trn2"
+    chip = "Trainium2"
+    compiler_target = "trn2"
     cores_per_copy = (1, 2)
 
 
 def cast_args(options: CompileOptions) -> list[str]:
     """Whether and how neuronx-cc casts, always written out."""
-    cast, narrow = options.auto_cast, options.auto_cast_type
+    precision = options.precision
     if flag_given(options.extra_args, "--auto-cast", "--auto-cast-type"):
-        if (cast, narrow) != (None, None):
-            raise OptionError(f"auto_cast={cast!r} and extra_args={options.extra_args!r} both set the precision")
+        if precision != Precision():
+            raise OptionError(
+                f"got auto_cast={options.auto_cast!r} and extra_args={options.extra_args!r}, which both set the "
+                "precision; expected one of them; leave the other out"
+            )
         return []
-    if cast in (None, "none"):
-        if narrow is not None:
-            raise OptionError(f"auto_cast_type={narrow!r} has no effect without auto_cast='matmult' or 'all'; set both")
+    if precision.narrow_type is None:
         return ["--auto-cast", "none"]
-    return ["--auto-cast", str(cast), "--auto-cast-type", narrow or "bf16"]
+    return ["--auto-cast", str(precision.auto_cast), "--auto-cast-type", precision.narrow_type]
 
 
 def _keywords(sdk: ModuleType, arguments: dict[str, Any], workdir: Path) -> dict[str, Any]:

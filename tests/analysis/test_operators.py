@@ -201,7 +201,7 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
     ("arguments", "error", "message"),
     [
         ({"target": "inf1"}, SpecError, "got example_inputs=None"),
-        ({"example_inputs": SPEC, "target": "inf9"}, UnknownTargetError, "'inf9' is not known"),
+        ({"example_inputs": SPEC, "target": "inf9"}, UnknownTargetError, "target='inf9'; expected one of"),
         (
             {"example_inputs": TensorSpec("x", (2, 5)), "target": "inf1"},
             SpecError,

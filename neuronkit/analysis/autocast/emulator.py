@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from neuronkit import checks, tensors
 from neuronkit.analysis.autocast.rounding import ROUNDINGS
 from neuronkit.capture.products import (
     argument,
@@ -21,7 +22,7 @@ from neuronkit.capture.products import (
 )
 from neuronkit.capture.watching import OperatorMode, refuse_fused_script, watched_by
 from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
-from neuronkit.options import AUTO_CASTS
+from neuronkit.options import AUTO_CASTS, Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Foldable, StaticModel, eval_mode, unwrap
 
@@ -58,24 +59,22 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
         UnknownModelError: If the model is no module.
         UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
     """
-    if auto_cast not in AUTO_CASTS:
-        raise OptionError(f"auto_cast={auto_cast!r}: expected one of {', '.join(map(repr, AUTO_CASTS))}")
-    if auto_cast_type not in tuple(ROUNDINGS):
-        reason = (
-            "; Neuron's documentation does not say how its fp8_e4m3 rounds and overflows"
-            if auto_cast_type == "fp8_e4m3"
-            else ""
+    checks.choice("auto_cast", auto_cast, AUTO_CASTS)
+    if auto_cast_type == "fp8_e4m3":
+        raise OptionError(
+            f"got auto_cast_type={auto_cast_type!r}; expected one of {', '.join(map(repr, ROUNDINGS))}; Neuron's "
+            "documentation does not say how fp8_e4m3 rounds and overflows, so that it cannot be emulated"
         )
-        known = ", ".join(map(repr, ROUNDINGS))
-        raise OptionError(f"auto_cast_type={auto_cast_type!r} cannot be emulated: expected one of {known}{reason}")
-    if not isinstance(model, nn.Module):
-        advice = "; a compiled model has its target's precision already" if hasattr(model, "manifest") else ""
+    checks.choice("auto_cast_type", auto_cast_type, ROUNDINGS)
+    if hasattr(model, "manifest"):
         raise UnknownModelError(
-            f"model is of type {type(model).__name__}; expected an nn.Module or a StaticModel{advice}. Emulate the "
-            "model itself, and put FixedShape, Buckets or OCRPipeline around what this gives"
+            f"got model={type(model).__name__}, which has its target's precision already; expected an nn.Module; "
+            "emulate the model that it was compiled from"
         )
+    model = tensors.module("model", model, error=UnknownModelError)
     refuse_fused_script(model)
-    return EmulatedModel(unwrap(model), auto_cast, auto_cast_type)
+    precision = Precision(auto_cast, None if auto_cast == "none" else auto_cast_type)
+    return EmulatedModel(unwrap(model), precision)
 
 
 class EmulatedModel(nn.Module):
@@ -85,18 +84,16 @@ class EmulatedModel(nn.Module):
 
     Attributes:
         model: The caller's model.
-        auto_cast: "none", "matmult" or "all".
-        auto_cast_type: "bf16", "fp16" or "tf32".
+        precision: What is rounded, and to which type.
         specs: The inputs of a static model; empty for any other.
     """
 
     model: nn.Module
 
-    def __init__(self, model: nn.Module, auto_cast: str, auto_cast_type: str) -> None:
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
         super().__init__()
         self.__dict__["model"] = model
-        self.auto_cast = auto_cast
-        self.auto_cast_type = auto_cast_type
+        self.precision = precision
         self.specs: tuple[TensorSpec, ...] = tuple(getattr(model, "specs", None) or ())
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
@@ -130,13 +127,13 @@ class EmulatedModel(nn.Module):
         return call
 
     def _rounding(self) -> contextlib.AbstractContextManager[None]:
-        if self.auto_cast == "none":
+        if self.precision.narrow_type is None:
             return torch.no_grad()
-        rounding = ROUNDINGS[self.auto_cast_type]
-        return watched_by(_RoundAll(rounding) if self.auto_cast == "all" else _RoundProducts(rounding))
+        rounding = ROUNDINGS[self.precision.narrow_type]
+        return watched_by(_RoundAll(rounding) if self.precision.auto_cast == "all" else _RoundProducts(rounding))
 
     def extra_repr(self) -> str:
-        return f"{type(self.model).__name__}, auto_cast={self.auto_cast!r}, auto_cast_type={self.auto_cast_type!r}"
+        return f"{type(self.model).__name__}, {self.precision}"
 
 
 class _RoundProducts(OperatorMode):

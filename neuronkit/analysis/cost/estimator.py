@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from neuronkit.analysis.cost.hardware import find_chip, find_precision
+from neuronkit.analysis.cost.hardware import find_chip, precision_on
 from neuronkit.analysis.cost.report import CostReport, cost_on
 from neuronkit.analysis.cost.workload import measure
 from neuronkit.capture.watching import refuse_fused_script
+from neuronkit.options import Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import as_static
 
@@ -48,7 +49,8 @@ def estimate(
         UnknownModelError: If the model is no module.
     """
     static = as_static(model, example_inputs)
+    precision = Precision(auto_cast, auto_cast_type)
     # Before the model runs, which takes long.
-    find_precision(find_chip(target), auto_cast, auto_cast_type)
+    precision_on(find_chip(target), precision)
     refuse_fused_script(static.source)
-    return cost_on(target, measure(static, passes), auto_cast, auto_cast_type)
+    return cost_on(target, measure(static, passes), precision)

@@ -8,8 +8,8 @@ from typing import Any
 
 from neuronkit import tables
 from neuronkit.errors import OptionError
-from neuronkit.options import AUTO_CAST_TYPES, AUTO_CASTS
-from neuronkit.targets import find_target
+from neuronkit.options import Precision
+from neuronkit.targets import find_target, target_names
 
 _TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 # What a type of auto-cast is called in the table of figures, and its width in bytes.
@@ -38,8 +38,10 @@ class Chip:
         """One core's share of the bandwidth."""
         return self.bytes_per_second / self.cores
 
-    def core_flops(self, kind: str) -> float:
-        """FLOPs a second of one core in a type; for a type without a figure, in the fastest one."""
+    def core_flops(self, dtype: str, precision: Precision) -> float:
+        """FLOPs a second of one core on factors of a dtype; for a type without a figure, in the fastest one."""
+        narrow = precision.narrow_type if dtype == "float32" else None
+        kind = narrow or _TYPES.get(dtype, dtype)
         figures = [self.tflops[name] for name in _FIGURES.get(kind, ()) if name in self.tflops]
         return 1e12 * max(figures or self.tflops.values()) / self.cores
 
@@ -63,34 +65,11 @@ class Instance:
     reserved_usd_per_hour: float | None
 
 
-@dataclass(frozen=True)
-class Precision:
-    """The types that a core multiplies in.
-
-    Attributes:
-        auto_cast: "none", "matmult" or "all".
-        auto_cast_type: The narrow type; None without auto-cast.
-    """
-
-    auto_cast: str
-    auto_cast_type: str | None
-
-    def kind_of(self, dtype: str) -> str:
-        """What the factors of a product are multiplied in."""
-        if dtype == "float32" and self.auto_cast_type is not None:
-            return self.auto_cast_type
-        return _TYPES.get(dtype, dtype)
-
-    def stored_bytes(self, dtype: str, count: int) -> float:
-        """Fewest bytes that weights of so many bytes can be kept in."""
-        if dtype == "float32" and self.auto_cast_type is not None:
-            return count * _WIDTHS[self.auto_cast_type] / 4
-        return count
-
-    def __str__(self) -> str:
-        if self.auto_cast_type is None:
-            return "no auto-cast"
-        return f"auto-cast {self.auto_cast}, {self.auto_cast_type}"
+def stored_bytes(dtype: str, count: int, precision: Precision) -> float:
+    """Fewest bytes that weights of so many bytes can be kept in."""
+    if dtype == "float32" and precision.narrow_type is not None:
+        return count * _WIDTHS[precision.narrow_type] / 4
+    return count
 
 
 def find_chip(target: str) -> Chip:
@@ -100,12 +79,10 @@ def find_chip(target: str) -> Chip:
         UnknownTargetError: If there is no such target.
         OptionError: If the target is no chip with published figures.
     """
-    find_target(target)
-    table = tables.hardware()
-    if target not in table["targets"]:
-        known = ", ".join(map(repr, table["targets"]))
-        raise OptionError(f"target {target!r} is no chip with published figures; estimate for one of {known}")
-    name = table["targets"][target]
+    table, name = tables.hardware(), find_target(target).chip
+    if name is None:
+        known = ", ".join(repr(other) for other in target_names() if find_target(other).chip is not None)
+        raise OptionError(f"got target={target!r}, no chip with published figures; expected one of {known}; choose one")
     fields = table["chips"][name]
     bandwidth = fields["mem_bw_gib_s"] * 2**30 if "mem_bw_gib_s" in fields else fields["mem_bw_tb_s"] * 1e12
     # Sparse figures are for weights that are half zeros.
@@ -119,27 +96,22 @@ def find_instances(chip: Chip) -> tuple[Instance, ...]:
     return tuple(_instance(name, fields) for name, fields in found.items() if fields["chip"] == chip.name)
 
 
-def find_precision(chip: Chip, auto_cast: str | None, auto_cast_type: str | None) -> Precision:
-    """What a compile with these options multiplies in.
+def precision_on(chip: Chip, asked: Precision) -> Precision:
+    """What a compile multiplies in on this chip.
 
     Raises:
-        OptionError: If a value is bad, or the chip has no figure for the type.
+        OptionError: If the chip has no figure for the type.
     """
-    if auto_cast not in (None, *AUTO_CASTS):
-        raise OptionError(f"auto_cast={auto_cast!r}: expected one of {', '.join(map(repr, AUTO_CASTS))}, or None")
-    if auto_cast_type not in (None, *AUTO_CAST_TYPES):
-        raise OptionError(f"auto_cast_type={auto_cast_type!r}: expected one of {', '.join(AUTO_CAST_TYPES)}, or None")
-    if auto_cast in (None, "none"):
-        if auto_cast_type is not None:
-            raise OptionError(
-                f"auto_cast_type={auto_cast_type!r} has no effect without auto_cast='matmult' or 'all'; set both"
-            )
+    kind = asked.narrow_type
+    if kind is None:
         # A chip without a float32 figure multiplies no float32: its compiler casts the factors to bf16 in any case.
-        return Precision("none", None) if "fp32" in chip.tflops else Precision("matmult", "bf16")
-    kind = auto_cast_type or "bf16"
+        return Precision("none") if "fp32" in chip.tflops else Precision("matmult", "bf16")
     if not any(name in chip.tflops for name in _FIGURES[kind]):
-        raise OptionError(f"{chip.name} has no published figure for {kind}; it has {', '.join(chip.tflops)}")
-    return Precision(str(auto_cast), kind)
+        raise OptionError(
+            f"got auto_cast_type={kind!r}, for which {chip.name} has no published figure; expected one of "
+            f"{', '.join(chip.tflops)}; choose one"
+        )
+    return Precision(asked.auto_cast, kind)
 
 
 def _instance(name: str, fields: Mapping[str, Any]) -> Instance:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuronkit.errors import MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
-    from neuronkit.analysis.cost.table import CostTable
+    from neuronkit.analysis.cost.report import CostReport
 
 
-def draw(table: CostTable, path: str | Path) -> None:
-    """Write a picture of the least time and the least money of an inference."""
+def draw(reports: Mapping[str, CostReport], rows: Iterable[Any], path: str | Path) -> None:
+    """Write a picture of the least time and the least money of an inference.
+
+    Args:
+        reports: Name → report.
+        rows: The `CostRow`s of those reports.
+        path: Where to write it; the suffix decides the format.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -20,23 +27,23 @@ def draw(table: CostTable, path: str | Path) -> None:
         raise MissingDependencyError(
             f"drawing costs needs matplotlib ({error}); pip install 'neuronkit[plot]'"
         ) from error
-    priced = [row for row in table.rows if row.usd_per_million_lower_bound is not None]
-    height = 1.5 + 0.3 * max(2 * len(table.reports), len(priced))
+    priced = [row for row in rows if row.usd_per_million_lower_bound is not None]
+    height = 1.5 + 0.3 * max(2 * len(reports), len(priced))
     figure = Figure(figsize=(13, height), layout="constrained")
     known = FigureCanvasAgg(figure).get_supported_filetypes()
     if Path(path).suffix.lower().lstrip(".") not in {"", *known}:
         raise OptionError(f"path={str(path)!r}: a picture ends in one of {', '.join(sorted(known))}")
     left, right = figure.subplots(1, 2)
-    _draw_times(left, table)
+    _draw_times(left, reports)
     _draw_prices(right, priced)
     for axes in (left, right):
         axes.locator_params(axis="x", nbins=6)
     figure.savefig(path, dpi=120)
 
 
-def _draw_times(axes: Any, table: CostTable) -> None:
-    places = range(len(table.reports))
-    reports = list(table.reports.values())
+def _draw_times(axes: Any, named: Mapping[str, CostReport]) -> None:
+    places = range(len(named))
+    reports = list(named.values())
     for offset, (label, times) in enumerate(
         {
             "products, at the peak": [report.compute_ms / report.batch_size for report in reports],
@@ -45,7 +52,7 @@ def _draw_times(axes: Any, table: CostTable) -> None:
     ):
         bars = axes.barh([place + 0.4 * offset - 0.2 for place in places], times, height=0.4, label=label)
         axes.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
-    _name_rows(axes, list(table.reports))
+    _name_rows(axes, list(named))
     axes.set_xlabel("ms an inference, on one core")
     axes.set_title("Lower bound of the time: the longer bar of each graph", fontsize=10)
     axes.invert_yaxis()

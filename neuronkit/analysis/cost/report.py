@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount
-from neuronkit.analysis.cost.hardware import Chip, Instance, Precision, find_chip, find_instances, find_precision
-from neuronkit.analysis.cost.view import as_html, as_text
+from neuronkit.analysis.cost.hardware import (
+    Chip,
+    Instance,
+    find_chip,
+    find_instances,
+    precision_on,
+    stored_bytes,
+)
 from neuronkit.analysis.cost.workload import Workload
+from neuronkit.options import Precision
+
+NO_PRICE = "no public price"
+Table = tuple[list[str], list[list[str]]]
+"""A header, and rows of as many cells."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ class CostReport:
             UnknownTargetError: If there is no such target.
             OptionError: If the target has no published figures, or an option does not fit it.
         """
-        return cost_on(target, self.workload, auto_cast, auto_cast_type)
+        return cost_on(target, self.workload, Precision(auto_cast, auto_cast_type))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -177,19 +189,21 @@ class CostReport:
         }
 
     def __str__(self) -> str:
-        return as_text(self)
+        return "\n".join(part if isinstance(part, str) else text_table(*part) for part in _parts(self))
 
     def _repr_html_(self) -> str:
-        return as_html(self)
+        return "".join(
+            f"<p>{html.escape(part)}</p>" if isinstance(part, str) else html_table(*part) for part in _parts(self)
+        )
 
     def _total(self, value: Any) -> int:
         return sum(self.executions[name] * value(graph) for name, graph in self.workload.graphs.items())
 
     def _graph_cost(self, name: str, count: GraphCount) -> GraphCost:
         compute = sum(
-            flops / self.chip.core_flops(self.precision.kind_of(dtype)) for dtype, flops in count.flops_by_dtype.items()
+            flops / self.chip.core_flops(dtype, self.precision) for dtype, flops in count.flops_by_dtype.items()
         )
-        weights = sum(self.precision.stored_bytes(dtype, size) for dtype, size in count.weight_bytes_by_dtype.items())
+        weights = sum(stored_bytes(dtype, size, self.precision) for dtype, size in count.weight_bytes_by_dtype.items())
         memory = (weights + count.io_bytes) / self.chip.core_bytes_per_second
         return GraphCost(count, self.executions[name], 1e3 * compute, 1e3 * memory)
 
@@ -200,7 +214,96 @@ class CostReport:
         return usd_per_hour / per_hour * 1e6
 
 
-def cost_on(target: str, workload: Workload, auto_cast: str | None, auto_cast_type: str | None) -> CostReport:
+def cost_on(target: str, workload: Workload, precision: Precision) -> CostReport:
     """What a workload takes on a target."""
     chip = find_chip(target)
-    return CostReport(target, chip, find_precision(chip, auto_cast, auto_cast_type), workload)
+    return CostReport(target, chip, precision_on(chip, precision), workload)
+
+
+def _parts(report: CostReport) -> list[str | Table]:
+    """What a report shows: a line, the graphs, the bound, and the instances where any is listed."""
+    instances = _instance_rows(report)
+    return [_headline(report), _graph_rows(report), _bound(report), *([instances] if instances[1] else [])]
+
+
+def _headline(report: CostReport) -> str:
+    return (
+        f"target {report.target!r}: one of the {report.chip.cores} cores of {report.chip.name}, {report.precision}; "
+        f"batch {report.batch_size}; {report.case}"
+    )
+
+
+def _graph_rows(report: CostReport) -> Table:
+    header = ["graph", "runs", "GFLOP", "weights MB", "in + out MB", "unfused MB", "at least ms"]
+    rows = [
+        [
+            name,
+            str(cost.executions),
+            *_numbers(
+                cost.count.flops / 1e9,
+                cost.count.weight_bytes / 1e6,
+                cost.count.io_bytes / 1e6,
+                cost.count.activation_bytes / 1e6,
+                cost.roofline_ms_lower_bound,
+            ),
+        ]
+        for name, cost in report.graphs.items()
+    ]
+    total = (report.flops / 1e9, report.weight_bytes / 1e6, report.io_bytes / 1e6, report.activation_bytes / 1e6)
+    return header, [*rows, ["a call", "", *_numbers(*total, report.roofline_ms_lower_bound)]]
+
+
+def _bound(report: CostReport) -> str:
+    bound = "its products" if report.compute_ms >= report.memory_ms else "memory"
+    return (
+        f"Lower bound, not a prediction: a call takes at least {report.roofline_ms_lower_bound:.4g} ms on a core, "
+        f"for {bound}; that is at most {report.inferences_per_second_upper_bound:.4g} inferences a second and core"
+    )
+
+
+def _instance_rows(report: CostReport) -> Table:
+    header = ["instance", "cores", "$ an hour", "$ a million, at least", "reserved: $ an hour", "$ a million"]
+    return header, [
+        [
+            name,
+            str(cost.instance.cores),
+            price_text(cost.instance),
+            money(cost.usd_per_million_lower_bound),
+            money(cost.instance.reserved_usd_per_hour),
+            money(cost.reserved_usd_per_million_lower_bound),
+        ]
+        for name, cost in report.instances.items()
+    ]
+
+
+def _numbers(*values: float) -> list[str]:
+    return [f"{value:.4g}" for value in values]
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns two blanks apart, the first to the left and the others to the right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
+        for row in (header, *rows)
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same as HTML."""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def price_text(instance: Instance) -> str:
+    """An hourly price, and whether it is the vendor's own."""
+    if instance.usd_per_hour is None:
+        return NO_PRICE
+    return f"{instance.usd_per_hour:.4g}{'' if instance.official else ' (unofficial)'}"
+
+
+def money(usd: float | None) -> str:
+    """An amount to three digits, or that none is known."""
+    return NO_PRICE if usd is None else f"{usd:.3g}"

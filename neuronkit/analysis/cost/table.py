@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from neuronkit.analysis.cost.report import CostReport
-from neuronkit.analysis.cost.text import html_table, money, price_text, text_table
+from neuronkit.analysis.cost.report import CostReport, html_table, money, price_text, text_table
 from neuronkit.errors import OptionError
 
 
@@ -71,7 +70,7 @@ class CostTable:
         """
         from neuronkit.analysis.cost.plot import draw
 
-        draw(self, path)
+        draw(self.reports, self.rows, path)
 
     def __str__(self) -> str:
         return text_table(*self._cells())
