@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    # ParityError carries the report, and what makes the report raises the error.
     from neuronkit.parity import ParityReport
 
 

@@ -18,6 +18,7 @@ from neuronkit.errors import ArtifactError, CompileError
 from neuronkit.storage.sealed import read_manifest, save_directory
 
 if TYPE_CHECKING:
+    # A slot is one entry of the cache that hands it out, and stores into it.
     from neuronkit.cache.store import CompileCache
 
 _FORMAT = 1
