@@ -79,6 +79,10 @@ class NeuronCoreError(NeuronKitError, RuntimeError):
     """The NeuronCores that this process needs are taken, unknown, or were asked for too late."""
 
 
+class ModelError(NeuronKitError, RuntimeError):
+    """A detector or recogniser failed on an image."""
+
+
 class ServerError(NeuronKitError, RuntimeError):
     """A server that was started on this machine is not ready in time, or stopped."""
 

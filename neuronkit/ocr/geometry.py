@@ -15,6 +15,8 @@ from neuronkit.ocr._arrays import real_numbers
 STRIDE = 32
 """CRAFT halves its input five times, so both sides of a canvas are multiples of this."""
 
+_ROUNDED_ONE = 1 + 1e-3
+
 LONGEST_SIDE = (1 << 31) - 1
 """What OpenCV counts pixels in."""
 
@@ -25,7 +27,7 @@ class TextBox:
 
     Attributes:
         quad: (4, 2) float32, (x, y), clockwise from the corner nearest the top left.
-        confidence: Highest region score inside the word, 0..1 for a trained CRAFT.
+        confidence: Highest region score inside the word, 0..1; higher scores count as 1.
         polygon: (K, 2) float32, (x, y), clockwise from the top left, following a curved word; None where the
             quad fits or where polygons were not asked for.
         characters: How many characters the region score shows, when that was asked for.
@@ -46,7 +48,7 @@ class TextBox:
             if len(polygon) < 3:
                 raise SpecError(f"polygon has {len(polygon)} corners, expected at least 3; leave it None")
             object.__setattr__(self, "polygon", polygon)
-        object.__setattr__(self, "confidence", checks.number("confidence", self.confidence, 0))
+        object.__setattr__(self, "confidence", probability("confidence", self.confidence))
         if self.characters is not None:
             object.__setattr__(self, "characters", checks.integer("characters", self.characters, 0, 1 << 31))
 
@@ -157,6 +159,15 @@ class Letterbox:
     def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
         """Move points from the source image to the canvas; the inverse of `to_source`."""
         return _scaled(points, self.scale / checks.integer("stride", stride, 1, LONGEST_SIDE))
+
+
+def probability(name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1]; what rounding put above 1 is 1.
+
+    Raises:
+        OptionError: If it is not such a number.
+    """
+    return min(checks.number(name, value, 0, _ROUNDED_ONE), 1.0)
 
 
 def as_boxes(boxes: Any) -> list[TextBox]:

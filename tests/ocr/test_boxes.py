@@ -233,3 +233,10 @@ def test_hostile_maps_give_boxes_or_a_documented_error(data, dtype, value):
     except NeuronKitError:
         return
     assert all(np.isfinite(box.quad).all() for box in boxes)
+
+
+def test_scores_above_one_make_no_confidence_above_one():
+    region = np.zeros((20, 40))
+    region[5:15, 5:35] = 1.25
+    (box,) = find_boxes(region, np.zeros_like(region))
+    assert box.confidence == 1.0

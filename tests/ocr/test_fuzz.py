@@ -164,6 +164,7 @@ def test_charsets_settings_and_origins_of_anything(thing, other):
 
 
 OPTIONS = ["recognizer_batch_size", "vertical_ratio", "max_pixels", "keep_scores", "progress", "detector_processor"]
+OPTIONS += ["background", "min_scale", "rotations"]
 
 
 @given(st.dictionaries(st.sampled_from(OPTIONS), THINGS), THINGS)
@@ -227,6 +228,7 @@ def test_pages_of_anything(thing, other, third):
 WORDS = st.builds(Word, TEXTS, st.floats(0, 1), FAR)
 
 
+@pytest.mark.filterwarnings("ignore::neuronkit.ocr.images.types.ImageWarning")
 @given(st.lists(st.lists(WORDS, max_size=3).map(tuple).map(Line), max_size=3), THINGS)
 @settings(max_examples=100, deadline=None)
 def test_any_page_is_shown_and_written(lines, thing):

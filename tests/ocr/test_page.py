@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import sysconfig
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFont
 
 from neuronkit.errors import ImageError, OptionError, SpecError
-from neuronkit.ocr import Letterbox, Line, Page, TextBox, Word
+from neuronkit.ocr import ImageWarning, Letterbox, Line, Page, TextBox, Word
 
 QUAD = np.array([[10, 10], [50, 12], [49, 30], [9, 28]])
 IMAGE = np.full((40, 80, 3), 250, np.uint8)
@@ -99,7 +102,7 @@ def test_what_is_no_page_is_refused(make):
 
 
 def test_drawing_needs_the_image():
-    with pytest.raises(ImageError, match=r"the page \(40, 80\)"):
+    with pytest.raises(ImageError, match=r"the page's \(40, 80\)"):
         page("a").draw(IMAGE[:20])
     with pytest.raises(ImageError):
         Page((40, 80), (), "/gone.png").draw()
@@ -115,10 +118,86 @@ def test_notebooks_show_the_page():
     assert "bad &lt;file&gt;" in Page((0, 0), (), None, ImageError("bad <file>"))._repr_html_()
 
 
-def test_text_of_unusual_letters_is_drawn():
-    assert (page("ä字🙂").draw() != IMAGE).any()
-
-
 def test_pages_compare_and_print_without_their_image():
     assert page() == page()
     assert "array" not in repr(page())
+
+
+def fonts_in(monkeypatch, *folders):
+    from neuronkit.ocr.page import fonts
+
+    monkeypatch.setattr(fonts, "_font_folders", lambda: list(folders))
+    fonts.system_font.cache_clear()
+    fonts._system_fonts.cache_clear()
+
+
+@pytest.fixture
+def dejavu():
+    """A font with Arabic letters, which Pillow's own lacks."""
+    places = [Path(p) for p in sysconfig.get_paths().values()] + [Path("/usr/share/fonts")]
+    found = next((file for place in places for file in place.rglob("DejaVuSans.ttf")), None)
+    if found is None:
+        pytest.skip("no DejaVu Sans on this machine")
+    return found
+
+
+def test_characters_without_a_font_are_named(monkeypatch, tmp_path):
+    fonts_in(monkeypatch, tmp_path)
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    try:
+        with pytest.warns(ImageWarning, match=r"no font was found for '.*' \(U\+1F642, cjk, hangul\)"):
+            drawn = page("a안녕", "中", "🙂").draw(boxes=False)
+        labelled = page("a[2 hangul]", "[1 cjk]", "[1 U+1F642]").draw(boxes=False)
+        np.testing.assert_array_equal(drawn, labelled)
+    finally:
+        monkeypatch.undo()
+        fonts_in(monkeypatch, *())
+        monkeypatch.undo()
+
+
+def test_a_font_of_the_system_is_taken_where_the_default_lacks_letters(monkeypatch, tmp_path, dejavu):
+    (tmp_path / "fonts").mkdir()
+    shutil.copy(dejavu, tmp_path / "fonts")
+    expected = page("مرحبا").draw(font=dejavu)
+    fonts_in(monkeypatch, tmp_path)
+    try:
+        np.testing.assert_array_equal(page("مرحبا").draw(), expected)
+    finally:
+        monkeypatch.undo()
+        fonts_in(monkeypatch, *())
+        monkeypatch.undo()
+
+
+def test_the_font_is_chosen(tmp_path, dejavu):
+    default, chosen = page("hello").draw(), page("hello").draw(font=str(dejavu))
+    assert (default != chosen).any()
+    np.testing.assert_array_equal(page("hello").draw(font=ImageFont.truetype(str(dejavu), 12)), chosen)
+    (tmp_path / "no.ttf").write_bytes(b"no font")
+    for bad in (tmp_path / "no.ttf", tmp_path, tmp_path / "gone.ttf", 5, b"x", "\0"):
+        with pytest.raises(OptionError, match="font="):
+            page("hello").draw(font=bad)
+
+
+def test_control_characters_are_no_boxes():
+    np.testing.assert_array_equal(page("a\u200b\x07b\ue000").draw(), page("ab").draw())
+
+
+@pytest.mark.parametrize("confidence", [1.01, -0.1, float("nan"), 97.0])
+def test_confidences_are_probabilities(confidence):
+    with pytest.raises(OptionError, match="confidence"):
+        TextBox(QUAD, confidence)
+    with pytest.raises(OptionError, match="confidence"):
+        Word("a", confidence, TextBox(QUAD))
+
+
+def test_rounding_is_no_error():
+    assert TextBox(QUAD, 1.0000001).confidence == 1.0
+    assert Word("a", np.float32(1.0000001), TextBox(QUAD)).confidence == 1.0
+
+
+def test_turned_pages_are_drawn_turned():
+    turned = Page((80, 40), (), IMAGE, rotation=90)
+    np.testing.assert_array_equal(turned.draw(), np.rot90(IMAGE))
+    for bad in (45, 360, "90", None):
+        with pytest.raises(OptionError, match="rotation"):
+            Page((80, 40), (), IMAGE, rotation=bad)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+from neuronkit.ocr.pipeline.folder import NO_IMAGE, READ_BEFORE
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
@@ -104,7 +105,7 @@ def test_errors_of_a_model_reach_the_caller():
         reader(broken)([grid("a"), grid("b"), grid("c")])
     with pytest.raises(RuntimeError, match="the device is gone"):
         reader(detect, broken)([grid("a"), grid("b"), grid("c")])
-    with pytest.raises(SpecError, match="give a list"):
+    with pytest.raises(SpecError, match="expected an iterable of images"):
         list(reader().read(5))
 
 
@@ -144,13 +145,15 @@ def test_folders_are_read_in_several_goes(tmp_path):
     first = reader(counting).read_folder(images, out)
     assert [p.name for p in first.read] == ["a.png", "b.PNG"]
     assert [p.name for p in first.failed] == ["bad.jpg"]
+    assert first.skipped == {images / "notes.txt": NO_IMAGE}
+    assert str(first).startswith("2 read, 1 failed, 1 skipped (1 not an image")
     assert "bad.jpg" in str(first)
     assert json.loads((out / "a.png.json").read_text())["text"] == "a b c"
     assert json.loads((out / "deep" / "b.PNG.json").read_text())["text"] == "d e"
     assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.png.json", "b.PNG.json"]
 
     second = reader(counting).read_folder(images, out)
-    assert [p.name for p in second.skipped] == ["a.png", "b.PNG"]
+    assert [p.name for p, why in second.skipped.items() if why == READ_BEFORE] == ["a.png", "b.PNG"]
     assert second.read == []
     assert len(calls) == 2
 

@@ -33,16 +33,16 @@ def crash_on(deadly: bytes) -> Callable[[], None]:
 
     # Within a function, so that it travels by value: workers do not find the tests.
     def setup() -> None:
-        from neuronkit.ocr.pipeline import reader
+        from neuronkit.ocr.pipeline import finding
 
-        real = reader.load_image
+        real = finding.open_page
 
         def crashing(source: Any, **options: Any) -> Any:
             if isinstance(source, str) and Path(source).read_bytes() == deadly:
                 os.kill(os.getpid(), signal.SIGSEGV)
             return real(source, **options)
 
-        reader.load_image = crashing  # type: ignore[assignment]
+        finding.open_page = crashing  # type: ignore[assignment]
 
     return setup
 
@@ -104,7 +104,7 @@ class Killer(threading.Thread):
 
 def assert_each_once(output: Path, images: dict[str, int], models: dict[str, Any]) -> None:
     local = OCRPipeline(load(models["detector"]), load(models["recognizer"]))
-    wanted = [local(strip).to_dict() for strip in strips(20)]
+    wanted = [page.to_dict() for page in local.read_batch(strips(20)).pages]
     seen: Counter[str] = Counter()
     for result in read_results(output):
         name = result["image"]

@@ -169,7 +169,13 @@ def good_cases(detector_path: Path, recognizer_path: Path) -> dict[str, list[Cas
         maps.append(Case("detector", {"images": images}, {"score_maps": find(torch.from_numpy(images))[0].numpy()}))
     for seed in range(10):
         page = png(100 + seed, 60 + 3 * seed, 150 + 7 * seed)
-        pages.append(Case("reader", {"image": strings(page)}, {"page": strings(pipeline(page).to_json().encode())}))
+        pages.append(
+            Case(
+                "reader",
+                {"image": strings(page)},
+                {"page": strings(pipeline.read_batch([page]).pages[0].to_json().encode())},
+            )
+        )
     assert any(case.expected and b'"text": "' in case.expected["page"][0, 0] for case in pages)
     return {"words": words, "maps": maps, "pages": pages}
 

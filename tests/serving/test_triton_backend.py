@@ -116,7 +116,7 @@ def test_pages_are_those_of_the_pipeline(reader: Served, detector_path: Path, re
     answers = reader.answer([asked(files(pages[0])), asked(files(*pages[1:]))])
     assert not any(isinstance(answer, Exception) for answer in answers)
     found = [json.loads(page) for answer in answers for (page,) in answer["page"]]  # type: ignore[index]
-    assert found == [local(page).to_dict() for page in pages]
+    assert found == [page.to_dict() for page in local.read_batch(pages).pages]
     assert any(page["lines"] for page in found)
 
 

@@ -69,7 +69,9 @@ def find_boxes(
     counts: list[int | None] = [None] * len(quads)
     if count_characters:
         counts = list(_count_characters(region, affinity, words, text_threshold))
-    return [TextBox(*fields) for fields in zip(quads, words.peaks.tolist(), outlines, counts, strict=True)]
+    return [
+        TextBox(*fields) for fields in zip(quads, np.clip(words.peaks, 0, 1).tolist(), outlines, counts, strict=True)
+    ]
 
 
 def _count_characters(region: Map, affinity: Map, words: Components, text_threshold: float) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from base64 import b64encode
 from dataclasses import dataclass, field
 from html import escape
@@ -15,13 +16,15 @@ import numpy as np
 from neuronkit import checks
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr._arrays import real_numbers, to_float
-from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox
-from neuronkit.ocr.images import load_image
+from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox, probability
+from neuronkit.ocr.images import MAX_PIXELS, ImagePage, ImageWarning, open_page
 from neuronkit.ocr.page.draw import draw_boxes, draw_heat_map, draw_text
+from neuronkit.ocr.page.fonts import TextWriter
 from neuronkit.ocr.page.hocr import page_to_hocr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import ImageFont
 
     from neuronkit.errors import NeuronKitError
     from neuronkit.ocr.images import ImageLike, RGBImage
@@ -48,15 +51,16 @@ class Word:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
-            raise SpecError(f"text is a {type(self.text).__name__}; give a string")
+            raise SpecError(f"got text={checks.shown(self.text)}; expected text; give a str")
         if not isinstance(self.box, TextBox):
-            raise SpecError(f"box is a {type(self.box).__name__}; give a TextBox")
+            raise SpecError(f"got box={checks.shown(self.box)}; expected a TextBox; give one")
         # In Python's own numbers, because JSON holds no others: recognisers give NumPy's too.
-        object.__setattr__(self, "confidence", checks.number("confidence", self.confidence, 0))
+        object.__setattr__(self, "confidence", probability("confidence", self.confidence))
         confidences = real_numbers(self.char_confidences)
         if confidences is None or confidences.ndim != 1 or not np.isfinite(confidences).all():
             raise SpecError(
-                f"char_confidences={self.char_confidences!r:.80} are no finite numbers; give one a character"
+                f"got char_confidences={checks.shown(self.char_confidences)}; expected finite numbers; "
+                "give one for each character"
             )
         object.__setattr__(self, "char_confidences", tuple(confidences.tolist()))
 
@@ -90,12 +94,17 @@ class Page:
     """What was read in one image.
 
     Attributes:
-        size: (height, width) of the image in pixels, upright; (0, 0) when it could not be read.
+        size: (height, width) of the image in pixels, as it was read; (0, 0) when it could not be read.
         lines: From top to bottom.
         source: What was given as the image; `draw` opens it again.
         error: Why there are no lines, when the image could not be read.
         scores: (H/2, W/2, 2) float32, region and affinity score on the detector's canvas, where they were kept.
         letterbox: How the image lay in that canvas.
+        scale: Pixels that the detector saw for each pixel of the image; None where that is unknown.
+        rotation: By how many degrees, 0, 90, 180 or 270, the image was turned counter-clockwise to be read, as
+            ``numpy.rot90(image, rotation // 90)`` does. `size`, boxes and letterbox are those of the turned image.
+        warnings: What may be wrong with the result, in sentences: pages of the file that were not read, a scale at
+            which text is lost, a page that may be turned.
     """
 
     size: tuple[int, int]
@@ -104,10 +113,17 @@ class Page:
     error: NeuronKitError | None = None
     scores: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     letterbox: Letterbox | None = field(default=None, repr=False)
+    scale: float | None = None
+    rotation: int = 0
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
         object.__setattr__(self, "lines", _all("lines", self.lines, Line))
+        if self.scale is not None:
+            object.__setattr__(self, "scale", checks.number("scale", self.scale, 0, open_low=True))
+        object.__setattr__(self, "rotation", checks.choice("rotation", self.rotation, (0, 90, 180, 270)))
+        object.__setattr__(self, "warnings", _all("warnings", self.warnings, str))
 
     @property
     def words(self) -> list[Word]:
@@ -120,12 +136,20 @@ class Page:
         return "\n".join(line.text for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the page as JSON can hold it: sizes, lines of words, text, and the error's message if there is one."""
+        """Give the page as JSON can hold it.
+
+        Returns:
+            ``height``, ``width``, ``scale``, ``rotation``, ``text``, ``lines`` (each with its ``text`` and ``words``),
+            ``warnings``, and ``error``, the message of the error or None.
+        """
         return {
             "height": self.size[0],
             "width": self.size[1],
+            "scale": self.scale,
+            "rotation": self.rotation,
             "text": self.text,
             "lines": [{"text": line.text, "words": [word.to_dict() for word in line.words]} for line in self.lines],
+            "warnings": list(self.warnings),
             "error": None if self.error is None else str(self.error),
         }
 
@@ -139,7 +163,13 @@ class Page:
         return page_to_hocr(self, title=self._name())
 
     def draw(
-        self, image: ImageLike | None = None, *, boxes: bool = True, text: bool = True, heat_map: bool = False
+        self,
+        image: ImageLike | None = None,
+        *,
+        boxes: bool = True,
+        text: bool = True,
+        heat_map: bool = False,
+        font: str | os.PathLike[str] | ImageFont.FreeTypeFont | None = None,
     ) -> RGBImage:
         """Draw what was found over the image.
 
@@ -147,29 +177,46 @@ class Page:
             image: The page's image, where `source` cannot be opened again (an open file that was read).
             boxes: Draw the words' outlines.
             text: Write above each word what was read.
-            heat_map: Lay the region score over the image; for readers with ``keep_scores=True``.
+            heat_map: Lay the region score over the image; for pipelines with ``keep_scores=True``.
+            font: A TrueType or OpenType font: its file, or what Pillow made of it. None takes Pillow's own, which has
+                Latin letters. Words with characters that the font lacks are written in a font of this system that has
+                them; where there is none, their number and script stand in their place.
 
         Returns:
-            (H, W, 3) uint8, RGB: a new image of the page's size.
+            (H, W, 3) uint8, RGB: a new image of the page's size, turned as the page was.
 
         Raises:
             ImageError: If there is no image to draw on, or one of another size.
-            OptionError: If a heat map is asked for and the scores were not kept.
+            OptionError: If a heat map is asked for and the scores were not kept, or `font` is no font.
             SpecError: If they are no score maps.
+
+        Warns:
+            ImageWarning: If no font was found for some characters.
         """
-        pixels = load_image(self.source if image is None else image)  # type: ignore[arg-type]
-        if pixels.shape[:2] != self.size:
-            raise ImageError(
-                f"the image is {pixels.shape[:2]} (height, width) and the page {self.size}; "
-                "give the image that was read"
-            )
+        writer = TextWriter(font)
+        pixels = self._pixels(self.source if image is None else image)
         if heat_map:
             if self.scores is None or not isinstance(self.letterbox, Letterbox):
-                raise OptionError("the scores of this page were not kept; make the reader with keep_scores=True")
+                raise OptionError("the scores of this page were not kept; make the pipeline with keep_scores=True")
             pixels = draw_heat_map(pixels, self._region(), self.letterbox)
         if boxes:
             pixels = draw_boxes(pixels, self.words)
-        return draw_text(pixels, self.words) if text else pixels.copy()
+        if not text:
+            return pixels.copy()
+        pixels = draw_text(pixels, self.words, writer)
+        if writer.missing:
+            warnings.warn(writer.warning, ImageWarning, stacklevel=2)
+        return pixels
+
+    def _pixels(self, image: Any) -> RGBImage:
+        most = max(MAX_PIXELS, self.size[0] * self.size[1])
+        pixels = np.rot90(open_page(image, max_pixels=most).pixels, self.rotation // 90)
+        if pixels.shape[:2] != self.size:
+            raise ImageError(
+                f"got an image of {pixels.shape[:2]} (height, width); expected the page's {self.size}; "
+                "give the image that was read"
+            )
+        return np.ascontiguousarray(pixels)
 
     def _region(self) -> NDArray[Any]:
         scores = to_float(self.scores, "scores")
@@ -178,7 +225,8 @@ class Page:
         return scores[:, :, 0]
 
     def _name(self) -> str:
-        return os.path.basename(os.fspath(self.source)) if isinstance(self.source, (str, os.PathLike)) else ""
+        file = self.source.source if isinstance(self.source, ImagePage) else self.source
+        return os.path.basename(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else ""
 
     def _repr_png_(self) -> bytes | None:
         """Show the drawn page in a notebook; None, so that text is shown, where its image is gone."""
@@ -205,5 +253,5 @@ class Page:
 def _all(name: str, items: Any, kind: type[Any]) -> tuple[Any, ...]:
     """Check that all items are of one kind."""
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, kind) for item in items):
-        raise SpecError(f"{name}={items!r:.80} is not a tuple of {kind.__name__} objects; give one")
+        raise SpecError(f"got {name}={checks.shown(items)}; expected {kind.__name__} objects; give a tuple of them")
     return tuple(items)

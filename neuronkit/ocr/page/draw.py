@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.geometry import Letterbox
     from neuronkit.ocr.images import RGBImage
     from neuronkit.ocr.page.content import Word
+    from neuronkit.ocr.page.fonts import TextWriter
 
 _BOX = (214, 39, 40)
 _TEXT = (31, 72, 180)
@@ -40,19 +41,19 @@ def draw_boxes(image: RGBImage, words: Sequence[Word]) -> RGBImage:
     return np.array(canvas)
 
 
-def draw_text(image: RGBImage, words: Sequence[Word]) -> RGBImage:
-    """Write what was read above each word; arguments and result as for `draw_boxes`."""
-    from PIL import Image, ImageDraw, ImageFont
+def draw_text(image: RGBImage, words: Sequence[Word], writer: TextWriter) -> RGBImage:
+    """Write what was read above each word; arguments and result as for `draw_boxes`, besides what chooses the fonts."""
+    from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     for word in words:
         left, top = _near(image, word.box.outline).min(axis=0).tolist()
-        font = ImageFont.load_default(size=_font_size(word))
-        _, _, right, bottom = pen.textbbox((0, 0), word.text, font=font)
+        text, font = writer.layout(word.text, _font_size(word))
+        _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
         x, y = max(0.0, left), max(0.0, top - bottom - _stroke(image))
         pen.rectangle((x, y, x + right, y + bottom), fill=_PAPER)
-        pen.text((x, y), word.text, fill=_TEXT, font=font)
+        pen.text((x, y), text, fill=_TEXT, font=font)
     return np.array(canvas)
 
 

@@ -1,99 +1,153 @@
-"""A folder of images read into a folder of JSON files, in as many goes as it takes."""
+"""A folder of images read into a folder of JSON files, in as many calls as it takes."""
 
 from __future__ import annotations
 
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import ImageError, NeuronKitError, OptionError
+from neuronkit.ocr.images import ImagePage, image_endings, image_pages, is_image_file
 from neuronkit.ocr.page import Page
 
-ENDINGS = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
-
-
-class Reader(Protocol):
-    """What reads images one after the other: an `OCRPipeline`."""
-
-    def read(self, images: Iterable[Any]) -> Iterator[Page]: ...
+READ_BEFORE = "read before, and not changed since"
+NO_IMAGE = "not an image that Pillow reads"
+NO_FILE = "not a regular file"
 
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What became of the images of a folder.
+    """What became of the files of a folder.
 
     Attributes:
-        read: Images read in this call.
-        skipped: Images that had been read before, and have not changed since.
+        read: Images read in this call, all their pages.
+        skipped: Files that were not read, and why: `READ_BEFORE`, `NO_IMAGE` or `NO_FILE`.
         failed: Images that could not be read, or their results written, and why; the next call tries them again.
     """
 
     read: list[Path] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
+    skipped: dict[Path, str] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.read)} read, {len(self.skipped)} read before, {len(self.failed)} failed"]
+        reasons = [f"{count} {reason}" for reason, count in Counter(self.skipped.values()).items()]
+        skipped = f"{len(self.skipped)} skipped" + (f" ({'; '.join(reasons)})" if reasons else "")
+        lines = [f"{len(self.read)} read, {len(self.failed)} failed, {skipped}"]
         return "\n".join([*lines, *(f"  {path}: {reason}" for path, reason in self.failed.items())])
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One page of a file that is read: its number from 1, out of how many, and where its result goes."""
+
+    path: Path
+    number: int
+    count: int
+    result: Path
+    mark: dict[str, int]
+    last: bool
+
+
 def read_folder(
-    reader: Reader, folder: str | os.PathLike[str], output: str | os.PathLike[str], *, pattern: str = "**/*"
+    read: Callable[[Iterable[Any]], Iterator[Page]], folder: Any, output: Any, *, pattern: Any = "**/*"
 ) -> FolderReport:
-    """Read all images of a folder; see `OCRPipeline.read_folder`."""
+    """Read all images of a folder with a function that reads one after the other; see `OCRPipeline.read_folder`."""
     root, target = _folders(folder, output)
     report = FolderReport()
-    paths: list[Path] = []
-    for path in _images(root, pattern):
-        done = _is_done(path, _result_path(root, target, path))
-        (report.skipped if done else paths).append(path)
-    # What is written belongs to the file as it was before it was read: a change meanwhile is seen the next time.
-    marks = {path: _mark(path) for path in paths}
-    for path, page in zip(paths, reader.read(paths), strict=True):
-        content = {"source": {"name": path.name, **marks[path]}, **page.to_dict()}
+    jobs: list[_Job] = []
+    problems: list[str] = []
+    pages = read(_pages(root, target, _images(root, target, pattern, report), report, jobs))
+    for page in pages:
+        job = jobs.pop(0)
         try:
             if page.error is not None:
                 raise page.error
-            _write(_result_path(root, target, path), content)
-            report.read.append(path)
+            source = {"name": job.path.name, "page": job.number, "pages": job.count, **job.mark}
+            _write(job.result, {"source": source, **page.to_dict()})
         except (NeuronKitError, OSError) as error:
-            report.failed[path] = str(error)
+            problems.append(str(error) if job.count == 1 else f"page {job.number}: {error}")
+        if job.last:
+            if problems:
+                report.failed[job.path] = "; ".join(problems)
+            else:
+                report.read.append(job.path)
+            problems.clear()
     return report
 
 
+def _pages(root: Path, target: Path, paths: Iterable[Path], report: FolderReport, jobs: list[_Job]) -> Iterator[Any]:
+    """Give the pages that have no result yet, and note in `jobs` which they are."""
+    for path in paths:
+        # The result belongs to the file as it was before it was read: a change meanwhile is seen the next time.
+        mark = _mark(path)
+        first = _result_path(root, target, path, 1)
+        known = _pages_done(first, mark)
+        if known and all(_pages_done(_result_path(root, target, path, i), mark) for i in range(2, known + 1)):
+            report.skipped[path] = READ_BEFORE
+            continue
+        try:
+            pages = image_pages(path)
+        except ImageError as error:
+            report.failed[path] = str(error)
+            continue
+        left = [i for i in range(len(pages)) if not _pages_done(_result_path(root, target, path, i + 1), mark)]
+        for i in left:
+            result = _result_path(root, target, path, i + 1)
+            jobs.append(_Job(path, i + 1, len(pages), result, mark, i == left[-1]))
+            yield path if len(pages) == 1 else ImagePage(path, pages[i].index)
+
+
 def _folders(folder: Any, output: Any) -> tuple[Path, Path]:
-    for name, value in (("folder", folder), ("output", output)):
-        if not isinstance(value, (str, os.PathLike)):
-            raise OptionError(f"{name} is a {type(value).__name__}; give a path")
-    if not os.path.isdir(folder):
-        raise ImageError(f"{os.fspath(folder)!r:.500} is not a folder; give the one that holds the images")
-    try:
-        os.makedirs(output, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"output={os.fspath(output)!r:.500} cannot be made ({error}); give another folder") from error
-    return Path(folder), Path(output)
-
-
-def _images(root: Path, pattern: Any) -> list[Path]:
-    inside = isinstance(pattern, str) and ".." not in (path := Path(pattern)).parts and not path.is_absolute()
-    if not inside or not path.name:
-        raise OptionError(
-            f"pattern={pattern!r:.200} is no pattern of paths within the folder; give one such as '**/*.png'"
+    root, target = checks.path("folder", folder), checks.path("output", output)
+    if not root.is_dir():
+        raise ImageError(
+            f"got folder={checks.shown(folder)}, which is not a folder; expected one that holds images; give its path"
         )
     try:
-        return sorted(path for path in root.glob(pattern) if path.suffix.lower() in ENDINGS and path.is_file())
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"got output={checks.shown(output)}, which cannot be made ({error.strerror}); expected a folder; "
+            "give another one"
+        ) from error
+    return root, target
+
+
+def _images(root: Path, target: Path, pattern: Any, report: FolderReport) -> Iterator[Path]:
+    endings = image_endings()
+    for path in _matches(root, pattern):
+        if path.is_dir() or (path.suffix == ".json" and target in path.parents):
+            continue
+        if not path.is_file():
+            report.skipped[path] = NO_FILE
+        elif path.suffix.lower() in endings or is_image_file(path):
+            yield path
+        else:
+            report.skipped[path] = NO_IMAGE
+
+
+def _matches(root: Path, pattern: Any) -> list[Path]:
+    inside = isinstance(pattern, str) and ".." not in (path := Path(pattern)).parts and not path.is_absolute()
+    expected = "expected a pattern of paths within the folder; give one such as '**/*.png'"
+    if not inside or not path.name:
+        raise OptionError(f"got pattern={checks.shown(pattern)}; {expected}")
+    try:
+        return sorted(root.glob(pattern))
     except ValueError as error:
         # What glob says of stars in places where they mean nothing.
-        raise OptionError(f"pattern={pattern!r:.200}: {error}; give one such as '**/*.png'") from error
+        raise OptionError(f"got pattern={checks.shown(pattern)} ({error}); {expected}") from error
 
 
-def _result_path(root: Path, target: Path, path: Path) -> Path:
+def _result_path(root: Path, target: Path, path: Path, number: int) -> Path:
     relative = path.relative_to(root)
-    return target / relative.parent / f"{relative.name}.json"
+    page = "" if number == 1 else f".page-{number}"
+    return target / relative.parent / f"{relative.name}{page}.json"
 
 
 def _mark(path: Path) -> dict[str, int]:
@@ -104,12 +158,14 @@ def _mark(path: Path) -> dict[str, int]:
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 
-def _is_done(path: Path, result: Path) -> bool:
+def _pages_done(result: Path, mark: dict[str, int]) -> int:
+    """How many pages the file has whose result this is; 0 where there is none of the file as it is."""
     try:
         source = json.loads(result.read_text("utf-8"))["source"]
-        return {name: source[name] for name in ("bytes", "modified_ns")} == _mark(path)
+        same = {name: source[name] for name in ("bytes", "modified_ns")} == mark
+        return int(source["pages"]) if same else 0
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return 0
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

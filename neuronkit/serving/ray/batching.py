@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from neuronkit.ocr.pipeline.batches import run_isolated
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -81,7 +83,7 @@ class Batcher:
         self._started = time.monotonic()
         waited = [self._started - entry.since for entry in batch]
         loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(self._thread, self._results, [entry.item for entry in batch])
+        results = await loop.run_in_executor(self._thread, run_isolated, self._run, [entry.item for entry in batch])
         self._started = None
         self._observe(waited)
         for entry, result in zip(batch, results, strict=True):
@@ -91,12 +93,3 @@ class Batcher:
                 entry.result.set_exception(result)
             else:
                 entry.result.set_result(result)
-
-    def _results(self, items: list[Any]) -> list[Any]:
-        """Results, with the exception in place of an item whose fault it is."""
-        try:
-            return self._run(items)
-        except Exception as error:
-            if len(items) == 1:
-                return [error]
-        return [result for item in items for result in self._results([item])]

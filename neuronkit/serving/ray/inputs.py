@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neuronkit.errors import ImageError, OptionError
-from neuronkit.ocr.pipeline.folder import ENDINGS
+from neuronkit.ocr.images import image_endings
 
 CONTENTS = ("bytes", "image")
 
@@ -30,8 +30,9 @@ def list_paths(images: Any) -> list[str]:
 def _walk(root: Path) -> Iterator[str]:
     if not root.is_dir():
         raise ImageError(f"{str(root)!r} is not a folder; give the one that holds the images, or a list of paths")
+    endings = image_endings()
     for folder, _, files in os.walk(root):
-        yield from (os.path.join(folder, file) for file in files if os.path.splitext(file)[1].lower() in ENDINGS)
+        yield from (os.path.join(folder, file) for file in files if os.path.splitext(file)[1].lower() in endings)
 
 
 def _absolute(path: Any) -> str:

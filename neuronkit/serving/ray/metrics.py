@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ray.util.metrics import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from neuronkit.serving.ray.pages import PageBatch
+    from neuronkit.ocr.pipeline.batches import PageBatch
 
 _SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]
 _SHARES = [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0]

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from neuronkit import checks
 from neuronkit.errors import OptionError
 
+FAILURES_OF_A_BROKEN_MODEL = 3
+"""So many images in a row on which the models themselves fail mean a lost device, not bad images."""
+
 
 @dataclass(frozen=True)
 class AppOptions:

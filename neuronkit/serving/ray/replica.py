@@ -6,12 +6,14 @@ import asyncio
 import time
 from typing import Any
 
+from neuronkit.errors import ModelError
+from neuronkit.ocr.page import Page
+from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.serving.ray.answers import error_json
 from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.batching import Batcher
 from neuronkit.serving.ray.metrics import ReaderMetrics
-from neuronkit.serving.ray.options import AppOptions
-from neuronkit.serving.ray.pages import FAILURES_OF_A_BROKEN_MODEL, BatchReader
+from neuronkit.serving.ray.options import FAILURES_OF_A_BROKEN_MODEL, AppOptions
 
 
 class Reader:
@@ -23,7 +25,7 @@ class Reader:
 
     def __init__(self, detector: Artifact, recognizer: Artifact, options: AppOptions) -> None:
         self._options = options
-        self._reader = BatchReader(detector.load(), recognizer.load(), max_pixels=options.max_pixels)
+        self._reader = OCRPipeline(detector.load(), recognizer.load(), max_pixels=options.max_pixels)
         self._reader.warm_up()
         self._metrics = ReaderMetrics()
         self._failures = 0
@@ -44,7 +46,7 @@ class Reader:
             raise
         except Exception as error:
             self._failures += 1
-            return 500, error_json(f"the models failed on this image: {type(error).__name__}: {error}")
+            return 500, error_json(str(error))
         finally:
             self._metrics.queue(self._batcher.waiting)
             self._metrics.request(time.monotonic() - start)
@@ -58,9 +60,13 @@ class Reader:
         if self._batcher.running_s > self._options.timeout_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.running_s:.0f} s")
 
-    def _read(self, images: list[Any]) -> list[tuple[int, str]]:
+    def _read(self, images: list[Any]) -> list[Any]:
         batch = self._reader.read_batch(images)
         self._metrics.pages(batch)
-        return [
-            (200, page.to_json()) if page.error is None else (400, error_json(str(page.error))) for page in batch.pages
-        ]
+        return [_answer(page) for page in batch.pages]
+
+
+def _answer(page: Page) -> tuple[int, str] | ModelError:
+    if isinstance(page.error, ModelError):
+        return page.error
+    return (200, page.to_json()) if page.error is None else (400, error_json(str(page.error)))

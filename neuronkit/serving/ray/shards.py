@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from neuronkit.errors import ModelError
 from neuronkit.ocr.page import Page
+from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.inputs import CONTENTS
 from neuronkit.serving.ray.journal import Journal
-from neuronkit.serving.ray.pages import FAILURES_OF_A_BROKEN_MODEL, BatchReader
+from neuronkit.serving.ray.options import FAILURES_OF_A_BROKEN_MODEL
 from neuronkit.serving.ray.results import ResultStore
 
 Image = tuple[str, Any]
@@ -38,7 +40,7 @@ class ShardReader:
         max_pixels: int,
     ) -> None:
         self._batch_size = max(detector.batch_size, recognizer.batch_size)
-        self._reader = BatchReader(detector.load(), recognizer.load(), max_pixels=max_pixels)
+        self._reader = OCRPipeline(detector.load(), recognizer.load(), max_pixels=max_pixels)
         self._store, self._done, self._attempts = store, done, attempts
         self._failures = 0
 
@@ -76,16 +78,11 @@ class ShardReader:
         return self._read(images)
 
     def _read(self, images: list[Image]) -> list[dict[str, Any]]:
-        try:
-            pages = self._reader.read_batch([content for _, content in images]).pages
-        except Exception as error:
-            if len(images) > 1:
-                return [page for image in images for page in self._read([image])]
-            self._failures += 1
+        pages = self._reader.read_batch([content for _, content in images]).pages
+        for page in pages:
+            self._failures = self._failures + 1 if isinstance(page.error, ModelError) else 0
             if self._failures >= FAILURES_OF_A_BROKEN_MODEL:
-                raise
-            return [_failed(f"the models failed on this image: {type(error).__name__}: {error}")]
-        self._failures = 0
+                raise page.error  # type: ignore[misc]
         return [page.to_dict() for page in pages]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from neuronkit.errors import NeuronKitError
+from neuronkit.ocr.pipeline.batches import run_isolated
 from neuronkit.serving.triton.metering import Metered
 from neuronkit.static.padding import FixedShape
 
@@ -75,18 +76,14 @@ class Served(ABC):
 
     def _run_good(self, items: list[Any]) -> list[Any]:
         """Run all together, or, where that fails, each alone, to find whose fault it is."""
-        try:
-            return self._run(items) if items else []
-        except Exception:
-            if len(items) > 1:
-                _log.exception("a batch of %d requests failed; each is run alone", len(items))
-            return [_attempt(self._run_alone, item) for item in items]
+        results = run_isolated(self._run, items)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, NeuronKitError):
+                _log.error("a request failed", exc_info=result)
+        return results
 
     def _read(self, request: Request) -> Any:
         return self._prepare(request.read())
-
-    def _run_alone(self, item: Any) -> Any:
-        return self._run([item])[0]
 
     @abstractmethod
     def _prepare(self, inputs: Arrays) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuronkit.errors import SpecError
-from neuronkit.ocr.images import RGBImage, load_image
+from neuronkit.ocr.images import load_image
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.ocr.pipeline.calls import ModelCall
@@ -83,7 +83,9 @@ class Recognizer(TensorModel):
             raise SpecError(f"the request has {sorted(inputs)}; give either {spec.name!r} or {IMAGE!r}")
         if IMAGE not in inputs:
             return super()._prepare(inputs)
-        crops = self._processor.preprocess(_load_images(inputs[IMAGE], self._max_pixels))
+        crops = self._processor.preprocess(
+            [load_image(file, max_pixels=self._max_pixels) for file in _files(inputs[IMAGE])]
+        )
         return (torch.from_numpy(crops).to(spec.torch_dtype),)
 
     def _finish(self, result: Sequence[Tensor], outputs: Collection[str]) -> Arrays:
@@ -103,14 +105,13 @@ class Reader(Served):
 
     def __init__(self, detector: Metered, recognizer: Metered, max_pixels: int) -> None:
         self.models = {DETECTOR: detector, RECOGNIZER: recognizer}
-        self._pipeline = OCRPipeline(detector, recognizer, max_pixels=max_pixels, progress=False)
-        self._max_pixels = max_pixels
+        self._pipeline = OCRPipeline(detector, recognizer, max_pixels=max_pixels)
 
-    def _prepare(self, inputs: Arrays) -> list[RGBImage]:
-        return _load_images(inputs[IMAGE], self._max_pixels)
+    def _prepare(self, inputs: Arrays) -> list[bytes]:
+        return _files(inputs[IMAGE])
 
     def _run(self, items: list[Any]) -> list[Any]:
-        pages = iter(self._pipeline([image for images in items for image in images]))
+        pages = iter(self._pipeline.read_batch([image for images in items for image in images]).pages)
         results = [[next(pages) for _ in images] for images in items]
         self.models[DETECTOR].counts.rows += sum(map(len, results))
         self.models[RECOGNIZER].counts.rows += sum(len(page.words) for found in results for page in found)
@@ -126,10 +127,10 @@ class Reader(Served):
         return Request(lambda: {IMAGE: _blank_image()}, (PAGE,))
 
 
-def _load_images(files: NDArray[Any], max_pixels: int) -> list[RGBImage]:
+def _files(files: NDArray[Any]) -> list[bytes]:
     if not files.size:
         raise SpecError("the request has no row; give at least one image")
-    return [load_image(_decode_base64(bytes(file)), max_pixels=max_pixels) for file in files.ravel()]
+    return [_decode_base64(bytes(file)) for file in files.ravel()]
 
 
 def _decode_base64(file: bytes) -> bytes:

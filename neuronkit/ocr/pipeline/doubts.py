@@ -1,0 +1,64 @@
+"""What makes a page's result doubtful, and how a page says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.page import Word
+from neuronkit.ocr.pipeline.strips import MIN_SCALE, SMALLEST_TEXT
+
+LOW_CONFIDENCE = 0.5
+"""Words are read doubtfully where their median confidence is below this."""
+
+_FEW = 4
+"""So few upright words say nothing about the direction of a page."""
+_VERTICAL = 1.5
+
+
+def may_be_turned(words: Sequence[Word]) -> bool:
+    """Whether a page's words look like those of a turned page: read with low confidence, or most of them upright."""
+    if not words:
+        return False
+    vertical = sum(_height(word.box) >= _VERTICAL * _width(word.box) for word in words)
+    return _is_doubtful(words) or (len(words) >= _FEW and 2 * vertical > len(words))
+
+
+def turned_warning(rotations: Sequence[int]) -> str:
+    """Say that a page may be turned."""
+    advice = "none of the rotations that were tried is better" if rotations else "rotations=(90, 180, 270) tries that"
+    return f"the words were read with low confidence, or run up or down: the page may be turned; {advice}"
+
+
+def scale_warning(size: tuple[int, int], scale: float | None, words: Sequence[Word]) -> str | None:
+    """Say that the detector saw a page so small that its text may be lost, if that is so.
+
+    Args:
+        size: (height, width) of the page.
+        scale: Of what the detector saw.
+        words: What was read.
+    """
+    if scale is None or scale >= MIN_SCALE or min(size) < SMALLEST_TEXT:
+        return None
+    lost = _is_doubtful(words) or not words
+    if not lost and np.median([_height(word.box) for word in words]) * scale >= SMALLEST_TEXT:
+        return None
+    found = "found no words" if not words else "found words that are hard to read"
+    return (
+        f"the detector saw the page at scale {scale:.2f} and {found}: text lower than "
+        f"{round(SMALLEST_TEXT / scale)} pixels is lost; give its processor a larger canvas, or cut the image"
+    )
+
+
+def _is_doubtful(words: Sequence[Word]) -> bool:
+    return bool(words) and bool(np.median([word.confidence for word in words]) < LOW_CONFIDENCE)
+
+
+def _width(box: TextBox) -> float:
+    return float(np.hypot(*(box.quad[1] - box.quad[0]).astype(np.float64)))
+
+
+def _height(box: TextBox) -> float:
+    return float(np.hypot(*(box.quad[3] - box.quad[0]).astype(np.float64)))

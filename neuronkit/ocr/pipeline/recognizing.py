@@ -1,0 +1,88 @@
+"""The second stage: words cut out and read, those of several pages in the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from neuronkit.ocr.crops import crop_words
+from neuronkit.ocr.geometry import TextBox
+from neuronkit.ocr.images import RGBImage
+from neuronkit.ocr.page import Word
+from neuronkit.ocr.pipeline.calls import ModelCall
+
+_PROBED = 8
+"""Words that are enough to tell which way up a page is."""
+
+_CLEAR = 0.1
+"""By how much the confidence has to grow for a page to be turned."""
+
+
+class WordReader:
+    """Reads words with a recogniser.
+
+    Args:
+        model: The recogniser.
+        processor: What surrounds it.
+        vertical_ratio: See `crop_words`.
+    """
+
+    def __init__(self, model: ModelCall, processor: Any, *, vertical_ratio: float | None) -> None:
+        self._model, self._processor, self._vertical_ratio = model, processor, vertical_ratio
+
+    @property
+    def rows(self) -> int:
+        """Words a call, where the model fixes it; else 1, since no row is wasted."""
+        return self._model.fixed_shape[0] if self._model.fixed_shape else 1
+
+    def read(self, pages: Sequence[tuple[RGBImage, Sequence[TextBox]]]) -> list[list[Word]]:
+        """Read the words of several pages together.
+
+        Args:
+            pages: Images, and the boxes of each.
+
+        Returns:
+            For each page a word for each box.
+        """
+        crops = [
+            crop
+            for image, boxes in pages
+            for crop in (crop_words(image, boxes, vertical_ratio=self._vertical_ratio) if boxes else ())
+        ]
+        results = iter(self.recognize(crops))
+        return [
+            [Word(r.text, r.confidence, box, r.char_confidences) for box, r in zip(boxes, results)]
+            for _, boxes in pages
+        ]
+
+    def recognize(self, crops: Sequence[RGBImage]) -> list[Any]:
+        """What the processor gives for each word image."""
+        if not crops:
+            return []
+        # Words of like proportions share a batch, so that a recogniser with several widths fills each.
+        order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
+        inputs = self._processor.preprocess([crops[i] for i in order])
+        results = dict(zip(order, self._processor.postprocess(self._model(inputs)), strict=True))
+        return [results[i] for i in range(len(crops))]
+
+    def rotation(self, image: RGBImage, boxes: Sequence[TextBox], rotations: Sequence[int]) -> int:
+        """Choose by how many degrees a page is to be turned counter-clockwise, from a few of its longest words.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+            boxes: Its words.
+            rotations: The choices besides 0.
+
+        Returns:
+            The rotation at which the words are read with the highest mean confidence; 0 where none is clearly better.
+        """
+        longest = sorted(boxes, key=lambda box: -max(np.ptp(box.quad, axis=0)))[:_PROBED]
+        crops = crop_words(image, longest, vertical_ratio=None)
+        choices = [0, *rotations]
+        turned = [np.ascontiguousarray(np.rot90(crop, choice // 90)) for choice in choices for crop in crops]
+        confidences = np.array([result.confidence for result in self.recognize(turned)])
+        means = confidences.reshape(len(choices), len(crops)).mean(axis=1)
+        best = int(means.argmax())
+        return choices[best] if means[best] > means[0] + _CLEAR else 0

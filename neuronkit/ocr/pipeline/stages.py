@@ -1,0 +1,104 @@
+"""The stages of reading: open, find words, read them, and make pages of what was found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neuronkit.ocr.geometry import Letterbox
+from neuronkit.ocr.images import ImageLike
+from neuronkit.ocr.layout import reading_order
+from neuronkit.ocr.page import Line, Page, Word
+from neuronkit.ocr.pipeline.doubts import may_be_turned, scale_warning, turned_warning
+from neuronkit.ocr.pipeline.finding import Found, Opened, WordFinder, open_source
+from neuronkit.ocr.pipeline.recognizing import WordReader
+
+Find = Callable[[Sequence[Opened]], list[Found]]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a pipeline does with images, one stage after the other.
+
+    Attributes:
+        finder: Finds words.
+        reader: Reads them.
+        max_pixels: Larger images are refused.
+        background: The ground behind transparent images.
+        rotations: Degrees that a doubtful page may be turned by.
+        keep_scores: Whether pages keep their score maps.
+    """
+
+    finder: WordFinder
+    reader: WordReader
+    max_pixels: int
+    background: Any
+    rotations: tuple[int, ...]
+    keep_scores: bool
+
+    def open(self, source: ImageLike) -> Opened:
+        """Open an image; an error stays with it."""
+        return open_source(source, max_pixels=self.max_pixels, background=self.background)
+
+    def pages(self, found: Sequence[Found], find: Find | None = None) -> list[Page]:
+        """Read the words of several images together.
+
+        Args:
+            found: The images and where their words are.
+            find: Searches turned images; `finder.find` unless that runs elsewhere.
+        """
+        found, words = list(found), self._read(found)
+        turned = self._turned(found, words)
+        if turned:
+            again = (find or self.finder.find)([opened for _, opened in turned])
+            for (i, _), better, its_words in zip(turned, again, self._read(again), strict=True):
+                found[i], words[i] = better, its_words
+        return [self._page(*fields) for fields in zip(found, words, strict=True)]
+
+    def _read(self, found: Sequence[Found]) -> list[list[Word]]:
+        readable = [i for i, page in enumerate(found) if page.boxes]
+        pages = [(found[i].opened.image, found[i].boxes) for i in readable]
+        words: list[list[Word]] = [[] for _ in found]
+        for i, read in zip(readable, self.reader.read(pages) if pages else ()):  # type: ignore[arg-type]
+            words[i] = read
+        return words
+
+    def _turned(self, found: Sequence[Found], words: Sequence[list[Word]]) -> list[tuple[int, Opened]]:
+        """The pages that are read better when they are turned, and turned."""
+        turned = []
+        for i, page in enumerate(found if self.rotations else ()):
+            opened = page.opened
+            if opened.image is None or not may_be_turned(words[i]):
+                continue
+            rotation = self.reader.rotation(opened.image, page.boxes, self.rotations)
+            if rotation:
+                image = np.ascontiguousarray(np.rot90(opened.image, rotation // 90))
+                turned.append((i, dataclasses.replace(opened, image=image, rotation=rotation)))
+        return turned
+
+    def _page(self, found: Found, words: list[Word]) -> Page:
+        opened, image = found.opened, found.opened.image
+        if image is None:
+            return Page((0, 0), (), opened.source, opened.error)
+        height, width = image.shape[:2]
+        scale = getattr(found.letterbox, "scale", None)
+        small = scale_warning((height, width), scale, words)
+        turned = not small and not opened.rotation and may_be_turned(words)
+        said = (*opened.warnings, small, turned_warning(self.rotations) if turned else None)
+        scores = np.array(found.scores, np.float32) if self.keep_scores else None
+        letterbox: Letterbox | None = found.letterbox if self.keep_scores else None
+        return Page(
+            (height, width),
+            tuple(Line(tuple(words[i] for i in line)) for line in reading_order(found.boxes)),
+            opened.source,
+            None,
+            scores,
+            letterbox,
+            scale=scale,
+            rotation=opened.rotation,
+            warnings=tuple(text for text in said if text),
+        )
