@@ -1,6 +1,7 @@
 """Imports point down only."""
 
 import ast
+import re
 from pathlib import Path
 
 import neuronkit
@@ -81,13 +82,16 @@ def test_a_violation_is_found(tmp_path: Path) -> None:
 
 # Import cycles
 
-# Cycles that only annotations close, for which there is no better way; a comment beside the import says why.
-BY_ANNOTATIONS = [{"errors", "parity"}, {"cache.slot", "cache.store"}]
+# Imports for annotations that close a cycle, for which there is no better way; a comment above them says why.
+ANNOTATIONS = [("errors", "parity"), ("cache.slot", "cache.store")]
 # To be mended.
 PENDING = [
-    {"static.planning", "static.planning_plot"},
-    {"static.exact.builder", "static.exact.call", "static.exact.values"},
-    {"ocr.page.content", "ocr.page.draw", "ocr.page.hocr"},
+    ("static.planning_plot", "static.planning"),
+    ("static.exact.call", "static.exact.builder"),
+    ("static.exact.values", "static.exact.builder"),
+    ("static.exact.values", "static.exact.call"),
+    ("ocr.page.draw", "ocr.page.content"),
+    ("ocr.page.hocr", "ocr.page.content"),
 ]
 
 
@@ -119,25 +123,14 @@ def test_there_is_no_import_cycle() -> None:
 
 
 def test_annotations_close_two_cycles_at_most_and_say_why() -> None:
-    found = [cycle for cycle in cycles(import_graph(ROOT, type_checking=True)) if cycle not in PENDING]
-    assert [cycle for cycle in found if cycle not in BY_ANNOTATIONS] == []
-    for cycle in found:
-        blocks = [
-            block for module in cycle for block in type_checking_blocks(ROOT, module) if imports_any(block, cycle)
-        ]
-        assert blocks, cycle
-        assert all("#" in block for block in blocks), f"{cycle}: say beside the import why the cycle is there"
-
-
-def type_checking_blocks(root: Path, module: str) -> list[str]:
-    source = (root / Path(*module.split("."))).with_suffix(".py").read_text()
-    tests = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.If))
-    found = [node for node in tests if "TYPE_CHECKING" in ast.unparse(node.test)]
-    return ["\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno]) for node in found]
-
-
-def imports_any(block: str, modules: set[str]) -> bool:
-    return any(f"neuronkit.{module} import" in block for module in modules)
+    graph = import_graph(ROOT, type_checking=True)
+    for importer, imported in (*ANNOTATIONS, *PENDING):
+        graph[importer] -= {imported}
+    assert cycles(graph) == []
+    assert len(ANNOTATIONS) <= 2
+    for importer, imported in ANNOTATIONS:
+        source = (ROOT / Path(*importer.split("."))).with_suffix(".py").read_text()
+        assert re.search(rf" # .+\n +from neuronkit\.{re.escape(imported)} import", source), importer
 
 
 def test_a_cycle_is_found(tmp_path: Path) -> None:
