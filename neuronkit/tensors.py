@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from neuronkit.errors import NeuronKitError, SpecError
 from neuronkit.shown import shown
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
-    from neuronkit.specs import TensorSpec
+
+class Spec(Protocol):
+    """What a tensor is compared with: a `neuronkit.TensorSpec`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def torch_dtype(self) -> torch.dtype: ...
 
 
 # 64 GB of float32: more than is computed with at once. Views may claim to have more.
@@ -74,7 +89,7 @@ def tensor(
 
 def inputs(
     given: Sequence[Any],
-    specs: Sequence[TensorSpec],
+    specs: Sequence[Spec],
     *,
     error: type[NeuronKitError] = SpecError,
 ) -> tuple[Tensor, ...]:
@@ -173,7 +188,7 @@ def dtype_name(dtype: Any) -> str:
     return str(dtype).rsplit(".", 1)[-1]
 
 
-def _fit(given: Sequence[Any], specs: Sequence[TensorSpec]) -> bool:
+def _fit(given: Sequence[Any], specs: Sequence[Spec]) -> bool:
     import torch
 
     return all(
