@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -89,6 +90,7 @@ def handle(port: int, artifacts: tuple[Path, Path]) -> Any:
         max_pixels=1_000_000,
         health_check_s=1,
         timeout_s=PATIENCE_S,
+        body_timeout_s=PATIENCE_S,
     )
     return serve.run(app, name="neuronkit", route_prefix="/")
 
@@ -157,6 +159,29 @@ def test_a_bad_request_is_refused(
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "application/x-www-form-urlencoded", ""])
 def test_an_image_is_read_whatever_the_client_calls_it(handle: Any, port: int, strips: list[bytes], kind: str) -> None:
     assert ask(port, body=strips[0], content_type=kind)[0] == 200
+
+
+def test_the_file_of_a_form_is_read(handle: Any, port: int, strips: list[bytes]) -> None:
+    def form(*fields: bytes) -> bytes:
+        return b"".join(b"--b\r\nContent-Disposition: form-data; " + field + b"\r\n" for field in fields) + b"--b--\r\n"
+
+    file = b'name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n' + strips[0]
+    kind = 'multipart/form-data; boundary="b"'
+    assert ask(port, body=form(file), content_type=kind)[0] == 200
+    assert ask(port, body=form(b'name="language"\r\n\r\nen', file), content_type=kind)[0] == 200
+    for body in (form(file, file), form(b'name="image"\r\n\r\nx'), b"", b"--b"):
+        status, answer, _ = ask(port, body=body, content_type=kind)
+        assert (status, "exactly one file" in answer["error"]) == (400, True)
+    assert ask(port, body=form(file), content_type="multipart/form-data")[0] == 400
+
+
+def test_half_sent_bodies_keep_nobody_out(handle: Any, port: int, strips: list[bytes]) -> None:
+    begun = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\nx"
+    with contextlib.ExitStack() as sockets:
+        for _ in range(1_100):
+            sockets.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S)).sendall(begun)
+        # Far within the body's time, which PATIENCE_S is here.
+        assert ask(port, body=strips[0])[0] == 200
 
 
 def test_the_handle_gives_the_same(handle: Any, local: OCRPipeline, strips: list[bytes]) -> None:

@@ -56,7 +56,7 @@ def test_python_runs(folder: Path) -> None:
 
 
 def test_commands_run(folder: Path) -> None:
-    install, serve, curl = (shlex.split(block.text) for block in BLOCKS if block.language == "bash")
+    install, serve, curl, form = (shlex.split(block.text) for block in BLOCKS if block.language == "bash")
     assert install == ["pip", "install", "ray[serve,data]"]
     assert serve[:2] == ["serve", "run"]
     shutil.copy(IMAGE, folder / "receipt.png")
@@ -74,10 +74,12 @@ def test_commands_run(folder: Path) -> None:
             return subprocess.run(curl, cwd=folder, stdout=subprocess.PIPE, check=False).stdout
 
         answer = wait_until(asked, message=log)
+        answer_to_form = subprocess.run(form, cwd=folder, stdout=subprocess.PIPE, check=True).stdout
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(PATIENCE_S)
     assert "neuron cafe" in json.loads(answer)["text"]
+    assert json.loads(answer_to_form)["text"] == json.loads(answer)["text"]
 
 
 def test_the_kubernetes_example_fits() -> None:
@@ -86,7 +88,8 @@ def test_the_kubernetes_example_fits() -> None:
 
     from neuronkit.serving.ray import serve_app
 
-    service = yaml.safe_load((ROOT / "deploy" / "ray-inf2.yaml").read_text(encoding="utf-8"))
+    service, policy = yaml.safe_load_all((ROOT / "deploy" / "ray-inf2.yaml").read_text(encoding="utf-8"))
+    assert policy["kind"] == "NetworkPolicy"
     assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
     (app,) = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"])).applications
     assert app.import_path == f"neuronkit.serving.ray:{serve_app.__name__}"

@@ -12,6 +12,9 @@ from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
 from neuronkit.serving.ray.options import AppOptions
 from neuronkit.serving.ray.requirement import require_ray
 
+# Of a node's proxy, with a file descriptor each.
+_CONNECTIONS = 1 << 16
+
 
 def build_app(
     detector: ArtifactLike,
@@ -24,6 +27,7 @@ def build_app(
     num_cpus: float = 1.0,
     neuron_cores: int | None = None,
     timeout_s: float = 60.0,
+    body_timeout_s: float = 10.0,
     max_request_bytes: int = 16 << 20,
     max_pixels: int = 50_000_000,
     max_queued_requests: int = 256,
@@ -45,7 +49,9 @@ def build_app(
         neuron_cores: NeuronCores reserved for a replica, as Ray's resource ``neuron_cores``; None takes what the
             artifacts were compiled for: none for ``"cpu"``. Ray gives each replica cores of its own, through
             NEURON_RT_VISIBLE_CORES.
-        timeout_s: From the arrival of an image to its page, and for the arrival itself.
+        timeout_s: From the arrival of an image to its page.
+        body_timeout_s: For the arrival of a request's body. It bounds how long a client that sends slowly, or not at
+            all, holds a connection.
         max_request_bytes: Largest body.
         max_pixels: Largest image that is decoded, in pixels.
         max_queued_requests: Requests that may wait for a replica; further ones are refused at once.
@@ -71,6 +77,7 @@ def build_app(
         num_cpus=num_cpus,
         neuron_cores=max(finder.neuron_cores, reader.neuron_cores) if neuron_cores is None else neuron_cores,
         timeout_s=timeout_s,
+        body_timeout_s=body_timeout_s,
         max_request_bytes=max_request_bytes,
         max_pixels=max_pixels,
         max_queued_requests=max_queued_requests,
@@ -138,8 +145,9 @@ def _application(detector: Artifact, recognizer: Artifact, options: AppOptions) 
         name="Ingress",
         # It waits, and does not compute.
         ray_actor_options={"num_cpus": 0},
-        # More than may wait for the readers, so that it is they who refuse, with an answer that says why.
-        max_ongoing_requests=2 * options.max_queued_requests + options.max_replicas * options.max_ongoing_requests,
+        # Requests whose body is still on its way must not keep others out. The bytes of bodies are what is bounded,
+        # and the readers refuse what is too much for them, with an answer that says why.
+        max_ongoing_requests=_CONNECTIONS,
         **common,
     )
     return ingress.bind(reader.bind(detector, recognizer, options), options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from email import message_from_bytes
+from email.message import Message
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -20,6 +22,7 @@ from neuronkit.serving.ray.options import AppOptions
 _LOGGER = logging.getLogger("ray.serve")
 # What curl and urllib say when nobody said anything stands for bytes as well.
 _BYTES = ("application/octet-stream", "application/x-www-form-urlencoded")
+_FORM = "multipart/form-data"
 # So much of a body that is too long is still received, to be able to answer.
 _DRAINED = 64 << 20
 
@@ -30,6 +33,7 @@ class Ingress:
     def __init__(self, reader: Any, options: AppOptions) -> None:
         self._reader, self._options = reader, options
         self._metrics = IngressMetrics()
+        self._body_bytes = 0
 
     async def __call__(self, request: Any) -> Any:
         """Read an image.
@@ -53,33 +57,50 @@ class Ingress:
     async def _respond(self, request: Any) -> tuple[int, str, dict[str, str]]:
         try:
             # Read even where it will be refused: a client that is still sending would see a reset, not the answer.
-            body = await asyncio.wait_for(self._body(request), self._options.timeout_s)
+            body = await asyncio.wait_for(self._body(request), self._options.body_timeout_s)
         except asyncio.TimeoutError:
-            return 408, error_json(f"the request's body did not arrive within {self._options.timeout_s:g} s"), {}
+            return 408, error_json(f"the request's body did not arrive within {self._options.body_timeout_s:g} s"), {}
         except ClientDisconnect:
             return 400, error_json("the request ended before its body did"), {}
+        except _TooManyBytesError:
+            return (
+                503,
+                error_json("the bodies of other requests fill the memory; try again later"),
+                {"Retry-After": "1"},
+            )
         if request.method != "POST":
             return 405, error_json(f"{request.method} is not taken; POST the bytes of an image file"), {"Allow": "POST"}
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind and kind not in _BYTES and not kind.startswith("image/"):
+        content_type = request.headers.get("content-type", "")
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind and kind not in (*_BYTES, _FORM) and not kind.startswith("image/"):
             return 415, error_json(f"content-type {kind!r} is no image; POST the bytes of an image file"), {}
         if body is None:
             return 413, error_json(f"the body is larger than {self._options.max_request_bytes} bytes"), {}
-        status, text = await self._answer(body)
+        image = _file_of_form(content_type, body) if kind == _FORM else body
+        if image is None:
+            return 400, error_json("the form does not hold exactly one file; send one, as in curl -F image=@FILE"), {}
+        status, text = await self._answer(image)
         return status, text, {"Retry-After": "1"} if status == 503 else {}
 
     async def _body(self, request: Any) -> bytes | None:
         """The body, or None if it is too long; what is too long is not kept."""
-        limit, total, chunks = self._options.max_request_bytes, 0, []
-        async for chunk in request.stream():
-            total += len(chunk)
-            if total <= limit:
-                chunks.append(chunk)
-            elif total > limit + _DRAINED:
-                return None
-            else:
-                chunks.clear()
-        return b"".join(chunks) if total <= limit else None
+        limit, total, chunks, held = self._options.max_request_bytes, 0, [], 0
+        try:
+            async for chunk in request.stream():
+                total += len(chunk)
+                if total <= limit:
+                    chunks.append(chunk)
+                    held += len(chunk)
+                    self._body_bytes += len(chunk)
+                    if self._body_bytes > self._options.max_body_bytes:
+                        raise _TooManyBytesError
+                elif total > limit + _DRAINED:
+                    return None
+                else:
+                    chunks.clear()
+            return b"".join(chunks) if total <= limit else None
+        finally:
+            self._body_bytes -= held
 
     async def _answer(self, image: Any) -> tuple[int, str]:
         """HTTP status and JSON for an image; never raises for anything that can happen to a single request."""
@@ -114,6 +135,27 @@ class Ingress:
                     raise
                 self._metrics.retry()
         raise AssertionError("attempts is at least 1")
+
+
+class _TooManyBytesError(Exception):
+    """The bodies that are being received are too much together."""
+
+
+def _file_of_form(content_type: str, body: bytes) -> bytes | None:
+    """The only file of a form (multipart/form-data, RFC 7578); None where there is no or more than one."""
+    header = Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_boundary()
+    if not boundary:
+        return None
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", "replace"))
+    files = []
+    # What follows the last boundary is "--".
+    for part in parts[:-1]:
+        head, _, content = part.lstrip(b"\r\n").partition(b"\r\n\r\n")
+        if message_from_bytes(head).get_filename() is not None:
+            files.append(content)
+    return files[0] if len(files) == 1 else None
 
 
 def _page_or_error(status: int, text: str) -> str:

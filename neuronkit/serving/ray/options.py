@@ -22,6 +22,7 @@ class AppOptions:
     num_cpus: float
     neuron_cores: int
     timeout_s: float
+    body_timeout_s: float
     max_request_bytes: int
     max_pixels: int
     max_queued_requests: int
@@ -45,6 +46,7 @@ class AppOptions:
             ("batch_wait_s", 60.0, False),
             ("num_cpus", 1024.0, False),
             ("timeout_s", 86400.0, True),
+            ("body_timeout_s", 86400.0, True),
             ("drain_s", 86400.0, False),
             ("health_check_s", 3600.0, True),
         ):
@@ -58,3 +60,8 @@ class AppOptions:
     def max_ongoing_requests(self) -> int:
         """Requests in a replica: one batch at work, and two that fill meanwhile."""
         return 3 * self.batch_size
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes of bodies that the ingress holds at once: those of the requests that may wait, and as much again."""
+        return 2 * self.max_queued_requests * self.max_request_bytes
