@@ -13,6 +13,7 @@ from neuronkit.version import __version__ as __version__
 if TYPE_CHECKING:
     from neuronkit.adapters.craft import CRAFTOptions as CRAFTOptions
     from neuronkit.adapters.craft import StaticCRAFT as StaticCRAFT
+    from neuronkit.adapters.huggingface import HuggingFaceOptions as HuggingFaceOptions
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
@@ -41,6 +42,7 @@ _HOMES = {
     "CompileOptions": "options",
     "CompiledModel": "artifact",
     "FixedShape": "static.padding",
+    "HuggingFaceOptions": "adapters.huggingface",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
     "StaticCRAFT": "adapters.craft",

@@ -1,20 +1,20 @@
-"""What Hugging Face's `generate` does to greedy scores, in fixed shapes."""
+"""What Hugging Face's `generate` does with a model's settings, asked of the installed release."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from neuronkit.adapters.generation_scores import ScoreRules, read_rules
 from neuronkit.errors import SpecError
-
-# In place of -inf, which no comparison survives; far below any logit, and finite in bfloat16.
-BANNED = -(2.0**100)
-# What generate() takes without being told, in new tokens.
-DEFAULT_NEW_TOKENS = 20
+from neuronkit.shown import shown
 
 # fmt: off
 _REPRODUCED = frozenset([
@@ -22,196 +22,254 @@ _REPRODUCED = frozenset([
     "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "decoder_start_token_id", "bos_token_id",
     "eos_token_id", "pad_token_id", "use_cache",
 ])
-# Of no effect on greedy tokens: beams, sampling, speed and what else generate() returns.
-_IRRELEVANT = frozenset([
-    "num_beams", "do_sample", "early_stopping", "length_penalty", "temperature", "top_k", "top_p", "min_p",
-    "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "num_return_sequences", "low_memory",
-    "cache_implementation", "cache_config", "max_cache_len",
-    "return_legacy_cache", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
-    "return_dict_in_generate", "compile_config", "disable_compile", "continuous_batching_config",
-    "prefill_chunk_size", "transformers_version", "num_assistant_tokens", "num_assistant_tokens_schedule",
+# Read by beam search, sampling or assisted decoding alone, which are refused, or about speed and what else
+# generate() returns.
+_WITHOUT_EFFECT = frozenset([
+    "early_stopping", "length_penalty", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p",
+    "epsilon_cutoff", "eta_cutoff", "low_memory", "return_legacy_cache", "output_attentions", "output_hidden_states",
+    "output_scores", "output_logits", "return_dict_in_generate", "compile_config", "disable_compile",
+    "continuous_batching_config", "transformers_version", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "assistant_confidence_threshold", "max_matching_ngram_size", "assistant_lookbehind", "target_lookbehind",
 ])
 # fmt: on
-# Values with which a setting does nothing.
-_NEUTRAL: Mapping[str, Any] = {
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "guidance_scale": 1.0,
+# Values with which a setting does nothing, beside None, False and the release's default.
+_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "num_beams": (1,),
+    "num_beam_groups": (1,),
+    "num_return_sequences": (1,),
+    "repetition_penalty": (1.0,),
+    "encoder_repetition_penalty": (1.0,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "diversity_penalty": (0.0,),
+    "penalty_alpha": (0.0,),
+    "guidance_scale": (1.0,),
+    # The others hold rounded values, or forget.
+    "cache_implementation": ("dynamic", "static", "offloaded", "offloaded_static"),
 }
+_STOPS = ("MaxLengthCriteria", "EosTokenCriteria")
+_REFUSALS = (ValueError, TypeError, KeyError, IndexError, RuntimeError, NotImplementedError, ImportError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Generation:
-    """The settings of greedy generation that are reproduced.
+    """Greedy generation as the installed release does it.
 
     Attributes:
         start_id: The token that decoding starts from.
         eos_id: The token that ends it.
         new_tokens: Longest sequence, in tokens, EOS counted and the start not.
-        min_new_tokens: EOS is banned before so many tokens.
-        forced_first: Token that comes first, or None.
-        forced_last: Tokens of which one comes last, where the sequence is longest; empty for none.
-        suppressed: Tokens that are never given; decided last.
-        suppressed_first: Tokens that are not given at `first_free`.
-        bad_words: Tokens that are never given, unless forced.
-        first_free: The first position that no setting forces.
-        counts_padding: Whether positions after a padding token go on as if it counted; so they do with a cache.
+        vocabulary: Number of different tokens.
+        rules: What happens to the logits of each position.
+        uses_cache: Whether the decoder sees one token at a time: then positions after a padding token go on as if it
+            counted, and an expert's capacity is never reached.
     """
 
     start_id: int
     eos_id: int
     new_tokens: int
-    min_new_tokens: int
-    forced_first: int | None
-    forced_last: tuple[int, ...]
-    suppressed: tuple[int, ...]
-    suppressed_first: tuple[int, ...]
-    bad_words: tuple[int, ...]
-    first_free: int
-    counts_padding: bool
+    vocabulary: int
+    rules: ScoreRules
+    uses_cache: bool
 
 
-def read_generation(model: Any, max_length: int | None) -> Generation:
-    """Read a model's generation settings.
+@dataclass(frozen=True, eq=False)
+class GenerateCall:
+    """What `generate` hands to its loop.
+
+    Attributes:
+        input_ids: (1, P) what the decoder starts from.
+        processors: What changes the scores, in order.
+        criteria: What ends a sequence.
+        config: All settings, defaults included.
+        model_kwargs: What else the model is called with: the encoder's outputs, its mask.
+    """
+
+    input_ids: Tensor
+    processors: Any
+    criteria: Any
+    config: Any
+    model_kwargs: dict[str, Any]
+
+
+def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> Generation:
+    """Ask the installed release how it generates from these inputs.
 
     Args:
-        model: A Hugging Face model that generates.
-        max_length: Longest sequence in new tokens, EOS counted; None follows the model.
+        model: A Hugging Face encoder–decoder in eval mode. It is run once; the release may change its attributes.
+        inputs: One row of inputs, as `generate` takes them.
+        arguments: What `generate` is called with beside the inputs.
 
     Raises:
-        SpecError: If a setting is not reproduced, naming it, or a token that decoding needs is not set.
+        SpecError: If a setting is not reproduced, naming it, a token is missing or outside the vocabulary, or the
+            release refuses the settings.
     """
-    config = model.generation_config
-    _refuse_unknown(config)
-    start_id = config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
-    eos = _ids(config.eos_token_id)
-    if not isinstance(start_id, int):
+    with torch.no_grad(), warnings.catch_warnings():
+        # Advice for callers of generate(), who are told when they call it.
+        warnings.simplefilter("ignore")
+        _refuse_settings(model, arguments)
+        call = _asked(model, lambda: record_generate(model, inputs, arguments))
+        start_id, eos_id, new_tokens = _tokens(call)
+        vocabulary = _asked(model, lambda: _decode_once(model, call, new_tokens))
+        for name, value in (("decoder_start_token_id", start_id), ("eos_token_id", eos_id)):
+            if not 0 <= value < vocabulary:
+                raise SpecError(
+                    f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
+                    "the model's vocabulary; set it to the tokenizer's id"
+                )
+        rules = _asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
+    return Generation(start_id, eos_id, new_tokens, vocabulary, rules, uses_cache=call.config.use_cache is not False)
+
+
+def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> GenerateCall:
+    """Call `generate`, and give what it hands to its greedy loop, which is not run."""
+    calls: list[GenerateCall] = []
+
+    def record(
+        self: Any, input_ids: Tensor, logits_processor: Any, stopping_criteria: Any, generation_config: Any, **rest: Any
+    ) -> Tensor:
+        calls.append(GenerateCall(input_ids, logits_processor, stopping_criteria, generation_config, rest))
+        return input_ids
+
+    # A class of its own, as some releases take the loop from the class and others from the model.
+    recording: Any = type(type(model).__name__, (type(model),), {"_sample": record, "__module__": __name__})
+    recorder = shallow_copy(model, recording)
+    recorder.generate(**inputs, **arguments)
+    if len(calls) != 1:
         raise SpecError(
-            f"generation_config.decoder_start_token_id={config.decoder_start_token_id!r} and "
-            f"bos_token_id={config.bos_token_id!r}: expected one token that decoding starts from; set the first"
+            f"got {type(model).__name__}, whose generate does not run the greedy loop of transformers; expected one "
+            "that does; its results cannot be reproduced in fixed shapes"
         )
-    if len(eos) != 1:
+    return calls[0]
+
+
+def shallow_copy(model: Any, cls: Any = None) -> Any:
+    """The same modules and weights under another object, so that attributes set on it do not reach the model."""
+    copied = object.__new__(cls or type(model))
+    copied.__dict__.update(model.__dict__)
+    return copied
+
+
+def plain_token(model: Any) -> int:
+    """A token that is no padding to any part of the model, so that its positions count."""
+    padding = {getattr(module, "padding_idx", None) for module in model.modules()}
+    return next(i for i in itertools.count() if i not in padding)
+
+
+def _asked(model: Any, question: Any) -> Any:
+    """The release's answer; where it refuses, its words in an error of ours."""
+    try:
+        return question()
+    except SpecError:
+        raise
+    except _REFUSALS as error:
+        words = " ".join(str(error).split()).rstrip(".")
         raise SpecError(
-            f"generation_config.eos_token_id={config.eos_token_id!r}: expected one token that ends a sequence"
-        )
-    if any(len(word) != 1 for word in config.bad_words_ids or ()):
+            f"got a model whose generate fails with these settings and sizes, {type(error).__name__}: {words}; "
+            f"expected {type(model).__name__}.generate to work; change what it names, then make the static model again"
+        ) from error
+
+
+def _refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
+    """Whatever is set and neither reproduced nor without effect might change the result, settings to come included."""
+    settings = _asked(model, lambda: _settings(model, arguments))
+    blank = shallow_copy(model)
+    blank.generation_config = type(model.generation_config)()
+    defaults = _settings(blank, {})
+    refused = {
+        name: value
+        for name, value in settings.items()
+        if not name.startswith("_")
+        and name not in _REPRODUCED | _WITHOUT_EFFECT
+        and not (value is None or value is False or value in ([], {}) or value in _NEUTRAL.get(name, ()))
+        and not (name in defaults and value == defaults[name])
+    }
+    if refused:
+        named = ", ".join(f"{name}={shown(value, 80)}" for name, value in sorted(refused.items()))
+        ways = ["pass HuggingFaceOptions(num_beams=1) to decode greedily"] if "num_beams" in refused else []
+        if refused.keys() - {"num_beams"}:
+            ways.append("if the model serves without them, set the others to None in model.generation_config")
         raise SpecError(
-            f"generation_config.bad_words_ids={config.bad_words_ids!r}: words of one token are reproduced, longer ones "
-            "are not; remove them"
+            f"got {named} in the model's generation settings; expected greedy decoding, others are not reproduced; "
+            f"{', and '.join(ways).replace('the others', 'the others' if len(ways) > 1 else 'them')}"
         )
-    forced_first = config.forced_bos_token_id
-    return Generation(
-        start_id=start_id,
-        eos_id=eos[0],
-        new_tokens=_new_tokens(config, max_length),
-        min_new_tokens=_min_new_tokens(config),
-        forced_first=forced_first,
-        forced_last=_ids(config.forced_eos_token_id),
-        suppressed=_ids(config.suppress_tokens),
-        suppressed_first=_ids(config.begin_suppress_tokens),
-        bad_words=tuple(word[0] for word in config.bad_words_ids or () if word[0] != eos[0]),
-        first_free=0 if forced_first is None else 1,
-        counts_padding=config.use_cache is not False,
+
+
+def _settings(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that `generate` starts from: the release decides what counts, the model's configuration included."""
+    config, _ = shallow_copy(model)._prepare_generation_config(None, **arguments)
+    return dict(config.to_dict())
+
+
+def _tokens(call: GenerateCall) -> tuple[int, int, int]:
+    """The start, the end, and how many tokens are generated at most."""
+    criteria = {type(criterion).__name__: criterion for criterion in call.criteria}
+    unknown = [name for name in criteria if name not in _STOPS]
+    if unknown:
+        raise SpecError(
+            f"got the stopping criteria {', '.join(unknown)}; expected a length and an EOS token alone; "
+            "unset what adds them in model.generation_config"
+        )
+    start = call.input_ids[0].tolist()
+    if len(start) != 1:
+        raise SpecError(
+            f"got {len(start)} tokens that decoding starts from; expected one; "
+            "set generation_config.decoder_start_token_id to one id"
+        )
+    ends = criteria["EosTokenCriteria"].eos_token_id.tolist() if "EosTokenCriteria" in criteria else []
+    if len(ends) != 1:
+        raise SpecError(
+            f"got eos_token_id={call.config.eos_token_id!r} in the generation settings; expected one token that ends a "
+            "sequence; set generation_config.eos_token_id to the tokenizer's"
+        )
+    if "MaxLengthCriteria" not in criteria:
+        raise SpecError("got no longest length in the generation settings; expected one; set max_length in the options")
+    return start[0], ends[0], criteria["MaxLengthCriteria"].max_length - len(start)
+
+
+def _decode_once(model: Any, call: GenerateCall, steps: int) -> int:
+    """The size of the vocabulary, found by decoding as many positions as there are steps.
+
+    Raises:
+        SpecError: If the decoder has fewer positions.
+    """
+    token = plain_token(model)
+
+    def logits(positions: int) -> Tensor | None:
+        try:
+            with CheckedLookups():
+                return _decode(model, call, torch.full_like(call.input_ids, token).expand(-1, positions))
+        except (IndexError, RuntimeError):
+            if positions == 1:
+                raise
+            return None
+
+    found = logits(steps)
+    if found is not None:
+        return found.shape[-1]
+    longest, fails = 0, steps
+    while fails - longest > 1:
+        middle = (longest + fails) // 2
+        longest, fails = (longest, middle) if logits(middle) is None else (middle, fails)
+    raise SpecError(
+        f"got max_length={steps} new tokens; expected at most {longest}, the positions of this model's decoder; "
+        f"pass HuggingFaceOptions(max_length={longest}) or fewer"
     )
 
 
-def _refuse_unknown(config: Any) -> None:
-    """Whatever is set and neither reproduced nor without effect might change the result, settings to come included."""
-    refused = {
-        name: value
-        for name, value in config.to_diff_dict().items()
-        if not name.startswith("_")
-        and name not in _REPRODUCED | _IRRELEVANT
-        and value not in (None, False, [], {})
-        and value != _NEUTRAL.get(name)
-    }
-    if refused:
-        settings = ", ".join(f"{name}={value!r}" for name, value in sorted(refused.items()))
-        raise SpecError(
-            f"generation_config sets {settings}, which static decoding does not reproduce; set it to None if the model "
-            "serves without it"
-        )
+def _decode(model: Any, call: GenerateCall, tokens: Tensor) -> Tensor:
+    names = ("encoder_outputs", "attention_mask")
+    rest = {name: call.model_kwargs[name] for name in names if name in call.model_kwargs}
+    return model(decoder_input_ids=tokens, use_cache=False, return_dict=True, **rest).logits  # type: ignore[no-any-return]
 
 
-def _new_tokens(config: Any, max_length: int | None) -> int:
-    if max_length is None and config.max_new_tokens is not None:
-        max_length = config.max_new_tokens
-    if max_length is None and config.max_length is not None:
-        # The model's own setting counts the start.
-        max_length = config.max_length - 1
-    if max_length is None:
-        max_length = DEFAULT_NEW_TOKENS
-    if max_length < 1:
-        raise SpecError(f"max_length={max_length}: expected at least 1 new token")
-    return max_length
+class CheckedLookups(TorchFunctionMode):
+    """Raises IndexError where a table has too few rows; a GPU would stop working for the whole process."""
 
-
-def _min_new_tokens(config: Any) -> int:
-    if config.min_new_tokens is not None:
-        return int(config.min_new_tokens)
-    return max(0, (config.min_length or 0) - 1)
-
-
-def _ids(value: int | Iterable[int] | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, int) else tuple(dict.fromkeys(int(v) for v in value))
-
-
-class Scores(nn.Module):
-    """Logits (N, T, V) → scores as `generate` chooses from, with `BANNED` in place of -inf.
-
-    Args:
-        settings: What to reproduce.
-        num_classes: V.
-    """
-
-    def __init__(self, settings: Generation, num_classes: int) -> None:
-        super().__init__()
-        self.steps = steps = settings.new_tokens
-        everywhere = range(steps)
-        early = range(min(settings.min_new_tokens, steps))
-        # Where one token is all there is, the last one overrules the first.
-        first = (
-            () if settings.forced_first is None or (steps == 1 and settings.forced_last) else (settings.forced_first,)
-        )
-        free = [settings.first_free] if settings.first_free < steps else []
-        # The order of generate(): what is forced overrules the first rules, and is overruled by the last.
-        rules: dict[str, list[tuple[Sequence[int], Sequence[int]]]] = {
-            "before": [(everywhere, settings.bad_words), (early, (settings.eos_id,))],
-            "forced": [([0], first), ([steps - 1], settings.forced_last)],
-            "after": [(everywhere, settings.suppressed), (free, settings.suppressed_first)],
-        }
-        for name, found in rules.items():
-            self._register(name, [(list(places), list(ids)) for places, ids in found if places and ids], num_classes)
-
-    def forward(self, logits: Tensor) -> Tensor:
-        banned = torch.full_like(logits[:1, :1, :1], BANNED)
-        if self._has("before"):
-            logits = torch.where(self._table("before"), banned, logits)
-        if self._has("forced"):
-            choice = torch.where(self._table("forced"), torch.zeros_like(banned), banned)
-            places: Tensor = self.forced_places  # type: ignore[assignment]
-            logits = torch.where(places.sum(1, keepdim=True) > 0, choice, logits)
-        if self._has("after"):
-            logits = torch.where(self._table("after"), banned, logits)
-        return logits
-
-    def _register(self, name: str, rules: list[tuple[list[int], list[int]]], num_classes: int) -> None:
-        """Keep rules as two thin matrices: a whole (T, V) table is large."""
-        places, ids = torch.zeros(self.steps, len(rules)), torch.zeros(len(rules), num_classes)
-        for i, (where, which) in enumerate(rules):
-            places[where, i] = 1
-            ids[i, which] = 1
-        self.register_buffer(f"{name}_places", places, persistent=False)
-        self.register_buffer(f"{name}_ids", ids, persistent=False)
-
-    def _has(self, name: str) -> bool:
-        return getattr(self, f"{name}_places").shape[1] > 0
-
-    def _table(self, name: str) -> Tensor:
-        """(T, V) bool: where a rule holds."""
-        return getattr(self, f"{name}_places") @ getattr(self, f"{name}_ids") > 0
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is nn.functional.embedding:
+            named = {**dict(zip(("input", "weight"), args)), **kwargs}
+            if named["input"].numel() and int(named["input"].max()) >= len(named["weight"]):
+                raise IndexError("index out of range in self")
+        return func(*args, **kwargs)

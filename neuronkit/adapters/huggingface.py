@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks, tensors
 from neuronkit.adapters.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.generation import BANNED, read_generation
+from neuronkit.adapters.generation import plain_token, read_generation, shallow_copy
+from neuronkit.adapters.generation_scores import BANNED
+from neuronkit.adapters.huggingface_experts import check_routers, dense_experts
 from neuronkit.adapters.huggingface_modules import (
     Decode,
     EncodeImages,
@@ -19,7 +24,7 @@ from neuronkit.adapters.huggingface_modules import (
     without_encoder,
 )
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import SpecError
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import SEQ2SEQ, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import unwrap
@@ -30,31 +35,40 @@ DEFAULT_SOURCE_LENGTH = 512
 
 @dataclass(frozen=True)
 class HuggingFaceOptions:
-    """Sizes. None follows the model.
+    """Sizes and method. None follows the model.
 
     Args:
-        max_length: Longest sequence that is decoded, in new tokens, EOS counted and the start not.
+        max_length: Longest sequence that is decoded, in new tokens, EOS counted and the start not; what `generate`
+            calls `max_new_tokens`.
         source_length: Length of a text given to the encoder, in tokens; shorter ones are padded and masked.
         height: Of an image given to the encoder, in pixels.
         width: Of an image given to the encoder, in pixels.
+        num_beams: 1 decodes greedily where the model's settings ask for beam search, which is not reproduced.
         method: "fixed_point" decodes all positions at once until they stop changing, "stepwise" one position a call,
             "unrolled" all in one graph. "auto" takes "fixed_point".
 
     Raises:
-        SpecError: If a size is not positive.
+        SpecError: If a size is not a positive whole number, or num_beams is not 1.
     """
 
     max_length: int | None = None
     source_length: int | None = None
     height: int | None = None
     width: int | None = None
+    num_beams: int | None = None
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "source_length", "height", "width"):
+        for name in ("max_length", "source_length", "height", "width", "num_beams"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise SpecError(f"{name}={value!r}: expected a positive number, or None to follow the model")
+            if value is not None:
+                high = 1 if name == "num_beams" else None
+                object.__setattr__(self, name, checks.integer(name, value, 1, high, error=SpecError))
+
+    def arguments(self) -> dict[str, Any]:
+        """What `generate` is called with, for the same result, beside the inputs."""
+        given = {"max_new_tokens": self.max_length, "num_beams": self.num_beams}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class StaticHuggingFace(EncoderDecoder):
@@ -65,12 +79,13 @@ class StaticHuggingFace(EncoderDecoder):
     logits, after what the generation settings force or ban, with -2 ** 100 in place of -inf.
 
     Args:
-        model: The dynamic model.
+        model: The dynamic model. What `model.generate` does with its settings is asked of the installed transformers.
         batch_size: Rows of the fixed batch.
-        options: Sizes.
+        options: Sizes and method.
 
     Raises:
         SpecError: If the model's generation settings hold something that is not reproduced, or a size does not fit.
+        UnknownModelError: If it is no encoder–decoder of images or texts.
     """
 
     family = "huggingface"
@@ -80,10 +95,11 @@ class StaticHuggingFace(EncoderDecoder):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: HuggingFaceOptions | None = None) -> None:
         core: Any = unwrap(model)
         options = options or HuggingFaceOptions()
-        self.generation = read_generation(core, options.max_length)
-        _check_length(core, self.generation.new_tokens)
-        self.reads_images = core.main_input_name == "pixel_values"
+        self.reads_images = _check_kind(core) == "pixel_values"
         specs = _image_specs(core, batch_size, options) if self.reads_images else _text_specs(core, batch_size, options)
+        check_routers(core)
+        self.arguments = options.arguments()
+        self.generation = read_generation(sharing_copy(core), self._named(_plain_row(core, specs)), self.arguments)
         super().__init__(
             model,
             specs,
@@ -104,25 +120,51 @@ class StaticHuggingFace(EncoderDecoder):
         return EncodeImages(encoder) if self.reads_images else EncodeTokens(encoder)
 
     def decoder(self, source: Any) -> nn.Module:
-        num_classes = len(source.get_output_embeddings().weight)
-        decoder = Decode(self._shared(source)[1], self.generation, num_classes, masked=not self.reads_images)
+        decoder = Decode(self._shared(source)[1], self.generation, masked=not self.reads_images)
         return decoder.to(next(source.parameters()).device)
 
     def run_original(self, source: Any, *inputs: Tensor) -> Tensor:
-        """`generate`, its scores padded to the fixed length."""
-        names = ("pixel_values",) if self.reads_images else ("input_ids", "attention_mask")
-        values = inputs if self.reads_images else [x.long() for x in inputs]
-        generated = source.generate(
-            **dict(zip(names, values)),
-            num_beams=1,
-            do_sample=False,
-            num_return_sequences=1,
-            max_new_tokens=self.steps,
-            return_dict_in_generate=True,
-            output_scores=True,
-        )
+        """`generate` as its callers call it, its scores padded to the fixed length."""
+        with warnings.catch_warnings():
+            # Advice about settings, which are the caller's.
+            warnings.simplefilter("ignore", UserWarning)
+            generated = shallow_copy(source).generate(
+                **self._named(inputs), **self.arguments, return_dict_in_generate=True, output_scores=True
+            )
         scores = torch.stack(generated.scores, dim=1).clamp(min=BANNED)
+        if scores.shape[1] > self.steps:
+            raise SpecError(
+                f"generate gives {scores.shape[1]} tokens, expected {self.steps} at most; the model's settings have "
+                "changed since make_static, make the static model again"
+            )
         return torch.nn.functional.pad(scores, [0, 0, 0, self.steps - scores.shape[1]])
+
+    def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Inputs under the names and in the types that `generate` takes."""
+        if self.reads_images:
+            return {"pixel_values": inputs[0]}
+        return dict(zip(("input_ids", "attention_mask"), (x.long() for x in inputs)))
+
+    def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Check the inputs against `specs`, and ids against the vocabulary.
+
+        Returns:
+            The inputs, as plain tensors.
+
+        Raises:
+            SpecError: If one does not fit, or an id is not in the vocabulary.
+        """
+        given = super().check_inputs(inputs)
+        ids = given[0]
+        if self.reads_images or not ids.numel() or tensors.being_traced():
+            return given
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= self._vocabulary():
+            raise SpecError(
+                f"input_ids: got ids from {low} to {high}; expected 0 to {self._vocabulary() - 1}, this model's "
+                "vocabulary; use its own tokenizer"
+            )
+        return given
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
         """The ids of each row, without the start and up to EOS, as a tokenizer's `decode` takes them."""
@@ -135,58 +177,129 @@ class StaticHuggingFace(EncoderDecoder):
             return super().example_inputs(seed)
         rows, length = self.specs[0].shape
         generator = torch.Generator().manual_seed(seed)
-        vocabulary = self.source.get_input_embeddings().weight.shape[0]
-        ids = torch.randint(0, vocabulary, (rows, length), generator=generator, dtype=torch.int32)
+        ids = torch.randint(0, self._vocabulary(), (rows, length), generator=generator, dtype=torch.int32)
         lengths = torch.randint(1, length + 1, (rows, 1), generator=generator)
         return ids, (torch.arange(length) < lengths).to(torch.int32)
 
+    def _vocabulary(self) -> int:
+        return len(self.source.get_input_embeddings().weight)
+
     def _shared(self, source: nn.Module) -> tuple[Any, Any]:
-        tensors = (*source.parameters(), *source.buffers())
-        key = (*map(id, tensors), *map(id, source.modules()))
+        shared = (*source.parameters(), *source.buffers())
+        key = (*map(id, shared), *map(id, source.modules()))
         if self._copies is None or self._copies[0] != key:
             encodes, decodes = sharing_copy(source), without_encoder(sharing_copy(source))
-            if self.generation.counts_padding:
+            cached = self.generation.uses_cache
+            dense_experts(encodes)
+            dense_experts(decodes, capacity=self.steps if cached else 0)
+            if cached:
                 count_padding_in_positions(decodes)
             # Not registered: the weights stay the original's alone.
             self.__dict__["_copies"] = key, encodes, decodes
         return self._copies[1:]  # type: ignore[index]
 
 
-def _check_length(model: Any, new_tokens: int) -> None:
-    config = getattr(model.config, "decoder", None) or model.config
-    longest = getattr(config, "max_position_embeddings", None)
-    if longest is not None and new_tokens > longest:
-        raise SpecError(f"max_length={new_tokens}: this model's decoder has {longest} positions")
+def _check_kind(model: Any) -> str:
+    """The name of the model's main input.
+
+    Raises:
+        UnknownModelError: If it is no encoder–decoder of images or texts that generates.
+    """
+    cls = f"{type(model).__module__}.{type(model).__qualname__}"
+    needed = ("generate", "generation_config", "config", "main_input_name", "get_encoder", "get_output_embeddings")
+    missing = [name for name in needed if getattr(model, name, None) is None]
+    if missing:
+        raise UnknownModelError(
+            f"got {cls}, which has no {' nor '.join(missing)}; expected an encoder–decoder of transformers that "
+            "generates, such as VisionEncoderDecoderModel; pass the model itself"
+        )
+    if not getattr(model.config, "is_encoder_decoder", False):
+        raise UnknownModelError(
+            f"got {cls}, a model without an encoder; expected an encoder–decoder of transformers, such as "
+            "VisionEncoderDecoderModel; models that only decode are not supported"
+        )
+    name = model.main_input_name
+    if name not in ("pixel_values", "input_ids"):
+        raise UnknownModelError(
+            f"got {cls}, which reads {name!r}; expected a model that reads 'pixel_values' or 'input_ids'; others are "
+            "not supported"
+        )
+    return str(name)
 
 
 def _image_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
-    config = model.config.encoder
-    size = config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    channels = getattr(config, "num_channels", 3)
-    return (
-        TensorSpec("images", (batch_size, channels, options.height or height, options.width or width), model.dtype),
-    )
+    config = getattr(model.config, "encoder", model.config)
+    size = getattr(config, "image_size", None)
+    own = (size, size) if isinstance(size, int) else tuple(size or (None, None))
+    height, width = options.height or own[0], options.width or own[1]
+    if height is None or width is None:
+        raise SpecError(
+            f"got height={options.height}, width={options.width}; expected a size, which the configuration of this "
+            "model's encoder does not name; pass HuggingFaceOptions(height=..., width=...)"
+        )
+    return (TensorSpec("images", (batch_size, getattr(config, "num_channels", 3), height, width), model.dtype),)
 
 
 def _text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
-    config = model.config
-    places = getattr(config, "max_position_embeddings", None)
+    positions = _source_positions(model)
     # T5 names a length that it was trained on, and takes others.
-    length = options.source_length or places or getattr(config, "n_positions", None) or DEFAULT_SOURCE_LENGTH
-    if places is not None and length > places:
-        raise SpecError(f"source_length={length}: this model's encoder has {places} positions")
+    trained = getattr(model.config, "n_positions", None)
+    length = options.source_length or positions or trained or DEFAULT_SOURCE_LENGTH
+    if positions is not None and length > positions:
+        raise SpecError(
+            f"got source_length={length}; expected at most {positions}, the positions of this model's encoder; cut the "
+            "text, or give a smaller source_length"
+        )
     shape = (batch_size, length)
     return TensorSpec("input_ids", shape, "int32"), TensorSpec("attention_mask", shape, "int32")
 
 
+def _source_positions(model: Any) -> int | None:
+    """How many tokens the encoder takes, where the model names a number."""
+    for module in model.get_encoder().modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None:
+            # RoBERTa's kin count from the padding's id.
+            return table.num_embeddings - table.padding_idx - 1
+    config = getattr(model.config, "encoder", None) or model.config
+    names = ("max_encoder_position_embeddings", "max_position_embeddings")
+    return next((getattr(config, name) for name in names if getattr(config, name, None) is not None), None)
+
+
+def _plain_row(model: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
+    """One row of inputs, in which every token counts."""
+    device = next(model.parameters()).device
+    fills = [0.0] if len(specs) == 1 else [plain_token(model), 1]
+    return [torch.full((1, *s.shape[1:]), f, dtype=s.torch_dtype, device=device) for s, f in zip(specs, fills)]
+
+
+# Their results are tested against `generate`'s.
+_TEXT_MODELS = {
+    "bart": "BartForConditionalGeneration",
+    "bigbird_pegasus": "BigBirdPegasusForConditionalGeneration",
+    "blenderbot_small": "BlenderbotSmallForConditionalGeneration",
+    "led": "LEDForConditionalGeneration",
+    "longt5": "LongT5ForConditionalGeneration",
+    "m2m_100": "M2M100ForConditionalGeneration",
+    "marian": "MarianMTModel",
+    "mbart": "MBartForConditionalGeneration",
+    "mt5": "MT5ForConditionalGeneration",
+    "mvp": "MvpForConditionalGeneration",
+    "nllb_moe": "NllbMoeForConditionalGeneration",
+    "pegasus": "PegasusForConditionalGeneration",
+    "pegasus_x": "PegasusXForConditionalGeneration",
+    "plbart": "PLBartForConditionalGeneration",
+    "switch_transformers": "SwitchTransformersForConditionalGeneration",
+    "t5": "T5ForConditionalGeneration",
+    "umt5": "UMT5ForConditionalGeneration",
+}
+_VISION_MODELS = {"vision_encoder_decoder": "VisionEncoderDecoderModel"}
+
 FAMILY = Family(
     name="huggingface",
-    class_names=(
-        "transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder.VisionEncoderDecoderModel",
-        "transformers.models.marian.modeling_marian.MarianMTModel",
-        "transformers.models.bart.modeling_bart.BartForConditionalGeneration",
-        "transformers.models.t5.modeling_t5.T5ForConditionalGeneration",
+    class_names=tuple(
+        f"transformers.models.{folder}.modeling_{folder}.{name}"
+        for folder, name in {**_VISION_MODELS, **_TEXT_MODELS}.items()
     ),
     matches=lambda model: False,
     options=HuggingFaceOptions,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
+import sys
 import warnings
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from neuronkit.adapters.generation import Generation, Scores
+from neuronkit.adapters.generation import Generation
+from neuronkit.adapters.generation_scores import Scores
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
 
@@ -36,6 +39,25 @@ class PlainSizes(TorchFunctionMode):
 def plain_sizes() -> contextlib.AbstractContextManager[Any]:
     """`PlainSizes` while tracing; nothing otherwise, for it costs time."""
     return PlainSizes() if torch.jit.is_tracing() else contextlib.nullcontext()  # type: ignore[attr-defined]
+
+
+class NoGlobalAttention(TorchFunctionMode):
+    """Answers "no" where an encoder asks its mask for tokens of global attention, which `generate` never marks."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.item and args[0].dtype == torch.bool:
+            return False
+        return func(*args, **(kwargs or {}))
+
+
+class EncoderOutputs(tuple[Any, ...]):
+    """An encoder's outputs as all models take them: a tuple, whose first entry has a name."""
+
+    hidden_states = attentions = router_probs = router_logits = None
+
+    @property
+    def last_hidden_state(self) -> Any:
+        return self[0]
 
 
 class Absent(nn.Module):
@@ -76,6 +98,21 @@ def count_padding_in_positions(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "create_position_ids_from_input_ids"):
             module.create_position_ids_from_input_ids = _cached_positions  # type: ignore[assignment]
+        elif hasattr(module, "position_embeddings") and _numbers_by_function(module):
+            module.register_forward_pre_hook(_give_positions, with_kwargs=True)
+
+
+def _numbers_by_function(module: nn.Module) -> bool:
+    """Whether positions come from a function of the file, as in RoBERTa and its kin before transformers 5."""
+    takes = inspect.signature(module.forward).parameters
+    file = sys.modules[type(module).__module__]
+    return "position_ids" in takes and hasattr(file, "create_position_ids_from_input_ids")
+
+
+def _give_positions(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    if kwargs.get("position_ids") is None and kwargs.get("input_ids") is not None:
+        kwargs = {**kwargs, "position_ids": _cached_positions(kwargs["input_ids"], module.padding_idx)}
+    return args, kwargs
 
 
 def _cached_positions(input_ids: Tensor, padding_idx: int, past_key_values_length: int = 0) -> Tensor:
@@ -101,22 +138,24 @@ class EncodeTokens(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
+        self.asks_for_global_attention = type(encoder).__name__ == "LEDEncoder"
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         with plain_sizes():
             ids, mask = input_ids.long(), attention_mask.long()
-            states = self.encoder(input_ids=ids, attention_mask=mask, return_dict=False)[0]
+            with NoGlobalAttention() if self.asks_for_global_attention else contextlib.nullcontext():
+                states = self.encoder(input_ids=ids, attention_mask=mask, return_dict=False)[0]
             return torch.cat([states, mask.unsqueeze(-1).to(states.dtype)], dim=-1)
 
 
 class Decode(nn.Module):
     """All positions at once, in the logits protocol, on the encoder's hidden states and, for texts, their mask."""
 
-    def __init__(self, model: nn.Module, settings: Generation, num_classes: int, masked: bool) -> None:
+    def __init__(self, model: nn.Module, settings: Generation, masked: bool) -> None:
         super().__init__()
         self.model = model
         self.masked = masked
-        self.scores = Scores(settings, num_classes)
+        self.scores = Scores(settings.rules)
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         with plain_sizes():
@@ -125,6 +164,10 @@ class Decode(nn.Module):
                 mask["attention_mask"] = (memory[..., -1] > 0.5).long()
                 memory = memory[..., :-1]
             decoded = self.model(
-                encoder_outputs=(memory,), decoder_input_ids=tokens.long(), use_cache=False, return_dict=True, **mask
+                encoder_outputs=EncoderOutputs([memory]),
+                decoder_input_ids=tokens.long(),
+                use_cache=False,
+                return_dict=True,
+                **mask,
             )
             return self.scores(decoded.logits.float())
