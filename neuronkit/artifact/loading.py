@@ -19,7 +19,11 @@ from neuronkit.artifact.agreement import check_graphs, is_for_neuron
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
 from neuronkit.errors import ArtifactError, NeuronCoreError
+from neuronkit.interface import Interface
+from neuronkit.ocr.matching import check_processor
+from neuronkit.ocr.processors import processor_from_dict
 from neuronkit.shown import shown
+from neuronkit.specs import TensorSpec
 from neuronkit.storage.sealed import MANIFEST, SUMS, check_file
 from neuronkit.storage.sealed import read_manifest as _read_directory
 from neuronkit.targets import find_target
@@ -172,9 +176,23 @@ def _read_member(path: Path) -> Any:
 def _processor(path: Path, manifest: Mapping[str, Any]) -> Any:
     if manifest["processor"] is None:
         return None
-    from neuronkit.ocr.processors import processor_from_dict
-
     try:
-        return processor_from_dict(manifest["processor"])
+        processor = processor_from_dict(manifest["processor"])
     except (ValueError, TypeError, ImportError) as error:
         raise ArtifactError(f"{shown(path)}: the processor in its manifest is none: {error}") from error
+    if manifest["source"]["class"] is None:
+        return processor  # Of format 1, which says too little of the model to compare.
+    try:
+        check_processor(processor, _Described(manifest), error=ArtifactError)
+    except ArtifactError as error:
+        raise ArtifactError(f"{shown(path)}: its processor does not belong to its graphs: {error}") from error
+    return processor
+
+
+class _Described:
+    """A model as its manifest describes it."""
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self.interface = Interface.from_manifest(manifest)
+        self.specs = [TensorSpec.from_dict(spec) for spec in manifest["inputs"]]
+        self.output_specs = [TensorSpec.from_dict(spec) for spec in manifest["outputs"]]

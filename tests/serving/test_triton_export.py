@@ -396,7 +396,7 @@ def test_rows_of_single_numbers_get_the_dimension_that_triton_wants(tmp_path: Pa
 def test_a_recogniser_whose_tensor_has_the_name_of_the_file_is_refused(tmp_path: Path) -> None:
     class Scores(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean(1)[:, :26, :37]
+            return x.mean(1)[:, :26, :3]
 
     spec, processor = TensorSpec("image", (2, 3, 32, 128)), ParseqProcessor(charset="ab")
     compiled = compile_for_inferentia(Scores(), spec, target="cpu", processor=processor)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import OptionError
+from neuronkit.interface import Interface
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.normalization import Normalization
 from neuronkit.ocr.parseq import ParseqProcessor
@@ -72,6 +73,11 @@ class _ByteInput(StaticModel):
         self.family = model.family
         self.model = model
         self.normalization = normalization
+
+    @property
+    def interface(self) -> Interface:
+        """That of the wrapped model."""
+        return self.model.interface
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random images of all levels; the other inputs are those of the wrapped model."""

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
+from neuronkit import checks
 from neuronkit.analysis.operators.checker import analyze, check_operators
 from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.artifact.manifest import FORMAT
 from neuronkit.artifact.model import CompiledModel
-from neuronkit.capture.fingerprint import hash_tensors
-from neuronkit.errors import OptionError, SpecError
-from neuronkit.interface import OTHER, PROCESSOR_ROLES, Interface, Output, output_fields
+from neuronkit.compile.description import describe, describe_outputs
+from neuronkit.compile.verification import Verification, run_eagerly
+from neuronkit.errors import OptionError, SpecError, UnknownTargetError
+from neuronkit.ocr.matching import check_processor, processor_for
+from neuronkit.ocr.processors import Processor
 from neuronkit.options import CompileOptions, check_operator_kinds
-from neuronkit.parity import ParityReport, assert_parity
+from neuronkit.parity import ParityReport
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel, as_static
 from neuronkit.targets import find_target
@@ -29,17 +30,9 @@ from neuronkit.targets.base import Target
 from neuronkit.targets.progress import Progress
 from neuronkit.version import __version__
 
-# A static rewrite differs from its original by float32 rounding alone.
-RTOL, ATOL = 1e-4, 1e-4
 # Directory of the compile cache where the options name none.
 CACHE_VARIABLE = "NEURONKIT_CACHE_DIR"
 _REFUSED_DTYPES = ("int64", "float64")
-
-
-class Processor(Protocol):
-    """Pre- and post-processing whose settings can ride in a manifest."""
-
-    def to_dict(self) -> dict[str, Any]: ...
 
 
 def compile_for_inferentia(
@@ -68,8 +61,10 @@ def compile_for_inferentia(
             says it supports.
         options: What to ask of the compiler. Where it names no `cache_dir`, the environment variable
             ``NEURONKIT_CACHE_DIR`` may, for targets that can use one.
-        processor: Pre- and post-processor to keep with the artifact.
-        verify: Compare with the original before compiling, and after it where the compiled model can run here.
+        processor: Pre- and post-processor to keep with the artifact: one of `neuronkit.ocr`, which must belong to the
+            model. None takes that of a recogniser that knows its characters.
+        verify: Compare with the original on several inputs, before compiling, and after it where the compiled model can
+            run here.
         progress: Show on stderr what goes on: stage, graph, seconds, and the last line of the compiler's log; None
             shows it on a terminal.
 
@@ -77,7 +72,8 @@ def compile_for_inferentia(
         The compiled model: called like the original, with tensors as its `specs` say.
 
     Raises:
-        OptionError: If an option is bad, or the target cannot honour it.
+        UnknownModelError: If the model is no module.
+        OptionError: If an option is bad, the target cannot honour it, or the processor does not belong to the model.
         UnknownTargetError: If there is no such target.
         MissingSDKError: If the target's SDK is missing or does not fit; says how to install it.
         SpecError: If inputs are missing, or of a shape or dtype that the target or the model cannot take, or if the
@@ -87,11 +83,17 @@ def compile_for_inferentia(
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
     """
     static = as_static(model, example_inputs)
-    _check_arguments(options, processor)
+    target = checks.text("target", target, error=UnknownTargetError)
+    verify = checks.flag("verify", verify)
+    progress = None if progress is None else checks.flag("progress", progress)
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
+    if options is not None and not isinstance(options, CompileOptions):
+        raise OptionError(f"got options={shown(options)}; expected CompileOptions or None; give CompileOptions(...)")
     chosen = find_target(target)
     options = _with_cache(options or CompileOptions(), chosen)
     chosen.check_options(options)
+    if processor is not None:
+        check_processor(processor, static)
     versions = chosen.check_environment()
     graphs = static.graphs()
     if chosen.rules != "any":
@@ -99,17 +101,25 @@ def compile_for_inferentia(
     with Progress(progress) as report:
         report("checking operators")
         operators = _check_operators(static, chosen, op_whitelist, options)
-        if verify:
-            report("comparing the static model with the original")
+        report("running the static model")
         with static.failures_named():
-            parity = {"static": _compare(static, static)} if verify else {}
+            outputs = describe_outputs(run_eagerly(static, static.example_inputs()), static.interface)
+        output_specs = [TensorSpec.from_dict(output) for output in outputs]
+        processor = _fitting_processor(processor, static, output_specs)
+        verification = Verification(static) if verify else None
+        parity: dict[str, ParityReport] = {}
+        if verification:
+            report("comparing the static model with the original")
+            with static.failures_named():
+                parity["static"] = verification(lambda *inputs: run_eagerly(static, inputs))
         compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=report)
         manifest = {
             "format": FORMAT,
             "neuronkit": __version__,
             "target": target,
             "versions": versions,
-            **_describe(static, graphs, processor),
+            **describe(static, graphs, processor),
+            "outputs": outputs,
             "options": options.to_dict(),
             "op_whitelist": list(op_whitelist),
             "commands": dict(compiled.commands),
@@ -118,45 +128,23 @@ def compile_for_inferentia(
             "processor": processor.to_dict() if processor is not None else None,
         }
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor)
-        runs = result if chosen.runs_here() else static
-        with torch.no_grad():
-            outputs = runs(*static.example_inputs())
-        if verify and chosen.runs_here():
+        if verification and chosen.runs_here():
             report("comparing the compiled model with the original")
-            parity["compiled"] = _compare(static, result)
-    result.manifest["outputs"] = _describe_outputs(outputs, static.interface)
+            parity["compiled"] = verification(result)
     result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))
     return result
 
 
-def _describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -> dict[str, Any]:
-    """What the manifest says of the model itself."""
-    joining, interface = static.joining, static.interface
-    if interface.role == OTHER and processor is not None:
-        # A plain module does not say what it is; its processor does.
-        interface = replace(interface, role=PROCESSOR_ROLES.get(processor.to_dict().get("kind", ""), OTHER))
-    source = type(static.source)
-    return {
-        **interface.to_manifest(),
-        "family": static.family,
-        "source": {
-            "class": f"{source.__module__}.{source.__qualname__}",
-            "weight_hash": hash_tensors(static.source.state_dict()),
-        },
-        "joining": joining.to_dict() if joining is not None else None,
-        "inputs": [spec.to_dict() for spec in static.specs],
-        "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
-        "weight_hash": _weight_hash(graphs),
-    }
-
-
-def _check_arguments(options: Any, processor: Any) -> None:
-    if options is not None and not isinstance(options, CompileOptions):
-        raise OptionError(f"options={options!r}: expected CompileOptions(...)")
-    if processor is not None and (isinstance(processor, type) or not callable(getattr(processor, "to_dict", None))):
-        raise OptionError(f"processor={processor!r}: expected a CraftProcessor or ParseqProcessor, or None")
+def _fitting_processor(
+    processor: Processor | None, static: StaticModel, outputs: Sequence[TensorSpec]
+) -> Processor | None:
+    """The processor, checked against what the model gives; the model's own where none is given and it has one."""
+    chosen = processor_for(static.interface, static.specs) if processor is None else processor
+    if chosen is not None:
+        check_processor(chosen, static, outputs=outputs)
+    return chosen
 
 
 def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
@@ -186,45 +174,3 @@ def _check_operators(
     report = analyze(static, target=target.name, op_whitelist=op_whitelist, cpu_operators=options.cpu_operators)
     check_operators(report, op_whitelist, options.cpu_operators, cpu_fallback=options.cpu_fallback)
     return report
-
-
-def _compare(static: StaticModel, function: Callable[..., Any]) -> ParityReport:
-    inputs = static.example_inputs()
-    return assert_parity(
-        lambda *x: static.meaningful(function(*x), x),
-        lambda *x: static.meaningful(static.reference(*x), x),
-        [inputs],
-        rtol=RTOL,
-        atol=ATOL,
-    )
-
-
-def _describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]:
-    """Name, shape, dtype and valid area of each output tensor, for the manifest."""
-    tensors, _ = tree_flatten(outputs)
-    for item in tensors:
-        if not isinstance(item, Tensor):
-            raise SpecError(
-                f"the model returns a {type(item).__name__}; a graph gives tensors, or tuples, lists or dicts of them"
-            )
-    declared = interface.outputs or tuple(Output(f"output_{i}") for i in range(len(tensors)))
-    if len(declared) != len(tensors):
-        raise SpecError(
-            f"the model gives {len(tensors)} tensors and its interface names {len(declared)} outputs "
-            f"({', '.join(output.name for output in declared)}); name each one, in order"
-        )
-    return [
-        {**TensorSpec.of(output.name, tensor).to_dict(), **output_fields(output)}
-        for output, tensor in zip(declared, tensors)
-    ]
-
-
-def _weight_hash(graphs: Graphs) -> str:
-    """SHA-256 over the names, shapes and bytes of all weights."""
-    return hash_tensors(
-        {
-            f"{graph}.{name}": tensor
-            for graph, (module, _) in graphs.items()
-            for name, tensor in (*module.named_parameters(), *module.named_buffers())
-        }
-    )

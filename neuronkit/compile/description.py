@@ -1,0 +1,69 @@
+"""What a manifest says of the model that it was made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from neuronkit.capture.fingerprint import hash_tensors
+from neuronkit.errors import SpecError
+from neuronkit.interface import OTHER, PROCESSOR_ROLES, Interface, Output, output_fields
+from neuronkit.ocr.processors import Processor
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import Graphs, StaticModel
+
+
+def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -> dict[str, Any]:
+    """Role, source, inputs and graphs of a model."""
+    joining, interface = static.joining, static.interface
+    if interface.role == OTHER and processor is not None:
+        # A plain module does not say what it is; its processor does.
+        interface = replace(interface, role=PROCESSOR_ROLES.get(processor.kind, OTHER))
+    source = type(static.source)
+    return {
+        **interface.to_manifest(),
+        "family": static.family,
+        "source": {
+            "class": f"{source.__module__}.{source.__qualname__}",
+            "weight_hash": hash_tensors(static.source.state_dict()),
+        },
+        "joining": joining.to_dict() if joining is not None else None,
+        "inputs": [spec.to_dict() for spec in static.specs],
+        "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
+        "weight_hash": _weight_hash(graphs),
+    }
+
+
+def describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]:
+    """Name, shape, dtype and valid area of each output tensor, for the manifest."""
+    tensors, _ = tree_flatten(outputs)
+    for item in tensors:
+        if not isinstance(item, Tensor):
+            raise SpecError(
+                f"got an output of type {type(item).__name__} from the model; expected tensors, or tuples, lists or "
+                "dicts of them; return nothing else"
+            )
+    declared = interface.outputs or tuple(Output(f"output_{i}") for i in range(len(tensors)))
+    if len(declared) != len(tensors):
+        raise SpecError(
+            f"the model gives {len(tensors)} tensors and its interface names {len(declared)} outputs "
+            f"({', '.join(output.name for output in declared)}); name each one, in order"
+        )
+    return [
+        {**TensorSpec.of(output.name, tensor).to_dict(), **output_fields(output)}
+        for output, tensor in zip(declared, tensors)
+    ]
+
+
+def _weight_hash(graphs: Graphs) -> str:
+    """SHA-256 over the names, shapes and bytes of all weights."""
+    return hash_tensors(
+        {
+            f"{graph}.{name}": tensor
+            for graph, (module, _) in graphs.items()
+            for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        }
+    )
