@@ -246,7 +246,7 @@ def dtype(entry: str, value: str) -> Callable[[dict[str, Any]], Any]:
         (dtype("outputs", "float16"), r"its graph gives float32\[2, 3\], and its manifest says output_0: float16"),
         (
             lambda m: m["graphs"].update(other=m["graphs"]["main"]),
-            "its manifest says that graph 'main' takes 1 tensors",
+            "its manifest names 2 graphs, and it has 1",
         ),
         (lambda m: m["inputs"].append(m["inputs"][0]), "gives model and graph different inputs"),
         (lambda m: m["outputs"].append(m["outputs"][0]), r"its graph gives float32\[2, 3\], and its manifest says"),

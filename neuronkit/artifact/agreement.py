@@ -51,6 +51,11 @@ def check_graphs(path: Path, function: Any, manifest: Mapping[str, Any]) -> None
     declared = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
     if len(declared) > 1:
         modules = {name.rsplit(".", 1)[-1]: module for name, module in function.named_modules()}
+        if len(modules) - 1 < len(declared):
+            raise ArtifactError(
+                f"{shown(path)}: its manifest names {len(declared)} graphs, and it has {max(1, len(modules) - 1)}; "
+                "compile it again"
+            )
         for name, specs in declared.items():
             # An adapter may join its graphs under other names than theirs.
             if name in modules:

@@ -17,7 +17,7 @@ from neuronkit.artifact.manifest import FORMAT
 from neuronkit.artifact.model import CompiledModel
 from neuronkit.compile.description import describe, describe_outputs
 from neuronkit.compile.verification import Verification, run_eagerly
-from neuronkit.errors import OptionError, SpecError, UnknownTargetError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr.matching import check_processor, processor_for
 from neuronkit.ocr.processors import Processor
 from neuronkit.options import CompileOptions, check_operator_kinds
@@ -83,7 +83,6 @@ def compile_for_inferentia(
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
     """
     static = as_static(model, example_inputs)
-    target = checks.text("target", target, error=UnknownTargetError)
     verify = checks.flag("verify", verify)
     progress = None if progress is None else checks.flag("progress", progress)
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
