@@ -20,8 +20,7 @@ from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
 from neuronkit.errors import ArtifactError, NeuronCoreError
 from neuronkit.interface import Interface
-from neuronkit.ocr.matching import check_processor
-from neuronkit.ocr.processors import processor_from_dict
+from neuronkit.ocr.processors import check_processor, processor_from_dict
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.storage.sealed import MANIFEST, SUMS, check_file

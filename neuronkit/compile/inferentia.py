@@ -18,8 +18,7 @@ from neuronkit.artifact.model import CompiledModel
 from neuronkit.compile.description import describe, describe_outputs
 from neuronkit.compile.verification import Verification, run_eagerly
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.ocr.matching import check_processor, processor_for
-from neuronkit.ocr.processors import Processor
+from neuronkit.ocr.processors import Processor, check_processor, processor_for
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport
 from neuronkit.shown import shown

@@ -1,19 +1,28 @@
-"""Processors by the settings that an artifact's manifest holds."""
+"""Processors and the models that they belong to: made from a manifest, found for a model, compared with one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from neuronkit import checks
-from neuronkit.errors import OptionError
+from neuronkit.errors import NeuronKitError, OptionError
+from neuronkit.interface import DETECTOR, OTHER, PROCESSOR_ROLES, RECOGNIZER, SEQ2SEQ, Interface
+from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.ctc import CtcProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
+from neuronkit.shown import shown
+from neuronkit.specs import TensorSpec
 
 Processor = CraftProcessor | ParseqProcessor
 
 _CLASSES: dict[str, type[CraftProcessor] | type[ParseqProcessor]] = {
     processor.kind: processor for processor in (CraftProcessor, ParseqProcessor, CtcProcessor)
+}
+_WAYS = {
+    DETECTOR: "a CraftProcessor",
+    RECOGNIZER: "a ParseqProcessor or CtcProcessor",
+    SEQ2SEQ: "none, since its own tokenizer reads what it gives",
 }
 
 
@@ -28,5 +37,146 @@ def processor_from_dict(settings: dict[str, Any]) -> Processor:
     """
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in _CLASSES:
-        raise OptionError(f"got processor kind {checks.shown(kind)}; expected one of {sorted(_CLASSES)}; give one")
+        raise OptionError(f"got processor kind {shown(kind)}; expected one of {sorted(_CLASSES)}; give one")
     return _CLASSES[kind].from_dict(settings)
+
+
+def check_processor(
+    processor: Any,
+    model: Any,
+    *,
+    role: str | None = None,
+    outputs: Sequence[TensorSpec] | None = None,
+    error: type[NeuronKitError] = OptionError,
+) -> None:
+    """Make sure that a processor belongs to a model, as far as the model says what it is.
+
+    Args:
+        processor: One of `neuronkit.ocr`'s.
+        model: A static or compiled model, or any other: its `interface`, `specs`, `output_specs` and `charset` are
+            compared, those of them that it has.
+        role: What the two are to be used as: "detector" or "recognizer".
+        outputs: The model's outputs, where it does not say.
+        error: Class of the error.
+
+    Raises:
+        NeuronKitError: Of class `error`, if they do not fit together.
+    """
+    interface = getattr(model, "interface", None)
+    interface = interface if isinstance(interface, Interface) else Interface()
+    given = _role_of(processor, error)
+    _check_roles(processor, given, interface.role, role, error)
+    specs = tuple(getattr(model, "specs", None) or ())
+    outputs = outputs if outputs is not None else tuple(getattr(model, "output_specs", None) or ())
+    if specs:
+        _check_images(processor, specs[0], error)
+    if isinstance(processor, ParseqProcessor):
+        charset = getattr(model, "charset", None)
+        known = charset.characters if isinstance(charset, Charset) else interface.characters
+        _check_characters(processor, known, error)
+        _check_classes(processor, interface, outputs, error)
+    elif outputs and (len(outputs[0].shape) != 4 or outputs[0].shape[3] != 2):
+        raise error(
+            f"got a {type(processor).__name__} for a model that gives {outputs[0]}; expected score maps (N, H, W, 2); "
+            "give the detector"
+        )
+
+
+def processor_for(interface: Interface, specs: Sequence[TensorSpec]) -> ParseqProcessor | None:
+    """The processor of a recogniser that knows its characters, or None.
+
+    Args:
+        interface: Of the model.
+        specs: Its inputs.
+    """
+    images = specs[0] if len(specs) == 1 and len(specs[0].shape) == 4 else None
+    if interface.role != RECOGNIZER or interface.characters is None or interface.eos_id != 0 or images is None:
+        return None
+    # BOS and PAD have no class where they follow the characters, as in PARSeq.
+    if images.shape[1] != 3 or interface.bos_id != len(interface.characters) + 1:
+        return None
+    height, width = images.shape[2:]
+    return ParseqProcessor(Charset(interface.characters), (height, width), normalize=images.dtype != "uint8")
+
+
+def _role_of(processor: Any, error: type[NeuronKitError]) -> str:
+    """What a processor is for; refuses what a manifest could not bring back."""
+    known = (CraftProcessor, ParseqProcessor, CtcProcessor)
+    if type(processor) not in known:
+        example = "make an instance" if isinstance(processor, type) else "give one of them, or None and call your own"
+        raise error(
+            f"got processor={shown(processor)}; expected a {', '.join(k.__name__ for k in known[:-1])} or "
+            f"{known[-1].__name__}, whose settings an artifact can hold; {example}"
+        )
+    processor_from_dict(processor.to_dict())
+    return PROCESSOR_ROLES[processor.kind]
+
+
+def _check_roles(processor: Any, given: str, model_role: str, used_as: str | None, error: type[NeuronKitError]) -> None:
+    if used_as is not None and model_role not in (OTHER, used_as):
+        raise error(
+            f"got a {model_role} as the {used_as}; expected a {used_as}; detector and recognizer seem to be exchanged"
+        )
+    wanted = used_as or model_role
+    if wanted not in (OTHER, given):
+        raise error(
+            f"got a {type(processor).__name__} for a {wanted}; expected {_WAYS[wanted]}; give the one that belongs to "
+            "the model"
+        )
+
+
+def _check_images(processor: Any, images: TensorSpec, error: type[NeuronKitError]) -> None:
+    if len(images.shape) != 4 or images.shape[1] != 3:
+        raise error(
+            f"got a {type(processor).__name__} for a model that takes {images}; expected images (N, 3, height, width) "
+            "first; compile without a processor, or give the model such an input"
+        )
+    size = tuple(images.shape[2:])
+    name = "canvas" if isinstance(processor, CraftProcessor) else "image_size"
+    chosen = getattr(processor, name)
+    if chosen not in (None, size):
+        raise error(
+            f"got {name}={chosen} (height, width) for a model that takes {images}; expected {size}; give "
+            f"{type(processor).__name__}({name}={size})"
+        )
+    if images.dtype != "uint8" and not processor.normalize:
+        raise error(
+            f"got normalize=False for a model that takes {images}; expected True, or a model that takes uint8; leave "
+            "normalize out, or fold the normalisation into the model with fold_normalization"
+        )
+
+
+def _check_characters(processor: ParseqProcessor, known: str | None, error: type[NeuronKitError]) -> None:
+    given = Charset.named(processor.charset).characters
+    if known is None or given == known:
+        return
+    if sorted(given) == sorted(known):
+        place = next(i for i, (a, b) in enumerate(zip(given, known)) if a != b)
+        how = f"the same characters in another order, the first at {place}: {given[place]!r} for {known[place]!r}"
+    elif len(given) != len(known):
+        how = f"{len(given)} characters for a model of {len(known)}"
+    else:
+        how = f"other characters, {shown(''.join(sorted(set(given) - set(known))))} among them"
+    raise error(
+        f"got charset={shown(given)}, {how}; expected {shown(known)}; give the model's own, "
+        f"{type(processor).__name__}(charset=model.charset), or leave the processor out"
+    )
+
+
+def _check_classes(
+    processor: ParseqProcessor, interface: Interface, outputs: Sequence[TensorSpec], error: type[NeuronKitError]
+) -> None:
+    name, charset = type(processor).__name__, Charset.named(processor.charset)
+    if interface.eos_id not in (None, 0) and interface.role == RECOGNIZER:
+        raise error(
+            f"got a {name} for a model whose class {interface.eos_id} ends a word; expected class 0 to; call the "
+            "model's own post-processor, or fold the classes' order into its head"
+        )
+    # Token ids and probabilities instead of logits have no classes to count.
+    if not outputs or "float" not in outputs[0].dtype:
+        return
+    if len(outputs[0].shape) != 3 or outputs[0].shape[2] != charset.num_classes:
+        raise error(
+            f"got a charset of {len(charset)} characters for a model that gives {outputs[0]}; expected logits (N, T, "
+            f"{charset.num_classes}); give the charset that the model was trained with"
+        )

@@ -16,7 +16,7 @@ from neuronkit.interface import Interface, Output
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr import CraftProcessor, CtcProcessor, ParseqProcessor
 from neuronkit.ocr.charset import CHARSET_36
-from neuronkit.ocr.matching import check_processor, processor_for
+from neuronkit.ocr.processors import check_processor, processor_for
 
 SIZES: dict[str, Any] = {
     "embed_dim": 16,
