@@ -32,8 +32,8 @@ from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.demo.weights import load_craft
 from neuronkit.models import CRAFT
 from neuronkit.ocr import CraftProcessor
-from neuronkit.static.planning import plan_buckets
-from neuronkit.static.tiling import Tiled
+from neuronkit.static.shapes.plan import plan_buckets
+from neuronkit.static.shapes.tiled import Tiled
 
 PARTS = ("errors", "overhead", "waste", "tiling")
 

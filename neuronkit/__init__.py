@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
-    from neuronkit.static.buckets import Buckets as Buckets
+    from neuronkit.static.shapes.buckets import Buckets as Buckets
     from neuronkit.static.exact import exact_padding as exact_padding
     from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
-    from neuronkit.static.padding import FixedShape as FixedShape
-    from neuronkit.static.planning import plan_buckets as plan_buckets
-    from neuronkit.static.tiling import Tiled as Tiled
+    from neuronkit.static.shapes.fixed import FixedShape as FixedShape
+    from neuronkit.static.shapes.plan import plan_buckets as plan_buckets
+    from neuronkit.static.shapes.tiled import Tiled as Tiled
 
 _HOMES = {
-    "Buckets": "static.buckets",
+    "Buckets": "static.shapes.buckets",
     "CRAFTOptions": "adapters.craft",
     "CompileOptions": "options",
     "CompiledModel": "artifact",
-    "FixedShape": "static.padding",
+    "FixedShape": "static.shapes.fixed",
     "HuggingFaceOptions": "adapters.huggingface",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
@@ -49,7 +49,7 @@ _HOMES = {
     "StaticModel": "static.model",
     "StaticPARSeq": "adapters.parseq",
     "TensorSpec": "specs",
-    "Tiled": "static.tiling",
+    "Tiled": "static.shapes.tiled",
     "analyze": "analysis.operators.checker",
     "assert_parity": "parity",
     "compile_for_inferentia": "compile",
@@ -59,7 +59,7 @@ _HOMES = {
     "exact_padding": "static.exact",
     "load": "artifact",
     "make_static": "adapters.registry",
-    "plan_buckets": "static.planning",
+    "plan_buckets": "static.shapes.plan",
     "static_greedy_decoder": "static.greedy",
 }
 _SUBPACKAGES = (

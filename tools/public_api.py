@@ -35,7 +35,7 @@ MODULES = (
     "neuronkit.serving.ray",
     "neuronkit.serving.triton",
     "neuronkit.static.ops",
-    "neuronkit.static.replicas",
+    "neuronkit.static.shapes",
     "neuronkit.tables",
     "neuronkit.targets",
     "neuronkit.testing",

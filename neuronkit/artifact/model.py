@@ -18,7 +18,7 @@ from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecErr
 from neuronkit.interface import Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.replicas import Replicas
+from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
 from neuronkit.targets import find_target

@@ -11,7 +11,7 @@ from neuronkit.adapters.craft import FAMILY, CRAFTOptions, StaticCRAFT, matches
 from neuronkit.adapters.registry import make_static
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.models.craft import CRAFT
-from neuronkit.static.padding import FixedShape
+from neuronkit.static.shapes.fixed import FixedShape
 
 HEIGHT, WIDTH = 160, 224
 TOLERANCE = 1e-6

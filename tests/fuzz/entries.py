@@ -41,7 +41,7 @@ from neuronkit.ocr import (
 )
 from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
 from neuronkit.serving import cores, ray, triton
-from neuronkit.static.replicas import Replicas
+from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.targets import find_target
 
 CHARSET = "abcdefgh"
@@ -328,12 +328,12 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.Tiled.__call__", tiled.__call__, {"images": torch.rand(1, 3, 40, 70)}, 2),
         Entry("neuronkit.Tiled.measure_error", tiled.measure_error, {"images": torch.rand(1, 3, 40, 70)}),
         Entry(
-            "neuronkit.static.replicas.Replicas",
+            "neuronkit.static.shapes.replicas.Replicas",
             Replicas,
             {"functions": [double, double], "specs": [image_spec], "copies": 2, "processor": None},
         ),
-        Entry("neuronkit.static.replicas.Replicas.__call__", replicas.__call__, {"*": [images]}, 2),
-        Entry("neuronkit.static.replicas.Replicas.__call__", closed.__call__, {"*": [images]}, 0.2),
+        Entry("neuronkit.static.shapes.replicas.Replicas.__call__", replicas.__call__, {"*": [images]}, 2),
+        Entry("neuronkit.static.shapes.replicas.Replicas.__call__", closed.__call__, {"*": [images]}, 0.2),
         # What is known before a compile.
         Entry(
             "neuronkit.analyze",

@@ -12,8 +12,8 @@ from neuronkit.adapters.craft import StaticCRAFT
 from neuronkit.errors import SpecError
 from neuronkit.models.craft import CRAFT
 from neuronkit.specs import TensorSpec
-from neuronkit.static.buckets import Buckets
-from neuronkit.static.padding import FixedShape
+from neuronkit.static.shapes.buckets import Buckets
+from neuronkit.static.shapes.fixed import FixedShape
 
 from .networks import lively
 

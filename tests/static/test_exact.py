@@ -18,7 +18,7 @@ from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
-from neuronkit.static.padding import FixedShape
+from neuronkit.static.shapes.fixed import FixedShape
 
 from .networks import Net, UNet, between, conv, lively, random_images, soiled, tensors, worst_error
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.replicas import Replicas
+from neuronkit.static.shapes.replicas import Replicas
 
 SPEC = TensorSpec("x", (2, 3))
 

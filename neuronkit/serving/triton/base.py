@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.pipeline.batches import run_isolated
 from neuronkit.serving.triton.metering import Metered
-from neuronkit.static.padding import FixedShape
+from neuronkit.static.shapes.fixed import FixedShape
 
 Arrays = Mapping[str, NDArray[Any]]
 Answer = Arrays | Exception

@@ -32,7 +32,7 @@ from neuronkit.serving.triton.signature import (
     signature_of,
 )
 from neuronkit.specs import TensorSpec
-from neuronkit.static.padding import VALID_SIZE, FixedShape
+from neuronkit.static.shapes.fixed import VALID_SIZE, FixedShape
 from neuronkit.static.trees import leaves
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from neuronkit.artifact import CompiledModel
-from neuronkit.static.padding import VALID_SIZE
+from neuronkit.static.shapes.fixed import VALID_SIZE
 
 
 @dataclass

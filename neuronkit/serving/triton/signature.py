@@ -8,7 +8,7 @@ from typing import Any
 
 from neuronkit.errors import ArtifactError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.padding import VALID_SIZE
+from neuronkit.static.shapes.fixed import VALID_SIZE
 
 IMAGE = "image"
 PAGE = "page"

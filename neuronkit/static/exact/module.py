@@ -15,7 +15,7 @@ from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
-from neuronkit.static.padding_checks import check_valid_size, known_on_host
+from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 
 
 def exact_padding(module: nn.Module) -> ExactPadding:

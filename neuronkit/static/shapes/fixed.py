@@ -12,8 +12,8 @@ from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.canvas import crop, pad, padded_size, with_height
-from neuronkit.static.padding_checks import (
+from neuronkit.static.shapes.canvas import crop, pad, padded_size, with_height
+from neuronkit.static.shapes.checks import (
     as_specs,
     check_fits,
     check_valid_size,

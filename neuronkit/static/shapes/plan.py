@@ -13,7 +13,7 @@ import numpy.typing as npt
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
-from neuronkit.static.planning_search import search
+from neuronkit.static.shapes.search import search
 
 Ints = npt.NDArray[np.int64]
 
@@ -90,7 +90,7 @@ class BucketPlan:
         Raises:
             MissingDependencyError: If matplotlib is missing.
         """
-        from neuronkit.static.planning_plot import draw
+        from neuronkit.static.shapes.plot import draw
 
         draw(self, path, np.asarray(list(observed), dtype=np.int64).reshape(-1, 2))
 

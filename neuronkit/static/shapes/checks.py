@@ -14,7 +14,7 @@ from neuronkit import checks, tensors
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.canvas import first_padded
+from neuronkit.static.shapes.canvas import first_padded
 
 
 def common_batch_size(specs: tuple[TensorSpec, ...]) -> int:

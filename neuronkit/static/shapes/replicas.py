@@ -14,8 +14,8 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.padding import FixedShape
-from neuronkit.static.padding_checks import as_specs
+from neuronkit.static.shapes.checks import as_specs
+from neuronkit.static.shapes.fixed import FixedShape
 from neuronkit.static.trees import map_tensors, transpose
 
 

@@ -12,7 +12,7 @@ from neuronkit.adapters.craft import StaticCRAFT
 from neuronkit.errors import SpecError
 from neuronkit.models.craft import CRAFT
 from neuronkit.specs import TensorSpec
-from neuronkit.static.padding import FixedShape
+from neuronkit.static.shapes.fixed import FixedShape
 
 IMAGES = TensorSpec("images", (3, 2, 8, 10))
 SIZE = TensorSpec("size", (3, 2), "int32")

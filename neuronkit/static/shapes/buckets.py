@@ -13,8 +13,8 @@ from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.canvas import padded_size
-from neuronkit.static.padding import FixedShape, OutputSizes
+from neuronkit.static.shapes.canvas import padded_size
+from neuronkit.static.shapes.fixed import FixedShape, OutputSizes
 from neuronkit.static.trees import map_tensors, transpose
 
 Shape = tuple[int, ...]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.static.planning import plan_buckets
+from neuronkit.static.shapes.plan import plan_buckets
 
 Sizes = list[tuple[int, int]]
 

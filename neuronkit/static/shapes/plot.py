@@ -10,7 +10,7 @@ import numpy.typing as npt
 from neuronkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from neuronkit.static.planning import BucketPlan
+    from neuronkit.static.shapes.plan import BucketPlan
 
 
 def draw(plan: BucketPlan, path: str | Path, observed: npt.NDArray[Any]) -> None:

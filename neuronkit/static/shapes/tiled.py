@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from neuronkit import checks, tensors
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.canvas import find_dims, padded_size
-from neuronkit.static.padding import FixedShape, OutputSizes
-from neuronkit.static.reach import Reach, reach
+from neuronkit.static.shapes.canvas import find_dims, padded_size
+from neuronkit.static.shapes.fixed import FixedShape, OutputSizes
+from neuronkit.static.shapes.reach import Reach, reach
 from neuronkit.static.trees import leaves, map_tensors
 
 
