@@ -86,7 +86,6 @@ def test_a_violation_is_found(tmp_path: Path) -> None:
 ANNOTATIONS = [("errors", "parity"), ("cache.slot", "cache.store")]
 # To be mended.
 PENDING = [
-    ("static.planning_plot", "static.planning"),
     ("static.exact.call", "static.exact.builder"),
     ("static.exact.values", "static.exact.builder"),
     ("static.exact.values", "static.exact.call"),
