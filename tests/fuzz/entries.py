@@ -243,7 +243,6 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.StaticModel.example_inputs", static_craft.example_inputs, {"seed": 3}),
         Entry("neuronkit.StaticModel.graphs", static_craft.graphs, {}, 0.02),
         Entry("neuronkit.StaticModel.assemble", static_craft.assemble, {"compiled": {"main": double}}),
-        Entry("neuronkit.StaticCRAFT.meaningful", static_craft.meaningful, {}, 0),
         Entry(
             "neuronkit.StaticPARSeq",
             StaticPARSeq,
