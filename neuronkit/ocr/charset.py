@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.ocr._arrays import real_numbers
 
@@ -53,9 +54,13 @@ class Charset:
         if isinstance(charset, Charset):
             return charset
         if isinstance(charset, bool) or not isinstance(charset, (str, int)):
-            raise OptionError(f"charset={charset!r:.200} is no charset; give 36, 62, 94, or a string of characters")
-        if isinstance(charset, int) and str(charset) not in NAMED_CHARSETS:
-            raise OptionError(f"charset={charset} is not one of 36, 62 and 94; give the characters themselves")
+            raise OptionError(
+                f"got charset={checks.shown(charset)}; expected 36, 62, 94, or a string of characters; give one"
+            )
+        if isinstance(charset, int) and charset not in map(int, NAMED_CHARSETS):
+            raise OptionError(
+                f"got charset={checks.shown(charset)}; expected 36, 62 or 94; give the characters themselves"
+            )
         return cls(NAMED_CHARSETS.get(str(charset), str(charset)))
 
     def __len__(self) -> int:

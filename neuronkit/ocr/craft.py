@@ -157,7 +157,11 @@ class CraftProcessor:
         return Normalization(1.0, tuple(m * 255.0 for m in self.mean), tuple(s * 255.0 for s in self.std))
 
     def letterbox(self, source_size: tuple[int, int]) -> Letterbox:
-        """Plan where an image of (height, width) goes in the canvas."""
+        """Plan where an image of (height, width) goes in the canvas.
+
+        Raises:
+            OptionError: If `source_size` is not two whole numbers above 0.
+        """
         limit = self.canvas_size or 1280
         return Letterbox.fit(source_size, canvas_size=limit, mag_ratio=self.mag_ratio, canvas=self.canvas)
 

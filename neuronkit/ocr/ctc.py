@@ -23,6 +23,9 @@ class CtcProcessor(ParseqProcessor):
     Args:
         charset: See `ParseqProcessor`, as for the other fields. Class 0 of the logits is the blank, classes 1..n are
             the characters in order.
+
+    Raises:
+        OptionError: If a value is out of its range.
     """
 
     kind: ClassVar[str] = "ctc"

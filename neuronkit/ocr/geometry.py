@@ -31,6 +31,10 @@ class TextBox:
         polygon: (K, 2) float32, (x, y), clockwise from the top left, following a curved word; None where the
             quad fits or where polygons were not asked for.
         characters: How many characters the region score shows, when that was asked for.
+
+    Raises:
+        SpecError: If a quad or polygon is no array of finite points, or has another number of corners.
+        OptionError: If the confidence or the number of characters is no number of at least 0.
     """
 
     quad: NDArray[np.float32]
@@ -84,6 +88,10 @@ class Letterbox:
         canvas_size: (height, width) of the whole canvas, multiples of 32.
         scale: Canvas pixels per source pixel. As in the original one number serves both axes, although the scaled
             sides are cut to whole pixels.
+
+    Raises:
+        OptionError: If a size is not two whole numbers above 0, or the scale no number above 0.
+        SpecError: If the canvas does not hold the resized image, rounded up to multiples of 32.
     """
 
     source_size: tuple[int, int]
@@ -122,6 +130,10 @@ class Letterbox:
         Returns:
             The letterbox. Sides are cut to whole pixels as in the original; where that left none (a line of
             pixels) one pixel stays.
+
+        Raises:
+            OptionError: If a size is not a whole number above 0, or `mag_ratio` no number above 0.
+            SpecError: If the canvas does not hold the resized image, rounded up to multiples of 32.
         """
         height, width = checks.integers("source_size", source_size, 2, 1, LONGEST_SIDE)
         canvas_size = checks.integer("canvas_size", canvas_size, 1, LONGEST_SIDE)
@@ -152,12 +164,28 @@ class Letterbox:
 
         Returns:
             (..., 2) float32, (x, y), in source pixels, not clipped to the image.
+
+        Raises:
+            SpecError: If `points` are no array of points.
+            OptionError: If `stride` is no whole number of at least 1.
         """
         stride = checks.integer("stride", stride, 1, LONGEST_SIDE)
         return _scaled(points, 1 / self.scale * stride)
 
     def to_canvas(self, points: NDArray[Any], *, stride: int = 1) -> NDArray[np.float32]:
-        """Move points from the source image to the canvas; the inverse of `to_source`."""
+        """Move points from the source image to the canvas; the inverse of `to_source`.
+
+        Args:
+            points: (..., 2), (x, y), in source pixels.
+            stride: What canvas pixels are divided by; 2 for CRAFT's score maps.
+
+        Returns:
+            (..., 2) float32, (x, y), in canvas pixels divided by `stride`.
+
+        Raises:
+            SpecError: If `points` are no array of points.
+            OptionError: If `stride` is no whole number of at least 1.
+        """
         return _scaled(points, self.scale / checks.integer("stride", stride, 1, LONGEST_SIDE))
 
 

@@ -27,16 +27,6 @@ class RudePath:
         raise RuntimeError("no path")
 
 
-class RudeClass:
-    @property
-    def __class__(self) -> Any:
-        raise RuntimeError("no class")
-
-    @__class__.setter
-    def __class__(self, value: Any) -> None:
-        raise RuntimeError("no class")
-
-
 class OwnError(Exception):
     """Raised by a caller's own iterator: it passes through as it is."""
 
@@ -101,7 +91,7 @@ ANYTHING: tuple[Callable[[], Any], ...] = (
         lambda: {1: 2},
         lambda: {None: Rude()},
     ),
-    *(Rude, RudePath, RudeClass, Endless, Halting, nested, circular, lambda: [Rude()], lambda: iter([1, 2])),
+    *(Rude, RudePath, Endless, Halting, nested, circular, lambda: [Rude()], lambda: iter([1, 2])),
     *(lambda: int, lambda: Rude, lambda: nn.ReLU, lambda: nn.ReLU(), lambda: len, lambda: os, lambda: lambda *a: None),
     *(
         lambda: Fraction(1, 3),

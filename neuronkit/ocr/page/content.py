@@ -42,6 +42,10 @@ class Word:
         confidence: The recogniser's, 0..1.
         box: Where it is, in source pixels.
         char_confidences: Of each character of `text`.
+
+    Raises:
+        SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
+        OptionError: If the confidence is no number of at least 0.
     """
 
     text: str
@@ -76,7 +80,11 @@ class Word:
 
 @dataclass(frozen=True)
 class Line:
-    """Words that stand side by side, from left to right."""
+    """Words that stand side by side, from left to right.
+
+    Raises:
+        SpecError: If `words` is no list or tuple of `Word` objects.
+    """
 
     words: tuple[Word, ...]
 
@@ -105,6 +113,10 @@ class Page:
             ``numpy.rot90(image, rotation // 90)`` does. `size`, boxes and letterbox are those of the turned image.
         warnings: What may be wrong with the result, in sentences: pages of the file that were not read, a scale at
             which text is lost, a page that may be turned.
+
+    Raises:
+        OptionError: If `size` is not two whole numbers.
+        SpecError: If `lines` is no list or tuple of `Line` objects.
     """
 
     size: tuple[int, int]
@@ -154,7 +166,11 @@ class Page:
         }
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """Give `to_dict` as JSON text, on lines of their own and moved in by `indent` spaces where that is given."""
+        """Give `to_dict` as JSON text, on lines of their own and moved in by `indent` spaces where that is given.
+
+        Raises:
+            OptionError: If `indent` is no whole number from 0 to 100.
+        """
         indent = indent if indent is None else checks.integer("indent", indent, 0, 100)
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
 
