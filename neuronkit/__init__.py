@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
-    from neuronkit.static.shapes.buckets import Buckets as Buckets
     from neuronkit.static.exact import exact_padding as exact_padding
     from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
+    from neuronkit.static.shapes.buckets import Buckets as Buckets
     from neuronkit.static.shapes.fixed import FixedShape as FixedShape
     from neuronkit.static.shapes.plan import plan_buckets as plan_buckets
     from neuronkit.static.shapes.tiled import Tiled as Tiled
