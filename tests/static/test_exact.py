@@ -172,6 +172,16 @@ def test_valid_sizes_are_checked_on_the_host(valid_size: list[Any], message: str
         exact(torch.zeros(1, 3, 12, 16), torch.tensor(valid_size))
     with pytest.raises(SpecError, match="3 dimensions; expected"):
         exact(torch.zeros(3, 12, 16), torch.tensor([[9, 9]]))
+    for module in (None, "model.pt", nn.Conv2d, {"weight": torch.zeros(1)}):
+        with pytest.raises(SpecError, match=r"got module=.*expected an nn\.Module"):
+            exact_padding(module)  # type: ignore[arg-type]
+    for height in (0, 1.5, None, 10**6):
+        with pytest.raises(SpecError, match="height"):
+            exact.fix_canvas(height, 64)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="got images=None; expected a tensor"):
+        exact(None, torch.tensor([[9, 9]]))
+    with pytest.raises(SpecError, match="valid_size: got"):
+        exact.valid_output_sizes(torch.tensor([[0, 5]]))
     # int64 holds the same numbers.
     assert exact(torch.zeros(1, 3, 12, 16), torch.tensor([[9, 9]])).shape == (1, 2, 6, 8)
 

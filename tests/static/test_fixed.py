@@ -1,3 +1,5 @@
+import math
+import pickle
 from collections import OrderedDict, namedtuple
 from typing import Any
 
@@ -12,7 +14,9 @@ from neuronkit.adapters.craft import StaticCRAFT
 from neuronkit.errors import SpecError
 from neuronkit.models.craft import CRAFT
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.buckets import Buckets
 from neuronkit.static.shapes.fixed import FixedShape
+from neuronkit.static.shapes.tiled import Tiled
 
 IMAGES = TensorSpec("images", (3, 2, 8, 10))
 SIZE = TensorSpec("size", (3, 2), "int32")
@@ -276,3 +280,41 @@ def test_arrays_and_outputs_without_rows_or_entries() -> None:
         fixed(torch.randn(2, 2, 5, 6).numpy())
     with pytest.raises(SpecError, match=r"an output has shape \(\), whose first dimension is not the batch"):
         FixedShape(lambda x: x.sum(), [IMAGES])(torch.randn(2, 2, 5, 6))
+
+
+class Halving:
+    """A function that pickles, as a compiled model does."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 2)
+
+
+def test_pickled_wrappers_do_what_the_originals_do() -> None:
+    images = torch.randn(5, 2, 6, 4)
+    fixed = FixedShape(Halving(), [IMAGES], output_sizes=0.5)
+    assert torch.equal(pickle.loads(pickle.dumps(fixed))(images), fixed(images))
+    buckets = Buckets({(8, 10): fixed}, costs={(8, 10): 2.5})
+    copied = pickle.loads(pickle.dumps(buckets))
+    assert torch.equal(copied(images), fixed(images))
+    assert copied.costs == buckets.costs
+    tiled = Tiled(Halving(), [TensorSpec("images", (1, 2, 8, 8))], overlap=0, stride=4, output_sizes=0.5)
+    large = torch.randn(1, 2, 16, 20)
+    assert torch.equal(pickle.loads(pickle.dumps(tiled))(large), tiled(large))
+
+
+def test_what_does_not_pickle_is_named() -> None:
+    with pytest.raises(SpecError, match=r"FixedShape to pickle with fn=.*expected something that pickles"):
+        pickle.dumps(FixedShape(lambda x: x, [IMAGES]))
+    with pytest.raises(SpecError, match="FixedShape to pickle with output_sizes="):
+        pickle.dumps(FixedShape(Halving(), [IMAGES], output_sizes=lambda sizes: sizes // 2))
+    scripted = torch.jit.trace(nn.ReLU(), torch.zeros(1, 2, 8, 10))
+    with pytest.raises(SpecError, match=r"fn=.*neuronkit\.load"):
+        pickle.dumps(Buckets({(1, 2, 8, 10): scripted}))
+
+
+@pytest.mark.parametrize("size", [math.nan, math.inf, -1, True, "1", pytest.param(10**5000, id="huge")])
+def test_costs_and_factors_are_numbers(size: Any) -> None:
+    with pytest.raises(SpecError, match="output_sizes"):
+        FixedShape(lambda x: x, [IMAGES], output_sizes=size)
+    with pytest.raises(SpecError, match="cost"):
+        Buckets({IMAGES.shape: lambda x: x}, costs={IMAGES.shape: size})

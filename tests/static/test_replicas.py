@@ -1,4 +1,8 @@
+import os
+import pickle
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -86,6 +90,47 @@ def test_an_error_of_one_batch_reaches_the_caller() -> None:
         with pytest.raises(RuntimeError, match="went away"):
             replicas(torch.cat([torch.zeros(4, 3), torch.ones(4, 3)]))
         assert torch.equal(replicas(torch.zeros(4, 3)), torch.zeros(4, 3))
+
+
+class Scale:
+    """A function that pickles, as a compiled model does."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_replicas_work_in_a_forked_process() -> None:
+    with Replicas([exact] * 2, [SPEC]) as replicas:
+        x = torch.arange(15.0).reshape(5, 3)
+        replicas(x)
+        child = os.fork()
+        if child == 0:
+            # Nothing of pytest's may run here.
+            os._exit(0 if torch.equal(replicas(x), x * 2 + 1) else 1)
+        deadline = time.monotonic() + 30
+        while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if not ended[0]:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        assert ended == (child, 0)
+        assert torch.equal(replicas(x), x * 2 + 1)
+
+
+def test_replicas_pickle_where_their_functions_do() -> None:
+    x = torch.arange(15.0).reshape(5, 3)
+    replicas = Replicas([Scale(3.0)] * 2, [SPEC], processor="any")
+    with replicas, pickle.loads(pickle.dumps(replicas)) as copied:
+        assert torch.equal(copied(x), x * 3)
+        assert (copied.specs, copied.processor) == (replicas.specs, "any")
+    with (
+        Replicas([lambda x: x], [SPEC]) as replicas,
+        pytest.raises(SpecError, match=r"FixedShape to pickle with fn=.*neuronkit\.load"),
+    ):
+        pickle.dumps(replicas)
 
 
 def test_what_does_not_fit_is_refused() -> None:

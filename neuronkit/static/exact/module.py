@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks, tensors
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact.rewrite import rewrite
@@ -16,6 +17,9 @@ from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
+
+# A height or width beyond this is taken for a mistake: tables of each size up to it are made.
+LARGEST_CANVAS = 1 << 15
 
 
 def exact_padding(module: nn.Module) -> ExactPadding:
@@ -54,7 +58,7 @@ class ExactPadding(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        module = unwrap(module)
+        module = unwrap(tensors.module("module", module))
         self._name = type(module).__name__
         rewritten = rewrite(module)
         self.network = rewritten.module
@@ -107,11 +111,10 @@ class ExactPadding(nn.Module):
             (N, 1) if only one of its dimensions varies, None if none does.
 
         Raises:
-            SpecError: If the module itself cannot run on an image of one of these sizes.
+            SpecError: If they are no such tensor, or the module itself cannot run on an image of one of these sizes.
         """
-        sizes = [(int(height), int(width)) for height, width in valid_size.tolist()]
-        for size in dict.fromkeys(sizes):
-            self._check_size(size)
+        self.check_sizes(valid_size)
+        sizes = [(height, width) for height, width in valid_size.tolist()]
         outputs = [_valid_area(dims, sizes) for dims in self._output_dims]
         return _rebuild(self._structure, outputs)
 
@@ -127,7 +130,12 @@ class ExactPadding(nn.Module):
 
         Returns:
             The module itself.
+
+        Raises:
+            SpecError: If height or width is no whole number from 1 to 32768, or the module cannot run on such a canvas.
         """
+        sizes = {"height": height, "width": width}
+        height, width = (checks.integer(name, n, 1, LARGEST_CANVAS, error=SpecError) for name, n in sizes.items())
         self._check_size((height, width))
         self._canvas = (height, width)
         for table in self._tables:
@@ -135,12 +143,19 @@ class ExactPadding(nn.Module):
         return self
 
     def _check_inputs(self, images: Tensor, valid_size: Tensor) -> None:
+        for name, given in (("images", images), ("valid_size", valid_size)):
+            # A graph that is being made has tensors of other kinds, which are not looked into.
+            if not isinstance(given, Tensor) or known_on_host(given):
+                tensors.tensor(name, given)
         if images.dim() != 4:
-            raise SpecError(f"got images of {images.dim()} dimensions; expected (N, C, H, W)")
+            raise SpecError(
+                f"got images of {images.dim()} dimensions; expected (N, C, H, W); add the batch dimension: "
+                "images.unsqueeze(0)"
+            )
         if valid_size.dim() != 2 or length(valid_size, 1) != 2 or length(valid_size, 0) != length(images, 0):
             raise SpecError(
                 f"got valid_size of shape {tuple(valid_size.shape)} for {length(images, 0)} images; expected "
-                f"({length(images, 0)}, 2) int32, (height, width) of each image"
+                f"({length(images, 0)}, 2) int32; give (height, width) of each image"
             )
         if not known_on_host(valid_size):
             return
@@ -184,8 +199,9 @@ class ExactPadding(nn.Module):
         Raises:
             SpecError: If there is such a size.
         """
-        for height, width in valid_size.tolist():
-            self._check_size((height, width))
+        check_valid_size("valid_size", valid_size, (LARGEST_CANVAS, LARGEST_CANVAS))
+        for size in dict.fromkeys((height, width) for height, width in valid_size.tolist()):
+            self._check_size(size)
 
     def _check_size(self, size: tuple[int, int]) -> None:
         unmet = None if size in self._runnable else self._unmet(size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import pickle
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -134,6 +136,33 @@ def known_on_host(tensor: Tensor) -> bool:
     in_graph = tensors.being_traced() or torch.jit.is_scripting()  # type: ignore[attr-defined]
     # A subclass stands for values that are not there, as FakeTensor does.
     return not in_graph and type(tensor) is Tensor and tensor.device.type == "cpu"
+
+
+class _Sink(io.RawIOBase):
+    """A file that keeps nothing: pickling into it shows whether an object pickles."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return len(content)
+
+
+def check_pickles(owner: str, **parts: Any) -> None:
+    """Refuse to pickle what holds something that does not pickle, before a half is written.
+
+    Raises:
+        SpecError: Which part it is.
+    """
+    for name, part in parts.items():
+        try:
+            pickle.Pickler(_Sink()).dump(part)
+        except Exception as error:  # Whatever the part's own reduction raises.
+            raise SpecError(
+                f"got a {owner} to pickle with {name}={shown(part)}; expected something that pickles "
+                f"({shown(error)}); give a function of a module, or save the compiled model, load it in the other "
+                f"process with neuronkit.load, and make the {owner} there"
+            ) from error
 
 
 def listed(specs: Sequence[TensorSpec]) -> str:

@@ -16,6 +16,7 @@ from neuronkit.static.shapes.canvas import crop, pad, padded_size, with_height
 from neuronkit.static.shapes.checks import (
     as_specs,
     check_fits,
+    check_pickles,
     check_valid_size,
     common_batch_size,
     listed,
@@ -44,6 +45,8 @@ class FixedShape:
 
     The first time that rows are split or filled up, a chunk is run once more with another last row, to see that rows do
     not influence one another; a callable whose rows do is refused.
+
+    It pickles where `fn` and `output_sizes` do; what does not is named in a SpecError.
 
     Args:
         fn: Any callable that takes tensors of exactly `specs`: eager, TorchScript, or a `CompiledModel`.
@@ -92,13 +95,24 @@ class FixedShape:
                 f"got specs={listed(self.specs)}; expected an input beside the valid size; give the images' spec, too"
             )
         self.pad_values = pad_values(pad_value, self.data_specs)
-        self._output_sizes = _as_function(
-            getattr(fn, "valid_output_sizes", 1) if output_sizes is None else output_sizes
-        )
-        # A network that is exact on a canvas knows the sizes on which the original cannot run.
-        self._check_sizes: Callable[[Tensor], None] | None = getattr(fn, "check_sizes", None)
+        self._given_sizes = output_sizes
+        self._ask_for_sizes()
         self._rows_checked = self.batch_size == 1
         refuse_batch_statistics(fn)
+
+    def _ask_for_sizes(self) -> None:
+        """Find out how large outputs are, and which sizes the original cannot run on, where `fn` knows that."""
+        own = getattr(self.fn, "valid_output_sizes", 1)
+        self._output_sizes = _as_function(own if self._given_sizes is None else self._given_sizes)
+        self._check_sizes: Callable[[Tensor], None] | None = getattr(self.fn, "check_sizes", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_pickles("FixedShape", fn=self.fn, output_sizes=self._given_sizes)
+        return {name: value for name, value in vars(self).items() if name not in ("_output_sizes", "_check_sizes")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._ask_for_sizes()
 
     @property
     def canvas(self) -> tuple[int, ...]:

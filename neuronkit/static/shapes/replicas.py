@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.shapes.checks import as_specs
+from neuronkit.static.shapes.checks import as_specs, check_pickles
 from neuronkit.static.shapes.fixed import FixedShape
 from neuronkit.static.trees import map_tensors, transpose
 
@@ -23,7 +24,8 @@ class Replicas:
     """Splits the rows of its inputs into batches, runs these on all copies at once, and joins the results in order.
 
     The last batch is filled up with copies of a valid row, which are cut off again; inputs smaller than the canvas are
-    padded as `FixedShape` does. Several threads may call it; each copy works on one batch at a time.
+    padded as `FixedShape` does. Several threads may call it; each copy works on one batch at a time. A process that was
+    forked makes its own threads at the first call. It pickles where its functions do.
 
     Args:
         functions: The copies. Each takes tensors of `specs`; or, where there are fewer functions than `copies`, that
@@ -60,12 +62,26 @@ class Replicas:
         specs = as_specs(functions[0], specs)
         self.specs = tuple(_with_rows(spec, self.copies) for spec in specs)
         shared = [_with_rows(spec, self.copies // len(functions)) for spec in specs]
-        self._batch_size = FixedShape(functions[0], shared).batch_size
-        self._idle: SimpleQueue[FixedShape] = SimpleQueue()
-        for function in functions:
-            self._idle.put(FixedShape(function, shared))
+        self._fixed = [FixedShape(function, shared) for function in functions]
+        self._batch_size = self._fixed[0].batch_size
         self._closed = False
-        self._threads = ThreadPoolExecutor(len(functions), thread_name_prefix="neuronkit-replica")
+        self._start()
+
+    def _start(self) -> None:
+        """Make the threads, and mark all copies as idle."""
+        self._idle: SimpleQueue[FixedShape] = SimpleQueue()
+        for fixed in self._fixed:
+            self._idle.put(fixed)
+        self._threads = ThreadPoolExecutor(len(self._fixed), thread_name_prefix="neuronkit-replica")
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_pickles("Replicas", processor=self.processor)
+        return {name: value for name, value in vars(self).items() if name not in ("_idle", "_threads", "_process")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Run on any number of rows, none included.
@@ -85,6 +101,9 @@ class Replicas:
         rows = _common_rows(inputs)
         starts = range(0, max(rows, 1), self._batch_size)
         batches = [[tensor[start : start + self._batch_size] for tensor in inputs] for start in starts]
+        if self._process != os.getpid():
+            # A fork copies neither threads nor, for certain, which copies are idle.
+            self._start()
         running = [self._threads.submit(self._run, batch) for batch in batches]
         # All are waited for before the first error is raised: none runs on behind the caller's back.
         errors = [future.exception() for future in running]
