@@ -150,3 +150,13 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     folders = {path.parent for path in ROOT.rglob("*.py")}
     sizes = {folder.relative_to(ROOT).as_posix().lstrip("."): len(list(folder.glob("*.*"))) for folder in folders}
     assert {folder for folder, size in sizes.items() if size > 14} - {"adapters"} <= CROWDED
+
+
+def test_the_table_of_the_architecture_page_is_this_one() -> None:
+    page = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = {
+        module: max(0, int(number))
+        for number, modules in re.findall(r"^\| (\d) \| ([\w., ]+) \|", page, re.MULTILINE)
+        for module in modules.split(", ")
+    }
+    assert table == {module: max(0, number) for module, number in LAYERS.items()}
