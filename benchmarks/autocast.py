@@ -38,7 +38,7 @@ from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr import CraftProcessor, ParseqProcessor, TextBox
-from neuronkit.ocr.agreement import box_agreement, text_agreement
+from neuronkit.ocr.metrics import box_f1, text_accuracy
 
 SEED = 7
 # Keeps the words apart from those of the training, as neuronkit.demo.evaluate does.
@@ -121,8 +121,8 @@ class Words:
         texts = self.read(logits)
         alike = torch.tensor([a == b for a, b in zip(texts, self.texts)])
         return {
-            "word_accuracy": text_agreement(texts, self.truth),
-            "word_agreement": text_agreement(texts, self.texts),
+            "word_accuracy": text_accuracy(texts, self.truth),
+            "word_agreement": text_accuracy(texts, self.texts),
             "max_logit_difference": float((logits - self.logits)[alike].abs().max()),
         }
 
@@ -160,7 +160,7 @@ class Pages:
         boxes = self.find(scores)
         moved = self.run(lambda images, _: dynamic(images)) - self.dynamic_scores
         return {
-            "box_agreement": float(np.mean([box_agreement(a, b) for a, b in zip(boxes, self.boxes)])),
+            "box_agreement": float(np.mean([box_f1(a, b) for a, b in zip(boxes, self.boxes)])),
             "boxes": sum(map(len, boxes)),
             "max_score_difference": float((scores - self.scores).abs().max()),
             "max_score_difference_dynamic": float(moved.abs().max()),

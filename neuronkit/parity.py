@@ -113,8 +113,8 @@ def assert_parity(
         rtol: Tolerance relative to each expected entry.
         atol: Absolute tolerance.
         task: Turns outputs into decoded results, such as texts or boxes.
-        agreement: How far two decoded results agree, 0..1: equality, or `neuronkit.ocr.agreement.box_agreement` and
-            `text_agreement`.
+        agreement: How far two decoded results agree, 0..1: equality, or `neuronkit.ocr.metrics.box_f1` and
+            `text_accuracy`.
         min_task_agreement: Mean agreement from which the decoded results pass.
 
     Returns:

@@ -30,7 +30,7 @@ MODULES = (
     "neuronkit.errors",
     "neuronkit.models",
     "neuronkit.ocr",
-    "neuronkit.ocr.agreement",
+    "neuronkit.ocr.metrics",
     "neuronkit.serving.cores",
     "neuronkit.serving.ray",
     "neuronkit.serving.triton",

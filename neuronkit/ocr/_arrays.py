@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
 
 # A gigabyte of float32. The score maps of the largest canvas, 32768 x 32768 pixels, have as many.
@@ -22,9 +23,12 @@ def to_numpy(value: Any) -> NDArray[Any]:
             value = (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
         except (AttributeError, RuntimeError, TypeError) as error:
             # Sparse, quantized and meta tensors, among others.
-            raise SpecError(f"a {type(value).__name__} gives no array ({error}); give a dense tensor") from error
+            raise SpecError(
+                f"got {checks.shown(value)}, which gives no array ({checks.shown(str(error))}); expected a dense "
+                "tensor; convert it"
+            ) from error
     if not isinstance(value, np.ndarray):
-        raise SpecError(f"a {type(value).__name__} is neither a NumPy array nor a tensor; convert it to one of them")
+        raise SpecError(f"got {checks.shown(value)}; expected a NumPy array or a tensor; convert it to one of them")
     # Subclasses go their own ways: a matrix stays two-dimensional whatever is done to it.
     return np.asarray(value)
 
@@ -33,9 +37,11 @@ def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:
     """Take numbers as float32, or as float64 where they are given so."""
     array = to_numpy(value)
     if array.dtype.kind not in "fiu":
-        raise SpecError(f"{name} are of dtype {array.dtype}, not of real numbers; give float32")
+        raise SpecError(f"got {name} of dtype {array.dtype}; expected real numbers; give float32")
     if array.size > _MOST_NUMBERS:
-        raise SpecError(f"{name} of shape {array.shape} are more than {_MOST_NUMBERS} numbers; give them in parts")
+        raise SpecError(
+            f"got {name} of shape {array.shape}; expected at most {_MOST_NUMBERS} numbers; give them in parts"
+        )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 

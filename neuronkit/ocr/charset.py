@@ -38,7 +38,7 @@ class Charset:
 
     def __post_init__(self) -> None:
         if not isinstance(self.characters, str):
-            raise OptionError(f"characters are a {type(self.characters).__name__}; give them as one string")
+            raise OptionError(f"got characters={checks.shown(self.characters)}; expected text; give them as one string")
         repeated = sorted(c for c, times in Counter(self.characters).items() if times > 1)
         if repeated or not self.characters:
             found = f"repeats {''.join(repeated)!r:.200}" if repeated else "is empty"
@@ -97,7 +97,7 @@ class Charset:
             OptionError: If `text` is no string.
         """
         if not isinstance(text, str):
-            raise OptionError(f"text is a {type(text).__name__}; give a string")
+            raise OptionError(f"got text={checks.shown(text)}; expected text; give a str")
         if self.characters == self.characters.lower():
             text = text.lower()
         elif self.characters == self.characters.upper():
@@ -117,15 +117,17 @@ class Charset:
             OptionError: If there is no word, or a word holds a character outside the charset.
         """
         if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-            raise OptionError(f"labels are a {type(labels).__name__}; give a list of strings, also for a single word")
+            raise OptionError(
+                f"got labels={checks.shown(labels)}; expected a list of words; give strings, also for a single word"
+            )
         if not labels:
-            raise OptionError("no labels given; encode needs at least one word")
+            raise OptionError("got labels=[]; expected at least one word; leave the call out where there are none")
         index = {character: i for i, character in enumerate(self.characters, start=1)}
         unknown = sorted({c for label in labels for c in label if c not in index})
         if unknown:
             raise OptionError(
-                f"characters {''.join(unknown)!r:.200} are not in the charset of {len(self)}; "
-                "remove them from the labels or choose a larger charset"
+                f"got labels with {checks.shown(''.join(unknown))}; expected characters of the charset of {len(self)}; "
+                "remove the others from the labels, or choose a larger charset"
             )
         ids = np.full((len(labels), max(map(len, labels)) + 2), self.pad_id, dtype=np.int64)
         for row, label in zip(ids, labels, strict=True):
@@ -140,11 +142,14 @@ class Charset:
         """
         array = real_numbers(ids)
         if array is None or array.ndim != 1 or (array != np.rint(array)).any() or not np.isfinite(array).all():
-            raise OptionError(f"ids are a {type(ids).__name__} and no list of whole numbers; give token ids")
+            raise OptionError(f"got ids={checks.shown(ids)}; expected a list of whole numbers; give token ids")
         tokens = [int(i) for i in array.tolist()]
         if self.eos_id in tokens:
             tokens = tokens[: tokens.index(self.eos_id)]
         unknown = [i for i in tokens if not 1 <= i <= len(self)]
         if unknown:
-            raise OptionError(f"token {unknown[0]} is no character; the charset of {len(self)} has 1 to {len(self)}")
+            raise OptionError(
+                f"got token {unknown[0]}; expected 1 to {len(self)}, the charset's characters; "
+                "give the charset that the model was trained with"
+            )
         return "".join(self.characters[i - 1] for i in tokens)

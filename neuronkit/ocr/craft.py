@@ -20,7 +20,7 @@ from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
-from neuronkit.ocr.normalization import Normalization
+from neuronkit.ocr.images.normalization import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -53,13 +53,13 @@ class CraftProcessor:
         mean: Mean of red, green and blue, 0..1.
         std: Their standard deviation.
         normalize: False gives uint8 canvases, for a detector that normalises on the device; see `fold_normalization`.
-        text_threshold: See `find_boxes`, as for the next six.
-        link_threshold: See `find_boxes`.
-        low_text: See `find_boxes`.
-        polygons: See `find_boxes`.
-        count_characters: See `find_boxes`.
-        min_area: See `find_boxes`.
-        min_polygon_side: See `find_boxes`.
+        text_threshold: A word has a region score of at least this somewhere, 0..1.
+        link_threshold: Pixels with a higher affinity score join what they touch, 0..1.
+        low_text: Pixels with a higher region score belong to a word, 0..1.
+        polygons: Fit polygons to curved words too.
+        count_characters: Count the characters of each word.
+        min_area: Fewest pixels of text and link in a word, in the score map.
+        min_polygon_side: Words with a shorter side, in pixels of the score map, get no polygon.
         crop_padding: Search the scaled image alone, without what rounds its canvas up to multiples of 32.
 
     Raises:
@@ -100,8 +100,8 @@ class CraftProcessor:
             canvas = checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
             if any(side % STRIDE for side in canvas):
                 raise OptionError(
-                    f"canvas={canvas} (height, width): CRAFT needs multiples of {STRIDE}; "
-                    f"take {tuple(-(-side // STRIDE) * STRIDE for side in canvas)}"
+                    f"got canvas={canvas} (height, width); expected multiples of {STRIDE}, CRAFT's stride; "
+                    f"give {tuple(-(-side // STRIDE) * STRIDE for side in canvas)}"
                 )
             checked["canvas"] = canvas
         default = 1280 if self.canvas is None else max(checked["canvas"])
@@ -121,9 +121,7 @@ class CraftProcessor:
         Raises:
             OptionError: If the program is unknown, or a value out of its range.
         """
-        if not isinstance(origin, str) or origin not in _ORIGINS:
-            raise OptionError(f"origin {origin!r:.200} is unknown; expected one of {sorted(_ORIGINS)}")
-        return cls(**{**_ORIGINS[origin], **changes})
+        return cls(**{**_ORIGINS[checks.choice("origin", origin, sorted(_ORIGINS))], **changes})
 
     def preprocess(self, images: Sequence[ImageLike]) -> tuple[NDArray[Any], list[Letterbox]]:
         """Scale, place and normalise a batch of images (clovaai/CRAFT-pytorch, imgproc.py).
@@ -181,13 +179,16 @@ class CraftProcessor:
         """
         maps = to_numpy(score_maps)
         if not isinstance(letterboxes, (list, tuple)) or not all(isinstance(box, Letterbox) for box in letterboxes):
-            raise SpecError(f"letterboxes are a {type(letterboxes).__name__}; give the list that `preprocess` gave")
+            raise SpecError(
+                f"got letterboxes={checks.shown(letterboxes)}; expected a list of Letterbox objects; "
+                "give what preprocess gave"
+            )
         wrong = [b for b in letterboxes if maps.shape[1:] != (b.canvas_size[0] // 2, b.canvas_size[1] // 2, 2)]
         if maps.ndim != 4 or len(maps) != len(letterboxes) or wrong:
             canvas = wrong[0].canvas_size if wrong else "none"
             raise SpecError(
-                f"score maps of shape {maps.shape} do not belong to {len(letterboxes)} letterboxes (canvas {canvas}); "
-                "expected (N, H/2, W/2, 2) for N canvases of (H, W), as `preprocess` gave them"
+                f"got score maps of shape {maps.shape}, which do not belong to {len(letterboxes)} letterboxes (canvas "
+                f"{canvas}); expected (N, H/2, W/2, 2) for N canvases of (H, W); give what the detector made of them"
             )
         if len(letterboxes) == 1:
             return [self._boxes(maps[0], letterboxes[0])]
@@ -238,7 +239,10 @@ def _empty(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
     try:
         return np.empty(shape, dtype)
     except MemoryError as error:
-        raise SpecError(f"no memory for a canvas of {shape}: {error}; give fewer images or a smaller canvas") from error
+        raise SpecError(
+            f"got a canvas of {shape}, for which there is no memory ({error}); expected a smaller one; "
+            "give fewer images"
+        ) from error
 
 
 def _place(out: NDArray[Any], image: RGBImage, letterbox: Letterbox, table: NDArray[np.float32] | None) -> None:

@@ -21,8 +21,10 @@ class CtcProcessor(ParseqProcessor):
     Images are scaled and normalised as for PARSeq, which is how baudm/parseq feeds its CRNN.
 
     Args:
-        charset: See `ParseqProcessor`, as for the other fields. Class 0 of the logits is the blank, classes 1..n are
-            the characters in order.
+        charset: See `ParseqProcessor`. Class 0 of the logits is the blank, classes 1..n are the characters in order.
+        image_size: See `ParseqProcessor`.
+        tall_ratio: See `ParseqProcessor`.
+        normalize: See `ParseqProcessor`.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -47,14 +49,14 @@ class CtcProcessor(ParseqProcessor):
         scores = to_float(logits, "logits")
         if scores.ndim != 3 or scores.shape[2] != len(charset) + 1 or scores.shape[1] == 0:
             raise SpecError(
-                f"logits of shape {scores.shape} do not fit a charset of {len(charset)} characters and the blank; "
+                f"got logits of shape {scores.shape} for a charset of {len(charset)} characters and the blank; "
                 f"expected (N, T, {len(charset) + 1}); transpose (T, N, C) first"
             )
         ids, probabilities = most_likely(scores)
         if not np.isfinite(probabilities).all():
             raise SpecError(
-                "logits are NaN or infinite; check the recogniser's weights, "
-                "and its precision if it runs in half precision"
+                "got logits that are NaN or infinite; expected finite ones; check the recogniser's weights, and its "
+                "precision if it runs in half precision"
             )
         return [_read(row, p.astype(np.float64), charset) for row, p in zip(ids, probabilities, strict=True)]
 

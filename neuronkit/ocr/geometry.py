@@ -45,12 +45,12 @@ class TextBox:
     def __post_init__(self) -> None:
         quad = _points("quad", self.quad)
         if quad.shape != (4, 2):
-            raise SpecError(f"quad has shape {quad.shape}, expected (4, 2): four (x, y) corners, clockwise")
+            raise SpecError(f"got quad of shape {quad.shape}; expected (4, 2); give four (x, y) corners, clockwise")
         object.__setattr__(self, "quad", quad)
         if self.polygon is not None:
             polygon = _points("polygon", self.polygon)
             if len(polygon) < 3:
-                raise SpecError(f"polygon has {len(polygon)} corners, expected at least 3; leave it None")
+                raise SpecError(f"got a polygon of {len(polygon)} corners; expected at least 3; leave it None")
             object.__setattr__(self, "polygon", polygon)
         object.__setattr__(self, "confidence", probability("confidence", self.confidence))
         if self.characters is not None:
@@ -105,8 +105,8 @@ class Letterbox:
         object.__setattr__(self, "scale", checks.number("scale", self.scale, 0.0, open_low=True))
         if any(v > c for v, c in zip(self.valid_size, self.canvas_size, strict=True)):
             raise SpecError(
-                f"a canvas of {self.canvas_size} (height, width) does not hold {self.resized_size} rounded up to "
-                f"multiples of {STRIDE}, which is {self.valid_size}; give a larger canvas"
+                f"got canvas_size={self.canvas_size} (height, width); expected at least {self.valid_size}, "
+                f"{self.resized_size} rounded up to multiples of {STRIDE}; give a larger canvas"
             )
 
     @classmethod
@@ -205,10 +205,10 @@ def as_boxes(boxes: Any) -> list[TextBox]:
         SpecError: If it is no list or tuple, or something in it is no `TextBox`.
     """
     if not isinstance(boxes, (list, tuple)):
-        raise SpecError(f"boxes are a {type(boxes).__name__}; give a list of TextBox objects")
+        raise SpecError(f"got boxes={checks.shown(boxes)}; expected a list of boxes; give TextBox objects")
     for box in boxes:
         if not isinstance(box, TextBox):
-            raise SpecError(f"a {type(box).__name__} is not a box; give TextBox objects")
+            raise SpecError(f"got {checks.shown(box)} among the boxes; expected a TextBox; give TextBox objects")
     return list(boxes)
 
 
@@ -216,8 +216,8 @@ def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
     # In float64 and then cut, as NumPy multiplies float32 arrays in place by a pair of numbers in the original.
     given = real_numbers(points)
     if given is None or given.shape[-1:] != (2,):
-        found = type(points).__name__ if given is None else f"shape {given.shape}"
-        raise SpecError(f"{found} is no array of points; give (..., 2), one (x, y) for each")
+        found = checks.shown(points) if given is None else f"shape {given.shape}"
+        raise SpecError(f"got points={found}; expected an array of points; give (..., 2), one (x, y) for each")
     with np.errstate(over="ignore"):
         return (given.astype(np.float64) * factor).astype(np.float32)
 
@@ -229,11 +229,11 @@ def _round_up(side: int) -> int:
 def _points(name: str, value: Any) -> NDArray[np.float32]:
     given = real_numbers(value)
     if given is None:
-        raise SpecError(f"{name} is {type(value).__name__} and not an array of numbers; give (K, 2) float32")
+        raise SpecError(f"got {name}={checks.shown(value)}; expected an array of numbers; give (K, 2) float32")
     with np.errstate(over="ignore"):
         points = given.astype(np.float32, copy=False)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise SpecError(f"{name} has shape {points.shape}, expected (K, 2): one (x, y) for each corner")
+        raise SpecError(f"got {name} of shape {points.shape}; expected (K, 2); give one (x, y) for each corner")
     if not np.isfinite(points).all():
-        raise SpecError(f"{name} holds NaN or infinity; every coordinate has to be a finite number")
+        raise SpecError(f"got {name} with NaN or infinity; expected finite coordinates; leave such boxes out")
     return points

@@ -15,7 +15,7 @@ from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_image
-from neuronkit.ocr.normalization import Normalization
+from neuronkit.ocr.images.normalization import Normalization
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class ParseqProcessor:
         scores = to_float(logits, "logits")
         if scores.ndim != 3 or scores.shape[2] != charset.num_classes or scores.shape[1] == 0:
             raise SpecError(
-                f"logits of shape {scores.shape} do not fit a charset of {len(charset)} characters; "
-                f"expected (N, T, {charset.num_classes}): give the charset that the model was trained with"
+                f"got logits of shape {scores.shape}, which do not fit a charset of {len(charset)} characters; "
+                f"expected (N, T, {charset.num_classes}); give the charset that the model was trained with"
             )
         ids, probabilities = most_likely(scores)
         return [_read(row, p, charset, i) for i, (row, p) in enumerate(zip(ids, probabilities, strict=True))]
@@ -167,7 +167,8 @@ class ParseqProcessor:
         except MemoryError as error:
             # Pillow scales one side after the other: what is one pixel wide and millions high grows before it shrinks.
             raise ImageError(
-                f"no memory to scale {image.height} x {image.width} pixels to {height} x {width}; give a smaller image"
+                f"got {image.height} x {image.width} pixels, for which there is no memory to scale them to {height} x "
+                f"{width}; expected a smaller image; cut it"
             ) from error
 
     def _upright(self, image: Any) -> Any:
@@ -192,7 +193,8 @@ def _read(ids: NDArray[np.intp], probabilities: NDArray[Any], charset: Charset, 
     counted = probabilities[: length + 1].astype(np.float64)
     if not np.isfinite(counted).all():
         raise SpecError(
-            f"logits of word {index} are NaN or infinite at position {int(np.argmin(np.isfinite(counted)))}; "
-            "check the recogniser's weights, and its precision if it runs in half precision"
+            f"got logits of word {index} that are NaN or infinite at position "
+            f"{int(np.argmin(np.isfinite(counted)))}; expected finite ones; check the recogniser's weights, and its "
+            "precision if it runs in half precision"
         )
     return Recognition(charset.decode(ids[:length].tolist()), float(counted.prod()), tuple(counted[:length].tolist()))

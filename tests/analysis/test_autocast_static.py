@@ -12,7 +12,7 @@ from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import ParityError, SpecError, UnknownModelError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
-from neuronkit.ocr.agreement import text_agreement
+from neuronkit.ocr.metrics import text_accuracy
 from neuronkit.static.model import Foldable, StaticModel
 
 METHODS = ("fixed_point", "stepwise", "unrolled")
@@ -119,7 +119,7 @@ def test_a_graph_that_is_kept_is_not_left_folded():
 def test_words_are_read_alike(parseq, words):
     static = StaticPARSeq(parseq, batch_size=4)
     processor = ParseqProcessor(charset=parseq.charset)
-    options = {"task": processor.postprocess, "agreement": text_agreement}
+    options = {"task": processor.postprocess, "agreement": text_accuracy}
     report = assert_parity(emulate_autocast(static), static, [(words,)], atol=5.0, **options)
     assert report.task_agreement == 1.0
     assert report.outputs[0].max_abs > 1e-3

@@ -39,7 +39,7 @@ from neuronkit.ocr import (
     load_image,
     processor_from_dict,
 )
-from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
+from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
 from neuronkit.serving import cores, ray, triton
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.targets import find_target
@@ -568,11 +568,9 @@ def entries(folder: Path) -> list[Entry]:
             {"folder": folder / "images", "output": out / "pages", "pattern": "*.png"},
             1,
         ),
-        Entry("neuronkit.ocr.agreement.quad_iou", quad_iou, {"first": quad, "second": quad + 1}),
-        Entry(
-            "neuronkit.ocr.agreement.box_agreement", box_agreement, {"first": [box], "second": [box], "min_iou": 0.9}
-        ),
-        Entry("neuronkit.ocr.agreement.text_agreement", text_agreement, {"first": ["a"], "second": ["b"]}),
+        Entry("neuronkit.ocr.metrics.quad_iou", quad_iou, {"first": quad, "second": quad + 1}),
+        Entry("neuronkit.ocr.metrics.box_f1", box_f1, {"first": [box], "second": [box], "min_iou": 0.9}),
+        Entry("neuronkit.ocr.metrics.text_accuracy", text_accuracy, {"first": ["a"], "second": ["b"]}),
         # Many artifacts, servers.
         Entry(
             "neuronkit.build.Recipe",

@@ -169,7 +169,7 @@ def test_tensors_that_hold_no_dense_numbers_are_refused():
     import torch
 
     for tensor in (torch.eye(4).to_sparse(), torch.empty(4, 4, device="meta")):
-        with pytest.raises(SpecError, match="give a dense tensor"):
+        with pytest.raises(SpecError, match="expected a dense tensor"):
             find_boxes(tensor, tensor)
 
 
@@ -202,9 +202,9 @@ def test_maps_of_a_wrong_shape_are_refused(shape):
 def test_maps_with_nan_are_refused():
     region = np.zeros((8, 8), np.float32)
     region[3, 4] = np.nan
-    with pytest.raises(SpecError, match="region scores hold 1 values that are NaN"):
+    with pytest.raises(SpecError, match="region scores with 1 values that are NaN"):
         find_boxes(region, np.zeros_like(region))
-    with pytest.raises(SpecError, match="affinity scores hold 1 values that are NaN"):
+    with pytest.raises(SpecError, match="affinity scores with 1 values that are NaN"):
         find_boxes(np.zeros_like(region), region)
 
 

@@ -123,7 +123,7 @@ def test_defaults_are_the_originals():
         ({"canvas_size": 12.5}, "canvas_size=12.5"),
         ({"mag_ratio": 0}, "mag_ratio=0"),
         ({"mag_ratio": float("nan")}, "mag_ratio=nan"),
-        ({"canvas": (100, 64)}, r"take \(128, 64\)"),
+        ({"canvas": (100, 64)}, r"give \(128, 64\)"),
         ({"canvas": 64}, "expected 2 whole numbers"),
         ({"canvas": (64, 1 << 40)}, "canvas"),
         ({"mean": (0.5, 0.5)}, "expected 3 numbers"),
@@ -147,7 +147,7 @@ def test_a_canvas_without_memory_is_refused(monkeypatch):
         raise MemoryError("Unable to allocate")
 
     monkeypatch.setattr(np, "empty", empty)
-    with pytest.raises(SpecError, match="give fewer images or a smaller canvas"):
+    with pytest.raises(SpecError, match="expected a smaller one; give fewer images"):
         CraftProcessor().preprocess([np.zeros((9, 9, 3), np.uint8)])
 
 

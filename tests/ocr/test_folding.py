@@ -89,7 +89,7 @@ def test_normalising_twice_or_never_is_refused():
     static = make_static(small_craft(), options=CRAFTOptions(64, 64))
     with pytest.raises(OptionError, match="normalises already"):
         fold_normalization(static, CraftProcessor())
-    with pytest.raises(OptionError, match="give a static model"):
+    with pytest.raises(OptionError, match="expected a static model"):
         fold_normalization(small_craft(), CraftProcessor(normalize=False))
     once = fold_normalization(static, CraftProcessor(normalize=False))
     with pytest.raises(OptionError, match="first input is images: uint8"):

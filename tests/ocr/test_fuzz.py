@@ -35,8 +35,8 @@ from neuronkit.ocr import (
     load_images,
     processor_from_dict,
 )
-from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
 from neuronkit.ocr.layout import reading_order
+from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
 
 from .toys import CHARSET, detect, recognize
 
@@ -255,10 +255,10 @@ HUGE = [
 @given(THINGS, THINGS, BOXES, NUMBERS)
 def test_agreement_of_anything(thing, other, boxes, least):
     documented(quad_iou, thing, other)
-    documented(box_agreement, boxes, boxes[::-1], min_iou=least)
-    documented(box_agreement, boxes, [thing])
-    documented(box_agreement, thing, other)
-    documented(text_agreement, thing, other)
+    documented(box_f1, boxes, boxes[::-1], min_iou=least)
+    documented(box_f1, boxes, [thing])
+    documented(box_f1, thing, other)
+    documented(text_accuracy, thing, other)
     documented(reading_order, thing)
     for first in boxes:
         assert all(0 <= quad_iou(first.quad, second.quad) <= 1 for second in boxes)

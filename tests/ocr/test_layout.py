@@ -102,7 +102,7 @@ def test_vertical_words_are_turned_unless_told_otherwise():
     assert crop_words(image, [tall], vertical_ratio=None)[0].shape == (50, 20, 3)
     with pytest.raises(OptionError, match="vertical_ratio"):
         crop_words(image, [tall], vertical_ratio=0.5)
-    with pytest.raises(SpecError, match="is not a box"):
+    with pytest.raises(SpecError, match="among the boxes; expected a TextBox"):
         crop_words(image, [np.zeros((4, 2))])
 
 

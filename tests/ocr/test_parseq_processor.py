@@ -90,7 +90,7 @@ def test_what_follows_the_end_is_ignored(rubbish):
 def test_what_counts_has_to_be_a_number(rubbish, position):
     scores = logits_of(["abc", "ab"], CHARSET_36)
     scores[1, position, 7] = rubbish
-    with pytest.raises(SpecError, match=f"word 1 are NaN or infinite at position {position}"):
+    with pytest.raises(SpecError, match=f"word 1 that are NaN or infinite at position {position}"):
         ParseqProcessor(36).postprocess(scores)
 
 

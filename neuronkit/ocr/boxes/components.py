@@ -62,8 +62,8 @@ def score_maps(region: Any, affinity: Any) -> tuple[Map, Map]:
     region, affinity = to_float(region, "region scores"), to_float(affinity, "affinity scores")
     if region.ndim != 2 or region.shape != affinity.shape or not region.size:
         raise SpecError(
-            f"region scores have shape {region.shape} and affinity scores {affinity.shape}; expected the same (H, W) "
-            "for both, without batch or channel: channels 0 and 1 of one image's score maps"
+            f"got region scores of shape {region.shape} and affinity scores of {affinity.shape}; expected the same "
+            "(H, W) for both, without batch or channel; give channels 0 and 1 of one image's score maps"
         )
     for name, scores in (("region", region), ("affinity", affinity)):
         # A sum is finite only if everything in it is, and far cheaper than asking each number.
@@ -71,8 +71,8 @@ def score_maps(region: Any, affinity: Any) -> tuple[Map, Map]:
             total = scores.sum()
         if not np.isfinite(total) and not np.isfinite(scores).all():
             raise SpecError(
-                f"{name} scores hold {np.count_nonzero(~np.isfinite(scores))} values that are NaN or infinite; "
-                "check the detector's weights, and its precision if it runs in half precision"
+                f"got {name} scores with {np.count_nonzero(~np.isfinite(scores))} values that are NaN or infinite; "
+                "expected finite ones; check the detector's weights, and its precision if it runs in half precision"
             )
     # A channel of interleaved maps is read several times: once in one piece, it is read faster.
     return np.ascontiguousarray(region), np.ascontiguousarray(affinity)

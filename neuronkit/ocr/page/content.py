@@ -213,7 +213,10 @@ class Page:
         pixels = self._pixels(self.source if image is None else image)
         if heat_map:
             if self.scores is None or not isinstance(self.letterbox, Letterbox):
-                raise OptionError("the scores of this page were not kept; make the pipeline with keep_scores=True")
+                raise OptionError(
+                    "got heat_map=True for a page without scores; expected kept ones; make the pipeline with "
+                    "keep_scores=True"
+                )
             pixels = draw_heat_map(pixels, self._region(), self.letterbox)
         if boxes:
             pixels = draw_boxes(pixels, self.words)
@@ -237,7 +240,7 @@ class Page:
     def _region(self) -> NDArray[Any]:
         scores = to_float(self.scores, "scores")
         if scores.ndim != 3 or not scores.size:
-            raise SpecError(f"scores have shape {scores.shape}; give (H/2, W/2, 2), as the detector gave them")
+            raise SpecError(f"got scores of shape {scores.shape}; expected (H/2, W/2, 2); give what the detector gave")
         return scores[:, :, 0]
 
     def _name(self) -> str:

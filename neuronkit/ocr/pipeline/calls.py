@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuronkit.errors import OptionError, SpecError
+from neuronkit import checks
+from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_numpy
 
 
@@ -29,9 +30,7 @@ class ModelCall:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
-            found = type(self.function).__name__
-            raise OptionError(f"the {self.name} is a {found}, which cannot be called; give a model or a function")
+        checks.callable_(self.name, self.function)
 
     @property
     def specs(self) -> tuple[Any, ...]:
@@ -83,7 +82,8 @@ class ModelCall:
         result = to_numpy(output)
         if result.ndim == 0 or len(result) != len(inputs[0]):
             raise SpecError(
-                f"the {self.name} gave shape {result.shape} for {len(inputs[0])} inputs; expected one row for each"
+                f"got shape {result.shape} from the {self.name} for {len(inputs[0])} inputs; expected one row for "
+                "each; check that it keeps the order and the number of its inputs"
             )
         return result[:rows]
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.interface import Interface
 from neuronkit.ocr.craft import CraftProcessor
-from neuronkit.ocr.normalization import Normalization
+from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel
@@ -33,16 +34,22 @@ def fold_normalization(model: StaticModel, processor: CraftProcessor | ParseqPro
         OptionError: If the processor normalises too, or the model's first input is not float32 images.
     """
     if not isinstance(processor, (CraftProcessor, ParseqProcessor)):
-        raise OptionError(f"processor is a {type(processor).__name__}; give a CraftProcessor or ParseqProcessor")
+        raise OptionError(
+            f"got processor={checks.shown(processor)}; expected a processor; give a CraftProcessor or ParseqProcessor"
+        )
     if processor.normalize:
         raise OptionError(
-            f"the {processor.kind} processor normalises already, and it must happen once; give it normalize=False"
+            f"got a {type(processor).__name__} that normalises already; expected one that leaves it to the model; give "
+            "it normalize=False"
         )
     if not isinstance(model, StaticModel):
-        raise OptionError(f"model is a {type(model).__name__}; give a static model, as make_static returns")
+        raise OptionError(f"got model={checks.shown(model)}; expected a static model; give what make_static returns")
     images = model.specs[0]
     if len(images.shape) != 4 or images.shape[1] != 3 or images.dtype != "float32":
-        raise OptionError(f"the model's first input is {images}; expected images (N, 3, H, W) float32")
+        raise OptionError(
+            f"got a model whose first input is {images}; expected images (N, 3, H, W) float32; give the model before "
+            "its normalisation is folded in"
+        )
     return _ByteInput(model, processor.normalization)
 
 

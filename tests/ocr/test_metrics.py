@@ -1,4 +1,4 @@
-"""How far two readings agree."""
+"""Metrics of one reading against another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuronkit.ocr import Recognition, TextBox
-from neuronkit.ocr.agreement import box_agreement, quad_iou, text_agreement
+from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
 
 
 def box(x: float, y: float, width: float = 10, height: float = 10) -> TextBox:
@@ -28,16 +28,16 @@ def test_iou_of_a_turned_square() -> None:
 
 
 def test_every_box_has_at_most_one_partner() -> None:
-    assert box_agreement([box(0, 0), box(0.1, 0)], [box(0, 0)]) == pytest.approx(2 / 3)
-    assert box_agreement([box(0, 0), box(50, 0)], [box(50, 0), box(0, 0)]) == 1.0
-    assert box_agreement([box(0, 0)], [box(3, 0)]) == 0.0
-    assert box_agreement([box(0, 0)], [box(3, 0)], min_iou=0.5) == 1.0
-    assert box_agreement([], []) == 1.0
-    assert box_agreement([], [box(0, 0)]) == 0.0
+    assert box_f1([box(0, 0), box(0.1, 0)], [box(0, 0)]) == pytest.approx(2 / 3)
+    assert box_f1([box(0, 0), box(50, 0)], [box(50, 0), box(0, 0)]) == 1.0
+    assert box_f1([box(0, 0)], [box(3, 0)]) == 0.0
+    assert box_f1([box(0, 0)], [box(3, 0)], min_iou=0.5) == 1.0
+    assert box_f1([], []) == 1.0
+    assert box_f1([], [box(0, 0)]) == 0.0
 
 
 def test_texts() -> None:
-    assert text_agreement(["a", "b"], ["a", "c"]) == 0.5
-    assert text_agreement([], []) == 1.0
-    assert text_agreement(["a"], ["a", "b"]) == 0.0
-    assert text_agreement([Recognition("a", 1.0, (1.0,))], ["a"]) == 1.0
+    assert text_accuracy(["a", "b"], ["a", "c"]) == 0.5
+    assert text_accuracy([], []) == 1.0
+    assert text_accuracy(["a"], ["a", "b"]) == 0.0
+    assert text_accuracy([Recognition("a", 1.0, (1.0,))], ["a"]) == 1.0

@@ -1,4 +1,4 @@
-"""Do two readings agree: boxes matched by overlap, texts compared. Each function gives a share, 0 to 1."""
+"""Metrics of a reading against another one: overlap and F1 of boxes, accuracy of texts. Each is 0 to 1."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
     return float(np.clip(shared / (sum(areas) - shared), 0, 1))
 
 
-def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: float = 0.9) -> float:
-    """Share of boxes that have a partner in the other list, each used once, best overlap first.
+def box_f1(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: float = 0.9) -> float:
+    """F1 of boxes: those with a partner in the other list, each used once, best overlap first.
 
     Args:
         first: Boxes of one image, in any frame.
@@ -69,7 +69,7 @@ def box_agreement(first: Sequence[TextBox], second: Sequence[TextBox], *, min_io
     return 2 * len(used[0]) / boxes if boxes else 1.0
 
 
-def text_agreement(first: Sequence[Any], second: Sequence[Any]) -> float:
+def text_accuracy(first: Sequence[Any], second: Sequence[Any]) -> float:
     """Share of results whose texts are equal.
 
     Args:
@@ -87,9 +87,9 @@ def text_agreement(first: Sequence[Any], second: Sequence[Any]) -> float:
 
 def _texts(results: Any) -> list[str]:
     if not isinstance(results, (list, tuple)):
-        raise SpecError(f"results are a {type(results).__name__}; give a list of strings, or of what has a text")
+        raise SpecError(f"got {checks.shown(results)}; expected a list of results; give strings, or what has a text")
     texts: list[Any] = [getattr(item, "text", item) for item in results]
     for text in texts:
         if not isinstance(text, str):
-            raise SpecError(f"the text of a result is a {type(text).__name__}; give strings, or what has a text")
+            raise SpecError(f"got a result with the text {checks.shown(text)}; expected a str; give strings")
     return texts
