@@ -109,7 +109,7 @@ def compile_for_inferentia(
         if verification:
             report("comparing the static model with the original")
             with static.failures_named():
-                parity["static"] = verification(lambda *inputs: run_eagerly(static, inputs))
+                parity["static"] = verification.rewrite()
         compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=report)
         manifest = {
             "format": FORMAT,
@@ -128,7 +128,7 @@ def compile_for_inferentia(
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor)
         if verification and chosen.runs_here():
             report("comparing the compiled model with the original")
-            parity["compiled"] = verification(result)
+            parity["compiled"] = verification.compiled(result)
     result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,15 +11,17 @@ from torch import Tensor, nn
 
 from neuronkit.errors import ParityError
 from neuronkit.parity import ParityReport, assert_parity
-from neuronkit.static.model import StaticModel
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import PlainModel, StaticModel, detached_copy, unwrap
 from neuronkit.static.trees import leaves
 
 # One input can agree by chance: a quantised model may be right on the first and wrong on the second.
 SEEDS = range(3)
-# A rewrite differs from its original by rounding alone. Relative tolerance, and absolute tolerance as a share of the
-# typical size of the results where those are large: the narrower the type, the more a sum in another order differs.
+# A rewrite differs from its original by rounding alone; the narrower the type, the more a sum in another order differs.
+# Relative tolerance; the absolute one is that, times the typical size of the results where those are large.
 _TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
-RTOL = ATOL = 1e-4
+ATOL = 1e-4
+_MIN_SQNR_DB = 10.0
 # What stands for minus infinity in scores says nothing of their size.
 _LARGEST = 1e6
 
@@ -32,6 +35,10 @@ def run_eagerly(static: StaticModel, inputs: Sequence[Tensor]) -> Any:
 class Verification:
     """Compares what is made of a static model with its original.
 
+    A model in float16 or bfloat16 is compared twice: its rewrite on float32 copies of the weights, to the tolerance of
+    float32, and everything in its own type, to a tolerance of that type. A decoder may then take another of two nearly
+    equal tokens, after which all is different; so the ratio of signal to noise decides where single errors are large.
+
     Args:
         static: The static model; its example inputs for several seeds are compared, each different one once.
     """
@@ -40,26 +47,35 @@ class Verification:
         self._static = static
         self._inputs = _different([static.example_inputs(seed) for seed in SEEDS])
         self._expected: dict[int, Any] = {}
+        self._dtype = _narrowest(static)
 
-    def __call__(self, function: Callable[..., Any]) -> ParityReport:
-        """Compare a function with the original.
-
-        Args:
-            function: Takes inputs as the static model's `specs` say.
+    def rewrite(self) -> ParityReport:
+        """Compare the static model with the original.
 
         Raises:
             ParityError: If they disagree. Names quantised modules of the original, which are the usual cause.
         """
-        static = self._static
-        tolerance = _TOLERANCES.get(_narrowest(static), ATOL)
-        atol = tolerance * max(1.0, self._typical_size()) if tolerance > ATOL else ATOL
+        if self._dtype in _TOLERANCES and not isinstance(self._static, PlainModel):
+            twin = in_float32(self._static)
+            Verification(twin).compiled(lambda *inputs: run_eagerly(twin, inputs))
+        return self.compiled(lambda *inputs: run_eagerly(self._static, inputs))
+
+    def compiled(self, function: Callable[..., Any]) -> ParityReport:
+        """Compare a function that takes inputs as the static model's `specs` say with the original.
+
+        Raises:
+            ParityError: If they disagree. Names quantised modules of the original, which are the usual cause.
+        """
+        static, tolerance = self._static, _TOLERANCES.get(self._dtype, ATOL)
+        decodes = self._dtype in _TOLERANCES and static.interface.eos_id is not None
         try:
             return assert_parity(
                 lambda *x: static.meaningful(function(*x), x),
                 self._original,
                 self._inputs,
                 rtol=tolerance,
-                atol=atol,
+                atol=tolerance * max(1.0, self._typical_size()) if self._dtype in _TOLERANCES else ATOL,
+                min_sqnr_db=_MIN_SQNR_DB if decodes else None,
             )
         except ParityError as error:
             quantised = quantised_modules(static.source)
@@ -92,6 +108,18 @@ class Verification:
 def _moved(static: StaticModel, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     weight = next(static.source.parameters(), None)
     return tuple(inputs) if weight is None else tuple(x.to(weight.device) for x in inputs)
+
+
+def in_float32(static: StaticModel) -> StaticModel:
+    """The same rewrite of a float32 copy of the original."""
+    twin = copy.copy(static)
+    twin.__dict__["original"] = detached_copy(unwrap(static.original)).float()
+    floats = (spec.torch_dtype.is_floating_point for spec in static.specs)
+    twin.specs = tuple(
+        TensorSpec(spec.name, spec.shape, "float32", fill=spec.fill) if is_float else spec
+        for spec, is_float in zip(static.specs, floats)
+    )
+    return twin
 
 
 def quantised_modules(model: nn.Module) -> list[str]:
