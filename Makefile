@@ -29,7 +29,7 @@ test-serving: .venv-serving/.ready
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv-serving/bin/python -m pytest -m serving
 
 train: .venv/.ready
-	.venv/bin/python -m neuronkit.demo.train
+	.venv/bin/python -m tools.demo.train
 
 clean:
 	rm -rf .venv .venv-inf1 .venv-inf2 .venv-serving build dist out *.egg-info

@@ -5,7 +5,7 @@
     python benchmarks/autocast.py --words 100 --pages 5 --json out.json --plot out.png
 
 First it is checked that the emulation of a matrix product and a convolution is their definition, bit for bit, and that
-"none" changes nothing; if not, this stops. Then the demo's recogniser reads the words of ``neuronkit.demo.evaluate``,
+"none" changes nothing; if not, this stops. Then the demo's recogniser reads the words of ``tools.demo.evaluate``,
 and its detector finds the words of rendered pages, in every precision. Agreement is with the same static models in
 float32: equal texts, and boxes that overlap by 0.9 of their union. Logits are compared for words that are read alike,
 up to their EOS, since after another character everything differs.
@@ -41,7 +41,7 @@ from neuronkit.ocr import CraftProcessor, ParseqProcessor, TextBox
 from neuronkit.ocr.metrics import box_f1, text_accuracy
 
 SEED = 7
-# Keeps the words apart from those of the training, as neuronkit.demo.evaluate does.
+# Keeps the words apart from those of the training, as tools.demo.evaluate does.
 UNSEEN = 0x0C3
 BATCH = 50
 CANVAS = (640, 640)

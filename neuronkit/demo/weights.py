@@ -1,13 +1,8 @@
-"""The weights that ship with the package, and the files that hold weights."""
+"""The weights that ship with the package."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from neuronkit.models.checkpoint import load_checkpoint
 from neuronkit.models.craft import CRAFT
@@ -20,7 +15,7 @@ def load_craft(path: Path = FOLDER / "craft.pt") -> CRAFT:
     """Build the demo's text detector, in eval mode.
 
     Args:
-        path: A file that `save_weights` wrote.
+        path: A file of `tools.demo.train`; the default is the one in the package.
 
     Raises:
         CheckpointError: If the file cannot be read, or is not of a CRAFT.
@@ -32,31 +27,9 @@ def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
     """Build the demo's text recogniser, in eval mode; it reads digits and lower-case letters.
 
     Args:
-        path: A file that `save_weights` wrote.
+        path: A file of `tools.demo.train`; the default is the one in the package.
 
     Raises:
         CheckpointError: If the file cannot be read, or is not of a PARSeq.
     """
     return load_checkpoint(PARSeq, path)
-
-
-def save_weights(path: Path, model: nn.Module, hyper_parameters: dict[str, Any]) -> None:
-    """Write weights as float16, and what is needed to build the model.
-
-    Args:
-        path: The file.
-        model: Whose weights.
-        hyper_parameters: Strings, integers, lists; no floats, which torch 1.13 does not take for plain data.
-    """
-    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    write_whole(path, {"hyper_parameters": hyper_parameters, "state_dict": state})
-
-
-def write_whole(path: Path, state: dict[str, Any]) -> None:
-    """`torch.save` through a temporary file, so that no reader ever meets half a file."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(state, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

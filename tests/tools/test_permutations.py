@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuronkit.demo.permutations import mask_targets, order_masks, sample_orders
+from tools.demo.permutations import mask_targets, order_masks, sample_orders
 
 cases = given(st.integers(0, 1000), st.integers(1, 13), st.sampled_from([2, 4, 6]))
 

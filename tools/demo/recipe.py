@@ -14,7 +14,7 @@ Batch = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Recipe(ABC):
-    """One model's training, as `neuronkit.demo.train` runs it.
+    """One model's training, as `tools.demo.train` runs it.
 
     Batches are drawn from seed and step alone, so that a resumed run sees what an uninterrupted one sees.
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from neuronkit.demo.pages import render_page
-from neuronkit.demo.recipe import Batch, Recipe
-from neuronkit.demo.targets import score_maps
 from neuronkit.models.craft import CRAFT
 from neuronkit.ocr.craft import MEAN, STD
+from tools.demo.recipe import Batch, Recipe
+from tools.demo.targets import score_maps
 
 _WIDTH = 12 / 64
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronkit.demo.pages import PageStyle, render_page
-from neuronkit.demo.targets import affinity_quads, score_maps
 from neuronkit.ocr.craft import find_boxes
+from tools.demo.targets import affinity_quads, score_maps
 
 SIZE = (320, 288)
 STYLE = PageStyle(font_sizes=(20, 40))

@@ -1,4 +1,4 @@
-"""Train the demo's models on rendered text: ``python -m neuronkit.demo.train --model all``.
+"""Train the demo's models on rendered text: ``python -m tools.demo.train --model all``.
 
 A run depends on seed and steps alone. It saves a checkpoint now and then, and goes on from it when started again.
 """
@@ -15,12 +15,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from neuronkit.demo.craft_recipe import CraftRecipe
-from neuronkit.demo.curve import draw_curve
-from neuronkit.demo.parseq_recipe import ParseqRecipe
-from neuronkit.demo.recipe import Recipe
-from neuronkit.demo.weights import save_weights, write_whole
 from neuronkit.errors import CheckpointError
+from tools.demo.craft_recipe import CraftRecipe
+from tools.demo.curve import draw_curve
+from tools.demo.files import save_weights, write_whole
+from tools.demo.parseq_recipe import ParseqRecipe
+from tools.demo.recipe import Recipe
 
 RECIPES: dict[str, Recipe] = {"parseq": ParseqRecipe(), "craft": CraftRecipe()}
 _DECAY = 0.3
@@ -178,7 +178,7 @@ def _batches(recipe: Recipe, seed: int, steps: range, workers: int) -> DataLoade
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m neuronkit.demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.train", description=__doc__)
     parser.add_argument("--model", choices=[*RECIPES, "all"], default="all")
     parser.add_argument("--steps", type=int, help="length of the schedule; each recipe has its own")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Read fresh words with every form of the recogniser: ``python -m neuronkit.demo.evaluate --seed 7``.
+"""Read fresh words with every form of the recogniser: ``python -m tools.demo.evaluate --seed 7``.
 
 Says what share is read right, and checks that the dynamic model, its exact static form, and that form compiled for
 the CPU, saved and loaded again, read the same.
@@ -124,10 +124,10 @@ def _read(function: Callable[[Tensor], Tensor], processor: ParseqProcessor, imag
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; gives its exit status, 1 when what must agree does not."""
-    parser = argparse.ArgumentParser(prog="python -m neuronkit.demo.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.demo.evaluate", description=__doc__)
     parser.add_argument("--seed", type=int, required=True, help="the words follow from it")
     parser.add_argument("--words", type=int, default=500)
-    parser.add_argument("--weights", type=Path, help="a file of neuronkit.demo.train; else those of the package")
+    parser.add_argument("--weights", type=Path, help="a file of tools.demo.train; else those of the package")
     given = parser.parse_args(arguments)
     model: Any = None if given.weights is None else load_parseq(given.weights)
     evaluation = evaluate(seed=given.seed, words=given.words, model=model, progress=sys.stderr.isatty())

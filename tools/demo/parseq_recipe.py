@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuronkit.demo.permutations import mask_targets, order_masks, sample_orders
-from neuronkit.demo.recipe import Batch, Recipe
 from neuronkit.demo.render import render_word
 from neuronkit.models.parseq import PARSeq
 from neuronkit.ocr.charset import Charset
+from tools.demo.permutations import mask_targets, order_masks, sample_orders
+from tools.demo.recipe import Batch, Recipe
 
 _CHARSET = Charset.named(36)
 

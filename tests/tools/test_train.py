@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 import torch
 
-from neuronkit.demo import train as module
-from neuronkit.demo import weights
-from neuronkit.demo.craft_recipe import CraftRecipe
-from neuronkit.demo.parseq_recipe import ParseqRecipe
-from neuronkit.demo.train import RECIPES, Run, main, schedule, train
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import CheckpointError
+from tools.demo import files
+from tools.demo import train as module
+from tools.demo.craft_recipe import CraftRecipe
+from tools.demo.parseq_recipe import ParseqRecipe
+from tools.demo.train import RECIPES, Run, main, schedule, train
 
 SMALL = {
     "parseq": ParseqRecipe(batch_size=4, warmup=1),
@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x.ckpt"
-    weights.write_whole(path, {"step": 1})
+    files.write_whole(path, {"step": 1})
 
     def half(state, file):
         file.write_bytes(b"half")
@@ -99,7 +99,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(OSError, match="disk full"):
-        weights.write_whole(path, {"step": 2})
+        files.write_whole(path, {"step": 2})
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neuronkit.demo import evaluate as module
-from neuronkit.demo.evaluate import EXACT, Evaluation, evaluate, main
 from neuronkit.demo.weights import load_parseq
 from neuronkit.errors import OptionError
+from tools.demo import evaluate as module
+from tools.demo.evaluate import EXACT, Evaluation, evaluate, main
 
 WORDS = 60
 
