@@ -28,6 +28,9 @@ class PlainSizes(TorchFunctionMode):
             # It compares padding_idx, which is about gradients, with a size.
             kwargs, args = {**dict(zip(("input", "weight"), args)), **kwargs}, ()
             kwargs = {name: value for name, value in kwargs.items() if name != "padding_idx"}
+        if func is torch.tensor and isinstance(args[0], (bool, int, float)):
+            # A trace warns of constants made this way, whatever they are.
+            return torch.full((), args[0], **kwargs)
         result = func(*args, **kwargs)
         if func not in _SIZES:
             return result
@@ -155,11 +158,14 @@ class Decode(nn.Module):
         super().__init__()
         self.model = model
         self.masked = masked
+        # Before 5, SwitchTransformers asks for them unless told otherwise.
+        takes = inspect.signature(model.forward).parameters
+        self.without = {"output_router_logits": False} if "output_router_logits" in takes else {}
         self.scores = Scores(settings.rules)
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         with plain_sizes():
-            mask = {}
+            mask: dict[str, Any] = {}
             if self.masked:
                 mask["attention_mask"] = (memory[..., -1] > 0.5).long()
                 memory = memory[..., :-1]
@@ -169,5 +175,6 @@ class Decode(nn.Module):
                 use_cache=False,
                 return_dict=True,
                 **mask,
+                **self.without,
             )
             return self.scores(decoded.logits.float())

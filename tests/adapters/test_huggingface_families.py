@@ -6,52 +6,48 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
 from neuronkit.errors import SpecError
-from tests.adapters.huggingface_models import generated, lively, text_model
+from tests.adapters.huggingface_models import VOCABULARY, generated, lively, text_model
 
 pytestmark = pytest.mark.peers
 
-# name → seed, how much likelier EOS is, and the scale of random weights: whatever makes rows end at different steps.
-MODELS = {
-    "MT5": (0, 2.0, 4.0),
-    "UMT5": (1, 2.0, 4.0),
-    "LongT5": (1, 0.0, 2.0),
-    "SwitchTransformers": (1, 2.0, 2.0),
-    "MBart": (0, 2.0, 8.0),
-    "M2M100": (1, 0.0, 4.0),
-    "NllbMoe": (2, 4.0, 4.0),
-    "Pegasus": (0, 0.0, 16.0),
-    "PegasusX": (1, 4.0, 4.0),
-    "BlenderbotSmall": (0, 4.0, 8.0),
-    "LED": (1, 2.0, 4.0),
-    "BigBirdPegasus": (1, 2.0, 4.0),
-    "PLBart": (0, 4.0, 8.0),
-    "Mvp": (2, 0.0, 8.0),
-}
+MODELS = (
+    *("MT5", "UMT5", "LongT5", "SwitchTransformers", "MBart", "M2M100", "NllbMoe", "Pegasus", "PegasusX"),
+    *("BlenderbotSmall", "LED", "BigBirdPegasus", "PLBart", "Mvp"),
+)
+# Seed, how much likelier EOS is, and the scale of random weights.
+MIXES = ((1, 2.0, 4.0), (0, 2.0, 8.0), (2, 0.0, 8.0), (1, 0.0, 4.0), (2, 4.0, 4.0), (0, 0.0, 16.0), (1, 0.0, 2.0))
+
+
+def varied(name: str, inputs: tuple[Tensor, ...]) -> Any:
+    """A model whose rows differ, from the first mix that the installed release's random numbers suit."""
+    for seed, eos_bias, scale in MIXES:
+        model = lively(text_model(name, seed), eos_bias, scale)
+        if len({tuple(row) for row in generated(model, inputs)}) > 3:
+            return model
+    raise AssertionError(f"no mix makes the rows of {name} differ")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_generate(name: str) -> None:
-    seed, eos_bias, scale = MODELS[name]
-    model = lively(text_model(name, seed), eos_bias, scale)
-    options = HuggingFaceOptions(source_length=9)
-    static: Any = neuronkit.make_static(model, batch_size=8, options=options)
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, VOCABULARY, (8, 9), generator=generator, dtype=torch.int32)
+    mask = (torch.arange(9) < torch.randint(1, 10, (8, 1), generator=generator)).to(torch.int32)
+    model = varied(name, (ids, mask))
+    static: Any = neuronkit.make_static(model, batch_size=8, options=HuggingFaceOptions(source_length=9))
     compiled = neuronkit.compile_for_inferentia(static, target="cpu")
-    for inputs in (static.example_inputs(3), static.example_inputs(4)):
-        ids, mask = inputs
-        expected = generated(model, inputs)
-        with torch.no_grad():
-            assert static.decoded(static(*inputs)) == expected
-        # The graphs were traced with other inputs.
-        assert static.decoded(compiled(*inputs)) == expected
-        # Padding does not count.
-        lengths = mask.sum(1).tolist()
-        alone = [generated(model, (ids[i : i + 1, :n], mask[i : i + 1, :n]))[0] for i, n in enumerate(lengths)]
-        assert expected == alone
-        assert len({tuple(row) for row in expected}) > 3
+    expected = generated(model, (ids, mask))
+    with torch.no_grad():
+        assert static.decoded(static(ids, mask)) == expected
+    # The graphs were traced with other inputs.
+    assert static.decoded(compiled(ids, mask)) == expected
+    # Padding does not count.
+    lengths = mask.sum(1).tolist()
+    assert expected == [generated(model, (ids[i : i + 1, :n], mask[i : i + 1, :n]))[0] for i, n in enumerate(lengths)]
 
 
 def test_an_expert_takes_as_many_tokens_of_a_sequence_as_come_one_at_a_time() -> None:
