@@ -99,6 +99,15 @@ def make_static(
     return found.build(model, batch_size=batch_size, options=_options(found, options))
 
 
+def family_of(model: nn.Module) -> Family | None:
+    """The family that `make_static` takes a model for, by qualified class name, then by structure; None for no one."""
+    model = unwrap(model)
+    classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__}
+    known = list(families())
+    named = (family for family in known if classes.intersection(family.class_names))
+    return next(named, None) or next((family for family in known if family.matches(model)), None)
+
+
 def _find(model: nn.Module, name: str | None) -> Family:
     known = list(families())
     if name is not None:
@@ -106,13 +115,9 @@ def _find(model: nn.Module, name: str | None) -> Family:
             if family.name == name:
                 return family
         raise UnknownModelError(f"family {name!r} is not known; choose one of {_names(known)}")
-    classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__}
-    for family in known:
-        if classes.intersection(family.class_names):
-            return family
-    for family in known:
-        if family.matches(model):
-            return family
+    found = family_of(model)
+    if found is not None:
+        return found
     cls = type(model)
     raise UnknownModelError(
         f"{cls.__module__}.{cls.__qualname__} is of no known family ({_names(known)}). If it is one of these under "

@@ -94,7 +94,7 @@ def test_normalising_twice_or_never_is_refused():
     once = fold_normalization(static, CraftProcessor(normalize=False))
     with pytest.raises(OptionError, match="first input is images: uint8"):
         fold_normalization(once, CraftProcessor(normalize=False))
-    with pytest.raises(OptionError, match="takes float32 and its processor has normalize=False"):
+    with pytest.raises(OptionError, match="got normalize=False for a model that takes images: float32"):
         OCRPipeline(
             static,
             recognize,

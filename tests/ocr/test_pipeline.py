@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from neuronkit import compile_for_inferentia, make_static
+from neuronkit.adapters.craft import CRAFTOptions
 from neuronkit.errors import ImageError, OptionError, SpecError
+from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 
 from .toys import CHARSET, Detector, Recognizer, Spec, detect, draw_page, grid, recognize
@@ -137,14 +141,17 @@ def test_missing_processors_are_asked_for():
     ("options", "message"),
     [
         ({"detector": None}, "got detector=None"),
-        ({"detector_processor": "craft"}, "detector_processor is a str"),
+        ({"detector_processor": "craft"}, "got detector_processor='craft' without preprocess and postprocess"),
         ({"recognizer_batch_size": 0}, "recognizer_batch_size=0"),
         ({"vertical_ratio": 0.1}, "vertical_ratio=0.1"),
         (
             {"detector": Detector(canvas=(64, 64)), "detector_processor": CraftProcessor(canvas=(32, 64))},
-            "compiled for",
+            r"got canvas=\(32, 64\).*expected \(64, 64\)",
         ),
-        ({"recognizer": Recognizer(4), "recognizer_processor": ParseqProcessor(image_size=(48, 160))}, "compiled for"),
+        (
+            {"recognizer": Recognizer(4), "recognizer_processor": ParseqProcessor(image_size=(48, 160))},
+            r"got image_size=\(48, 160\).*expected \(32, 128\)",
+        ),
     ],
 )
 def test_options_are_checked(options, message):
@@ -162,5 +169,91 @@ def test_models_that_give_the_wrong_number_of_rows_are_named():
 def test_specs_of_a_strange_shape_are_refused():
     detector = Detector()
     detector.specs = [Spec("images", (3, 32))]
-    with pytest.raises(SpecError, match="first spec"):
+    with pytest.raises(SpecError, match="first input"):
         reader(detector)
+
+
+# Models and processors that do not belong together
+
+
+def word_model(charset=CHARSET):
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 32, "enc_num_heads": 2, "dec_num_heads": 2, "enc_depth": 1, "dec_depth": 1}
+    return PARSeq(charset, max_label_length=5, patch_size=(8, 16), **sizes).eval()
+
+
+def page_model():
+    torch.manual_seed(0)
+    return CRAFT(width=1 / 16).eval()
+
+
+@pytest.fixture(scope="module")
+def forms():
+    """A detector and a recogniser in each form that they come in."""
+    craft, parseq = page_model(), word_model()
+    static = make_static(craft, options=CRAFTOptions(64, 96)), make_static(parseq)
+    processors = CraftProcessor(canvas=(64, 96)), ParseqProcessor(CHARSET)
+    compiled = tuple(compile_for_inferentia(s, target="cpu", processor=p) for s, p in zip(static, processors))
+    return {"dynamic": (craft, parseq), "static": static, "compiled": compiled}
+
+
+@pytest.mark.parametrize("form", ["dynamic", "static", "compiled"])
+def test_exchanged_models_are_named(forms, form):
+    detector, recognizer = forms[form]
+    reader(detector, recognizer)
+    with pytest.raises(OptionError, match="got a recognizer as the detector; expected a detector"):
+        reader(recognizer, detector)
+    with pytest.raises(OptionError, match="got a detector as the recognizer; expected a recognizer"):
+        reader(detector, detector)
+
+
+@pytest.mark.parametrize("form", ["dynamic", "static", "compiled"])
+@pytest.mark.parametrize(
+    ("charset", "said"),
+    [
+        (CHARSET[::-1], "the same characters in another order"),
+        (36, "36 characters for a model of 8"),
+        ("ABCDEFGH", "other characters"),
+    ],
+)
+def test_characters_are_compared(forms, form, charset, said):
+    with pytest.raises(OptionError, match=f"{said}.*expected 'abcdefgh'"):
+        reader(forms[form][0], forms[form][1], recognizer_processor=ParseqProcessor(charset))
+
+
+def test_exchanged_processors_are_named(forms):
+    exchanged = {"detector_processor": ParseqProcessor(CHARSET), "recognizer_processor": CraftProcessor()}
+    for detector, recognizer in (*forms.values(), (detect, recognize)):
+        with pytest.raises(OptionError, match="got a ParseqProcessor for a detector; expected a CraftProcessor"):
+            reader(detector, recognizer, **exchanged)
+        with pytest.raises(OptionError, match="got a CraftProcessor for a recognizer; expected a ParseqProcessor"):
+            reader(detector, recognizer, recognizer_processor=CraftProcessor())
+
+
+def test_sizes_are_compared(forms):
+    for form in ("static", "compiled"):
+        with pytest.raises(OptionError, match=r"got canvas=\(64, 64\).*expected \(64, 96\)"):
+            reader(*forms[form], detector_processor=CraftProcessor(canvas=(64, 64)))
+        with pytest.raises(OptionError, match=r"got image_size=\(48, 160\).*expected \(32, 128\)"):
+            reader(*forms[form], recognizer_processor=ParseqProcessor(CHARSET, image_size=(48, 160)))
+
+
+def test_processors_of_ones_own_are_taken():
+    class Own:
+        def preprocess(self, crops):
+            return ParseqProcessor(CHARSET).preprocess(crops)
+
+        def postprocess(self, logits):
+            return ParseqProcessor(CHARSET).postprocess(logits)
+
+    assert reader(recognizer_processor=Own())(grid("ab")).text == "a b"
+
+
+# Pickling
+
+
+def test_pipelines_pickle_where_their_models_do():
+    found = pickle.loads(pickle.dumps(reader(rotations=(90,), keep_scores=True)))
+    assert found(grid("abc")).text == "a b c"
+    with pytest.raises(SpecError, match=r"got a OCRPipeline to pickle with recognizer="):
+        pickle.dumps(reader(recognizer=lambda images: recognize(images)))

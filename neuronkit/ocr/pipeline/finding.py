@@ -73,12 +73,12 @@ class WordFinder:
     """
 
     def __init__(self, model: ModelCall, processor: Any, *, min_scale: float) -> None:
-        self._model, self._processor, self._min_scale = model, processor, min_scale
+        self.model, self._processor, self._min_scale = model, processor, min_scale
 
     @property
     def rows(self) -> int:
         """Images a call."""
-        return self._model.fixed_shape[0] if self._model.fixed_shape else 1
+        return self.model.fixed_shape[0] if self.model.fixed_shape else 1
 
     def find(self, opened: Sequence[Opened]) -> list[Found]:
         """Search a batch of images; those without pixels have no words."""
@@ -115,6 +115,6 @@ class WordFinder:
     def _scores(self, processor: Any, images: list[Any]) -> tuple[NDArray[Any], list[Any]]:
         canvas, letterboxes = processor.preprocess(images)
         inputs: list[NDArray[Any]] = [canvas]
-        if self._model.takes("valid_size"):
+        if self.model.takes("valid_size"):
             inputs.append(np.array([letterbox.valid_size for letterbox in letterboxes], np.int32))
-        return self._model(*inputs), letterboxes
+        return self.model(*inputs), letterboxes

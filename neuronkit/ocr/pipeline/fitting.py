@@ -3,76 +3,113 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
+from neuronkit import checks
+from neuronkit.adapters.characters import known_characters
+from neuronkit.adapters.registry import family_of
 from neuronkit.errors import OptionError, SpecError
+from neuronkit.interface import DETECTOR, RECOGNIZER, SEQ2SEQ, Interface
 from neuronkit.ocr.craft import CraftProcessor
+from neuronkit.ocr.ctc import CtcProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.processors import check_processor
+from neuronkit.specs import TensorSpec
+from neuronkit.static.model import unwrap
+
+_FAMILY_ROLES = {"craft": DETECTOR, "huggingface": SEQ2SEQ}
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a model says of itself."""
+
+    interface: Interface
+    specs: tuple[TensorSpec, ...]
+    output_specs: tuple[TensorSpec, ...]
+    charset: Any
 
 
 def fit_detector(given: CraftProcessor | None, model: ModelCall) -> Any:
     """Find the detector's processor, and give it the model's canvas and dtype.
 
     Raises:
-        OptionError: If there is none, or its settings contradict the model's specs.
+        OptionError: If there is none, or it does not belong to the model, or the model is no detector.
         SpecError: If the model's first input is no batch of images.
     """
-    processor = _find(given, model)
-    shape = model.fixed_shape
-    if shape is not None and isinstance(processor, CraftProcessor):
-        if len(shape) != 4:
-            raise SpecError(f"the detector's first spec has shape {shape}, expected (N, 3, H, W)")
-        canvas = shape[2], shape[3]
-        if processor.canvas not in (None, canvas):
-            raise OptionError(
-                f"the detector is compiled for a canvas of {canvas} (height, width) and its processor has "
-                f"canvas={processor.canvas}; give the same, or leave the processor's None"
-            )
-        if processor.canvas is None:
-            processor = dataclasses.replace(processor, canvas=canvas)
-    return _fit_bytes(processor, model)
+    processor, shape = _fit(given, model), model.fixed_shape
+    if shape and isinstance(processor, CraftProcessor) and processor.canvas is None:
+        return dataclasses.replace(processor, canvas=(shape[2], shape[3]))
+    return processor
 
 
 def fit_recognizer(given: ParseqProcessor | None, model: ModelCall) -> Any:
-    """Find the recogniser's processor, check it against the model's input, and give it the model's dtype.
+    """Find the recogniser's processor, and give it the model's dtype.
 
     Raises:
-        OptionError: If there is none, or its settings contradict the model's specs.
+        OptionError: If there is none, or it does not belong to the model, or the model is no recogniser.
+        SpecError: If the model's first input is no batch of images.
     """
+    return _fit(given, model)
+
+
+def _fit(given: Any, model: ModelCall) -> Any:
     processor = _find(given, model)
-    shape = model.fixed_shape
-    wrong = shape is not None and (len(shape) != 4 or shape[2:] != getattr(processor, "image_size", shape[2:]))
-    if wrong and isinstance(processor, ParseqProcessor):
-        raise OptionError(
-            f"the recogniser is compiled for inputs of {shape} and its processor has "
-            f"image_size={processor.image_size} (height, width); give ParseqProcessor(image_size=...) that fits"
+    if model.fixed_shape and len(model.fixed_shape) != 4:
+        raise SpecError(
+            f"got a {model.name} whose first input has the shape {model.fixed_shape}; expected images (N, 3, H, W); "
+            "give a model that takes them"
         )
-    return _fit_bytes(processor, model)
-
-
-def _fit_bytes(processor: Any, model: ModelCall) -> Any:
-    """Leave normalising to a model that takes bytes, and refuse to leave it to one that does not."""
-    dtype, normalize = model.dtype(), getattr(processor, "normalize", None)
-    if normalize is None or dtype is None:
-        return processor
-    if dtype == "uint8":
+    # Processors of one's own are taken as they are.
+    if type(processor) in (CraftProcessor, ParseqProcessor, CtcProcessor):
+        check_processor(processor, _describe(model, processor), role=model.name)
+    if model.dtype() == "uint8" and hasattr(processor, "normalize"):
+        # A model that takes bytes normalises them itself.
         return dataclasses.replace(processor, normalize=False)
-    if not normalize:
-        raise OptionError(
-            f"the {model.name} takes {dtype} and its processor has normalize=False; leave that True, "
-            "or fold the normalisation into the model with fold_normalization"
-        )
     return processor
+
+
+def _describe(model: ModelCall, processor: Any) -> _Described:
+    function = model.function
+    # Anything with a name and a shape is a spec; one without a dtype takes what the processor gives.
+    dtype = "float32" if processor.normalize else "uint8"
+    specs = tuple(TensorSpec(s.name, tuple(s.shape), model.dtype(i) or dtype) for i, s in enumerate(model.specs))
+    interface = getattr(function, "interface", None)
+    if not isinstance(interface, Interface):
+        interface = _interface_of(function) if isinstance(function, nn.Module) else Interface()
+    outputs = tuple(getattr(function, "output_specs", None) or ())
+    return _Described(interface, specs, outputs, getattr(function, "charset", None))
+
+
+def _interface_of(module: nn.Module) -> Interface:
+    """What a dynamic model is for, by its family."""
+    family = family_of(module)
+    if family is None:
+        return Interface()
+    role = _FAMILY_ROLES.get(family.name, RECOGNIZER)
+    module = unwrap(module)
+    head = getattr(getattr(module, "model", module), "head", None)
+    if family.name != "parseq" or not isinstance(head, nn.Linear):
+        return Interface(role)
+    return Interface(role, characters=known_characters(module, head.out_features - 1))
 
 
 def _find(given: Any, model: ModelCall) -> Any:
     """Take the processor that was given, or the model's own."""
     processor = getattr(model.function, "processor", None) if given is None else given
     if processor is None:
-        example = "CraftProcessor()" if model.name == "detector" else "ParseqProcessor(charset=...)"
-        raise OptionError(f"the {model.name} has no processor of its own; give {model.name}_processor={example}")
+        example = "CraftProcessor()" if model.name == DETECTOR else "ParseqProcessor(charset=...)"
+        raise OptionError(
+            f"got a {model.name} without a processor of its own; expected one; give {model.name}_processor={example}"
+        )
     missing = [name for name in ("preprocess", "postprocess") if not callable(getattr(processor, name, None))]
     if missing:
-        raise OptionError(f"{model.name}_processor is a {type(processor).__name__} without {missing}; give a processor")
+        raise OptionError(
+            f"got {model.name}_processor={checks.shown(processor)} without {' and '.join(missing)}; expected a "
+            "processor; give a CraftProcessor for a detector, a ParseqProcessor for a recognizer"
+        )
     return processor

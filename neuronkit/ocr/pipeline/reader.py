@@ -24,6 +24,7 @@ from neuronkit.ocr.pipeline.recognizing import WordReader
 from neuronkit.ocr.pipeline.stages import Stages
 from neuronkit.ocr.pipeline.streaming import read_list, read_one, read_stream, warn_of
 from neuronkit.ocr.pipeline.strips import MIN_SCALE
+from neuronkit.static.shapes.checks import check_pickles
 
 
 class OCRPipeline:
@@ -49,11 +50,15 @@ class OCRPipeline:
         keep_scores: Keep score maps in the pages, to draw heat maps from.
         progress: Show a progress bar; None shows one on a terminal for lists of 16 images and more.
 
+    Processors are compared with what models say of themselves: what they are for, their characters and sizes. Functions
+    say nothing, and are taken as they are. A pipeline pickles where its models do.
+
     Where a model has `specs`, a sequence of objects with `.name` and `.shape`, the first one fixes batch, height and
     width: batches are cut to it, the last one is filled up with valid rows, and images are scaled to fit the canvas.
 
     Raises:
-        OptionError: If an option has no such value, or a processor is missing or does not fit its model.
+        OptionError: If an option has no such value, a processor is missing or does not belong to its model, or the
+            models are exchanged.
         SpecError: If the first input of a model is no batch of images.
     """
 
@@ -88,6 +93,11 @@ class OCRPipeline:
             _rotations(rotations),
             checks.flag("keep_scores", keep_scores),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        models = {"detector": self._stages.finder.model, "recognizer": self._stages.reader.model}
+        check_pickles("OCRPipeline", **{name: model.function for name, model in models.items()})
+        return vars(self)
 
     @overload
     def __call__(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Page]: ...

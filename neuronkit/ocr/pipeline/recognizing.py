@@ -30,12 +30,12 @@ class WordReader:
     """
 
     def __init__(self, model: ModelCall, processor: Any, *, vertical_ratio: float | None) -> None:
-        self._model, self._processor, self._vertical_ratio = model, processor, vertical_ratio
+        self.model, self._processor, self._vertical_ratio = model, processor, vertical_ratio
 
     @property
     def rows(self) -> int:
         """Words a call, where the model fixes it; else 1, since no row is wasted."""
-        return self._model.fixed_shape[0] if self._model.fixed_shape else 1
+        return self.model.fixed_shape[0] if self.model.fixed_shape else 1
 
     def read(self, pages: Sequence[tuple[RGBImage, Sequence[TextBox]]]) -> list[list[Word]]:
         """Read the words of several pages together.
@@ -64,7 +64,7 @@ class WordReader:
         # Words of like proportions share a batch, so that a recogniser with several widths fills each.
         order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
         inputs = self._processor.preprocess([crops[i] for i in order])
-        results = dict(zip(order, self._processor.postprocess(self._model(inputs)), strict=True))
+        results = dict(zip(order, self._processor.postprocess(self.model(inputs)), strict=True))
         return [results[i] for i in range(len(crops))]
 
     def rotation(self, image: RGBImage, boxes: Sequence[TextBox], rotations: Sequence[int]) -> int:
