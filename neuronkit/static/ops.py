@@ -53,20 +53,6 @@ def one_hot_embedding(ids: Tensor, weight: Tensor, positions: Tensor | None = No
     return torch.matmul(one_hot(ids, weight.shape[0], weight.dtype, positions), weight)
 
 
-def masked_write(buffer: Tensor, where: Tensor, value: Tensor) -> Tensor:
-    """Write into a buffer where a mask says so, without indexing.
-
-    Args:
-        buffer: (...) what to write into; left as it is.
-        where: bool, broadcast against `buffer`: True takes `value`.
-        value: Of the buffer's dtype, broadcast against `buffer`.
-
-    Returns:
-        A new tensor of the buffer's shape.
-    """
-    return torch.where(where, value, buffer)
-
-
 def cumsum(x: Tensor) -> Tensor:
     """Sum from the first entry up to each, along the last dimension, as a product with a triangular matrix.
 

@@ -2,7 +2,7 @@
 
 The network is traced (`trace`), and rewritten call by call (`rewrite`): a rule for each operator (`rules`) says
 what it becomes, in terms of the sizes (`sizes`) of its values (`values`). What the new graph computes beside the
-network's own operators stands in `runtime` and `matrices`.
+network's own operators stands in `runtime` and `matrices`. docs/adding-a-rule.md shows how to add a rule.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from neuronkit.static.exact.builder import Call as Call
     from neuronkit.static.exact.module import ExactPadding as ExactPadding
     from neuronkit.static.exact.module import exact_padding as exact_padding
+    from neuronkit.static.exact.rules.registry import rule as rule
+    from neuronkit.static.exact.values import Fill as Fill
+    from neuronkit.static.exact.values import Value as Value
 
-_HOMES = {"ExactPadding": "module", "exact_padding": "module"}
+_HOMES = {
+    "Call": "builder", "ExactPadding": "module", "Fill": "values", "Value": "values", "exact_padding": "module",
+    "rule": "rules.registry",
+}  # fmt: skip
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""The builder of the graph that computes on a padded canvas."""
+"""The builder of the graph that computes on a padded canvas, and the calls that it is built from."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import copy
 import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, fx, nn
 
 from neuronkit.static.exact import runtime
-from neuronkit.static.exact.call import Call
 from neuronkit.static.exact.sizes import BATCH, SAMPLE, Dim, Extent, Sizes
-from neuronkit.static.exact.values import Fill, Refused, Requirement, Table, Value, to_nodes
+from neuronkit.static.exact.trace import path_in
+from neuronkit.static.exact.values import Fill, Refused, Requirement, Size, Table, Value, to_nodes
 
 
 class Builder:
@@ -98,6 +98,12 @@ class Builder:
             # Not Graph.get_attr(), which warns when it is called before there is a module.
             self._memo[key] = self.graph.create_node("get_attr", target)
         return self._memo[key]
+
+    def weight(self, tensor: Tensor) -> Value:
+        """A parameter or a buffer as a value."""
+        node = self.attribute(tensor)
+        assert node is not None
+        return Value(node, tuple(tensor.shape), constant=tensor.detach())
 
     def table(self, compute: Callable[[tuple[int, int]], npt.NDArray[Any]], key: Any) -> fx.Node:
         """A constant that depends on the canvas; the same for the same key."""
@@ -240,6 +246,124 @@ class Builder:
         if value.varying and (value.dims or ())[0] is not BATCH:
             raise Refused("moves the batch away from the first dimension")
         return value
+
+
+# `Call.same` without dimensions keeps those of the input.
+_SAME: Any = object()
+
+
+class Call:
+    """One call of the traced network, as a rule sees it: a module's call and a function's look alike.
+
+    Attributes:
+        builder: Where its replacement is built.
+        node: The call as traced.
+        args: Positional arguments, tensors as `Value`, sizes as `Size`.
+        kwargs: Keyword arguments, likewise.
+        module: The module called, or None for functions and methods.
+        target: The function, or the method's name, out of place.
+        name: The rule's name.
+    """
+
+    def __init__(
+        self,
+        builder: Builder,
+        node: fx.Node,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        module: nn.Module | None,
+        target: Any,
+        name: str,
+    ) -> None:
+        self.builder = builder
+        self.node = node
+        self.args = args
+        self.kwargs = kwargs
+        self.module = module
+        self.target = target
+        self.name = name
+
+    def refuse(self, reason: str) -> NoReturn:
+        raise Refused(reason)
+
+    def settings(self, parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
+        """What the call says for a rule's parameters, which are named as the function's are, after its input.
+
+        A module says it by its attributes, weights among them; a function by its arguments.
+        """
+        names = [parameter.name for parameter in parameters]
+        if self.module is not None:
+            held = {name: getattr(self.module, name) for name in names if hasattr(self.module, name)}
+            found = {name: self.builder.weight(v) if isinstance(v, Tensor) else v for name, v in held.items()}
+        else:
+            found = dict(zip(names, self.args[1:]))
+            found.update({name: value for name, value in self.kwargs.items() if name in names})
+        for parameter in parameters:
+            if found.setdefault(parameter.name, parameter.default) is inspect.Parameter.empty:
+                self.refuse(f"is called without {parameter.name}")
+        return found
+
+    @property
+    def path(self) -> str:
+        """Where the called module is in the network."""
+        return path_in(str(self.node.target))
+
+    @property
+    def input(self) -> Value:
+        """The first argument, which must be a tensor."""
+        given = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
+        if not isinstance(given, Value):
+            self.refuse("is given something else than a tensor of the network")
+        return given
+
+    @property
+    def tensors(self) -> list[Value]:
+        """The arguments that are tensors."""
+        return [a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Value)]
+
+    def image(self) -> tuple[Value, tuple[Dim, ...]]:
+        """The first argument, as a batch of maps (N, C, H, W), and its dimensions."""
+        x = self.input
+        if x.dims is None or len(x.dims) != 4 or any(isinstance(dim, Extent) for dim in x.dims[:2]):
+            self.refuse("needs a batch of maps (N, C, H, W), height and width last")
+        return x, x.dims
+
+    def number(self, size: Any) -> Any:
+        """A size as a number, where it is the same for every input that the network can run."""
+        if isinstance(size, Size) and isinstance(size.dim, Extent):
+            values = size.dim.values[self.builder.runnable[size.dim.source]]
+            return int(values[0]) if len(values) and (values == values[0]).all() else size
+        return size.dim if isinstance(size, Size) and isinstance(size.dim, int) else size
+
+    def same(
+        self,
+        dims: Sequence[Dim] | None = _SAME,
+        fill: Fill | None = None,
+        *,
+        given: fx.Node | None = None,
+        storage: object = None,
+    ) -> Value:
+        """Make the same call in the new graph, never in place.
+
+        Args:
+            dims: The result's dimensions, None where they are not known; those of the input if left out.
+            fill: What the result holds outside its valid area; as much as the input, but no zeros, if left out.
+            given: Stands for the input.
+            storage: Of the input, where the result is a view of it.
+        """
+        x = self.tensors[0] if self.tensors else self.input
+        node = self.again({x: given} if given is not None else {})
+        fill = max(x.fill, Fill.FINITE) if fill is None else fill
+        shared = {} if storage is None else {"storage": storage}
+        return self.builder.output(node, x.dims if dims is _SAME else dims, fill, **shared)
+
+    def again(self, replaced: Mapping[Value, fx.Node] | None = None) -> fx.Node:
+        """Emit the same call, with some tensors replaced, and never in place."""
+        return self.builder.emit_call(self, replaced or {})
+
+    def emit(self, function: Callable[..., Any], *args: Any) -> fx.Node:
+        """Add a call of a function to the new graph."""
+        return self.builder.emit(function, *args)
 
 
 def _count_up(size: int) -> npt.NDArray[np.int32]:

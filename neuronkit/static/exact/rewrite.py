@@ -15,9 +15,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
-from neuronkit.static.exact.builder import Builder
-from neuronkit.static.exact.call import Call
-from neuronkit.static.exact.rules.registry import RULES, module_rule, name_of
+from neuronkit.static.exact.builder import Builder, Call
+from neuronkit.static.exact.rules.registry import MODULES, RULES, module_rule, name_of
 from neuronkit.static.exact.signs import is_nonnegative
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
 from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace, way_out
@@ -62,7 +61,8 @@ def rewrite(root: nn.Module) -> Rewritten:
     Raises:
         SpecError: If it cannot be traced, or holds an operator that would let padding into the result.
     """
-    return _Rewriter(root, trace(root)).run()
+    own = tuple(cls for cls in MODULES if not cls.__module__.startswith("torch.nn."))
+    return _Rewriter(root, trace(root, own)).run()
 
 
 class _Rewriter:
@@ -202,7 +202,8 @@ def _note_constant(call: Call, value: Value) -> None:
     unknown = find(given, Opaque) or find(given, Pieces) or any(not isinstance(s.dim, int) for s in find(given, Size))
     if call.module is not None or unknown or not tensors or any(v.constant is None for v in tensors):
         return
-    args, kwargs = map_tree(lambda v: v.constant if isinstance(v, Value) else v.dim, given)
+    # On copies: what is called may write into what it is given, as batch normalisation does into its statistics.
+    args, kwargs = map_tree(lambda v: v.dim if isinstance(v, Size) else v.constant.clone(), given)
     try:
         with torch.no_grad():
             if call.node.op == "call_method":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.values import Value, find
 
 _NEVER_NEGATIVE = frozenset(

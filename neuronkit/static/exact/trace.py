@@ -102,12 +102,16 @@ def _left_as_it_was(module: nn.Module) -> Iterator[None]:
 class Tracer(fx.Tracer):
     """Traces as torch.fx does, and notes which module each node comes from."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
+        self._leaves = leaves
         self._paths: list[str] = [""]
         self._depth = 0
         self.failed_at = ""
         self.returned: type = object
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
@@ -169,13 +173,17 @@ def path_in(target: str) -> str:
     return target.removeprefix("network.")
 
 
-def trace(module: nn.Module) -> Traced:
+def trace(module: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced:
     """Follow a module's forward, in eval mode.
+
+    Args:
+        module: Called with images.
+        leaves: Classes of modules whose own forward is not looked into, beside those of torch.
 
     Raises:
         SpecError: If Python needs a value of the input to go on.
     """
-    tracer, root = Tracer(), Root(module)
+    tracer, root = Tracer(leaves), Root(module)
     try:
         with eval_mode(module), _left_as_it_was(module), _recording_calls():
             graph = tracer.trace(root)

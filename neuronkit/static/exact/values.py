@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import enum
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 from torch import Tensor, fx
 
 from neuronkit.static.exact.sizes import MIXED, Dim, Extent
-
-if TYPE_CHECKING:
-    from neuronkit.static.exact.builder import Builder
 
 
 class Fill(enum.IntEnum):
@@ -88,8 +84,8 @@ class Pieces:
     node: fx.Node
     piece: Value
 
-    def take(self, builder: Builder, index: int) -> Value:
-        node = builder.emit(operator.getitem, self.node, index)
+    def take(self, node: fx.Node) -> Value:
+        """The piece that a node gets out of them."""
         return replace(self.piece, node=node, zeroed=None)
 
 
@@ -158,3 +154,10 @@ def find(tree: Any, kind: type) -> list[Any]:
     if isinstance(tree, dict):
         tree = tuple(tree.values())
     return [found for item in tree for found in find(item, kind)] if isinstance(tree, (tuple, list)) else []
+
+
+def fixed(item: Any) -> Dim:
+    """The dimension that an entry of a target shape makes; -1 is some number."""
+    if isinstance(item, Size):
+        return item.dim
+    return item if isinstance(item, int) and item >= 0 else None

@@ -6,25 +6,19 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.rules.settings import fixed
 from neuronkit.static.exact.sizes import Dim, Extent, step
-from neuronkit.static.exact.values import Fill, Pieces, Value
+from neuronkit.static.exact.values import Pieces, Value, fixed
 
 
 @rule("linear", modules=[nn.Linear])
-def linear(call: Call) -> Value:
+def linear(call: Call, weight: Any) -> Value:
     x = call.input
     if x.dims is not None and isinstance(x.dims[-1], Extent):
         call.refuse("has weights for every entry of a dimension that varies")
-    if call.module is not None:
-        features: Any = call.module.out_features
-    else:
-        weight = call.read("weight")[0]
-        features = weight.dims[0] if isinstance(weight, Value) and weight.dims else None
-    dims = None if x.dims is None else (*x.dims[:-1], features if isinstance(features, int) else None)
-    return call.builder.output(call.again(), dims, max(x.fill, Fill.FINITE))
+    features = weight.dims[0] if isinstance(weight, Value) and weight.dims else None
+    return call.same(None if x.dims is None else (*x.dims[:-1], features))
 
 
 @rule("matmul", "bmm", "mm")
@@ -33,45 +27,77 @@ def matmul(call: Call) -> Value:
     if not (isinstance(left, Value) and isinstance(right, Value)):
         call.refuse("multiplies something else than tensors")
     if not left.varying and not right.varying:
-        return call.builder.output(call.again(), None)
-    fixed = right.dims is not None and len(right.dims) == 2 and not right.varying
-    if not fixed or right.dims is None or left.dims is None or isinstance(left.dims[-1], Extent):
+        return call.same(None)
+    matrix = right.dims is not None and len(right.dims) == 2 and not right.varying
+    if not matrix or right.dims is None or left.dims is None or isinstance(left.dims[-1], Extent):
         call.refuse("multiplies matrices along a dimension that varies")
-    return call.builder.output(call.again(), (*left.dims[:-1], right.dims[1]), max(left.fill, Fill.FINITE))
+    return call.same((*left.dims[:-1], right.dims[1]))
 
 
-@rule("softmax", "log_softmax", modules=[nn.Softmax, nn.Softmax2d, nn.LogSoftmax])
-def softmax(call: Call) -> Value:
+@rule("log_softmax", modules=[nn.LogSoftmax])
+@rule("softmax", modules=[nn.Softmax, nn.Softmax2d])
+def softmax(call: Call, dim: int | None = None) -> Value:
     x = call.input
-    dim = -3 if isinstance(call.module, nn.Softmax2d) else call.read("dim", dim=None)[0]
+    dim = -3 if isinstance(call.module, nn.Softmax2d) else dim
     if not x.varying:
-        return call.builder.output(call.again(), x.dims)
+        return call.same()
     if not isinstance(dim, int):
         call.refuse("does not say along which dimension")
     if dim % len(x.dims or ()) not in x.varying:
-        return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
-    if call.name == "log_softmax" or isinstance(call.module, nn.LogSoftmax):
+        return call.same()
+    if call.name == "log_softmax":
         call.refuse("takes the logarithm of a share of a size that varies")
-    return call.builder.output(call.again({x: call.builder.excluded(x)}), x.dims)
+    return call.same(given=call.builder.excluded(x))
 
 
-@rule("normalize", "cumsum", "softmin", "argsort", "sort", "flip", "roll", "topk", "glu", modules=[nn.GLU])
-def along_channels(call: Call) -> Any:
-    """Operators along a dimension, taken as they are where it does not vary."""
+def _along(call: Call, dims: Any) -> list[Dim] | None:
+    """The input's dimensions, where an operator that works along some of them can be taken as it is."""
     x = call.input
-    if not x.varying:
-        return call.builder.output(call.again(), None)
-    names = {"normalize": ("p", "dim"), "roll": ("shifts", "dims"), "flip": ("dims",), "topk": ("k", "dim")}
-    defaults = {"p": 2.0, "dim": 1 if call.name == "normalize" else -1, "dims": None}
-    dims = call.read(*names.get(call.name, ("dim",)), **defaults)[-1]
-    listed = [dims] if isinstance(dims, int) else list(dims or ())
+    given = [dims] if isinstance(dims, int) else list(dims or ())
     rank = len(x.dims or ())
-    if not listed or any(not isinstance(d, int) or d % rank in (0, *x.varying) for d in listed):
+    if x.varying and (not given or any(not isinstance(d, int) or d % rank in (0, *x.varying) for d in given)):
         call.refuse("works along a dimension that varies, or along the batch")
-    known: list[Dim] = list(x.dims or ())
-    if call.name == "glu":
-        known[listed[0]] = step(known[listed[0]], lambda n: n // 2)
-    elif call.name == "topk":
-        known[listed[0]] = fixed(call.read("k")[0])
-    value = call.builder.output(call.again(), known, max(x.fill, Fill.FINITE))
-    return Pieces(value.node, value) if call.name in ("topk", "sort") else value
+    return None if x.dims is None else list(x.dims)
+
+
+@rule("cumsum", "softmin", "argsort")
+def along(call: Call, dim: Any = -1) -> Value:
+    return call.same(_along(call, dim))
+
+
+@rule("flip")
+def flip(call: Call, dims: Any = None) -> Value:
+    return call.same(_along(call, dims))
+
+
+@rule("roll")
+def roll(call: Call, shifts: Any, dims: Any = None) -> Value:
+    return call.same(_along(call, dims))
+
+
+@rule("normalize")
+def normalize(call: Call, p: Any = 2.0, dim: Any = 1) -> Value:
+    return call.same(_along(call, dim))
+
+
+@rule("glu", modules=[nn.GLU])
+def glu(call: Call, dim: int = -1) -> Value:
+    dims = _along(call, dim)
+    if dims is not None:
+        dims[dim] = step(dims[dim], lambda n: n // 2)
+    return call.same(dims)
+
+
+@rule("sort")
+def sort(call: Call, dim: Any = -1) -> Pieces:
+    value = call.same(_along(call, dim))
+    return Pieces(value.node, value)
+
+
+@rule("topk")
+def topk(call: Call, k: Any, dim: int = -1) -> Pieces:
+    dims = _along(call, dim)
+    if dims is not None:
+        dims[dim] = fixed(call.number(k))
+    value = call.same(dims)
+    return Pieces(value.node, value)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.rules.shapes import of_sizes
+from neuronkit.static.exact.rules.sizes import of_sizes
 from neuronkit.static.exact.sizes import BATCH, Dim, Extent
 from neuronkit.static.exact.values import Fill, Size, Value
 
@@ -42,18 +42,13 @@ def _keep(call: Call) -> Any:
     if call.args and isinstance(call.args[0], Size):
         return of_sizes(call)
     x = call.input
-    if not x.varying and len(call.args) > 1 and isinstance(call.args[1], Value) and call.args[1].varying:
+    if not x.varying and any(other.varying for other in call.tensors):
         call.refuse("takes its settings from a map")
-    storage = {"storage": x.storage} if call.name in _ALIASING else {}
-    return call.builder.output(call.again(), x.dims, x.fill, **storage)
+    return call.same(fill=x.fill, storage=x.storage if call.name in _ALIASING else None)
 
 
 def _bounded(call: Call) -> Value:
-    return call.builder.output(call.again(), call.input.dims, max(call.input.fill, Fill.FINITE))
-
-
-def _unbounded(call: Call) -> Value:
-    return call.builder.output(call.again(), call.input.dims, Fill.ANYTHING)
+    return call.same()
 
 
 for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
@@ -61,7 +56,9 @@ for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
         rule(_name, modules=[_module] if _module else [])(_rule)
 
 
-rule(*UNBOUNDED)(_unbounded)
+@rule(*UNBOUNDED)
+def _unbounded(call: Call) -> Value:
+    return call.same(fill=Fill.ANYTHING)
 
 
 @rule("identity", modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
@@ -70,36 +67,49 @@ def identity(call: Call) -> Value:
     return call.input
 
 
-@rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", "stochastic_depth")
-def dropout(call: Call) -> Value:
+@rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
+def dropout(call: Call, p: Any = 0.5, training: Any = True) -> Value:
     """Functions that do nothing when they are told that this is no training."""
-    names = ("p", "mode", "training") if call.name == "stochastic_depth" else ("p", "training")
-    if call.read(*names, p=0.5, mode="", training=True)[-1]:
+    if training:
         call.refuse("drops entries at random, outside training too")
     return call.input
 
 
-@rule("hardtanh", "clamp", "clip", "clamp_min", "clamp_max", modules=[nn.Hardtanh])
-def clamp(call: Call) -> Value:
-    x = call.input
-    if call.module is not None:
-        bounds = [call.module.min_val, call.module.max_val]
-    else:
-        bounds = [*call.args[1:], *(value for name, value in call.kwargs.items() if name != "inplace")]
-    numbers = [bound for bound in bounds if isinstance(bound, (int, float)) and not isinstance(bound, bool)]
-    if len(numbers) < len([bound for bound in bounds if bound is not None and not isinstance(bound, bool)]):
+@rule("stochastic_depth")
+def stochastic_depth(call: Call, p: Any, mode: Any, training: Any = True) -> Value:
+    """As dropout does."""
+    return dropout(call, p, training)
+
+
+@rule("clamp", "clip")
+def clamp(call: Call, min: Any = None, max: Any = None) -> Value:
+    bounds = [bound for bound in (min, max) if bound is not None]
+    if not all(isinstance(bound, (int, float)) for bound in bounds):
         return _elementwise(call, Fill.FINITE)
-    keeps_zero = len(numbers) == 2 and numbers[0] <= 0 <= numbers[1]
-    keeps_zero = keeps_zero or (call.name == "clamp_min" and numbers[0] <= 0)
-    keeps_zero = keeps_zero or (call.name == "clamp_max" and numbers[0] >= 0)
-    return call.builder.output(call.again(), x.dims, x.fill if keeps_zero else max(x.fill, Fill.FINITE))
+    keeps_zero = (min is None or min <= 0) and (max is None or max >= 0)
+    return call.same(fill=call.input.fill if keeps_zero and len(bounds) == 2 else None)
+
+
+@rule("hardtanh", modules=[nn.Hardtanh])
+def hardtanh(call: Call, min_val: Any = -1.0, max_val: Any = 1.0) -> Value:
+    return clamp(call, min_val, max_val)
+
+
+@rule("clamp_min")
+def clamp_min(call: Call, min: Any) -> Value:
+    return clamp(call, min)
+
+
+@rule("clamp_max")
+def clamp_max(call: Call, max: Any) -> Value:
+    return clamp(call, None, max)
 
 
 @rule(*ADDITIVE, *COMPARING)
 def additive(call: Call) -> Any:
-    if not _tensors(call):
+    tensors = call.tensors
+    if not tensors:
         return of_sizes(call)
-    tensors = _tensors(call)
     zero = call.name in ("add", "sub", "maximum", "minimum") and len(tensors) == 2
     zero = zero and all(t.fill is Fill.ZERO and t.varying for t in tensors)
     return _elementwise(call, Fill.ZERO if zero else max(Fill.FINITE, *(t.fill for t in tensors)))
@@ -107,10 +117,10 @@ def additive(call: Call) -> Any:
 
 @rule(*MULTIPLICATIVE)
 def multiplicative(call: Call) -> Any:
-    tensors = _tensors(call)
+    tensors = call.tensors
     if not tensors:
         return of_sizes(call)
-    fill = max(t.fill for t in tensors if t.varying) if any(t.varying for t in tensors) else Fill.FINITE
+    fill = max((t.fill for t in tensors if t.varying), default=Fill.FINITE)
     if call.name != "addcmul" and fill < Fill.ANYTHING and any(t.varying and t.fill is Fill.ZERO for t in tensors):
         fill = Fill.ZERO
     return _elementwise(call, max(fill, Fill.FINITE) if call.name == "addcmul" else fill)
@@ -118,7 +128,7 @@ def multiplicative(call: Call) -> Any:
 
 @rule(*DIVISIVE)
 def divisive(call: Call) -> Any:
-    tensors = _tensors(call)
+    tensors = call.tensors
     if not tensors:
         return of_sizes(call)
     by_number = len(tensors) == 1 and isinstance(call.args[0], Value)
@@ -127,26 +137,20 @@ def divisive(call: Call) -> Any:
     return _elementwise(call, tensors[0].fill if keeps else Fill.ANYTHING)
 
 
-def _tensors(call: Call) -> list[Value]:
-    return [a for a in (*call.args, *call.kwargs.values()) if isinstance(a, Value)]
-
-
 def _elementwise(call: Call, fill: Fill) -> Value:
-    given = (*call.args, *call.kwargs.values())
-    if any(isinstance(a, Size) and a.varies for a in given):
+    if any(isinstance(a, Size) and a.varies for a in (*call.args, *call.kwargs.values())):
         call.refuse("computes with the size of a map, which on a canvas is another than that of the image")
-    return call.builder.output(call.again(), broadcast(call, _tensors(call)), fill)
+    return call.same(broadcast(call, call.tensors), fill)
 
 
 def broadcast(call: Call, tensors: Sequence[Value]) -> tuple[Dim, ...] | None:
     """The dimensions of an operator that works on the entries of several tensors, aligned at their last."""
-    shapes = [t.dims for t in tensors]
-    if any(shape is None for shape in shapes):
+    known = [t.dims for t in tensors if t.dims is not None]
+    if len(known) < len(tensors):
         if any(t.varying for t in tensors):
             call.refuse("joins a map with a tensor whose shape is not known here")
         return None
-    known = [shape for shape in shapes if shape is not None]
-    rank = max(len(shape) for shape in known)
+    rank = max(map(len, known))
     return tuple(
         _broadcast_dim(call, [shape[i - rank] for shape in known if len(shape) >= rank - i]) for i in range(rank)
     )

@@ -7,102 +7,71 @@ from typing import Any
 from torch import nn
 
 from neuronkit.static.exact import runtime
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import Extent
-from neuronkit.static.exact.values import Fill, Value
-
-BATCH_STATISTICS = (
-    "normalises with the statistics of the whole batch, so that rows influence one another; give it running statistics"
-)
+from neuronkit.static.exact.sizes import Dim, Extent
+from neuronkit.static.exact.values import Value
 
 
 @rule("batch_norm", modules=[nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm])
-def batch_norm(call: Call) -> Value:
-    x = call.input
-    if call.module is not None:
-        if call.module.running_mean is None:
-            call.refuse(BATCH_STATISTICS)
-    else:
-        running_mean, _, _, _, training = call.read(
-            "running_mean", "running_var", "weight", "bias", "training", weight=None, bias=None, training=False
+def batch_norm(
+    call: Call, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False
+) -> Value:
+    # A module in train mode is refused when it is called.
+    if running_mean is None or (training and call.module is None):
+        call.refuse(
+            "normalises with the statistics of the whole batch, so that rows influence one another; give it running "
+            "statistics"
         )
-        if training or running_mean is None:
-            call.refuse(BATCH_STATISTICS)
-    return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
+    return call.same()
 
 
 @rule("instance_norm", modules=[nn.InstanceNorm2d])
-def instance_norm(call: Call) -> Value:
-    x = call.image()
-    if call.module is not None:
-        module: Any = call.module
-        own_statistics, weight, bias, eps = module.running_mean is None, module.weight, module.bias, module.eps
-        nodes = [call.builder.attribute(weight), call.builder.attribute(bias)]
-    else:
-        _, _, weight, bias, use_input, _, eps = call.read(
-            "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps",
-            running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5,
-        )  # fmt: skip
-        own_statistics, nodes = bool(use_input), [weight, bias]
-    if not own_statistics or not x.varying:
-        return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
-    _require_entries(call, x, 1)
-    return _normalize(call, x, None, nodes, eps)
+def instance_norm(
+    call: Call, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Value:  # fmt: skip
+    if not use_input_stats or (call.module is not None and running_mean is not None):
+        return call.same()
+    return _normalize(call, None, weight, bias, eps)
 
 
 @rule("group_norm", modules=[nn.GroupNorm])
-def group_norm(call: Call) -> Value:
-    x = call.input
-    if not x.varying:
-        return call.builder.output(call.again(), x.dims)
-    call.image()
-    if call.module is not None:
-        module: Any = call.module
-        groups, eps = module.num_groups, module.eps
-        nodes = [call.builder.attribute(module.weight), call.builder.attribute(module.bias)]
-    else:
-        groups, weight, bias, eps = call.read("num_groups", "weight", "bias", "eps", weight=None, bias=None, eps=1e-5)
-        nodes = [weight, bias]
-    channels = (x.dims or ())[1]
-    _require_entries(call, x, channels // groups if isinstance(channels, int) else None)
-    return _normalize(call, x, groups, nodes, eps)
+def group_norm(call: Call, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Value:
+    return _normalize(call, num_groups, weight, bias, eps)
 
 
-def _require_entries(call: Call, x: Value, channels: int | None) -> None:
-    """Note that torch normalises no single entry."""
-    rows, columns = (x.dims or ())[2:]
-    if channels != 1:
-        return
-
-    def at(dim: Any, size: tuple[int, int]) -> Any:
-        return dim.at(size[dim.source]) if isinstance(dim, Extent) else dim
-
-    def unmet(size: tuple[int, int]) -> str | None:
-        alone = at(rows, size) == at(columns, size) == 1
-        return "normalises a single entry. Take a larger image" if alone else None
-
-    call.builder.require(unmet)
-
-
-def _normalize(call: Call, x: Value, groups: int | None, weight_and_bias: list[Any], eps: float) -> Value:
+def _normalize(call: Call, groups: int | None, weight: Any, bias: Any, eps: float) -> Value:
+    """Normalise each group of channels, or each channel, by the statistics of valid entries."""
+    if not call.input.varying:
+        return call.same()
+    x, (_, channels, rows, columns) = call.image()
+    if groups is None or channels == groups:
+        # torch refuses to normalise a single entry.
+        call.builder.require(
+            lambda size: "normalises a single entry. Take a larger image" if _at(rows, size) == _at(columns, size) == 1
+            else None
+        )  # fmt: skip
     builder = call.builder
-    sizes = [builder.size(dim) for dim in (x.dims or ())[2:]]
-    args = (builder.zeroed(x), builder.mask(x), sizes, groups, *weight_and_bias, eps)
+    sizes = [builder.size(rows), builder.size(columns)]
+    args = (builder.zeroed(x), builder.mask(x), sizes, groups, weight, bias, eps)
     return builder.output(call.emit(runtime.normalize, *args), x.dims)
 
 
+def _at(dim: Dim, size: tuple[int, int]) -> Dim:
+    return dim.at(size[dim.source]) if isinstance(dim, Extent) else dim
+
+
 @rule("layer_norm", "rms_norm", modules=[nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else [])])
-def layer_norm(call: Call) -> Value:
+def layer_norm(call: Call, normalized_shape: Any) -> Value:
     x = call.input
-    (shape,) = call.read("normalized_shape")
-    count = len(shape) if isinstance(shape, (tuple, list)) else 1
+    count = len(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else 1
     if any(i >= len(x.dims or ()) - count for i in x.varying):
         call.refuse("normalises over height or width of a fixed size")
-    return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
+    return call.same()
 
 
 @rule("local_response_norm", modules=[nn.LocalResponseNorm])
-def across_channels(call: Call) -> Value:
-    x = call.image()
-    return call.builder.output(call.again(), x.dims, max(x.fill, Fill.FINITE))
+def local_response_norm(call: Call) -> Value:
+    call.image()
+    return call.same()

@@ -10,9 +10,8 @@ import numpy as np
 from torch import nn
 
 from neuronkit.static.exact import matrices, runtime
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.rules.settings import constant
 from neuronkit.static.exact.sizes import Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
@@ -21,43 +20,38 @@ MOST_PLACES = 8
 
 
 @rule("pad", modules=[nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d])
-def pad(call: Call) -> Value:
+def pad(call: Call, pad: Any = (), mode: str = "constant", value: Any = None) -> Value:
     x = call.input
     if call.module is not None:
-        amounts: Any = call.module.padding
-        mode = {nn.ReflectionPad2d: "reflect", nn.ReplicationPad2d: "replicate"}.get(type(call.module), "constant")
-        value = getattr(call.module, "value", 0.0)
-    else:
-        amounts, mode, value = call.read("pad", "mode", "value", mode="constant", value=None)
-    if not x.varying and not any(isinstance(a, Size) and a.varies for a in amounts):
-        return _pad_fixed(call, x, amounts, mode, value)
+        pad = call.module.padding
+        mode = {nn.ReflectionPad2d: "reflect", nn.ReplicationPad2d: "replicate"}.get(type(call.module), mode)
+    value = float(value or 0.0)
+    if not x.varying and not any(isinstance(a, Size) and a.varies for a in pad):
+        return _pad_fixed(call, x, [call.number(amount) for amount in pad], mode, value)
     if x.dims is None:
         call.refuse("pads a tensor whose shape is not known here")
-    amounts = [constant(amount, call) for amount in amounts]
+    amounts = [call.number(amount) for amount in pad]
     sides: dict[int, tuple[Any, Any]] = {
         len(x.dims) - 1 - i: (amounts[2 * i], amounts[2 * i + 1]) for i in range(len(amounts) // 2)
     }
     if mode == "constant":
-        return _pad_constant(call, x, sides, float(value or 0.0))
+        return _pad_constant(call, x, sides, value)
     if not all(isinstance(amount, int) for amount in amounts):
         call.refuse("copies entries into a border whose width depends on the size of the input")
     call.image()
     return copy_padding(call, x, [sides.get(dim, (0, 0)) for dim in (2, 3)], mode)
 
 
-def _pad_fixed(call: Call, x: Value, amounts: Any, mode: str, value: Any) -> Value:
+def _pad_fixed(call: Call, x: Value, amounts: list[Any], mode: str, value: float) -> Value:
     """Pad what does not vary; the constant mode by another operator, see `runtime.pad`."""
-    amounts = [constant(amount, call) for amount in amounts]
-    if mode == "constant":
-        node = call.emit(runtime.pad, x, amounts, float(value or 0.0))
-    else:
-        node = call.again()
     dims = None if x.dims is None else list(x.dims)
-    for i in range(len(amounts) // 2):
-        if dims is not None:
-            dim, both = dims[-1 - i], amounts[2 * i : 2 * i + 2]
-            dims[-1 - i] = dim + sum(both) if isinstance(dim, int) and all(isinstance(b, int) for b in both) else None
-    return call.builder.output(node, dims)
+    for i in range(len(amounts) // 2 if dims is not None else 0):
+        dim, both = dims[-1 - i], amounts[2 * i : 2 * i + 2]  # type: ignore[index]
+        known = isinstance(dim, int) and all(isinstance(n, int) for n in both)
+        dims[-1 - i] = dim + sum(both) if known else None  # type: ignore[index, operator]
+    if mode != "constant":
+        return call.same(dims)
+    return call.builder.output(call.emit(runtime.pad, x, amounts, value), dims)
 
 
 def _pad_constant(call: Call, x: Value, sides: dict[int, tuple[Any, Any]], value: float) -> Value:

@@ -7,38 +7,42 @@ from typing import Any
 import torch
 
 from neuronkit.static.exact import runtime
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.exact.values import Fill, Pieces, Value
 
 
-@rule("mean", "sum", "amax", "amin", "norm", "logsumexp", "prod", "var", "std", "any", "all", "argmax", "argmin",
-      "count_nonzero", "median")  # fmt: skip
-def reduce(call: Call) -> Any:
+@rule("mean", "sum", "amax", "amin", "logsumexp", "prod", "any", "all", "argmax", "argmin", "count_nonzero", "median")
+def reduce(call: Call, dim: Any = None, keepdim: Any = False) -> Value:
     x = call.input
-    names = ["dim", "keepdim"]
-    if call.name == "norm":
-        names = ["p", *names]
-    if call.name in ("var", "std"):
-        # Their second positional argument is the correction.
-        names = ["dim"]
-    given = dict(zip(names, call.read(*names, p="fro", dim=None, keepdim=False)))
-    dim, keepdim = given["dim"], given.get("keepdim", call.kwargs.get("keepdim", False))
-    if not x.varying:
-        return call.builder.output(call.again(), _reduced(x, _listed(dim, x), bool(keepdim)))
     dims = _listed(dim, x)
+    out = _reduced(x, dims, bool(keepdim))
+    if not x.varying:
+        return call.same(out, Fill.FINITE)
     if dims is None or 0 in dims:
         call.refuse("mixes the rows of the batch")
-    out = _reduced(x, dims, bool(keepdim))
     if not set(dims) & set(x.varying):
-        return call.builder.output(call.again(), out, max(x.fill, Fill.FINITE))
+        return call.same(out)
     if call.name == "mean":
         return mean(call, x, tuple(dims), bool(keepdim))
     # What is lowered stays low outside the valid area, and overflows when it is squared.
     fill = Fill.FINITE if call.name in ("sum", "norm") else Fill.ANYTHING
-    return call.builder.output(call.again({x: _neutral(call, x)}), out, fill)
+    return call.same(out, fill, given=_neutral(call, x))
+
+
+@rule("norm")
+def norm(call: Call, p: Any = "fro", dim: Any = None, keepdim: Any = False) -> Value:
+    if p != "fro" and not (isinstance(p, (int, float)) and p > 0):
+        call.name = f"norm of order {p}"
+    return reduce(call, dim, keepdim)
+
+
+@rule("var", "std")
+def variance(call: Call, dim: Any = None) -> Value:
+    # The second positional argument is the correction.
+    return reduce(call, dim, call.kwargs.get("keepdim", False))
 
 
 def mean(call: Call, x: Value, dims: tuple[int, ...], keepdim: bool) -> Value:
@@ -60,41 +64,32 @@ def mean(call: Call, x: Value, dims: tuple[int, ...], keepdim: bool) -> Value:
 
 
 @rule("max", "min")
-def extremes(call: Call) -> Any:
+def extremes(call: Call, dim: Any = None, keepdim: Any = False) -> Any:
     """The largest or smallest: of two tensors, of all entries, or along one dimension with the indices."""
     x = call.input
-    if len(call.args) > 1 and isinstance(call.args[1], Value):
-        return call.builder.output(call.again(), broadcast(call, list(call.args[:2])), Fill.ANYTHING)
-    if not call.args[1:] and "dim" not in call.kwargs:
+    if isinstance(dim, Value) or len(call.tensors) > 1:
+        return call.same(broadcast(call, call.tensors), Fill.ANYTHING)
+    if dim is None:
         return reduce(call)
-    dim, keepdim = call.read("dim", "keepdim", keepdim=False)
     dims = _listed(dim, x)
-    out = _reduced(x, dims, bool(keepdim))
-    if not x.varying:
-        node = call.again()
-    elif dims is None or 0 in dims:
+    if x.varying and (dims is None or 0 in dims):
         call.refuse("mixes the rows of the batch")
-    else:
-        node = call.again({x: _neutral(call, x)}) if set(dims) & set(x.varying) else call.again()
-    return Pieces(node, call.builder.output(node, out, Fill.ANYTHING))
+    crosses = bool(set(dims or ()) & set(x.varying))
+    value = call.same(_reduced(x, dims, bool(keepdim)), Fill.ANYTHING, given=_neutral(call, x) if crosses else None)
+    return Pieces(value.node, value)
 
 
 def _neutral(call: Call, x: Value) -> Any:
     """The tensor with values outside its valid area that do not count in this reduction."""
-    builder = call.builder
-    if call.name == "sum":
-        return builder.zeroed(x)
-    if call.name == "norm":
-        p = call.read("p", p="fro")[0]
-        if p == "fro" or (isinstance(p, (int, float)) and p > 0):
-            return builder.zeroed(x)
+    if call.name in ("sum", "norm"):
+        return call.builder.zeroed(x)
     if call.name == "amax":
-        return builder.lowered(x)
+        return call.builder.lowered(x)
     if call.name in ("max", "argmax"):
         # Their indices must not lie outside, where all is 0 inside.
-        return builder.excluded(x)
+        return call.builder.excluded(x)
     if call.name in ("amin", "min", "argmin"):
-        return builder.excluded(x, sign=-1.0)
+        return call.builder.excluded(x, sign=-1.0)
     call.refuse("reduces a dimension that varies in a way that is not known here")
 
 

@@ -9,10 +9,9 @@ import numpy as np
 from torch import nn
 
 from neuronkit.static.exact import matrices, nearest, runtime
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.pooling import average_areas
-from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.rules.settings import constant, pair
+from neuronkit.static.exact.rules.registry import pair, rule
 from neuronkit.static.exact.sizes import HEIGHT, MIXED, Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
@@ -21,35 +20,34 @@ _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matri
 
 
 @rule("interpolate", "upsample", modules=[nn.Upsample])
-def interpolate(call: Call) -> Value:
-    x = call.image()
-    size, factor, mode, align_corners, recompute, antialias = call.read(
-        "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias",
-        size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False,
-    )  # fmt: skip
-    known = (x.dims or ())[2:]
+def interpolate(
+    call: Call, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: Any = None,
+    recompute_scale_factor: Any = None, antialias: bool = False,
+) -> Value:  # fmt: skip
+    x, (*outer, rows, columns) = call.image()
+    known = rows, columns
     if not x.varying and (not all(isinstance(dim, int) for dim in known) or (_is_fixed(size) and mode == "area")):
-        return call.builder.output(call.again(), None)
+        return call.same(None)
     if antialias:
         call.refuse("resizes with antialiasing")
-    wanted, scales = _targets(call, known, size, factor, bool(recompute))
+    wanted, scales = _targets(call, known, size, scale_factor, bool(recompute_scale_factor))
     if mode == "area":
-        return average_areas(call, x, wanted)
+        return average_areas(call, wanted)
     if mode not in _OFFSETS and mode not in _MATRICES:
         call.refuse(f"resizes in mode {mode!r}")
     whole = _whole_factors(known, wanted, scales) if mode in _OFFSETS else None
     if whole is not None:
         node = call.emit(runtime.repeat_entries, x, *whole)
-        return call.builder.output(node, (*(x.dims or ())[:2], *wanted), x.fill)
+        return call.builder.output(node, (*outer, *wanted), x.fill)
     if mode in _OFFSETS:
-        factors = [None if s is None else float(f) for s, f in zip(scales, pair(factor))]
+        factors = [None if s is None else float(f) for s, f in zip(scales, pair(scale_factor))]
         made = [_nearest_matrix(call, _OFFSETS[mode], *along) for along in zip(known, wanted, factors)]
     else:
         made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
     node = call.emit(matrices.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *made)
     clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(made, wanted))
     fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
-    return call.builder.output(node, (*(x.dims or ())[:2], *wanted), fill)
+    return call.builder.output(node, (*outer, *wanted), fill)
 
 
 def _is_fixed(size: Any) -> bool:
@@ -61,7 +59,7 @@ def _targets(
 ) -> tuple[list[Any], list[float | None]]:
     """The sizes after resizing, and how many inputs one output spans where that does not follow from the sizes."""
     if size is not None:
-        wanted = [constant(s, call) for s in pair(size)]
+        wanted = [call.number(s) for s in pair(size)]
         dims = [s.dim if isinstance(s, Size) else s for s in wanted]
         if any(dim is None or dim is MIXED for dim in dims):
             call.refuse("resizes to a size that is not known here")

@@ -1,4 +1,4 @@
-"""Rules for operators that give the same entries another shape."""
+"""Rules for operators that give the same entries another shape, or other places."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.rules.settings import fixed, numbers
-from neuronkit.static.exact.sizes import BATCH, Dim, Extent
-from neuronkit.static.exact.values import Fill, Size, Value, find
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent, step
+from neuronkit.static.exact.values import Fill, Size, Value, find, fixed
 
 
-def view(call: Call, x: Value, dims: Sequence[Dim] | None, fill: Fill | None = None) -> Value:
+def view(call: Call, dims: Sequence[Dim] | None, fill: Fill | None = None) -> Value:
     """A tensor that shares its storage with the one it is made from."""
-    return call.builder.output(call.again(), dims, x.fill if fill is None else fill, storage=x.storage)
+    x = call.input
+    return call.same(dims, x.fill if fill is None else fill, storage=x.storage)
+
+
+def _numbers(call: Call, name: str) -> list[Any]:
+    """Numbers given one by one, or as one sequence."""
+    given = call.args[1:] if len(call.args) > 1 else (call.kwargs.get(name, ()),)
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    return [call.number(n) if isinstance(n, Size) and not isinstance(n.dim, Extent) else n for n in given]
 
 
 @rule("permute")
 def permute(call: Call) -> Value:
-    x = call.input
-    order = numbers(call, "dims")
-    return view(call, x, None if x.dims is None else [x.dims[i] for i in order])
+    dims = call.input.dims
+    return view(call, None if dims is None else [dims[i] for i in _numbers(call, "dims")])
 
 
 @rule("transpose", "swapaxes", "swapdims")
@@ -34,55 +41,49 @@ def transpose(call: Call) -> Value:
     dims = None if x.dims is None else list(x.dims)
     if dims is not None:
         dims[first], dims[second] = dims[second], dims[first]
-    return view(call, x, dims)
+    return view(call, dims)
 
 
 @rule("t")
 def transpose_matrix(call: Call) -> Value:
-    return view(call, call.input, None if call.input.dims is None else call.input.dims[::-1])
+    return view(call, None if call.input.dims is None else call.input.dims[::-1])
 
 
 @rule("unsqueeze")
-def unsqueeze(call: Call) -> Value:
+def unsqueeze(call: Call, dim: int) -> Value:
     x = call.input
-    (dim,) = call.read("dim")
     dims = None if x.dims is None else list(x.dims)
     if dims is not None:
         dims.insert(dim % (len(dims) + 1), 1)
-    return view(call, x, dims)
+    return view(call, dims)
 
 
 @rule("squeeze")
-def squeeze(call: Call) -> Value:
+def squeeze(call: Call, dim: Any = None) -> Value:
     x = call.input
-    dim = call.read("dim", dim=None)[0]
     if x.dims is None or (not isinstance(dim, int) and not x.varying):
-        return view(call, x, None)
+        return view(call, None)
     if not isinstance(dim, int) or isinstance(x.dims[dim], Extent) or x.dims[dim] is None:
         call.refuse("drops dimensions that are of size one for some inputs only")
     dims = list(x.dims)
     if dims[dim] == 1:
         dims.pop(dim)
-    return view(call, x, dims)
+    return view(call, dims)
 
 
 @rule("flatten", modules=[nn.Flatten])
-def flatten(call: Call) -> Value:
+def flatten(call: Call, start_dim: int = 0, end_dim: int = -1) -> Value:
     x = call.input
-    first = 1 if call.module is not None else 0
-    start, end = call.read("start_dim", "end_dim", start_dim=first, end_dim=-1)
     if x.dims is None:
-        return view(call, x, None)
-    start, end = start % len(x.dims), end % len(x.dims)
+        return view(call, None)
+    start, end = start_dim % len(x.dims), end_dim % len(x.dims)
     merged = x.dims[start : end + 1]
     if len(merged) > 1 and any(isinstance(dim, Extent) for dim in merged):
         call.refuse("flattens height or width that vary, which puts padding between the entries; pool them first")
-    return view(call, x, [*x.dims[:start], _product(merged), *x.dims[end + 1 :]])
+    return view(call, [*x.dims[:start], merged[0] if len(merged) == 1 else _product(merged), *x.dims[end + 1 :]])
 
 
-def _product(dims: Sequence[Dim]) -> Dim:
-    if len(dims) == 1:
-        return dims[0]
+def _product(dims: Sequence[Dim]) -> int | None:
     product = 1
     for dim in dims:
         if not isinstance(dim, int):
@@ -91,19 +92,21 @@ def _product(dims: Sequence[Dim]) -> Dim:
     return product
 
 
-@rule("reshape", "view", "view_as", "reshape_as", "unflatten", modules=[nn.Unflatten])
-def reshape(call: Call) -> Value:
+@rule("view_as", "reshape_as", "unflatten", modules=[nn.Unflatten])
+def reshape_as(call: Call) -> Value:
     x = call.input
-    if call.module is not None or call.name in ("view_as", "reshape_as", "unflatten"):
-        if find((call.args, call.kwargs), Value) != [x] or x.varying:
-            call.refuse("reshapes a map in a way that is not known here")
-        return view(call, x, None)
-    target = numbers(call, "shape")
-    if x.varying:
-        return view(call, x, _reshaped(call, list(x.dims or ()), target))
-    if any(isinstance(item, Size) and item.varies for item in target):
+    if find((call.args, call.kwargs), Value) != [x] or x.varying:
+        call.refuse("reshapes a map in a way that is not known here")
+    return view(call, None)
+
+
+@rule("reshape", "view")
+def reshape(call: Call) -> Value:
+    x, target = call.input, _numbers(call, "shape")
+    if not x.varying and any(isinstance(item, Size) and item.varies for item in target):
         call.refuse("spreads a tensor over a size that varies")
-    return view(call, x, [fixed(item) for item in target])
+    dims = _reshaped(call, list(x.dims or ()), target) if x.varying else [fixed(item) for item in target]
+    return view(call, dims)
 
 
 def _reshaped(call: Call, dims: list[Dim], target: list[Any]) -> list[Dim]:
@@ -125,39 +128,64 @@ def _reshaped(call: Call, dims: list[Dim], target: list[Any]) -> list[Dim]:
     regrouped = target[left : len(target) - right]
     if any(isinstance(dim, Extent) for dim in middle) or any(isinstance(i, Size) and i.varies for i in regrouped):
         call.refuse("regroups height or width that vary, which moves padding between the entries")
-    kept = dims[len(dims) - right :] if right else []
-    return [*dims[:left], *(fixed(item) for item in regrouped), *kept]
+    made = [fixed(item) for item in regrouped]
+    whole, known = _product(middle), [n for n in made if isinstance(n, int)]
+    if whole is not None and len(known) == len(made) - 1 and -1 in regrouped:
+        made[regrouped.index(-1)] = whole // (_product(known) or 1)
+    return [*dims[:left], *made, *dims[len(dims) - right :]]
 
 
-@rule("expand", "expand_as", "broadcast_to")
+@rule("expand_as")
+def expand_as(call: Call, other: Any) -> Value:
+    if other.dims is None and not call.input.varying:
+        return view(call, None)
+    return view(call, broadcast(call, [call.input, other]), max(call.input.fill, Fill.FINITE))
+
+
+@rule("expand", "broadcast_to")
 def expand(call: Call) -> Value:
-    x = call.input
-    if call.name == "expand_as":
-        other = call.args[1]
-        if other.dims is None and not x.varying:
-            return view(call, x, None)
-        return view(call, x, broadcast(call, [x, other]), max(x.fill, Fill.FINITE))
-    target = numbers(call, "size")
+    x, target = call.input, _numbers(call, "size")
     if x.dims is None or len(target) < len(x.dims):
         call.refuse("expands a tensor whose shape is not known here")
-    new = len(target) - len(x.dims)
     dims: list[Dim] = []
-    for item, dim in zip(target, [None] * new + list(x.dims)):
+    for item, dim in zip(target, [None] * (len(target) - len(x.dims)) + list(x.dims)):
         known = item.dim if isinstance(item, Size) else item
         if isinstance(dim, Extent) and known != -1 and not isinstance(known, Extent):
             call.refuse("expands a dimension that varies to a fixed size")
         dims.append(dim if known == -1 or isinstance(dim, Extent) else known)
-    return view(call, x, dims, max(x.fill, Fill.FINITE))
+    return view(call, dims, max(x.fill, Fill.FINITE))
 
 
 @rule("repeat", "tile")
 def repeat(call: Call) -> Value:
-    x = call.input
-    times = numbers(call, "sizes")
+    x, times = call.input, _numbers(call, "sizes")
     if x.dims is None or (x.varying and len(times) != len(x.dims)):
-        return view(call, x, None)
-    times = [1] * (len(x.dims) - len(times)) + times
-    if any(isinstance(dim, Extent) and count != 1 for dim, count in zip(x.dims, times)):
+        return view(call, None)
+    new = len(times) - len(x.dims)
+    times, dims = [1] * -new + times, [1] * new + list(x.dims)
+    if any(isinstance(dim, Extent) and count != 1 for dim, count in zip(dims, times)):
         call.refuse("repeats a dimension that varies")
-    dims = [dim if count == 1 else None for dim, count in zip(x.dims, times)]
-    return call.builder.output(call.again(), dims, x.fill)
+    return call.same([dim if count == 1 else _product([dim, count]) for dim, count in zip(dims, times)], x.fill)
+
+
+@rule("pixel_shuffle", modules=[nn.PixelShuffle])
+def pixel_shuffle(call: Call, upscale_factor: int) -> Value:
+    x, (batch, channels, *known) = call.image()
+    dims = [step(dim, lambda n: n * upscale_factor) for dim in known]
+    return call.same((batch, step(channels, lambda n: n // upscale_factor**2), *dims), x.fill)
+
+
+@rule("pixel_unshuffle", modules=[nn.PixelUnshuffle])
+def pixel_unshuffle(call: Call, downscale_factor: int) -> Value:
+    x, (batch, channels, *known) = call.image()
+    for dim in known:
+        if isinstance(dim, Extent):
+            call.builder.agree(dim, dim.then(lambda n: n // downscale_factor * downscale_factor))
+    dims = [step(dim, lambda n: n // downscale_factor) for dim in known]
+    return call.same((batch, step(channels, lambda n: n * downscale_factor**2), *dims), x.fill)
+
+
+@rule("channel_shuffle", modules=[nn.ChannelShuffle])
+def channel_shuffle(call: Call) -> Value:
+    x, dims = call.image()
+    return call.same(dims, x.fill)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from neuronkit.static.exact.call import Call
+from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.sizes import MIXED, Dim, Extent
 from neuronkit.static.exact.values import Opaque, Pieces, Size, Value
@@ -20,27 +21,23 @@ from neuronkit.static.ops import length
 def attribute(call: Call) -> Any:
     x, name = call.args[:2]
     if isinstance(x, Pieces) and name in ("values", "indices"):
-        return x.take(call.builder, ("values", "indices").index(name))
+        return x.take(call.emit(operator.getitem, x, ("values", "indices").index(name)))
     if not isinstance(x, Value):
         return getattr(x, name) if not isinstance(x, (Opaque, Pieces, Size)) else Opaque(call.again())
-    if name == "shape":
-        return Opaque(call.again()) if x.dims is None else _shape_of(call, x)
-    if name == "ndim" and x.dims is not None:
-        return len(x.dims)
-    if name in ("dtype", "device", "is_cuda", "layout", "requires_grad", "ndim"):
+    if x.dims is not None and name in ("shape", "ndim"):
+        return _shape_of(call, x) if name == "shape" else len(x.dims)
+    if name in ("dtype", "device", "is_cuda", "layout", "requires_grad", "ndim", "shape"):
         return Opaque(call.again())
     if not x.varying:
-        return call.builder.output(call.again(), None)
+        return call.same(None)
     call.refuse(f"reads .{name}")
 
 
 @rule("size")
-def size(call: Call) -> Any:
-    x = call.input
-    dim = call.read("dim", dim=None)[0]
-    if x.dims is None:
+def size(call: Call, dim: Any = None) -> Any:
+    if call.input.dims is None:
         return Opaque(call.again())
-    shape = _shape_of(call, x)
+    shape = _shape_of(call, call.input)
     return shape if dim is None else shape[dim]
 
 
@@ -51,9 +48,7 @@ def rank(call: Call) -> Any:
 
 def _shape_of(call: Call, x: Value) -> tuple[Size, ...]:
     """The shape of a tensor, as Python code sees it."""
-    if x.dims is None:
-        call.refuse("asks for a shape that is not known here")
-    return tuple(Size(dim, lambda i=i: call.emit(length, x, i)) for i, dim in enumerate(x.dims))  # type: ignore[misc]
+    return tuple(Size(dim, lambda i=i: call.emit(length, x, i)) for i, dim in enumerate(x.dims or ()))  # type: ignore[misc]
 
 
 @rule("_assert")
