@@ -14,7 +14,8 @@ from neuronkit.errors import CheckpointError, OptionError
 from neuronkit.models.contents import Contents, common_prefix, find_contents
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.files.reader import open_checkpoint, readable
-from neuronkit.models.infer import file_charset, infer_craft, infer_parseq
+from neuronkit.models.infer_craft import infer_craft
+from neuronkit.models.infer_parseq import file_charset, infer_parseq
 from neuronkit.models.parseq import PARSeq
 from neuronkit.ocr.charset import Charset
 from neuronkit.shown import shown

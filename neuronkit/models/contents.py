@@ -6,9 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from neuronkit.errors import CheckpointError
+from neuronkit.models.files.pickles.numpy_values import NumpyArray
+from neuronkit.models.files.pickles.standins import Name, StandIn, data_of
 from neuronkit.models.files.reader import readable
-from neuronkit.models.files.standins import Name, StandIn, data_of
 from neuronkit.models.files.stored import StoredTensor, unfolded
 
 # Where trainers put the state dict: Lightning, the CRAFT trainers, and plain {"cfg", "model"} files.
@@ -23,6 +26,7 @@ ARCHITECTURE = (
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _MOST_PREFIXES = 8
 _MOST_REFERENCES = 8
+_MOST_NUMBERS = 64
 # torch.optim.swa_utils.AveragedModel counts beside the model.
 _COUNTER = "n_averaged"
 # Views may overlap, or repeat one element. What unfolds to more than this is made to fill memory.
@@ -42,6 +46,27 @@ class Contents:
     state: Mapping[str, StoredTensor]
     skipped: Mapping[str, str]
     settings: Mapping[str, Any]
+
+    def shape(self, name: str, dimensions: int, cls: type, label: str) -> tuple[int, ...]:
+        """Return the sizes of a tensor.
+
+        Raises:
+            CheckpointError: If it is missing, or has another number of dimensions than in a model of `cls`.
+        """
+        tensor = self.state.get(name)
+        if tensor is None:
+            kind = self.skipped.get(name)
+            found = f"{name} as {readable(kind)}, which was skipped" if kind else f"no tensor {name}"
+            raise CheckpointError(
+                f"{label}: got {found}; expected the weights of a {cls.__name__}; give a file of one, or the right "
+                "class"
+            )
+        if len(tensor.shape) != dimensions:
+            raise CheckpointError(
+                f"{label}: got {name} of {len(tensor.shape)} dimensions; expected {dimensions}, as in a "
+                f"{cls.__name__}; give a file of one, or the right class"
+            )
+        return tensor.shape
 
 
 def find_contents(raw: Any, label: str) -> Contents:
@@ -117,10 +142,17 @@ def _settings(top: Any) -> dict[str, Any]:
 
 def _setting(value: Any, root: Any) -> Any:
     """A value as data; None where it is missing, an object, or refers to something that `root` does not have."""
-    value = _resolved(data_of(value), root)
+    value = _number(_resolved(data_of(value), root))
     if isinstance(value, (list, tuple)):
-        return [data_of(item) for item in value]
+        return [_number(data_of(item)) for item in value]
     return None if isinstance(value, (StandIn, Name, StoredTensor, dict)) else value
+
+
+def _number(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's."""
+    if isinstance(value, NumpyArray) and value.values is not None:
+        return value.values.tolist() if value.values.size <= _MOST_NUMBERS else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _resolved(value: Any, root: Any) -> Any:

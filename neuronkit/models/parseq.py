@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from neuronkit import checks
 from neuronkit.errors import OptionError
+from neuronkit.models.parseq_decoder import Decoder, TokenEmbedding
 from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
 
@@ -96,9 +96,9 @@ class PARSeq(nn.Module):
         self.refine_iters = checks.integer("refine_iters", refine_iters, 0, _MOST_REFINEMENTS)
         dropout = checks.number("dropout", dropout, 0, 1)
         self.encoder = VisionTransformer(img_size, patch_size, embed_dim, enc_depth, enc_num_heads, enc_mlp_ratio)
-        self.decoder = _Decoder(embed_dim, dec_num_heads, embed_dim * dec_mlp_ratio, dropout, dec_depth)
+        self.decoder = Decoder(embed_dim, dec_num_heads, embed_dim * dec_mlp_ratio, dropout, dec_depth)
         self.head = nn.Linear(embed_dim, self.charset.num_classes)
-        self.text_embed = _TokenEmbedding(self.charset.num_tokens, embed_dim)
+        self.text_embed = TokenEmbedding(self.charset.num_tokens, embed_dim)
         self.pos_queries = nn.Parameter(torch.empty(1, max_label_length + 1, embed_dim))
         self.dropout = nn.Dropout(dropout)
         self.apply(_init_weights)
@@ -190,73 +190,6 @@ class PARSeq(nn.Module):
                 if stop_early and bool((tokens == self.charset.eos_id).any(dim=-1).all()):
                     break
         return torch.cat(logits, dim=1)
-
-
-class _Decoder(nn.Module):
-    def __init__(self, width: int, num_heads: int, hidden: int, dropout: float, depth: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(_DecoderLayer(width, num_heads, hidden, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(
-        self,
-        query: Tensor,
-        content: Tensor,
-        memory: Tensor,
-        query_mask: Tensor | None,
-        content_mask: Tensor | None,
-        padding_mask: Tensor | None,
-    ) -> Tensor:
-        last = len(self.layers) - 1
-        layer: Any
-        for i, layer in enumerate(self.layers):
-            keys = layer.norm_c(content)
-            query = layer(query, layer.norm_q(query), keys, memory, query_mask, padding_mask)
-            # Nobody reads the content stream of the last layer.
-            if i < last:
-                content = layer(content, keys, keys, memory, content_mask, padding_mask)
-        return self.norm(query)
-
-
-class _DecoderLayer(nn.Module):
-    """Pre-norm decoder layer, applied to the query and the content stream in turn."""
-
-    def __init__(self, width: int, num_heads: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.self_attn = nn.MultiheadAttention(width, num_heads, dropout=dropout, batch_first=True)
-        self.cross_attn = nn.MultiheadAttention(width, num_heads, dropout=dropout, batch_first=True)
-        self.linear1 = nn.Linear(width, hidden)
-        self.linear2 = nn.Linear(hidden, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
-        self.norm_q = nn.LayerNorm(width)
-        self.norm_c = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(
-        self,
-        stream: Tensor,
-        normed: Tensor,
-        keys: Tensor,
-        memory: Tensor,
-        mask: Tensor | None,
-        padding_mask: Tensor | None,
-    ) -> Tensor:
-        attended = self.self_attn(normed, keys, keys, attn_mask=mask, key_padding_mask=padding_mask)[0]
-        stream = stream + self.dropout(attended)
-        stream = stream + self.dropout(self.cross_attn(self.norm1(stream), memory, memory)[0])
-        hidden = self.dropout(F.gelu(self.linear1(self.norm2(stream))))
-        return stream + self.dropout(self.linear2(hidden))
-
-
-class _TokenEmbedding(nn.Module):
-    def __init__(self, num_tokens: int, width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_tokens, width)
-        self.width = width
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return math.sqrt(self.width) * self.embedding(tokens)
 
 
 def _whole(ratio: Any) -> Any:

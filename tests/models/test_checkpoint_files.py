@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from neuronkit.errors import AssumptionWarning, CheckpointError
 from neuronkit.models import CRAFT, PARSeq, load_checkpoint
-from neuronkit.models.files.known import NumpyArray
+from neuronkit.models.files.pickles.numpy_values import NumpyArray
+from neuronkit.models.files.pickles.standins import StandIn
 from neuronkit.models.files.reader import open_checkpoint
-from neuronkit.models.files.standins import StandIn
 from neuronkit.models.files.stored import StoredTensor
 
 FILES = Path(__file__).with_name("files")
@@ -221,7 +221,7 @@ CONFIGURATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "references": lambda s: {
         "cfg": omegaconf({"model": {**s, "charset": "${data.text}"}, "data": {"text": s["charset"]}})
     },
-    "NumPy": lambda s: {"hyper_parameters": {k: np.int64(v) if isinstance(v, int) else v for k, v in s.items()}},
+    "NumPy": lambda s: {"hyper_parameters": {k: v if isinstance(v, str) else np.array(v)[()] for k, v in s.items()}},
     "charset_train as a list": lambda s: {
         "hyper_parameters": {**s, "charset": None, "charset_train": list(s["charset"])}
     },
@@ -412,3 +412,74 @@ def test_a_stand_in_of_an_unknown_class_keeps_its_name_alone(tmp_path: Path) -> 
         assert found["x"].attributes is None
         assert found["x"].kind.endswith(".Settings")
         assert found["y"].attributes == {"a": 1}
+
+
+def large(data: bytes) -> bytes:
+    """The archive as those above 4 GB are written: places in 64 bits, in records of their own."""
+    end = data.rfind(b"PK\x05\x06")
+    count, size, begin = struct.unpack("<10xHII2x", data[end : end + 22])
+    first = bytearray(data[begin : begin + size])
+    header = struct.unpack("<I", first[42:46])[0]
+    name, extra = struct.unpack("<HH", first[28:32])
+    first[42:46] = b"\xff" * 4
+    first[30:32] = struct.pack("<H", extra + 12)
+    first[46 + name : 46 + name] = struct.pack("<HHQ", 1, 8, header)
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, count, count, len(first), begin)
+    locator = b"PK\x06\x07" + struct.pack("<IQI", 0, begin + len(first), 1)
+    return data[:begin] + bytes(first) + record + locator + b"PK\x05\x06" + b"\0" * 4 + b"\xff" * 12 + b"\0\0"
+
+
+def test_archives_with_places_in_64_bits(tmp_path: Path) -> None:
+    model = CRAFT(width=1 / 64)
+    (tmp_path / "x.pt").write_bytes(large(saved(model.state_dict())))
+    assert_equal(load_checkpoint(CRAFT, tmp_path / "x.pt").state_dict(), dict(model.state_dict()))
+    with zipfile.ZipFile(tmp_path / "x.pt") as archive:
+        assert archive.testzip() is None
+
+
+def test_a_compressed_archive(tmp_path: Path) -> None:
+    model = CRAFT(width=1 / 64)
+    old = zipfile.ZipFile(io.BytesIO(saved(model.state_dict())))
+    with old, zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert_equal(load_checkpoint(CRAFT, tmp_path / "x.pt").state_dict(), dict(model.state_dict()))
+
+
+@pytest.mark.torch2
+def test_dtypes_of_newer_torch(tmp_path: Path) -> None:
+    names = [name for name in ("uint16", "uint32", "float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)]
+    contents = {name: torch.arange(5, dtype=torch.float32).to(getattr(torch, name)) for name in names}
+    torch.save(contents, tmp_path / "x.pt")
+    with open_checkpoint(tmp_path / "x.pt") as found:
+        for name, value in read(found).items():
+            assert value.dtype == getattr(torch, name)
+            assert torch.equal(value.view(torch.uint8), contents[name].view(torch.uint8))
+
+
+def python2(state: dict[str, Tensor]) -> bytes:
+    """A state dict as torch 0.3 wrote it under Python 2: byte strings for texts, tensors without hooks."""
+
+    def text(value: str) -> bytes:
+        return b"U" + bytes([len(value)]) + value.encode()
+
+    pairs, blobs = b"", b""
+    for i, (name, value) in enumerate(state.items()):
+        identity = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(str(i)) + text("cpu")
+        identity += b"I%d\nNtQ" % value.numel()
+        numbers = [b"(" + b"".join(b"K" + bytes([n]) for n in row) + b"t" for row in (value.shape, value.stride())]
+        tensor = b"ctorch._utils\n_rebuild_tensor\n(" + identity + b"K\x00" + b"".join(numbers) + b"tR"
+        pairs += b"](" + text(name) + tensor + b"e"
+        blobs += struct.pack("<q", value.numel()) + value.numpy().tobytes()
+    body = b"\x80\x02ccollections\nOrderedDict\n](" + pairs + b"e\x85R."
+    keys = b"\x80\x02](" + b"".join(text(str(i)) for i in range(len(state))) + b"e."
+    head = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}" + text("little_endian") + b"\x88s."
+    return head + body + keys + blobs
+
+
+def test_a_file_of_python_2(tmp_path: Path) -> None:
+    model = CRAFT(width=1 / 64)
+    state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+    (tmp_path / "x.pth").write_bytes(python2(state))
+    assert_equal(torch.load(tmp_path / "x.pth", weights_only=False), state)
+    assert_equal(load_checkpoint(CRAFT, tmp_path / "x.pth").state_dict(), dict(model.state_dict()))

@@ -34,7 +34,6 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture", "give the checkpoint"),
     (b"\x7fELF", "a program", "give the checkpoint"),
 )
-_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<!--")
 # Field tags of ONNX's ModelProto that come after the format number.
 _ONNX_FIELDS = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
 
@@ -51,8 +50,9 @@ def recognise(head: bytes) -> Foreign | None:
         if head.startswith(signature):
             return Foreign(what, remedy)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith(_PAGES):
-        return Foreign("an HTML page", "download the file that the page links to, not the page")
+    if text.startswith(b"<"):
+        kind = "an XML page" if text.startswith(b"<?xml") else "an HTML page"
+        return Foreign(kind, "download the file that the page links to, not the page")
     if text[:1] in (b"{", b"["):
         return Foreign("a JSON text", "give the file of the weights that belongs to it")
     if head[257:262] == b"ustar":

@@ -6,11 +6,11 @@ import struct
 from typing import Any, BinaryIO
 
 from neuronkit.models.files.foreign import Foreign
-from neuronkit.models.files.known import storage_dtype
+from neuronkit.models.files.pickles.known import storage_dtype
+from neuronkit.models.files.pickles.standins import Name
+from neuronkit.models.files.pickles.unpickler import unpickle
 from neuronkit.models.files.source import Budget, Damaged, Source, read_bytes
-from neuronkit.models.files.standins import Name
 from neuronkit.models.files.stored import Block, Storage, item_size
-from neuronkit.models.files.unpickler import Unpickler
 from neuronkit.models.files.zipped import make_storage
 
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -81,7 +81,7 @@ def read_legacy(file: BinaryIO, size: int) -> Any:
     blocks = _Blocks(file)
 
     def load(find_storage: Any = blocks.find) -> Any:
-        return Unpickler(source, budget, find_storage).load()
+        return unpickle(source, budget, find_storage)
 
     if load(_refuse) != _MAGIC_NUMBER:
         raise Foreign("a pickle that torch.save did not write", "save the model's state dict with torch.save")

@@ -10,8 +10,8 @@ import math
 import struct
 from typing import Any, BinaryIO, TypeGuard
 
+from neuronkit.models.files.pickles.standins import StandIn
 from neuronkit.models.files.source import Damaged, read_bytes
-from neuronkit.models.files.standins import StandIn
 from neuronkit.models.files.stored import DTYPES, Block, Storage, StoredTensor, item_size
 
 _LARGEST_HEADER = 32 << 20

@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 
 from neuronkit.models.files.archive import Archive, Member
 from neuronkit.models.files.foreign import Foreign
-from neuronkit.models.files.known import storage_dtype
+from neuronkit.models.files.pickles.known import storage_dtype
+from neuronkit.models.files.pickles.unpickler import unpickle
 from neuronkit.models.files.source import Budget, Damaged, Source
 from neuronkit.models.files.stored import Block, Storage, item_size
-from neuronkit.models.files.unpickler import Unpickler
 
 _PICKLE = "/data.pkl"
 _LARGEST_PICKLE = 256 << 20
@@ -46,7 +46,7 @@ def read_zip(file: BinaryIO, size: int) -> Any:
         block = blocks.setdefault(member.name, Block(member.size, lambda: archive.read(member)))
         return make_storage(block, kind, 0, count)
 
-    return Unpickler(Source(io.BytesIO(pickled), 0, len(pickled)), Budget(), find_storage).load()
+    return unpickle(Source(io.BytesIO(pickled), 0, len(pickled)), Budget(), find_storage)
 
 
 def make_storage(block: Block, kind: Any, begin: int, count: Any, *, whole: bool = True) -> Storage:

@@ -1,4 +1,4 @@
-"""CRAFT and PARSeq as a checkpoint describes them: sizes from its tensors, the rest from its settings or a guess."""
+"""PARSeq as a checkpoint describes it: sizes from its tensors, the rest from its settings or a guess."""
 
 from __future__ import annotations
 
@@ -9,48 +9,11 @@ from typing import Any
 
 from neuronkit.errors import AssumptionWarning, CheckpointError, OptionError
 from neuronkit.models.contents import CHARSET_KEYS, Contents
-from neuronkit.models.craft import CRAFT
-from neuronkit.models.files.reader import readable
 from neuronkit.models.parseq import PARSeq
 from neuronkit.ocr.charset import NAMED_CHARSETS, Charset
 from neuronkit.shown import shown
 
-# The weight whose rows have each number of channels of the published CRAFT; the last one is its largest.
-_CRAFT_CHANNELS = {
-    16: "conv_cls.4.weight",
-    32: "conv_cls.0.weight",
-    64: "basenet.slice1.0.weight",
-    128: "basenet.slice1.7.weight",
-    256: "basenet.slice2.14.weight",
-    512: "basenet.slice4.34.weight",
-    1024: "basenet.slice5.1.weight",
-}
 _STACKLEVEL = 3
-
-
-def infer_craft(cls: type[CRAFT], contents: Contents, label: str) -> CRAFT:
-    """Build the CRAFT whose channels are those of the tensors."""
-    counts = {base: _shape(contents, name, 4, cls, label)[0] for base, name in _CRAFT_CHANNELS.items()}
-    # Each count is a rounded share of the published one; the width lies where all of these shares allow it.
-    low = max((count - 0.5) / base if count > 1 else 0.0 for base, count in counts.items())
-    high = min((count + 0.5) / base for base, count in counts.items())
-    largest = _shape(contents, _CRAFT_CHANNELS[1024], 4, cls, label)
-    if low > high or largest[1:] != (counts[512], 3, 3):
-        raise CheckpointError(
-            f"{label}: got channels of {', '.join(map(str, counts.values()))}; expected those of the published CRAFT "
-            f"({', '.join(map(str, counts))}) times one width; build the model yourself and pass it"
-        )
-    try:
-        return cls(width=_width(low, high, counts))
-    except OptionError as error:
-        raise CheckpointError(f"{label}: {error}") from error
-
-
-def _width(low: float, high: float, counts: Mapping[int, int]) -> float:
-    """A width that gives these counts; a round one where there is one."""
-    middle = (low + high) / 2
-    rounded = (float(f"{middle:.{digits}g}") for digits in range(1, 8))
-    return next((w for w in rounded if all(max(1, round(b * w)) == n for b, n in counts.items())), middle)
 
 
 def infer_parseq(
@@ -68,7 +31,7 @@ def infer_parseq(
     assumed: dict[str, str] = {}
     characters = _characters(contents, charset, assumed, cls, label)
     sizes.update(_heads(settings, heads, sizes["embed_dim"], assumed, label))
-    patches = _shape(contents, "encoder.pos_embed", 3, cls, label)[1]
+    patches = contents.shape("encoder.pos_embed", 3, cls, label)[1]
     sizes["img_size"] = _image_size(settings.get("img_size"), patches, sizes["patch_size"], assumed, label)
     rest = {name: settings[name] for name in ("decode_ar", "refine_iters", "dropout") if name in settings}
     try:
@@ -106,7 +69,7 @@ def file_charset(settings: Mapping[str, Any], label: str) -> str | None:
 
 def _characters(contents: Contents, given: Charset | None, assumed: dict[str, str], cls: type, label: str) -> str:
     stated = file_charset(contents.settings, label)
-    size = _shape(contents, "head.weight", 2, cls, label)[0] - 1
+    size = contents.shape("head.weight", 2, cls, label)[0] - 1
     if given is not None and stated is not None and given.characters != stated:
         raise CheckpointError(
             f"{label}: got charset={shown(given.characters, 80)}; expected {shown(stated, 80)}, which the file was "
@@ -157,11 +120,11 @@ def _heads(
 
 
 def _parseq_sizes(cls: type, contents: Contents, label: str) -> dict[str, Any]:
-    _, positions, width = _shape(contents, "pos_queries", 3, cls, label)
-    patch = _shape(contents, "encoder.patch_embed.proj.weight", 4, cls, label)[2:]
+    _, positions, width = contents.shape("pos_queries", 3, cls, label)
+    patch = contents.shape("encoder.patch_embed.proj.weight", 4, cls, label)[2:]
     sizes: dict[str, Any] = {"max_label_length": positions - 1, "patch_size": patch, "embed_dim": width}
     for part, first in (("enc", "encoder.blocks.{}.mlp.fc1.weight"), ("dec", "decoder.layers.{}.linear1.weight")):
-        hidden = _shape(contents, first.format(0), 2, cls, label)[0]
+        hidden = contents.shape(first.format(0), 2, cls, label)[0]
         ratio, depth = hidden // max(1, width), 0
         while getattr(contents.state.get(first.format(depth)), "shape", None) == (ratio * width, width) and width:
             depth += 1
@@ -201,22 +164,6 @@ def _image_size(
         )
     assumed["PARSeq(..., img_size=...)"] = f"images of {size[0]} x {size[1]} pixels"
     return size
-
-
-def _shape(contents: Contents, name: str, dimensions: int, cls: type, label: str) -> tuple[int, ...]:
-    tensor = contents.state.get(name)
-    if tensor is None:
-        kind = contents.skipped.get(name)
-        found = f"{name} as {readable(kind)}, which was skipped" if kind else f"no tensor {name}"
-        raise CheckpointError(
-            f"{label}: got {found}; expected the weights of a {cls.__name__}; give a file of one, or the right class"
-        )
-    if len(tensor.shape) != dimensions:
-        raise CheckpointError(
-            f"{label}: got {name} of {len(tensor.shape)} dimensions; expected {dimensions}, as in a {cls.__name__}; "
-            "give a file of one, or the right class"
-        )
-    return tensor.shape
 
 
 def _same(stated: Any, value: Any) -> bool:

@@ -9,69 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from neuronkit.models.files.pickles.numpy_values import NumpyArray, NumpyType, numpy_frombuffer, numpy_scalar
+from neuronkit.models.files.pickles.standins import Name, StandIn, as_key
 from neuronkit.models.files.source import Budget, Damaged
-from neuronkit.models.files.standins import Name, StandIn, as_key
 from neuronkit.models.files.stored import DTYPES, STORAGE_DTYPES, Block, Storage, StoredTensor
 
 _STORAGE_MODULES = ("torch", "torch.cuda", "torch.storage")
-_NUMPY_KINDS = "biufc"
-
-
-class NumpyType:
-    """A NumPy dtype: its code, as ``f4``, and its byte order. Others than numbers are not `known`."""
-
-    def __init__(self, code: Any) -> None:
-        text = code if isinstance(code, str) else ""
-        self.order = "="
-        self.code = text if text[:1] in _NUMPY_KINDS and text[1:] in ("1", "2", "4", "8", "16") else ""
-
-    def build(self, state: Any) -> None:
-        self.order = state[1] if state[1] in ("<", ">", "=", "|") else "="
-
-    def dtype(self) -> np.dtype[Any] | None:
-        try:
-            return np.dtype(self.order.replace("|", "=") + self.code) if self.code else None
-        except TypeError:  # b4 and the like
-            return None
-
-
-class NumpyArray:
-    """A NumPy array: what it holds comes after it. `values` is None where its elements are no numbers."""
-
-    def __init__(self) -> None:
-        self.values: np.ndarray[Any, Any] | None = None
-
-    def build(self, state: Any) -> None:
-        _, shape, kind, fortran, data = state
-        self.values = _array(data, kind, shape, "F" if fortran else "C")
 
 
 def storage_dtype(kind: Any) -> torch.dtype | None:
     """The dtype of a class of storages by its name; None for others, quantised ones among them."""
     known = isinstance(kind, Name) and kind.module in _STORAGE_MODULES
     return STORAGE_DTYPES.get(kind.name) if known else None
-
-
-def _array(data: Any, kind: Any, shape: Any, order: str) -> np.ndarray[Any, Any] | None:
-    dtype = kind.dtype() if isinstance(kind, NumpyType) else None
-    if dtype is None:
-        return None
-    if not isinstance(data, bytes) or not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
-        raise Damaged("it holds a NumPy array without bytes or shape")
-    if len(shape) > 32 or math.prod(shape) * dtype.itemsize != len(data):
-        raise Damaged("it holds a NumPy array of another size than its bytes")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _numpy_scalar(budget: Budget, kind: Any, data: Any = None) -> Any:
-    values = _array(data, kind, (1,), "C")
-    return StandIn("numpy.dtype") if values is None else values[0]
-
-
-def _numpy_frombuffer(budget: Budget, data: Any, kind: Any, shape: Any, order: Any) -> NumpyArray:
-    array = NumpyArray()
-    array.values = _array(data, kind, shape, order)
-    return array
 
 
 def _tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
@@ -222,7 +171,7 @@ BUILDERS: dict[tuple[str, str], Builder] = {
     **_in_modules(("numpy",), {"dtype": lambda budget, code, *rest: NumpyType(code)}),
     **_in_modules(
         ("numpy.core.multiarray", "numpy._core.multiarray"),
-        {"_reconstruct": lambda budget, *rest: NumpyArray(), "scalar": _numpy_scalar},
+        {"_reconstruct": lambda budget, *rest: NumpyArray(), "scalar": numpy_scalar},
     ),
-    **_in_modules(("numpy.core.numeric", "numpy._core.numeric"), {"_frombuffer": _numpy_frombuffer}),
+    **_in_modules(("numpy.core.numeric", "numpy._core.numeric"), {"_frombuffer": numpy_frombuffer}),
 }
