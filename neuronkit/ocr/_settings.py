@@ -16,6 +16,10 @@ def settings_of(cls: type[Any], given: Any) -> dict[str, Any]:
         raise OptionError(
             f"got {checks.shown(given)}; expected settings of a {kind!r} processor; give what its to_dict() returned"
         )
+    given = dict(given)
+    if isinstance(given.get("normalize"), bool) and "raw_images" not in given:
+        # The setting's first name, in artifacts of format 1.
+        given["raw_images"] = not given.pop("normalize")
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = [name for name in given if not isinstance(name, str) or name not in names | {"kind"}]
     if unknown:

@@ -52,7 +52,7 @@ class CraftProcessor:
             takes the smallest that holds the batch, as in the original.
         mean: Mean of red, green and blue, 0..1.
         std: Their standard deviation.
-        normalize: False gives uint8 canvases, for a detector that normalises on the device; see `fold_normalization`.
+        raw_images: Give uint8 canvases, for a detector that normalises them itself; see `fold_normalization`.
         text_threshold: A word has a region score of at least this somewhere, 0..1.
         link_threshold: Pixels with a higher affinity score join what they touch, 0..1.
         low_text: Pixels with a higher region score belong to a word, 0..1.
@@ -73,7 +73,7 @@ class CraftProcessor:
     canvas: tuple[int, int] | None = None
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
-    normalize: bool = True
+    raw_images: bool = False
     text_threshold: float = 0.7
     link_threshold: float = 0.4
     low_text: float = 0.4
@@ -94,7 +94,7 @@ class CraftProcessor:
             "min_area": checks.integer("min_area", self.min_area, 1, 1 << 31),
             "min_polygon_side": checks.integer("min_polygon_side", self.min_polygon_side, 1, 1 << 31),
         }
-        for name in ("normalize", "polygons", "count_characters", "crop_padding"):
+        for name in ("raw_images", "polygons", "count_characters", "crop_padding"):
             checked[name] = checks.flag(name, getattr(self, name))
         if self.canvas is not None:
             canvas = checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
@@ -131,7 +131,7 @@ class CraftProcessor:
 
         Returns:
             (N, 3, H, W) float32, RGB, normalised, each image at the top left of the canvas and normalised zeros
-            around it (uint8, 0..255, with plain zeros where `normalize` is False); and where each image lies in it.
+            around it (uint8, 0..255, with plain zeros with `raw_images`); and where each image lies in it.
             Without a fixed canvas, H and W are the largest of the batch.
 
         Raises:
@@ -143,8 +143,8 @@ class CraftProcessor:
         height = max(letterbox.canvas_size[0] for letterbox in letterboxes)
         width = max(letterbox.canvas_size[1] for letterbox in letterboxes)
         letterboxes = [dataclasses.replace(box, canvas_size=(height, width)) for box in letterboxes]
-        table = self.normalization.table() if self.normalize else None
-        canvas = _empty((len(arrays), 3, height, width), np.float32 if self.normalize else np.uint8)
+        table = None if self.raw_images else self.normalization.table()
+        canvas = _empty((len(arrays), 3, height, width), np.uint8 if self.raw_images else np.float32)
         for out, array, letterbox in zip(canvas, arrays, letterboxes, strict=True):
             _place(out, array, letterbox, table)
         return canvas, letterboxes

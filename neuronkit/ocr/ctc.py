@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
-from neuronkit.ocr.parseq import ParseqProcessor, Recognition, most_likely
+from neuronkit.ocr.parseq import ParseqProcessor, Recognition, check_tokens, most_likely, tokens_and_probabilities
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CtcProcessor(ParseqProcessor):
         charset: See `ParseqProcessor`. Class 0 of the logits is the blank, classes 1..n are the characters in order.
         image_size: See `ParseqProcessor`.
         tall_ratio: See `ParseqProcessor`.
-        normalize: See `ParseqProcessor`.
+        raw_images: See `ParseqProcessor`.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -36,28 +36,34 @@ class CtcProcessor(ParseqProcessor):
         """Read the text out of logits along the best path: repeats are one character, blanks are none.
 
         Args:
-            logits: (N, T, C) array or tensor, C the charset's size + 1.
+            logits: (N, T, C) array or tensor, C the charset's size + 1. Or a pair: the likeliest class of each
+                position, (N, T) of an integer type, and its probability, (N, T) floating point.
 
         Returns:
             N results. The confidence is the probability of the whole path; that of a character is the highest of the
             positions it spans.
 
         Raises:
-            SpecError: If the shape does not fit the charset, or a logit is NaN or infinite.
+            SpecError: If the shape does not fit the charset, or a number is NaN or infinite or no character.
         """
         charset = Charset.named(self.charset)
-        scores = to_float(logits, "logits")
-        if scores.ndim != 3 or scores.shape[2] != len(charset) + 1 or scores.shape[1] == 0:
-            raise SpecError(
-                f"got logits of shape {scores.shape} for a charset of {len(charset)} characters and the blank; "
-                f"expected (N, T, {len(charset) + 1}); transpose (T, N, C) first"
-            )
-        ids, probabilities = most_likely(scores)
+        if isinstance(logits, (tuple, list)):
+            ids, probabilities = tokens_and_probabilities(logits)
+        else:
+            scores = to_float(logits, "logits")
+            if scores.ndim != 3 or scores.shape[2] != len(charset) + 1 or scores.shape[1] == 0:
+                raise SpecError(
+                    f"got logits of shape {scores.shape} for a charset of {len(charset)} characters and the blank; "
+                    f"expected (N, T, {len(charset) + 1}); transpose (T, N, C) first"
+                )
+            ids, probabilities = most_likely(scores)
         if not np.isfinite(probabilities).all():
             raise SpecError(
                 "got logits that are NaN or infinite; expected finite ones; check the recogniser's weights, and its "
                 "precision if it runs in half precision"
             )
+        for index, row in enumerate(ids):
+            check_tokens(row, len(charset), index)
         return [_read(row, p.astype(np.float64), charset) for row, p in zip(ids, probabilities, strict=True)]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuronkit import checks
 from neuronkit.errors import ImageError, MissingDependencyError, SpecError
-from neuronkit.ocr._arrays import to_float
+from neuronkit.ocr._arrays import to_float, to_numpy
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_image
@@ -43,7 +43,7 @@ class ParseqProcessor:
         image_size: (height, width) that every crop is scaled to, without keeping its proportions, as in the original.
         tall_ratio: Crops with height / width above this are turned by 90 degrees counter-clockwise first; None, as in
             the original, turns none.
-        normalize: False gives uint8 images, for a recogniser that normalises on the device; see `fold_normalization`.
+        raw_images: Give uint8 images, for a recogniser that normalises them itself; see `fold_normalization`.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -54,14 +54,14 @@ class ParseqProcessor:
     charset: Charset | str | int = 94
     image_size: tuple[int, int] = (32, 128)
     tall_ratio: float | None = None
-    normalize: bool = True
+    raw_images: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "charset", Charset.named(self.charset))
         object.__setattr__(self, "image_size", checks.integers("image_size", self.image_size, 2, 1, 4096))
         if self.tall_ratio is not None:
             object.__setattr__(self, "tall_ratio", checks.number("tall_ratio", self.tall_ratio, 1, 1000))
-        checks.flag("normalize", self.normalize)
+        object.__setattr__(self, "raw_images", checks.flag("raw_images", self.raw_images))
 
     def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
         """Scale and normalise word images, bit for bit as torchvision does with Pillow images.
@@ -70,7 +70,7 @@ class ParseqProcessor:
             crops: N images of one word each; see `load_image` for what serves as one.
 
         Returns:
-            (N, 3, H, W) float32, RGB, -1..1; or uint8, 0..255, where `normalize` is False.
+            (N, 3, H, W) float32, RGB, -1..1; or uint8, 0..255, with `raw_images`.
 
         Raises:
             ImageError: If an image is empty, unreadable or not an image.
@@ -82,7 +82,7 @@ class ParseqProcessor:
         for planes, crop in zip(resized, crops, strict=True):
             planes[...] = self._resize(crop).transpose(2, 0, 1)
         # One table serves all three colours: mean and deviation are the same.
-        return self.normalization.table()[0][resized] if self.normalize else resized
+        return resized if self.raw_images else self.normalization.table()[0][resized]
 
     @property
     def normalization(self) -> Normalization:
@@ -90,26 +90,31 @@ class ParseqProcessor:
         return Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
 
     def postprocess(self, logits: Any) -> list[Recognition]:
-        """Read the text out of logits, greedily.
+        """Read the text out of logits, greedily, or out of tokens.
 
         Args:
-            logits: (N, T, C) array or tensor, C the charset's size + 1, class 0 the end of the word. What comes after
-                the first end is ignored, whatever it holds.
+            logits: (N, T, C) array or tensor, C the charset's size + 1, class 0 the end of the word. Or a pair, as
+                models with ``outputs="tokens"`` give it: tokens (N, T) of an integer type, and the probability of each,
+                (N, T) floating point. What comes after the first end is ignored, whatever it holds.
 
         Returns:
             N results.
 
         Raises:
-            SpecError: If the shape does not fit the charset, or a position that counts is NaN or infinite.
+            SpecError: If the shape does not fit the charset, or a position that counts is NaN or infinite or no
+                character.
         """
         charset = Charset.named(self.charset)
-        scores = to_float(logits, "logits")
-        if scores.ndim != 3 or scores.shape[2] != charset.num_classes or scores.shape[1] == 0:
-            raise SpecError(
-                f"got logits of shape {scores.shape}, which do not fit a charset of {len(charset)} characters; "
-                f"expected (N, T, {charset.num_classes}); give the charset that the model was trained with"
-            )
-        ids, probabilities = most_likely(scores)
+        if isinstance(logits, (tuple, list)):
+            ids, probabilities = tokens_and_probabilities(logits)
+        else:
+            scores = to_float(logits, "logits")
+            if scores.ndim != 3 or scores.shape[2] != charset.num_classes or scores.shape[1] == 0:
+                raise SpecError(
+                    f"got logits of shape {scores.shape}, which do not fit a charset of {len(charset)} characters; "
+                    f"expected (N, T, {charset.num_classes}); give the charset that the model was trained with"
+                )
+            ids, probabilities = most_likely(scores)
         return [_read(row, p, charset, i) for i, (row, p) in enumerate(zip(ids, probabilities, strict=True))]
 
     def torchvision_transform(self) -> Any:
@@ -141,7 +146,7 @@ class ParseqProcessor:
             "charset": Charset.named(self.charset).characters,
             "image_size": list(self.image_size),
             "tall_ratio": self.tall_ratio,
-            "normalize": self.normalize,
+            "raw_images": self.raw_images,
         }
 
     @classmethod
@@ -187,9 +192,41 @@ def most_likely(scores: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
         return ids, 1 / np.exp(scores - best).sum(axis=2)
 
 
+def tokens_and_probabilities(pair: Sequence[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Check a pair of tokens and probabilities, (N, T) each.
+
+    Raises:
+        SpecError: If it is none.
+    """
+    if len(pair) != 2:
+        raise SpecError(f"got {len(pair)} outputs; expected logits, or tokens and probabilities; give these two")
+    ids, probabilities = to_numpy(pair[0]), to_float(pair[1], "probabilities")
+    if ids.dtype.kind not in "iu" or ids.ndim != 2 or ids.shape[1] == 0 or probabilities.shape != ids.shape:
+        raise SpecError(
+            f"got tokens of shape {ids.shape} and dtype {ids.dtype} with probabilities of shape {probabilities.shape}; "
+            "expected whole numbers (N, T), and as many probabilities; give both outputs of the model"
+        )
+    return ids.astype(np.intp), probabilities
+
+
+def check_tokens(ids: NDArray[np.intp], count: int, index: int) -> None:
+    """Refuse tokens of a word that are neither the end, 0, nor one of `count` characters, counted from 1.
+
+    Raises:
+        SpecError: If there is one.
+    """
+    unknown = ids[(ids < 0) | (ids > count)]
+    if len(unknown):
+        raise SpecError(
+            f"got token {unknown[0]} in word {index}; expected 0 to {count}; give the charset that the model was "
+            "trained with"
+        )
+
+
 def _read(ids: NDArray[np.intp], probabilities: NDArray[Any], charset: Charset, index: int) -> Recognition:
     ends = np.flatnonzero(ids == charset.eos_id)
     length = int(ends[0]) if len(ends) else len(ids)
+    check_tokens(ids[:length], len(charset), index)
     counted = probabilities[: length + 1].astype(np.float64)
     if not np.isfinite(counted).all():
         raise SpecError(

@@ -96,7 +96,7 @@ def processor_for(interface: Interface, specs: Sequence[TensorSpec]) -> ParseqPr
     if images.shape[1] != 3 or interface.bos_id != len(interface.characters) + 1:
         return None
     height, width = images.shape[2:]
-    return ParseqProcessor(Charset(interface.characters), (height, width), normalize=images.dtype != "uint8")
+    return ParseqProcessor(Charset(interface.characters), (height, width), raw_images=images.dtype == "uint8")
 
 
 def _role_of(processor: Any, error: type[NeuronKitError]) -> str:
@@ -139,10 +139,10 @@ def _check_images(processor: Any, images: TensorSpec, error: type[NeuronKitError
             f"got {name}={chosen} (height, width) for a model that takes {images}; expected {size}; give "
             f"{type(processor).__name__}({name}={size})"
         )
-    if images.dtype != "uint8" and not processor.normalize:
+    if images.dtype != "uint8" and processor.raw_images:
         raise error(
-            f"got normalize=False for a model that takes {images}; expected True, or a model that takes uint8; leave "
-            "normalize out, or fold the normalisation into the model with fold_normalization"
+            f"got raw_images=True for a model that takes {images}; expected False, or a model that takes uint8; leave "
+            "raw_images out, or fold the normalisation into the model with fold_normalization"
         )
 
 

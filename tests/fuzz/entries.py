@@ -424,7 +424,7 @@ def entries(folder: Path) -> list[Entry]:
                     "mag_ratio": 1.5,
                     "mean": (0.5, 0.5, 0.5),
                     "std": (0.5, 0.5, 0.5),
-                    "normalize": True,
+                    "raw_images": False,
                 },
                 **{
                     "text_threshold": 0.7,
@@ -450,7 +450,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.ocr.ParseqProcessor",
             ParseqProcessor,
-            {"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "normalize": True},
+            {"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "raw_images": False},
             2,
         ),
         Entry("neuronkit.ocr.ParseqProcessor.from_dict", ParseqProcessor.from_dict, {"settings": spelling.to_dict()}),
@@ -462,7 +462,9 @@ def entries(folder: Path) -> list[Entry]:
             2,
         ),
         Entry(
-            "neuronkit.ocr.CtcProcessor", CtcProcessor, {"charset": CHARSET, "image_size": (16, 32), "normalize": True}
+            "neuronkit.ocr.CtcProcessor",
+            CtcProcessor,
+            {"charset": CHARSET, "image_size": (16, 32), "raw_images": False},
         ),
         Entry(
             "neuronkit.ocr.CtcProcessor.from_dict",

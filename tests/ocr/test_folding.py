@@ -34,7 +34,7 @@ def small_parseq():
 
 def test_craft_gives_the_same_scores_on_bytes():
     static = make_static(small_craft(), batch_size=2, options=CRAFTOptions(128, 128))
-    floats, bytes_ = (CraftProcessor(canvas=(128, 128), normalize=flag) for flag in (True, False))
+    floats, bytes_ = (CraftProcessor(canvas=(128, 128), raw_images=flag) for flag in (False, True))
     folded = fold_normalization(static, bytes_)
     assert [(spec.name, spec.dtype) for spec in folded.specs] == [("images", "uint8"), ("valid_size", "int32")]
     images, letterboxes = bytes_.preprocess(PAGES)
@@ -47,7 +47,7 @@ def test_craft_gives_the_same_scores_on_bytes():
 
 
 def test_craft_compiles_with_a_byte_input(tmp_path):
-    processor = CraftProcessor(canvas=(64, 64), normalize=False)
+    processor = CraftProcessor(canvas=(64, 64), raw_images=True)
     static = make_static(small_craft(), options=CRAFTOptions(64, 64))
     compiled = compile_for_inferentia(fold_normalization(static, processor), target="cpu", processor=processor)
     images, letterboxes = processor.preprocess(PAGES[:1])
@@ -61,8 +61,8 @@ def test_craft_compiles_with_a_byte_input(tmp_path):
 
 def test_parseq_gives_the_same_logits_on_bytes():
     static = make_static(small_parseq(), batch_size=2)
-    folded = fold_normalization(static, ParseqProcessor(CHARSET, normalize=False))
-    images = ParseqProcessor(CHARSET, normalize=False).preprocess(PAGES)
+    folded = fold_normalization(static, ParseqProcessor(CHARSET, raw_images=True))
+    images = ParseqProcessor(CHARSET, raw_images=True).preprocess(PAGES)
     normalized = ParseqProcessor(CHARSET).preprocess(PAGES)
     torch.testing.assert_close(folded(torch.from_numpy(images)), static(torch.from_numpy(normalized)), rtol=0, atol=0)
 
@@ -90,14 +90,14 @@ def test_normalising_twice_or_never_is_refused():
     with pytest.raises(OptionError, match="normalises already"):
         fold_normalization(static, CraftProcessor())
     with pytest.raises(OptionError, match="expected a static model"):
-        fold_normalization(small_craft(), CraftProcessor(normalize=False))
-    once = fold_normalization(static, CraftProcessor(normalize=False))
+        fold_normalization(small_craft(), CraftProcessor(raw_images=True))
+    once = fold_normalization(static, CraftProcessor(raw_images=True))
     with pytest.raises(OptionError, match="first input is images: uint8"):
-        fold_normalization(once, CraftProcessor(normalize=False))
-    with pytest.raises(OptionError, match="got normalize=False for a model that takes images: float32"):
+        fold_normalization(once, CraftProcessor(raw_images=True))
+    with pytest.raises(OptionError, match="got raw_images=True for a model that takes images: float32"):
         OCRPipeline(
             static,
             recognize,
-            detector_processor=CraftProcessor(normalize=False),
+            detector_processor=CraftProcessor(raw_images=True),
             recognizer_processor=ParseqProcessor(CHARSET),
         )

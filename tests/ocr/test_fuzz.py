@@ -173,7 +173,7 @@ def test_readers_of_anything(options, thing):
     processors = {"detector_processor": CraftProcessor(), "recognizer_processor": ParseqProcessor(CHARSET)}
     documented(OCRPipeline, detect, recognize, **{**processors, **options})
     documented(OCRPipeline, thing, recognize, **processors)
-    documented(fold_normalization, thing, CraftProcessor(normalize=False))
+    documented(fold_normalization, thing, CraftProcessor(raw_images=True))
     documented(fold_normalization, thing, thing)
 
 

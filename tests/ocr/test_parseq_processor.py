@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from neuronkit.errors import MissingDependencyError, NeuronKitError, OptionError, SpecError
-from neuronkit.ocr import Charset, ParseqProcessor, processor_from_dict
+from neuronkit.ocr import Charset, CtcProcessor, ParseqProcessor, processor_from_dict
 from neuronkit.ocr.charset import CHARSET_36, CHARSET_94
 
 
@@ -156,3 +156,41 @@ def test_any_logits_give_text_or_a_documented_error(scores):
         return
     assert len(results) == len(scores)
     assert all(0 <= r.confidence <= 1 and len(r.char_confidences) == len(r.text) for r in results)
+
+
+@pytest.mark.parametrize("cls", [ParseqProcessor, CtcProcessor])
+@given(st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed):
+    rng = np.random.default_rng(seed)
+    logits = torch.from_numpy(rng.normal(0, 3, (3, 6, 5)).astype(np.float32))
+    probabilities, tokens = logits.softmax(dim=2).max(dim=2)
+    if cls is ParseqProcessor:
+        ended = (tokens == 0).cumsum(dim=1) > (tokens == 0).long()
+        # After the end comes anything.
+        probabilities, tokens = probabilities.masked_fill(ended, 0), tokens.masked_fill(ended, 99)
+    expected = cls("abcd").postprocess(logits)
+    for pair in ((tokens.int(), probabilities), [tokens.numpy(), probabilities.numpy()]):
+        for found, wanted in zip(cls("abcd").postprocess(pair), expected, strict=True):
+            assert found.text == wanted.text
+            assert found.confidence == pytest.approx(wanted.confidence, rel=1e-5)
+            assert found.char_confidences == pytest.approx(wanted.char_confidences, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", [ParseqProcessor, CtcProcessor])
+@pytest.mark.parametrize(
+    ("tokens", "probabilities", "said"),
+    [
+        (np.full((1, 2), 5), np.ones((1, 2)), "got token 5 in word 0; expected 0 to 4"),
+        (np.full((1, 2), -1), np.ones((1, 2)), "got token -1"),
+        (np.ones((1, 2)), np.ones((1, 2)), "expected whole numbers"),
+        (np.ones((1, 2), int), np.ones((1, 3)), "as many probabilities"),
+        (np.ones((1, 2), int), np.full((1, 2), np.nan), "NaN or infinite"),
+        (np.ones(2, int), np.ones(2), "expected whole numbers"),
+    ],
+)
+def test_tokens_are_checked(cls, tokens, probabilities, said):
+    with pytest.raises(SpecError, match=said):
+        cls("abcd").postprocess((tokens, probabilities))
+    with pytest.raises(SpecError, match="got 1 outputs"):
+        cls("abcd").postprocess([tokens])

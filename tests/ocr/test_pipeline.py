@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -257,3 +258,42 @@ def test_pipelines_pickle_where_their_models_do():
     assert found(grid("abc")).text == "a b c"
     with pytest.raises(SpecError, match=r"got a OCRPipeline to pickle with recognizer="):
         pickle.dumps(reader(recognizer=lambda images: recognize(images)))
+
+
+def test_models_that_give_tokens_are_read():
+    def tokens(images):
+        probabilities, ids = recognize(images).softmax(dim=2).max(dim=2)
+        return ids.int(), probabilities
+
+    expected = reader()(grid("hgfedcba"))
+    for function in (tokens, Fixed(tokens)):
+        page = reader(recognizer=function)(grid("hgfedcba"))
+        assert page.text == expected.text
+        assert [word.confidence for word in page.words] == pytest.approx([word.confidence for word in expected.words])
+
+
+class Fixed:
+    """A function with a fixed batch."""
+
+    def __init__(self, function):
+        self.function, self.specs = function, [Spec("images", (3, 3, 32, 128))]
+
+    def __call__(self, images):
+        return self.function(images)
+
+
+def test_a_picture_passes_the_pipelines_file_once():
+    read, walk = reader(), []
+
+    def note(frame, event, _):
+        if event == "call" and "neuronkit" in frame.f_code.co_filename:
+            walk.append(frame.f_code.co_filename.endswith("reader.py"))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        read(grid("ab"))
+    finally:
+        sys.setprofile(before)
+    assert sum(walk) == 1
+    assert len(walk) > 20

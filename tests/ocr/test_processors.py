@@ -43,7 +43,7 @@ def compiled(model: nn.Module, processor: Any, **arguments: Any) -> CompiledMode
         (ParseqProcessor(), "94 characters for a model of 36"),
         (ParseqProcessor(charset=CHARSET_36.replace("q", "Q")), "other characters, 'Q' among them"),
         (ParseqProcessor(charset=36, image_size=(32, 100)), r"got image_size=\(32, 100\) .* expected \(32, 128\)"),
-        (ParseqProcessor(charset=36, normalize=False), "got normalize=False for a model that takes images: float32"),
+        (ParseqProcessor(charset=36, raw_images=True), "got raw_images=True for a model that takes images: float32"),
         (CraftProcessor(), "got a CraftProcessor for a recognizer; expected a ParseqProcessor"),
         (SimpleNamespace(to_dict=lambda: {"kind": "parseq"}), "got processor=namespace.*; expected a CraftProcessor"),
     ],
@@ -160,4 +160,4 @@ def test_a_model_that_takes_bytes_gets_bytes() -> None:
     found = processor_for(
         Interface("recognizer", (), 4, 0, 5, "xyz"), [TensorSpec("images", (1, 3, 8, 9), torch.uint8)]
     )
-    assert found == ParseqProcessor("xyz", (8, 9), normalize=False)
+    assert found == ParseqProcessor("xyz", (8, 9), raw_images=True)

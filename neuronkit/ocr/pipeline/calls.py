@@ -51,24 +51,26 @@ class ModelCall:
         """Whether the specs name an input."""
         return any(spec.name == name for spec in self.specs)
 
-    def __call__(self, *inputs: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, *inputs: NDArray[Any]) -> Any:
         """Run all rows, in chunks.
 
         Args:
             inputs: Arrays with the same first dimension, at least 1.
 
         Returns:
-            The first output, of all rows.
+            The first output, of all rows; where that is token ids, a pair: they and the second output, their
+            probabilities.
 
         Raises:
-            SpecError: If the output is not one row for each row of the input.
+            SpecError: If an output is not one row for each row of the input.
         """
         rows = len(inputs[0])
         size = self.fixed_shape[0] if self.fixed_shape else self.batch_size
-        outputs = [self._chunk([array[i : i + size] for array in inputs], size) for i in range(0, rows, size)]
-        return np.concatenate(outputs) if len(outputs) > 1 else outputs[0]
+        chunks = [self._chunk([array[i : i + size] for array in inputs], size) for i in range(0, rows, size)]
+        outputs = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks, strict=True)]
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def _chunk(self, inputs: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
+    def _chunk(self, inputs: Sequence[NDArray[Any]], size: int) -> list[NDArray[Any]]:
         rows = len(inputs[0])
         if self.fixed_shape and rows < size:
             # Filled with valid rows: zeros may be no valid input at all.
@@ -77,15 +79,20 @@ class ModelCall:
         tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in inputs]
         with torch.no_grad():
             output = self.function(*(self._cast(tensor, i) for i, tensor in enumerate(tensors)))
-        if isinstance(output, (tuple, list)) and output:
-            output = output[0]
-        result = to_numpy(output)
-        if result.ndim == 0 or len(result) != len(inputs[0]):
+        outputs = list(output) if isinstance(output, (tuple, list)) and output else [output]
+        first = to_numpy(outputs[0])
+        tokens = first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) > 1
+        return [
+            self._rows(array, len(inputs[0]))[:rows] for array in ([first, to_numpy(outputs[1])] if tokens else [first])
+        ]
+
+    def _rows(self, output: NDArray[Any], count: int) -> NDArray[Any]:
+        if output.ndim == 0 or len(output) != count:
             raise SpecError(
-                f"got shape {result.shape} from the {self.name} for {len(inputs[0])} inputs; expected one row for "
-                "each; check that it keeps the order and the number of its inputs"
+                f"got shape {output.shape} from the {self.name} for {count} inputs; expected one row for each; check "
+                "that it keeps the order and the number of its inputs"
             )
-        return result[:rows]
+        return output
 
     def _cast(self, tensor: torch.Tensor, index: int) -> torch.Tensor:
         """Give floating-point inputs the precision that the specs name."""

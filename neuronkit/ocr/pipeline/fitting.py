@@ -67,16 +67,16 @@ def _fit(given: Any, model: ModelCall) -> Any:
     # Processors of one's own are taken as they are.
     if type(processor) in (CraftProcessor, ParseqProcessor, CtcProcessor):
         check_processor(processor, _describe(model, processor), role=model.name)
-    if model.dtype() == "uint8" and hasattr(processor, "normalize"):
+    if model.dtype() == "uint8" and hasattr(processor, "raw_images"):
         # A model that takes bytes normalises them itself.
-        return dataclasses.replace(processor, normalize=False)
+        return dataclasses.replace(processor, raw_images=True)
     return processor
 
 
 def _describe(model: ModelCall, processor: Any) -> _Described:
     function = model.function
     # Anything with a name and a shape is a spec; one without a dtype takes what the processor gives.
-    dtype = "float32" if processor.normalize else "uint8"
+    dtype = "uint8" if processor.raw_images else "float32"
     specs = tuple(TensorSpec(s.name, tuple(s.shape), model.dtype(i) or dtype) for i, s in enumerate(model.specs))
     interface = getattr(function, "interface", None)
     if not isinstance(interface, Interface):

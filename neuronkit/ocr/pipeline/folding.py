@@ -25,7 +25,7 @@ def fold_normalization(model: StaticModel, processor: CraftProcessor | ParseqPro
 
     Args:
         model: A static model whose first input is images (N, 3, H, W) float32, as `make_static` gives.
-        processor: Its processor, with ``normalize=False``.
+        processor: Its processor, with ``raw_images=True``.
 
     Returns:
         The same model with a uint8 input, to be given to `compile_for_inferentia` together with `processor`.
@@ -37,10 +37,10 @@ def fold_normalization(model: StaticModel, processor: CraftProcessor | ParseqPro
         raise OptionError(
             f"got processor={checks.shown(processor)}; expected a processor; give a CraftProcessor or ParseqProcessor"
         )
-    if processor.normalize:
+    if not processor.raw_images:
         raise OptionError(
             f"got a {type(processor).__name__} that normalises already; expected one that leaves it to the model; give "
-            "it normalize=False"
+            "it raw_images=True"
         )
     if not isinstance(model, StaticModel):
         raise OptionError(f"got model={checks.shown(model)}; expected a static model; give what make_static returns")
