@@ -150,12 +150,12 @@ def test_a_missing_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ((), r"got 0 inputs, expected 1: x: float32\[2, 4\]"),
+        ((), r"got 0 inputs; expected 1: x: float32\[2, 4\]"),
         (
             (torch.zeros(3, 4),),
             r"x: got \(3, 4\) float32, the compiled graph takes exactly \(2, 4\) float32.*FixedShape",
         ),
-        ((torch.zeros(2, 4).numpy(),), r"x: got ndarray, expected a tensor; use torch.as_tensor"),
+        ((torch.zeros(2, 4).numpy(),), r"got x=an ndarray .*; expected a tensor; convert it: torch.from_numpy"),
     ],
 )
 def test_wrong_inputs_are_named(inputs: tuple[object, ...], message: str) -> None:

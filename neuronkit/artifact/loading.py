@@ -82,7 +82,9 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
         count, inline = options["neuroncores"] or 1, options["inline_weights"]
         with taken_cores_explained():
             target.place(function, neuroncore=neuroncore, count=count, inline_weights=inline)
-    return CompiledModel(function, manifest, _processor(given, manifest))
+    model = CompiledModel(function, manifest, _processor(given, manifest))
+    model._path = given.resolve()
+    return model
 
 
 def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:

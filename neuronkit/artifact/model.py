@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit import artifact, checks
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
 from neuronkit.capture.serialize import save_script
@@ -18,6 +19,7 @@ from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecErr
 from neuronkit.interface import Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
@@ -34,7 +36,13 @@ class CompiledModel:
             settings.
         specs: Its inputs, in order.
         processor: The pre- and post-processor it was compiled with, or None.
+        training: False; it computes as in eval mode.
+
+    It takes the place of an `nn.Module` in code that calls one: inputs by name, `eval()`, ``to("cpu")``; what a
+    compiled graph cannot do is an error that says so. It pickles by the path where it was saved or loaded last.
     """
+
+    training = False
 
     def __init__(self, function: Callable[..., Any], manifest: Mapping[str, Any], processor: Any = None) -> None:
         self._function = function
@@ -44,6 +52,9 @@ class CompiledModel:
         self.processor = processor
         graphs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
         self._run = find_target(manifest["target"]).accelerate(function, graphs)
+        outputs = manifest.get("outputs", ())
+        self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
+        self._path: Path | None = None
 
     @property
     def interface(self) -> Interface:
@@ -60,32 +71,53 @@ class CompiledModel:
         """Name, shape and dtype of every output, in order; nested outputs are listed from first to last."""
         return tuple(TensorSpec.from_dict(spec) for spec in self.manifest["outputs"])
 
-    def __call__(self, *inputs: Tensor) -> Any:
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.
 
         Args:
-            *inputs: Tensors exactly as `specs` say.
+            *inputs: Tensors exactly as `specs` say, on the CPU.
+            **named: Inputs by the names that `specs` give them, in place of or after those in order.
 
         Returns:
             What the original model returns.
 
         Raises:
-            SpecError: If the number, a shape or a dtype differs.
+            SpecError: If an input is missing or unknown; if a shape, a dtype or a device differs; or if a valid size
+                is not within the image.
             ArtifactError: If the first call fails, or gives something else than the manifest says.
             NeuronCoreError: If another process has the cores.
         """
-        if len(inputs) != len(self.specs):
-            raise SpecError(f"got {len(inputs)} inputs, expected {len(self.specs)}: {', '.join(map(str, self.specs))}")
-        for spec, tensor in zip(self.specs, inputs):
-            if not isinstance(tensor, Tensor):
-                raise SpecError(
-                    f"{spec.name}: got {type(tensor).__name__}, expected a tensor; use torch.as_tensor(...)"
-                )
-            spec.check(tensor)
+        checked = self._bound(inputs, named)
         if self._tried:
             with torch.no_grad(), taken_cores_explained():
-                return self._run(*inputs)
-        return self._first_call(inputs)
+                return self._run(*checked)
+        return self._first_call(checked)
+
+    forward = __call__
+
+    def _bound(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        """The inputs in the order of `specs`, each checked."""
+        names = [spec.name for spec in self.specs]
+        for name in named:
+            checks.choice("the name of an input", name, names, error=SpecError)
+        given = {**dict(zip(names, inputs)), **named}
+        if len(inputs) + len(named) != len(names) or len(given) != len(names):
+            raise SpecError(
+                f"got {len(inputs)} inputs{f' and {sorted(named)}' if named else ''}; expected {len(names)}: "
+                f"{', '.join(map(str, self.specs))}; give each once, in order or by name"
+            )
+        for spec in self.specs:
+            value = given[spec.name]
+            spec.check(value)
+            if value.device.type != "cpu":
+                raise SpecError(
+                    f"{spec.name}: got a tensor on {value.device}; expected one on the CPU, from where the target "
+                    f"takes it; give {spec.name}.cpu()"
+                )
+        for name in self._valid_sizes:
+            if name in given and given[name].dim() == 2:
+                check_valid_size(name, given[name], self.specs[0].shape[2:], len(given[name]))
+        return tuple(given[name] for name in names)
 
     def _first_call(self, inputs: Sequence[Tensor]) -> Any:
         """Run it, and compare the graph with the manifest."""
@@ -122,8 +154,7 @@ class CompiledModel:
                 cannot place copies.
             SpecError: If its inputs have no common number of rows.
         """
-        if not isinstance(copies, int) or isinstance(copies, bool) or copies < 1:
-            raise OptionError(f"copies={copies!r}: expected a positive integer")
+        copies = checks.integer("copies", copies, 1)
         spans = self.manifest["options"]["neuroncores"] or 1
         if copies > 1 and spans > 1:
             raise OptionError(
@@ -155,6 +186,7 @@ class CompiledModel:
         if target.saves_directory:
             found = destination(path, directory=True)
             save_directory(found, self.manifest, lambda directory: target.save_directory(function, directory))
+            self._path = found
             return Path(path)
         if not isinstance(function, torch.jit.ScriptModule):
             raise ArtifactError(
@@ -170,7 +202,63 @@ class CompiledModel:
             raise ArtifactError(
                 f"{shown(path)}: was not written ({error}); free some space or choose another directory"
             ) from error
+        self._path = found
         return Path(path)
+
+    def eval(self) -> CompiledModel:
+        """Give the model itself: it computes as in eval mode."""
+        return self
+
+    def train(self, mode: bool = True) -> CompiledModel:
+        """Give the model itself where `mode` is False.
+
+        Raises:
+            OptionError: If it is True: a compiled model cannot be trained.
+        """
+        if checks.flag("mode", mode):
+            raise OptionError("got train(); expected eval(): a compiled model cannot be trained; train the original")
+        return self
+
+    def to(self, device: Any = "cpu") -> CompiledModel:
+        """Give the model itself for the CPU, where its inputs and outputs are.
+
+        Raises:
+            OptionError: For another device, or a dtype: both are fixed when a model is compiled.
+        """
+        if str(device) not in ("cpu", "cpu:0"):
+            raise OptionError(
+                f"got to({shown(device)}); expected to('cpu'), where inputs and outputs are: what computes, and in "
+                "which type, is fixed when a model is compiled; compile for another target, or with another dtype"
+            )
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(torch.nn.Module, name):
+            raise AttributeError(f"CompiledModel has no attribute {name!r}")
+        raise AttributeError(
+            f"CompiledModel has no attribute {name!r}: its weights and layers are inside the compiled graph; use the "
+            "original model for that, and compile it again"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by path: a graph that a chip runs cannot travel, its file can be loaded again.
+
+        Raises:
+            ArtifactError: If it was neither saved nor loaded.
+        """
+        if self._path is None:
+            raise ArtifactError(
+                f"got {self!r} to pickle, which has no file; expected one that was saved or loaded; call "
+                "save(path) first: it pickles as that path, which must be the same where it is unpickled"
+            )
+        return artifact.load, (str(self._path),), self.manifest
+
+    def __setstate__(self, manifest: dict[str, Any]) -> None:
+        if self.manifest != manifest:
+            raise ArtifactError(
+                f"{shown(self._path)}: holds another artifact than when the model was pickled; pickle it again, or "
+                "load it with neuronkit.load"
+            )
 
     def __repr__(self) -> str:
         inputs = ", ".join(map(str, self.specs))

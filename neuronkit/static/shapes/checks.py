@@ -113,7 +113,7 @@ def check_valid_size(name: str, valid_size: Any, largest: tuple[int, ...], rows:
     if mend:
         count = "rows" if rows is None else rows
         raise SpecError(
-            f"{name}: got {shape} {dtype}; expected ({count}, 2) int32, (height, width) of each row; {mend}"
+            f"{name}: got {shape} {dtype}; expected ({count}, 2) int32, (height, width) of all rows; {mend}"
         )
     sizes = checked.tolist()
     wrong = [size for size in sizes if not _lies_within(size, largest)]
