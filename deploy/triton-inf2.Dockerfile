@@ -22,7 +22,7 @@ ENV PATH=/opt/venv/bin:/opt/aws/neuron/bin:$PATH LD_LIBRARY_PATH=/opt/aws/neuron
 WORKDIR /opt/neuronkit
 COPY requirements/base.txt requirements/
 RUN pip install --no-cache-dir --extra-index-url=https://pip.repos.neuron.amazonaws.com \
-    'torch==2.9.*' 'torch-neuronx==2.9.*' 'neuronx-cc==2.*' \
+    'torch==2.9.*' 'torch-neuronx==2.9.*' 'neuronx-cc==2.26.*' \
     'numpy<2' nvidia-pytriton==0.7.0 --requirement requirements/base.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY neuronkit neuronkit

@@ -73,7 +73,7 @@ def test_the_callers_model_is_left_as_it_was() -> None:
         ),
         ({"options": {"optlevel": 1}}, OptionError, "expected CompileOptions"),
         ({"processor": 3}, OptionError, "got processor=3; expected a CraftProcessor, ParseqProcessor or CtcProcessor"),
-        ({"options": CompileOptions(optlevel=1)}, OptionError, "target 'cpu' cannot honour optlevel=1"),
+        ({"options": CompileOptions(optlevel=1)}, OptionError, "got optlevel=1, which target 'cpu' cannot honour"),
         ({"example_inputs": None}, SpecError, "got example_inputs=None.*make_static"),
         ({"example_inputs": [1]}, SpecError, r"got example_inputs\[0\]=1; expected a tensor"),
     ],

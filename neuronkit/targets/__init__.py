@@ -19,6 +19,7 @@ _HOMES = {
     "trn1": ("neuronkit.targets.neuronx", "Trn1Target"),
     "trn2": ("neuronkit.targets.neuronx", "Trn2Target"),
     "trn2-native": ("neuronkit.targets.native", "Trn2NativeTarget"),
+    "inf2-native": ("neuronkit.targets.native", "Inf2NativeTarget"),
     "trn3": ("neuronkit.targets.native", "Trn3Target"),
 }
 _registered: dict[str, type[Target]] = {}

@@ -63,7 +63,7 @@ class Target(ABC):
             given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
             takes = ", ".join(sorted(self.supported_options)) or "no option"
             raise OptionError(
-                f"target {self.name!r} cannot honour {given}; it takes {takes}. Leave the others at their defaults"
+                f"got {given}, which target {self.name!r} cannot honour; expected {takes}; leave the others out"
             )
         if options.cache_dir is not None:
             CompileCache(options.cache_dir)

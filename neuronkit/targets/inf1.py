@@ -14,6 +14,7 @@ from neuronkit.capture.tracing import trace
 from neuronkit.errors import MissingSDKError, OptionError
 from neuronkit.options import CompileOptions, Precision
 from neuronkit.specs import TensorSpec
+from neuronkit.targets.sdk.flags import flag_given, set_twice
 from neuronkit.targets.sdk.job import Job
 from neuronkit.targets.sdk.packages import (
     check_framework,
@@ -24,7 +25,7 @@ from neuronkit.targets.sdk.packages import (
     numbers,
     within,
 )
-from neuronkit.targets.sdk.target import SdkTarget, examples_of, flag_given, rendered, save_result
+from neuronkit.targets.sdk.target import SdkTarget, examples_of, rendered, save_result
 
 INSTALL = install_command(
     "torch==1.13.1", "torch-neuron==1.13.1.*", "neuron-cc[tensorflow]", "protobuf<3.20", "numpy<2"
@@ -135,10 +136,7 @@ def compiler_args(options: CompileOptions) -> list[str]:
     precision = options.precision
     if flag_given(options.extra_args, "--fast-math", "--fp32-cast"):
         if precision != Precision():
-            raise OptionError(
-                f"got auto_cast={options.auto_cast!r} and extra_args={options.extra_args!r}, which both set the "
-                "precision; expected one of them; leave the other out"
-            )
+            raise set_twice("the precision", "auto_cast", options.auto_cast, options.extra_args)
     elif precision in _FAST_MATH:
         args += ["--fast-math", *_FAST_MATH[precision]]
     else:
@@ -148,7 +146,10 @@ def compiler_args(options: CompileOptions) -> list[str]:
         )
     if options.optlevel is not None:
         if options.optlevel != 2:
-            raise OptionError(f"target 'inf1' cannot honour optlevel={options.optlevel}; neuron-cc documents -O2 alone")
+            raise OptionError(
+                f"got optlevel={options.optlevel}, which target 'inf1' cannot honour; expected 2, the only one that "
+                "neuron-cc documents; leave it out"
+            )
         args.append("-O2")
     if options.neuroncores is not None:
         args += ["--neuroncore-pipeline-cores", str(options.neuroncores)]

@@ -7,8 +7,8 @@ import importlib.util
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,9 +22,10 @@ from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, Optio
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Target
-from neuronkit.targets.neuronx import cast_args
+from neuronkit.targets.cached import Built, GraphCache, with_influence
 from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.failure import explain
+from neuronkit.targets.sdk.flags import checked_cores, neuronx_flags
 from neuronkit.targets.sdk.packages import (
     check_framework,
     distribution_version,
@@ -34,12 +35,19 @@ from neuronkit.targets.sdk.packages import (
     visible_devices,
     within,
 )
+from neuronkit.targets.sdk.temporary import owned_directory
 
 if TYPE_CHECKING:
     from neuronkit.static.model import Graphs
 
-INSTALL = install_command("torch==2.14.*", "torch-neuronx==2.14.*", "neuronx-cc==2.*")
-_CACHE = "TORCH_NEURONX_NEFF_CACHE_DIR"
+INSTALL = install_command("torch==2.14.*", "torch-neuronx==2.14.*", "neuronx-cc==2.28.*")
+_PROGRAM = "graph.pt2"
+# TorchNeuron's two tiers of compiled programs. A hit in the local one may leave the other without the program.
+_CACHES = {"TORCH_NEURONX_NEFF_CACHE_DIR": "cache", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR": "cache-local"}
+_PLATFORM = "NEURON_PLATFORM_TARGET_OVERRIDE"
+_LEVEL = "NEURON_COMPILER_OPT_LEVEL"
+# What decides about the compiled program, and so goes into an artifact; the rest is of this machine.
+_KEPT = ("TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION", "NEURON_CC_FLAGS", "NEURON_LOGICAL_NC_CONFIG", _LEVEL)
 
 
 class Trn2NativeTarget(Target):
@@ -48,6 +56,7 @@ class Trn2NativeTarget(Target):
     name = "trn2-native"
     chip = "Trainium2"
     compiler_target: ClassVar[str] = "trn2"
+    cores_per_copy: ClassVar[tuple[int, ...]] = (1, 2)
     rules = "torch-neuron-native"
     saves_directory = True
     is_neuron = True
@@ -67,7 +76,7 @@ class Trn2NativeTarget(Target):
 
     def check_options(self, options: CompileOptions) -> None:
         super().check_options(options)
-        environment_of(options, self.name)
+        self.environment_of(options)
 
     def check_environment(self) -> dict[str, str]:
         found = check_framework(self.name, torch_versions="2.13-2.14", pythons="3.12-3.14", command=INSTALL)
@@ -97,20 +106,28 @@ class Trn2NativeTarget(Target):
     def compile(
         self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
     ) -> CompiledGraphs:
-        environment = environment_of(options, self.name)
-        if not self.runs_here():
-            environment["TORCH_NEURONX_COMPILE_ONLY"] = "1"
-        # Every graph needs a cache of its own name, or a saved artifact would carry a stranger's programs.
-        environment.setdefault(_CACHE, tempfile.mkdtemp(prefix="neuronkit-neff-"))
-        callables, commands = {}, {}
-        for name, (module, specs) in graphs.items():
-            progress(f"compiling {name}")
-            directory = Path(tempfile.mkdtemp(prefix="neuronkit-graph-"))
-            save_program(export_graph(module, specs), directory / "graph.pt2")
-            callables[name] = NativeGraph(directory, specs, environment).compiled(name, self.name)
-            settings = " ".join(f"{key}={value}" for key, value in environment.items())
-            commands[name] = f'{settings} torch.compile(graph, backend="neuron", fullgraph=True, dynamic=False)'
-        return CompiledGraphs(callables, commands)
+        environment = self.environment_of(options)
+        decisive = self.environment_of(with_influence(options))
+        cache = GraphCache(self, options, op_whitelist, arguments=decisive, progress=progress)
+        return cache.compile(
+            graphs, capture=export_graph, build=partial(self._build, environment), load=self.load_directory
+        )
+
+    def _build(self, environment: Mapping[str, str], graph: str, program: Any, specs: tuple[TensorSpec, ...]) -> Built:
+        made = NativeGraph(lambda directory: save_program(program, directory / _PROGRAM), specs, environment)
+        try:
+            made(*(spec.example() for spec in specs))
+        except Exception as error:
+            code, hint = explain(str(error))
+            raise CompileError(
+                f"graph {graph!r} for target {self.name!r} was not compiled: {error}. Next: "
+                f"{hint or 'read the message'}",
+                code=code,
+                hint=hint,
+            ) from error
+        settings = " ".join(f"{key}={value}" for key, value in environment.items())
+        call = f'{settings} torch.compile(graph, backend="neuron", fullgraph=True, dynamic=False)'
+        return Built(made, call, made.save)
 
     def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
         raise OptionError(
@@ -119,7 +136,7 @@ class Trn2NativeTarget(Target):
         )
 
     def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
-        """Write a compiled graph: its torch.export program, its settings, and the cache of compiled programs.
+        """Write a compiled graph: its torch.export program, its settings, and both caches of compiled programs.
 
         Raises:
             ArtifactError: If it is not a single graph; a Python loop around several cannot be written.
@@ -132,10 +149,46 @@ class Trn2NativeTarget(Target):
         function.save(directory)
 
     def load_directory(self, directory: Path) -> NativeGraph:
-        """Read what `save_directory` wrote. The first call finds its program in the cache."""
+        """Read what `save_directory` wrote. The first call finds its program in the cache.
+
+        TorchNeuron writes to its caches, so it is given copies: what runs an artifact never changes it.
+        """
         fields = json.loads((directory / "graph.json").read_text(encoding="utf-8"))
         specs = tuple(TensorSpec.from_dict(spec) for spec in fields["specs"])
-        return NativeGraph(directory, specs, {**fields["environment"], _CACHE: str(directory / "cache")})
+        kept = {key: str(value) for key, value in fields["environment"].items() if key in _KEPT}
+        # As artifacts of format 1 have it.
+        if kept.get(_LEVEL, "").isdigit():
+            kept[_LEVEL] = f"-O{kept[_LEVEL]}"
+        return NativeGraph(partial(_copy, directory), specs, {**kept, **self._platform()})
+
+    def environment_of(self, options: CompileOptions) -> dict[str, str]:
+        """TorchNeuron's environment variables for these options; it takes them in no other way.
+
+        Raises:
+            OptionError: If there is no such setting.
+        """
+        environment = {
+            "TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "0" if options.cpu_fallback else "1",
+            "NEURON_CC_FLAGS": " ".join([*neuronx_flags(options, self.compiler_target), *options.extra_args]),
+            **self._platform(),
+        }
+        if options.optlevel is not None:
+            # Passed on to the compiler as it is.
+            environment[_LEVEL] = f"-O{options.optlevel}"
+        if options.neuroncores is not None:
+            environment["NEURON_LOGICAL_NC_CONFIG"] = str(
+                checked_cores(options.neuroncores, self.name, self.cores_per_copy)
+            )
+        if options.workdir is not None:
+            environment["TORCH_NEURONX_DEBUG_DIR"] = str(options.workdir)
+            environment["TORCH_NEURONX_PRESERVE_COMPILATION_ARTIFACTS"] = "1"
+        return environment
+
+    def _platform(self) -> dict[str, str]:
+        """What TorchNeuron has to be told where there is no device to ask."""
+        if self.runs_here():
+            return {}
+        return {"TORCH_NEURONX_COMPILE_ONLY": "1", _PLATFORM: self.compiler_target}
 
 
 class Trn3Target(Trn2NativeTarget):
@@ -146,20 +199,44 @@ class Trn3Target(Trn2NativeTarget):
     compiler_target = "trn3"
 
 
+class Inf2NativeTarget(Trn2NativeTarget):
+    """AWS Inferentia2 through TorchNeuron, which does not support it officially.
+
+    Public reports say that it works where TorchNeuron is told the platform.
+    """
+
+    name = "inf2-native"
+    chip = "Inferentia2"
+    compiler_target = "inf2"
+    cores_per_copy = (1,)
+
+    def _platform(self) -> dict[str, str]:
+        return {**super()._platform(), _PLATFORM: self.compiler_target}
+
+
 class NativeGraph:
     """One graph under torch.compile: takes and gives CPU tensors.
 
+    Its program and both of TorchNeuron's caches lie in a temporary directory, which lives as long as the object.
+
     Args:
-        directory: Holds ``graph.pt2``.
+        fill: Writes ``graph.pt2``, and the caches where there are any, into an empty directory.
         specs: The inputs.
         environment: TorchNeuron's settings, in force while the graph is compiled.
     """
 
-    def __init__(self, directory: Path, specs: tuple[TensorSpec, ...], environment: Mapping[str, str]) -> None:
-        self._directory, self._specs, self._environment = directory, specs, dict(environment)
+    def __init__(
+        self, fill: Callable[[Path], None], specs: tuple[TensorSpec, ...], environment: Mapping[str, str]
+    ) -> None:
+        self._directory = owned_directory(self, "native")
+        fill(self._directory)
+        self._specs = specs
+        # Caches of its own, or a saved artifact would carry the programs of other graphs.
+        caches = {variable: str(self._directory / name) for variable, name in _CACHES.items()}
+        self._environment = {**environment, **caches}
         with settings(self._environment):
             import_sdk("torch_neuronx", "trn2-native", INSTALL)
-            module = load_portable(directory / "graph.pt2").to(device())
+            module = load_portable(self._directory / _PROGRAM).to(device())
             # Neuron has fixed shapes, and a graph that falls apart would leave the device between its parts.
             self._function = torch.compile(module, backend="neuron", fullgraph=True, dynamic=False)
 
@@ -168,67 +245,25 @@ class NativeGraph:
             outputs = self._function(*(x.to(device()) for x in inputs))
         return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, outputs)
 
-    def compiled(self, graph: str, target: str) -> NativeGraph:
-        """Compile now, by a call on example inputs, and give itself.
-
-        Raises:
-            CompileError: If TorchNeuron fails.
-        """
-        try:
-            self(*(spec.example() for spec in self._specs))
-        except Exception as error:
-            code, hint = explain(str(error))
-            raise CompileError(
-                f"graph {graph!r} for target {target!r} was not compiled: {error}. Next: {hint or 'read the message'}",
-                code=code,
-                hint=hint,
-            ) from error
-        return self
-
     def save(self, directory: Path) -> None:
-        """Write the graph, its settings and its cache."""
-        shutil.copyfile(self._directory / "graph.pt2", directory / "graph.pt2")
-        kept = {key: value for key, value in self._environment.items() if key != _CACHE}
+        """Write the graph, its caches, and those of its settings that decide what is compiled."""
+        _copy(self._directory, directory)
+        kept = {key: value for key, value in self._environment.items() if key in _KEPT}
         fields = {"specs": [spec.to_dict() for spec in self._specs], "environment": kept}
         (directory / "graph.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
-        cache = Path(self._environment[_CACHE])
-        if cache.exists():
-            shutil.copytree(cache, directory / "cache", dirs_exist_ok=True)
+
+
+def _copy(source: Path, directory: Path) -> None:
+    """Copy a graph's program and its caches."""
+    shutil.copyfile(source / _PROGRAM, directory / _PROGRAM)
+    for name in _CACHES.values():
+        if (source / name).exists():
+            shutil.copytree(source / name, directory / name, dirs_exist_ok=True)
 
 
 def device() -> torch.device:
     """TorchNeuron's device."""
     return torch.device("neuron")
-
-
-def environment_of(options: CompileOptions, target: str) -> dict[str, str]:
-    """TorchNeuron's environment variables for these options; it takes them in no other way.
-
-    Raises:
-        OptionError: If there is no such setting.
-    """
-    flags = [*cast_args(options)]
-    if options.model_type is not None:
-        flags += ["--model-type", options.model_type]
-    environment = {"TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "0" if options.cpu_fallback else "1"}
-    environment["NEURON_CC_FLAGS"] = " ".join([*flags, *options.extra_args])
-    if options.optlevel is not None:
-        environment["NEURON_COMPILER_OPT_LEVEL"] = str(options.optlevel)
-    if options.neuroncores is not None:
-        environment["NEURON_LOGICAL_NC_CONFIG"] = logical_cores(options.neuroncores, target)
-    if options.workdir is not None:
-        environment["TORCH_NEURONX_DEBUG_DIR"] = str(options.workdir)
-        environment["TORCH_NEURONX_PRESERVE_COMPILATION_ARTIFACTS"] = "1"
-    if options.cache_dir is not None:
-        environment[_CACHE] = str(options.cache_dir)
-    return environment
-
-
-def logical_cores(count: int, target: str) -> str:
-    """NEURON_LOGICAL_NC_CONFIG for a copy that spans this many physical cores."""
-    if count not in (1, 2):
-        raise OptionError(f"target {target!r} cannot honour neuroncores={count}; a logical core is made of 1 or 2")
-    return str(count)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,10 @@ from torch import nn
 
 from neuronkit.capture.exporting import export_graph, load_portable
 from neuronkit.capture.serialize import save_program
-from neuronkit.errors import MissingSDKError, OptionError
-from neuronkit.options import CompileOptions, Precision
+from neuronkit.errors import MissingSDKError
+from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
+from neuronkit.targets.sdk.flags import checked_cores, flag_given, neuronx_flags
 from neuronkit.targets.sdk.job import Job
 from neuronkit.targets.sdk.packages import (
     check_framework,
@@ -24,9 +25,10 @@ from neuronkit.targets.sdk.packages import (
     visible_devices,
     within,
 )
-from neuronkit.targets.sdk.target import SdkTarget, examples_of, flag_given, rendered, save_result
+from neuronkit.targets.sdk.target import SdkTarget, examples_of, rendered, save_result
 
-INSTALL = install_command("torch==2.9.*", "torch-neuronx==2.9.*", "neuronx-cc==2.*")
+# The compiler line of SDK 2.31, from which on torch-neuronx is in maintenance.
+INSTALL = install_command("torch==2.9.*", "torch-neuronx==2.9.*", "neuronx-cc==2.26.*")
 
 
 class NeuronxTarget(SdkTarget):
@@ -100,25 +102,19 @@ class NeuronxTarget(SdkTarget):
         }
 
     def compiler_args(self, options: CompileOptions) -> list[str]:
-        """neuronx-cc's command line; whether and how it casts is always written out, since its default changed.
+        """neuronx-cc's command line; what its releases have different defaults for is always written out.
 
         Raises:
             OptionError: If neuronx-cc has no such setting.
         """
         args = [] if flag_given(options.extra_args, "--target") else ["--target", self.compiler_target]
-        args += cast_args(options)
+        args += neuronx_flags(options, self.compiler_target)
         if options.optlevel is not None:
             args.append(f"-O{options.optlevel}")
-        if options.model_type is not None:
-            args += ["--model-type", options.model_type]
         if options.neuroncores is not None:
-            if options.neuroncores not in self.cores_per_copy:
-                allowed = " or ".join(map(str, self.cores_per_copy))
-                raise OptionError(
-                    f"target {self.name!r} cannot honour neuroncores={options.neuroncores}; it takes {allowed}"
-                )
+            count = checked_cores(options.neuroncores, self.name, self.cores_per_copy)
             if self.cores_per_copy != (1,):
-                args += ["--logical-nc-config", str(options.neuroncores)]
+                args += ["--logical-nc-config", str(count)]
         return [*args, *options.extra_args]
 
     def capture(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
@@ -163,21 +159,6 @@ class Trn2Target(NeuronxTarget):
     chip = "Trainium2"
     compiler_target = "trn2"
     cores_per_copy = (1, 2)
-
-
-def cast_args(options: CompileOptions) -> list[str]:
-    """Whether and how neuronx-cc casts, always written out."""
-    precision = options.precision
-    if flag_given(options.extra_args, "--auto-cast", "--auto-cast-type"):
-        if precision != Precision():
-            raise OptionError(
-                f"got auto_cast={options.auto_cast!r} and extra_args={options.extra_args!r}, which both set the "
-                "precision; expected one of them; leave the other out"
-            )
-        return []
-    if precision.narrow_type is None:
-        return ["--auto-cast", "none"]
-    return ["--auto-cast", str(precision.auto_cast), "--auto-cast-type", precision.narrow_type]
 
 
 def _keywords(sdk: ModuleType, arguments: dict[str, Any], workdir: Path) -> dict[str, Any]:

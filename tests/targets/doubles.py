@@ -155,10 +155,10 @@ def _backend(graph, example_inputs, **kwargs):
     _record(environment={name: os.environ[name] for name in names}, kwargs=list(kwargs),
             shapes=[list(x.shape) for x in example_inputs if isinstance(x, torch.Tensor)])
     _behave()
-    cache = os.environ["TORCH_NEURONX_NEFF_CACHE_DIR"]
-    os.makedirs(cache, exist_ok=True)
-    with open(os.path.join(cache, "program.neff"), "w") as file:
-        file.write("compiled")
+    for tier in ("TORCH_NEURONX_NEFF_CACHE_DIR", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR"):
+        os.makedirs(os.environ[tier], exist_ok=True)
+        with open(os.path.join(os.environ[tier], "program.neff"), "w") as file:
+            file.write("compiled")
     return graph.forward
 
 

@@ -1,4 +1,6 @@
+import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target, native
 
 SPEC = TensorSpec("x", (2, 4))
+TIERS = ("TORCH_NEURONX_NEFF_CACHE_DIR", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR")
 
 # torch.compile with a backend that a package registers: the newest torch, in the development environment.
 pytestmark = pytest.mark.tooling
@@ -25,6 +28,7 @@ def torch_neuron_native(install_double, monkeypatch):
 
 
 def compile_graph(options=None, target="trn2-native"):
+    torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
     chosen = find_target(target)
     options = options or CompileOptions()
@@ -41,7 +45,7 @@ def test_compiles_at_once_and_computes_the_same(torch_neuron_native):
     torch.testing.assert_close(compiled.callables["head"](x), module(x))
     assert len(double.calls) == 1
     environment = call["environment"]
-    assert environment["NEURON_CC_FLAGS"] == "--auto-cast none"
+    assert environment["NEURON_CC_FLAGS"] == "--auto-cast none --model-type generic"
     assert environment["TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION"] == "1"
     assert environment["TORCH_NEURONX_COMPILE_ONLY"] == "1"  # this machine has no device
     assert 'backend="neuron", fullgraph=True, dynamic=False' in compiled.commands["head"]
@@ -62,7 +66,7 @@ def test_the_environment_is_given_back(torch_neuron_native, monkeypatch):
             {"auto_cast": "all", "auto_cast_type": "fp8_e4m3", "model_type": "transformer", "extra_args": ("-v",)},
             {"NEURON_CC_FLAGS": "--auto-cast all --auto-cast-type fp8_e4m3 --model-type transformer -v"},
         ),
-        ({"optlevel": 1}, {"NEURON_COMPILER_OPT_LEVEL": "1"}),
+        ({"optlevel": 1}, {"NEURON_COMPILER_OPT_LEVEL": "-O1"}),
         ({"neuroncores": 2}, {"NEURON_LOGICAL_NC_CONFIG": "2"}),
         ({"cpu_fallback": True}, {"TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "0"}),
         (
@@ -78,10 +82,69 @@ def test_options_become_environment_variables(torch_neuron_native, options, expe
     assert {name: environment.get(name) for name in expected} == expected
 
 
-def test_cache_dir_is_used(torch_neuron_native, tmp_path):
+def test_a_cached_graph_is_not_compiled_again(torch_neuron_native, tmp_path):
+    double = torch_neuron_native()
+    options = CompileOptions(cache_dir=tmp_path / "cache")
+    compile_graph(options)
+    torch._dynamo.reset()
+    module, compiled = compile_graph(options)
+    assert compiled.cache["head"]["status"] == "hit"
+    assert len(double.calls) == 1
+    x = SPEC.example(seed=3)
+    torch.testing.assert_close(compiled.callables["head"](x), module(x))
+    # The program that TorchNeuron finds there is a copy: an entry of the cache never changes.
+    environment = double.calls[-1]["environment"]
+    assert all(Path(environment[tier], "program.neff").is_file() for tier in TIERS)
+    assert not any(Path(environment[tier]).is_relative_to(tmp_path / "cache") for tier in TIERS)
+
+
+def test_other_settings_are_another_entry_of_the_cache(torch_neuron_native, tmp_path):
     torch_neuron_native()
-    compile_graph(CompileOptions(cache_dir=tmp_path / "cache"))
-    assert (tmp_path / "cache" / "program.neff").exists()
+    for options in ({}, {"optlevel": 1}):
+        _, compiled = compile_graph(CompileOptions(cache_dir=tmp_path / "cache", **options))
+        assert compiled.cache["head"]["status"] == "miss"
+    _, compiled = compile_graph(CompileOptions(cache_dir=tmp_path / "cache"), target="trn3")
+    assert compiled.cache["head"]["status"] == "miss"
+
+
+@pytest.mark.parametrize(("target", "platform"), [("trn2-native", "trn2"), ("trn3", "trn3"), ("inf2-native", "inf2")])
+def test_the_platform_is_named_where_there_is_no_device(torch_neuron_native, monkeypatch, target, platform):
+    double = torch_neuron_native()
+    compile_graph(target=target)
+    environment = double.calls[-1]["environment"]
+    assert environment["NEURON_PLATFORM_TARGET_OVERRIDE"] == platform
+    assert environment["TORCH_NEURONX_COMPILE_ONLY"] == "1"
+    monkeypatch.setattr(native, "visible_devices", lambda: ["/dev/neuron0"])
+    torch._dynamo.reset()
+    compile_graph(target=target)
+    environment = double.calls[-1]["environment"]
+    assert "TORCH_NEURONX_COMPILE_ONLY" not in environment
+    # Inferentia2 is not TorchNeuron's own choice, on a machine that has one either.
+    assert environment.get("NEURON_PLATFORM_TARGET_OVERRIDE") == (platform if target == "inf2-native" else None)
+
+
+@pytest.mark.parametrize(("compiler", "pinned"), [("2.26.6360.0", False), ("2.27.5334.0", True), ("2.28.7631.0", True)])
+@pytest.mark.parametrize("target", ["trn2-native", "trn3", "inf2-native"])
+def test_integers_are_pinned_where_the_compiler_knows_them(torch_neuron_native, monkeypatch, target, compiler, pinned):
+    double = torch_neuron_native()
+    monkeypatch.setattr("neuronkit.targets.sdk.flags.distribution_version", lambda name: compiler)
+    compile_graph(target=target)
+    flags = double.calls[-1]["environment"]["NEURON_CC_FLAGS"]
+    expected = pinned and target != "inf2-native"
+    assert ("--native-int64=disabled --implicit-integer-downcast=all" in flags) is expected
+    torch._dynamo.reset()
+    compile_graph(CompileOptions(extra_args=("--native-int64=enabled",)), target=target)
+    flags = double.calls[-1]["environment"]["NEURON_CC_FLAGS"]
+    assert "--native-int64=disabled" not in flags
+    assert ("--implicit-integer-downcast=all" in flags) is expected
+
+
+def test_a_model_type_is_set_once(torch_neuron_native):
+    double = torch_neuron_native()
+    compile_graph(CompileOptions(extra_args=("--model-type", "unet-inference")))
+    assert double.calls[-1]["environment"]["NEURON_CC_FLAGS"] == "--auto-cast none --model-type unet-inference"
+    with pytest.raises(OptionError, match="both set the model type"):
+        compile_graph(CompileOptions(model_type="generic", extra_args=("--model-type=transformer",)))
 
 
 @pytest.mark.parametrize(
@@ -100,18 +163,47 @@ def test_what_cannot_be_honoured_is_refused(options):
         find_target("trn2-native").check_options(CompileOptions(**options))
 
 
-def test_artifact_is_a_directory_with_graph_settings_and_cache(torch_neuron_native, tmp_path):
+def test_artifact_is_a_directory_with_graph_settings_and_both_caches(torch_neuron_native, tmp_path):
     double = torch_neuron_native()
-    module, compiled = compile_graph(CompileOptions(optlevel=1), target="trn3")
-    target = find_target("trn3")
-    target.save_directory(compiled.callables["head"], tmp_path)
-    assert (tmp_path / "cache" / "program.neff").read_text() == "compiled"
-    loaded = target.load_directory(tmp_path)
+    module, compiled = compile_graph(CompileOptions(optlevel=1, workdir=tmp_path / "work"), target="trn3")
+    artifact = tmp_path / "artifact"
+    artifact.mkdir()
+    find_target("trn3").save_directory(compiled.callables["head"], artifact)
+    assert [*map(str, sorted(artifact.rglob("*.neff")))] == [
+        str(artifact / name / "program.neff") for name in ("cache", "cache-local")
+    ]
+    # Of what is told to TorchNeuron, what decides about the program; the rest is of the machine.
+    assert json.loads((artifact / "graph.json").read_text())["environment"] == {
+        "NEURON_CC_FLAGS": "--auto-cast none --model-type generic",
+        "NEURON_COMPILER_OPT_LEVEL": "-O1",
+        "TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "1",
+    }
+    before = {path: path.read_bytes() for path in artifact.rglob("*") if path.is_file()}
+    loaded = find_target("trn3").load_directory(artifact)
     x = SPEC.example(seed=5)
     torch.testing.assert_close(loaded(x), module(x))
     environment = double.calls[-1]["environment"]
-    assert environment["TORCH_NEURONX_NEFF_CACHE_DIR"] == str(tmp_path / "cache")
-    assert environment["NEURON_COMPILER_OPT_LEVEL"] == "1"
+    assert environment["NEURON_COMPILER_OPT_LEVEL"] == "-O1"
+    assert "TORCH_NEURONX_DEBUG_DIR" not in environment
+    assert all(Path(environment[tier], "program.neff").read_text() == "compiled" for tier in TIERS)
+    # TorchNeuron writes to its caches; the artifact, whose hashes are checked when it is loaded, stays as it is.
+    assert {path: path.read_bytes() for path in artifact.rglob("*") if path.is_file()} == before
+
+
+def test_an_artifact_sets_no_other_variables(torch_neuron_native, tmp_path):
+    double = torch_neuron_native()
+    _, compiled = compile_graph(target="trn3")
+    find_target("trn3").save_directory(compiled.callables["head"], tmp_path)
+    file = tmp_path / "graph.json"
+    fields = json.loads(file.read_text())
+    # An artifact of format 1, and one that someone has changed.
+    fields["environment"].update(NEURON_COMPILER_OPT_LEVEL="2", TORCH_NEURONX_COMPILE_ONLY="1", NEURON_EVIL="1")
+    file.write_text(json.dumps(fields))
+    native_graph = find_target("trn3").load_directory(tmp_path)
+    native_graph(SPEC.example())
+    environment = double.calls[-1]["environment"]
+    assert "NEURON_EVIL" not in environment
+    assert environment["NEURON_COMPILER_OPT_LEVEL"] == "-O2"
 
 
 def test_a_python_loop_around_graphs_cannot_be_saved(tmp_path):

@@ -1,4 +1,5 @@
 import os
+import re
 import sys
 
 import pytest
@@ -41,7 +42,7 @@ def test_default_call_without_a_device(install_double, in_process, head):
     double = install_double("torch_neuronx")
     compiled = compile_graphs(head)
     trace, loading = double.calls
-    assert trace["compiler_args"] == ["--target", "inf2", "--auto-cast", "none"]
+    assert trace["compiler_args"] == ["--target", "inf2", "--auto-cast", "none", "--model-type", "generic"]
     assert trace["cpu_backend"] is True
     assert trace["inline_weights_to_neff"] is True
     assert trace["partitioned"] is False
@@ -63,28 +64,19 @@ def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monke
     [
         (
             {"auto_cast": "matmult"},
-            {"compiler_args": ["--target", "inf2", "--auto-cast", "matmult", "--auto-cast-type", "bf16"]},
+            {"compiler_args": "--target inf2 --auto-cast matmult --auto-cast-type bf16 --model-type generic"},
         ),
         (
             {"auto_cast": "all", "auto_cast_type": "tf32", "optlevel": 1, "model_type": "transformer"},
-            {
-                "compiler_args": [
-                    "--target",
-                    "inf2",
-                    "--auto-cast",
-                    "all",
-                    "--auto-cast-type",
-                    "tf32",
-                    "-O1",
-                    "--model-type",
-                    "transformer",
-                ]
-            },
+            {"compiler_args": "--target inf2 --auto-cast all --auto-cast-type tf32 --model-type transformer -O1"},
         ),
-        ({"extra_args": ("--auto-cast=all",)}, {"compiler_args": ["--target", "inf2", "--auto-cast=all"]}),
+        (
+            {"extra_args": ("--auto-cast=all",)},
+            {"compiler_args": "--target inf2 --model-type generic --auto-cast=all"},
+        ),
         (
             {"extra_args": ("--verbose", "info")},
-            {"compiler_args": ["--target", "inf2", "--auto-cast", "none", "--verbose", "info"]},
+            {"compiler_args": "--target inf2 --auto-cast none --model-type generic --verbose info"},
         ),
         ({"inline_weights": False}, {"inline_weights_to_neff": False}),
         ({"cpu_operators": ("aten::linear",)}, {"partitioned": True, "ops_to_partition": ["aten::linear"]}),
@@ -94,7 +86,8 @@ def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monke
 def test_options_reach_documented_arguments(install_double, in_process, head, options, expected):
     double = install_double("torch_neuronx")
     compile_graphs(head, CompileOptions(**options))
-    assert {name: double.calls[0][name] for name in expected} == expected
+    call = {**double.calls[0], "compiler_args": " ".join(double.calls[0]["compiler_args"])}
+    assert {name: call[name] for name in expected} == expected
 
 
 @pytest.mark.inf2
@@ -110,15 +103,36 @@ def test_dynamic_batch_and_workdir(install_double, in_process, head, tmp_path):
 @pytest.mark.parametrize(
     ("target", "cores", "expected"),
     [
-        ("trn1", None, ["--target", "trn1", "--auto-cast", "none"]),
-        ("trn2", 1, ["--target", "trn2", "--auto-cast", "none", "--logical-nc-config", "1"]),
-        ("trn2", 2, ["--target", "trn2", "--auto-cast", "none", "--logical-nc-config", "2"]),
+        ("trn1", None, "--target trn1 --auto-cast none --model-type generic"),
+        ("trn2", 1, "--target trn2 --auto-cast none --model-type generic --logical-nc-config 1"),
+        ("trn2", 2, "--target trn2 --auto-cast none --model-type generic --logical-nc-config 2"),
     ],
 )
 def test_chips_by_name(install_double, in_process, head, target, cores, expected):
     double = install_double("torch_neuronx")
     compile_graphs(head, CompileOptions(neuroncores=cores), target=target)
-    assert double.calls[0]["compiler_args"] == expected
+    assert double.calls[0]["compiler_args"] == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("target", "compiler", "pinned"),
+    [("trn2", "2.27.5334.0", True), ("trn2", "2.26.6360.0", False), ("trn2", None, False), ("inf2", "2.28.0.0", False)],
+)
+def test_integers_are_pinned_where_the_compiler_knows_them(monkeypatch, target, compiler, pinned):
+    monkeypatch.setattr("neuronkit.targets.sdk.flags.distribution_version", lambda name: compiler)
+    chosen = find_target(target)
+    pins = ["--native-int64=disabled", "--implicit-integer-downcast=all"]
+    assert [flag for flag in chosen.compiler_args(CompileOptions()) if flag in pins] == (pins if pinned else [])
+    own = CompileOptions(extra_args=("--implicit-integer-downcast", "dot"))
+    assert ("--implicit-integer-downcast=all" in chosen.compiler_args(own)) is False
+
+
+@pytest.mark.parametrize(
+    ("target", "compiler"), [("inf2", "2.26"), ("trn1", "2.26"), ("trn2-native", "2.28"), ("trn3", "2.28")]
+)
+def test_the_install_command_pins_a_line_of_the_compiler(target, compiler):
+    with pytest.raises(MissingSDKError, match=rf"neuronx-cc=={re.escape(compiler)}\.\*"):
+        find_target(target).check_environment()
 
 
 @pytest.mark.inf2

@@ -37,7 +37,7 @@ _SIGNALS = {
 _ADVICE = "read the log; compile again with CompileOptions(workdir=...) to keep the compiler's own files"
 
 
-def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None) -> CompileError:
+def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None, kept: Path | None = None) -> CompileError:
     """The error for a log: with the compiler's own code, what the documentation says of it, and the log's end.
 
     Args:
@@ -45,6 +45,7 @@ def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None) -> 
         outcome: What happened to it, in words.
         log: What the child printed.
         hint: What to do, where the log says nothing better.
+        kept: Where the log will be found later; None: where it is.
     """
     summary = read_log(log)
     if summary.code is None:
@@ -55,9 +56,9 @@ def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None) -> 
     tail = "\n".join(f"  | {line}" for line in summary.tail) or "  | (the log is empty)"
     return CompileError(
         f"{graph} {outcome}{f' ({summary.code})' if summary.code else ''}.\n"
-        f"{tail}\nLog: {log}\nNext: {known or _ADVICE}",
+        f"{tail}\nLog: {kept or log}\nNext: {known or _ADVICE}",
         code=summary.code,
-        log_path=log,
+        log_path=kept or log,
         hint=known,
     )
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 import zlib
@@ -19,10 +18,12 @@ from typing import Any
 from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
+from neuronkit.storage.atomic import temporary_directory
 from neuronkit.targets.progress import ProgressCallback, detail
 from neuronkit.targets.sdk.failure import disk_errors, failure, outcome_of
 from neuronkit.targets.sdk.log import last_line, read_log
 from neuronkit.targets.sdk.process import child_process, kill_session
+from neuronkit.targets.sdk.temporary import keep_log, sweep_logs
 
 RESULT, PARTIAL, CALL, LOG = "compiled.pt", "compiled.pt.partial", "call.txt", "compile.log"
 _TICK_S = 0.5
@@ -66,12 +67,12 @@ class Job:
 class ChildCompiler:
     """The directories and the deadline that all graphs of one compile share.
 
-    As a context manager it removes its temporary directory, except for the log that a `CompileError` names.
+    As a context manager it removes its temporary directory. The log that a `CompileError` names stays, for a week.
 
     Args:
-        options: `workdir` keeps everything; without it there is a temporary directory, of which a failure leaves the
-            log. With `cpu_operators` or `cpu_fallback`, what the compiler refuses may be left to the CPU.
-            `timeout_s` is the time for all graphs together.
+        options: `workdir` keeps everything; without it there is a temporary directory. With `cpu_operators` or
+            `cpu_fallback`, what the compiler refuses may be left to the CPU. `timeout_s` is the time for all graphs
+            together.
         progress: Told how long a graph has taken and what its log says last, while the child runs.
 
     Attributes:
@@ -79,9 +80,11 @@ class ChildCompiler:
     """
 
     def __init__(self, options: CompileOptions, progress: ProgressCallback | None = None) -> None:
+        self._stack = contextlib.ExitStack()
+        self._keeps_files = options.workdir is not None
         with disk_errors("the model"):
-            self._temporary = None if options.workdir else tempfile.mkdtemp(prefix="neuronkit-")
-        self.root = Path(self._temporary or options.workdir or ".").absolute()
+            sweep_logs()
+            self.root = (options.workdir or self._stack.enter_context(temporary_directory("compile"))).absolute()
         self._may_fall_back = bool(options.cpu_operators or options.cpu_fallback)
         self.timeout_s = options.timeout_s
         self.deadline = None if options.timeout_s is None else time.monotonic() + options.timeout_s
@@ -90,17 +93,13 @@ class ChildCompiler:
     def __enter__(self) -> ChildCompiler:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
-        if self._temporary is None:
-            return
-        log = error.log_path if isinstance(error, CompileError) else None
-        if log is None or not log.is_file() or self.root not in log.parents:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            return
-        for path in self.root.rglob("*"):
-            if path != log and not path.is_dir():
-                with contextlib.suppress(OSError):
-                    path.unlink()
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def failure(self, job: Job, outcome: str, *, hint: str | None = None) -> CompileError:
+        """The error for a graph, with what its log says, and the path of a log that stays."""
+        log = self.directory(job.graph) / LOG
+        return failure(str(job), outcome, log, hint=hint, kept=log if self._keeps_files else keep_log(log))
 
     def directory(self, graph: str) -> Path:
         """Where a graph's files lie: ``graph.*`` in, ``compiled.pt`` out, ``compile.log``, ``compiler/``."""
@@ -120,7 +119,7 @@ class ChildCompiler:
         """
         directory = self.directory(job.graph)
         try:
-            with disk_errors(str(job), directory / LOG):
+            with disk_errors(str(job), directory / LOG if self._keeps_files else None):
                 for name in (RESULT, PARTIAL, CALL):
                     (directory / name).unlink(missing_ok=True)
                 # An earlier compile's logs would speak for this one.
@@ -139,18 +138,18 @@ class ChildCompiler:
         """Raise CompileError unless the child ended well and left a whole result that runs on the device."""
         log = directory / LOG
         if status is None:
-            raise failure(str(job), f"was not compiled within timeout_s={self.timeout_s:g} seconds", log)
+            raise self.failure(job, f"was not compiled within timeout_s={self.timeout_s:g} seconds")
         if status != 0:
             outcome, hint = outcome_of(status)
-            raise failure(str(job), outcome, log, hint=hint)
+            raise self.failure(job, outcome, hint=hint)
         if not ((directory / RESULT).exists() and (directory / CALL).exists()):
-            raise failure(str(job), "was not compiled: the compiler's process reported success and left no result", log)
+            raise self.failure(job, "was not compiled: the compiler's process reported success and left no result")
         said = read_log(log)
         if said.message is not None or (said.code is not None and not self._may_fall_back):
             # The SDK reports success, and gives something that does not run on the device.
-            raise failure(str(job), "was not compiled, though the SDK reported success", log)
+            raise self.failure(job, "was not compiled, though the SDK reported success")
         if not _is_whole(directory / RESULT):
-            raise failure(str(job), "was not compiled: the result is cut or damaged", log)
+            raise self.failure(job, "was not compiled: the result is cut or damaged")
 
     def _spawn(self, directory: Path, log: Path) -> int | None:
         """Run the child; None if it ran out of time."""

@@ -22,7 +22,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.cached import Built, GraphCache, with_influence
 from neuronkit.targets.progress import ProgressCallback
-from neuronkit.targets.sdk.failure import disk_errors, failure
+from neuronkit.targets.sdk.failure import disk_errors
 from neuronkit.targets.sdk.job import CALL, LOG, PARTIAL, RESULT, ChildCompiler, Job
 from neuronkit.targets.sdk.log import compiler_logs, read_log
 from neuronkit.targets.sdk.packages import visible_devices
@@ -112,15 +112,13 @@ class SdkTarget(Target):
             self.write_graph(program, directory)
         result = compiler.run(job)
         try:
-            check_target(job, arguments["compiler_args"], directory)
+            check_target(compiler, job, arguments["compiler_args"])
             function = _load(directory)
         except RuntimeError as error:
             result.unlink()
             if isinstance(error, CompileError):
                 raise
-            raise failure(
-                str(job), f"was not compiled: the result cannot be loaded ({error})", directory / LOG
-            ) from error
+            raise compiler.failure(job, f"was not compiled: the result cannot be loaded ({error})") from error
         return Built(function, effective_command(directory), partial(_copy, directory))
 
 
@@ -159,11 +157,6 @@ def examples_of(specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
     return tuple(spec.example() for spec in specs)
 
 
-def flag_given(extra_args: tuple[str, ...], *flags: str) -> bool:
-    """Whether the caller's own arguments set one of these flags, as ``--flag value`` or ``--flag=value``."""
-    return any(argument.partition("=")[0] in flags for argument in extra_args)
-
-
 def effective_command(directory: Path) -> str:
     """The SDK call, and the compiler's own command line where a log shows it."""
     call = (directory / CALL).read_text(encoding="utf-8")
@@ -176,7 +169,7 @@ def compiler_calls(directory: Path) -> Iterator[str]:
         yield from read_log(path).calls
 
 
-def check_target(job: Job, compiler_args: Sequence[str], directory: Path) -> None:
+def check_target(compiler: ChildCompiler, job: Job, compiler_args: Sequence[str]) -> None:
     """Make sure that the compiler was called for the chip that was asked for: releases of 2024 ignored ``--target``.
 
     Only a command line that some log shows can tell; where none does, nothing is known and nothing is claimed.
@@ -185,15 +178,14 @@ def check_target(job: Job, compiler_args: Sequence[str], directory: Path) -> Non
         CompileError: If a command line names another chip, or none.
     """
     asked = _TARGET.findall(" ".join(compiler_args))
-    for call in compiler_calls(directory) if asked else ():
+    for call in compiler_calls(compiler.directory(job.graph)) if asked else ():
         shown = _TARGET.findall(call)
         if asked[-1:] != shown[-1:]:
             found = f"--target {shown[-1]}" if shown else "no --target"
-            raise failure(
-                str(job),
+            raise compiler.failure(
+                job,
                 f"was compiled for another chip: asked for --target {asked[-1]}, the compiler was called with {found} "
                 f"({call[:300]})",
-                directory / LOG,
                 hint="this release of the SDK ignores --target: update it, or compile for the chip that it takes "
                 "(inf2 and trn1 run the same programs)",
             )
