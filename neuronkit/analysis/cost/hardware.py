@@ -23,7 +23,7 @@ class Chip:
 
     Attributes:
         name: Such as "Inferentia2".
-        cores: Cores that a model sees: on Trainium2 logical ones, of two physical ones each.
+        cores: Cores that a model sees: on Trainium2 and 3 logical ones, of two physical ones each.
         tflops: Type (``"bf16"``) → 10^12 FLOPs a second of the whole chip.
         bytes_per_second: Bandwidth of the whole chip's memory.
     """
