@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,9 @@ from neuronkit.errors import OptionError
 AUTO_CASTS = ("none", "matmult", "all")
 AUTO_CAST_TYPES = ("bf16", "fp16", "tf32", "fp8_e4m3")
 MODEL_TYPES = ("generic", "transformer", "unet-inference")
+# Operator kinds or arguments in one option.
+_MOST_STRINGS = 10_000
+_FLAGS = ("cpu_fallback", "dynamic_batch", "inline_weights")
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,21 @@ class CompileOptions:
         for name in ("workdir", "cache_dir"):
             object.__setattr__(self, name, _directory(name, getattr(self, name)))
         _ = self.precision
-        _one_of("optlevel", self.optlevel, (1, 2, 3))
-        _one_of("model_type", self.model_type, MODEL_TYPES)
-        _positive("neuroncores", self.neuroncores, "integer", int)
-        _positive("timeout_s", self.timeout_s, "number", int, float)
-        for name in ("cpu_fallback", "dynamic_batch", "inline_weights"):
-            if not isinstance(getattr(self, name), bool):
-                raise OptionError(f"{name}={getattr(self, name)!r}: expected True or False")
+        given: dict[str, Any] = {
+            "optlevel": None if self.optlevel is None else checks.choice("optlevel", self.optlevel, (1, 2, 3)),
+            "model_type": None
+            if self.model_type is None
+            else checks.choice("model_type", self.model_type, MODEL_TYPES),
+            "neuroncores": None
+            if self.neuroncores is None
+            else checks.integer("neuroncores", self.neuroncores, 1, 1024),
+            "timeout_s": None
+            if self.timeout_s is None
+            else checks.number("timeout_s", self.timeout_s, 0, open_low=True),
+            **{name: checks.flag(name, getattr(self, name)) for name in _FLAGS},
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
         check_operator_kinds("cpu_operators", self.cpu_operators)
 
     @property
@@ -134,39 +144,31 @@ def check_operator_kinds(argument: str, kinds: Any) -> tuple[str, ...]:
         namespace, _, name = kind.partition("::")
         if not namespace or not name:
             raise OptionError(
-                f"{argument}: {kind!r} is not an operator kind; write it with its namespace, as 'aten::embedding'"
+                f"{argument}: {checks.shown(kind)} is not an operator kind; write it with its namespace, as "
+                "'aten::embedding'"
             )
     return kinds
 
 
-def _one_of(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    # True and 1.0 are equal to 1, and would be written out as what they are.
-    if value is not None and (type(value), value) not in [(type(choice), choice) for choice in choices]:
-        raise OptionError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}, or None")
-
-
-def _positive(name: str, value: Any, kind: str, *types: type) -> None:
-    # A type of its own: True is an int, too.
-    if value is None or (type(value) in types and 0 < value < math.inf):
-        return
-    raise OptionError(f"{name}={value!r}: expected a positive {kind}, or None for the target's own choice")
-
-
 def _strings(name: str, value: Any, what: str = "strings") -> tuple[str, ...]:
-    items = None if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
-    if items is None or not all(isinstance(item, str) for item in items):
-        example = repr(value) if isinstance(value, str) else "'aten::embedding'"
-        raise OptionError(f"{name}={value!r}: expected a sequence of {what}, such as ({example},)")
-    return items
+    try:
+        items = None if isinstance(value, (str, dict)) else tuple(islice(value, _MOST_STRINGS + 1))
+    except TypeError:
+        items = None
+    if items is None or len(items) > _MOST_STRINGS or not all(isinstance(item, str) for item in items):
+        example = checks.shown(value) if isinstance(value, str) else "'aten::embedding'"
+        raise OptionError(
+            f"got {name}={checks.shown(value)}; expected a sequence of {what}; give one such as ({example},)"
+        )
+    return tuple(checks.text(f"{name}[{i}]", item, empty=True) for i, item in enumerate(items))
 
 
 def _directory(name: str, value: Any) -> Path | None:
     if value is None:
         return None
     try:
-        directory = Path(value).expanduser()
-    except (TypeError, RuntimeError) as error:
-        raise OptionError(f"{name}={value!r}: expected the path of a directory ({error})") from error
-    if not str(value) or "\0" in str(value):
-        raise OptionError(f"{name}={value!r}: expected the path of a directory, such as './{name}'")
-    return directory
+        return checks.path(name, value).expanduser()
+    except RuntimeError as error:
+        raise OptionError(
+            f"got {name}={checks.shown(value)}; expected the path of a directory ({error}); give another"
+        ) from error

@@ -39,6 +39,7 @@ def tensor(
     *,
     shape: Sequence[int | None] | None = None,
     dtype: str | Sequence[str] | None = None,
+    data: bool = True,
     error: type[NeuronKitError] = SpecError,
 ) -> Tensor:
     """Return `value` as a plain dense tensor with data.
@@ -52,6 +53,8 @@ def tensor(
         value: What the caller gave.
         shape: Its sizes, None where any size does, as the number of rows often is; None: any shape.
         dtype: Name of its dtype, or names, the expected one first, of those that will do; None: any.
+        data: False takes tensors without data, too, such as meta and fake ones, as they are: a module's own `forward`
+            is called with such.
         error: Class of the error.
 
     Returns:
@@ -68,12 +71,12 @@ def tensor(
     """
     import torch
 
-    if being_traced():
+    if being_traced() or issubclass(type(value), torch.fx.Proxy):
         return value  # type: ignore[no-any-return]
     expected = described(shape, dtype)
     if not issubclass(type(value), torch.Tensor):
         raise error(f"got {name}={shown(value)}; expected a tensor{expected}; {_conversion(name, value)}")
-    fault, way = _unusual(name, value)
+    fault, way = _unusual(name, value, data)
     if fault:
         raise error(f"{name}: got a {fault} tensor; expected a dense one{expected}; {way}")
     if value.numel() > _MOST_ENTRIES:
@@ -82,7 +85,7 @@ def tensor(
     mend = remedy(name, *given, shape, dtype)
     if mend:
         raise error(f"{name}: got {given[0]} {given[1]}; expected{expected}; {mend}")
-    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+    if data and type(value) not in (torch.Tensor, torch.nn.Parameter):
         value = value.as_subclass(torch.Tensor)
     return value.resolve_conj().resolve_neg() if value.is_conj() or value.is_neg() else value
 
@@ -129,6 +132,44 @@ def inputs(
     return found
 
 
+def model_input(name: str, value: Any, model: nn.Module, shape: Sequence[int | None], *, smallest: int = 1) -> Tensor:
+    """Return the input of a model's `forward` when it has the model's own float type, and this shape.
+
+    Args:
+        name: What the message calls it.
+        value: What the caller gave.
+        model: The model, whose first weight says the type.
+        shape: Its sizes, None where any will do.
+        smallest: The least that a size may be, but for the number of rows.
+
+    Raises:
+        SpecError: If it does not fit; the message says how it is made to.
+    """
+    import torch
+
+    if being_traced() or issubclass(type(value), torch.fx.Proxy):
+        return value  # type: ignore[no-any-return]
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    dtype = None if weight is None or _casts_by_itself() else dtype_name(weight.dtype)
+    checked = tensor(name, value, shape=shape, dtype=dtype, data=False)
+    if any(wanted is None and size < smallest for size, wanted in zip(checked.shape[1:], shape[1:])):
+        raise SpecError(
+            f"{name}: got {tuple(checked.shape)}; expected at least {smallest} pixels in each direction; "
+            "scale or pad the image, as a processor's preprocess does"
+        )
+    return checked
+
+
+def _casts_by_itself() -> bool:
+    """Whether torch.autocast is at work, which takes inputs of any float type."""
+    import torch
+
+    try:
+        return torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    except TypeError:  # Before torch 2.4.
+        return torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+
+
 def module(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) -> nn.Module:
     """Return `value` when it is an `nn.Module` whose parameters hold data.
 
@@ -152,6 +193,16 @@ def module(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) ->
     else:
         way = "give the model itself"
     raise error(f"got {name}={shown(value)}; expected an nn.Module; {way}")
+
+
+def device(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) -> torch.device:
+    """Return `value` as a `torch.device`."""
+    import torch
+
+    try:
+        return torch.device(value)
+    except (RuntimeError, TypeError) as failure:
+        raise error(f"got {name}={shown(value)}; expected a device of torch; give one such as 'cpu'") from failure
 
 
 def being_traced() -> bool:
@@ -226,7 +277,7 @@ def _conversion(name: str, value: Any) -> str:
     return "give a torch.Tensor"
 
 
-def _unusual(name: str, value: Tensor) -> tuple[str | None, str]:
+def _unusual(name: str, value: Tensor, data: bool) -> tuple[str | None, str]:
     """What keeps a tensor from being read like any other, and the way out."""
     import torch
 
@@ -236,6 +287,8 @@ def _unusual(name: str, value: Tensor) -> tuple[str | None, str]:
         return "quantised", f"convert it: {name}.dequantize()"
     if value.layout is not torch.strided:
         return "sparse" if "sparse" in str(value.layout) else dtype_name(value.layout), f"convert it: {name}.to_dense()"
+    if not data:
+        return None, ""
     if value.device.type == "meta":
         return "meta", f"it has no data; make one that has: torch.zeros({tuple(value.shape)})"
     if type(value).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:

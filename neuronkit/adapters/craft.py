@@ -16,6 +16,7 @@ from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
+from neuronkit.static.shapes.checks import check_valid_size
 
 STRIDE = 32
 SCORE_STRIDE = 2
@@ -109,6 +110,8 @@ class StaticCRAFT(StaticModel):
     def run_original(self, source: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Run the original on each row's valid area alone, and paste what it gives into zeros of the canvas's size."""
         images, valid_size = inputs
+        check_valid_size("valid_size", valid_size, tuple(images.shape[2:]))
+        self.check_sizes(valid_size)
         network = _ScoresAndFeatures(source)
         pasted: list[Tensor] = []
         for row, (height, width) in enumerate(valid_size.tolist()):
@@ -122,7 +125,12 @@ class StaticCRAFT(StaticModel):
         return pasted[0].permute(0, 2, 3, 1), pasted[1]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """Random images, each valid up to a random multiple of 32 in both directions."""
+        """Random images, each valid up to a random multiple of 32 in both directions.
+
+        Raises:
+            SpecError: If `seed` is no whole number of 64 bits.
+        """
+        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
         images = self.specs[0].example(seed)
         generator = torch.Generator().manual_seed(seed + 1)
         steps = [torch.randint(1, size // STRIDE + 1, (len(images),), generator=generator) for size in images.shape[2:]]

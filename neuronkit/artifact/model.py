@@ -150,11 +150,11 @@ class CompiledModel:
             `OCRPipeline`.
 
         Raises:
-            OptionError: If `copies` is no positive integer, the model spans several cores by itself, or the target
-                cannot place copies.
+            OptionError: If `copies` is no whole number from 1 to 1024, the model spans several cores by itself, or the
+                target cannot place copies.
             SpecError: If its inputs have no common number of rows.
         """
-        copies = checks.integer("copies", copies, 1)
+        copies = checks.integer("copies", copies, 1, 1 << 10)
         spans = self.manifest["options"]["neuroncores"] or 1
         if copies > 1 and spans > 1:
             raise OptionError(

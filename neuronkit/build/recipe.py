@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neuronkit.checks import shown
 from neuronkit.errors import NeuronKitError, OptionError
 from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.targets import find_target
@@ -49,9 +50,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise OptionError(f"recipe {self.name!r}: expected a text that the artifacts' names begin with")
+            raise OptionError(
+                f"recipe {shown(self.name)}: expected a text that the artifacts' names begin with; give one"
+            )
         if not callable(self.model):
-            raise OptionError(f"recipe {self.name!r}: model is a {type(self.model).__name__}; give a function")
+            raise OptionError(f"recipe {shown(self.name)}: model is a {type(self.model).__name__}; give a function")
         if isinstance(self.targets, str):
             object.__setattr__(self, "targets", (self.targets,))
         _check_targets(self)
@@ -116,7 +119,9 @@ def read_build_file(path: Path) -> dict[str, Item]:
 
 def _import_file(path: Path) -> Any:
     if not path.is_file():
-        raise OptionError(f"{path}: there is no such build file; give the path of a Python file that defines recipes")
+        raise OptionError(
+            f"{shown(path)}: there is no such build file; give the path of a Python file that defines recipes"
+        )
     spec = importlib.util.spec_from_file_location("neuronkit_build_file", path)
     if spec is None or spec.loader is None:
         raise OptionError(f"{path}: is not a Python file (*.py)")
@@ -141,7 +146,7 @@ def _label(shape: Mapping[str, Any]) -> str:
 
 def _check_targets(recipe: Recipe) -> None:
     if not isinstance(recipe.targets, (list, tuple)) or not recipe.targets:
-        raise OptionError(f"recipe {recipe.name!r}: targets={recipe.targets!r}; give names, such as ['inf2']")
+        raise OptionError(f"recipe {shown(recipe.name)}: targets={shown(recipe.targets)}; give names, such as ['inf2']")
     for target in recipe.targets:
         find_target(target)
 
@@ -152,30 +157,32 @@ def _check_shapes(recipe: Recipe) -> None:
     shapes = list(given.values()) if isinstance(given, Mapping) else given
     if not isinstance(shapes, (list, tuple)) or not shapes or not all(isinstance(shape, Mapping) for shape in shapes):
         raise OptionError(
-            f"recipe {recipe.name!r}: shapes={given!r}; give the arguments of each shape, as [{{'batch_size': 1}}, "
-            "{'batch_size': 8}] or {'small': {'batch_size': 1}}"
+            f"recipe {shown(recipe.name)}: shapes={shown(given)}; give the arguments of each shape, as "
+            "[{'batch_size': 1}, {'batch_size': 8}] or {'small': {'batch_size': 1}}"
         )
     names = [name for shape in shapes for name in shape]
     if not all(isinstance(text, str) for text in (*labels, *names)):
-        raise OptionError(f"recipe {recipe.name!r}: shapes={given!r}; labels and names of arguments are texts")
+        raise OptionError(
+            f"recipe {shown(recipe.name)}: shapes={shown(given)}; labels and names of arguments are texts"
+        )
 
 
 def _check_options(recipe: Recipe) -> None:
     given = recipe.options if isinstance(recipe.options, Mapping) else dict.fromkeys(recipe.targets, recipe.options)
     strangers = sorted(str(target) for target in given if target not in recipe.targets)
     if strangers:
-        raise OptionError(f"recipe {recipe.name!r}: options for {strangers}, which are not among its targets")
+        raise OptionError(f"recipe {shown(recipe.name)}: options for {strangers}, which are not among its targets")
     for options in given.values():
         if options is not None and not isinstance(options, CompileOptions):
-            raise OptionError(f"recipe {recipe.name!r}: options {options!r}; expected CompileOptions(...)")
+            raise OptionError(f"recipe {shown(recipe.name)}: options {shown(options)}; expected CompileOptions(...)")
     object.__setattr__(recipe, "op_whitelist", check_operator_kinds("op_whitelist", recipe.op_whitelist))
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise OptionError(
-            f"{name!r} cannot be a file's name; use at most {_LONGEST_NAME} letters, digits, '_', '.', '=' and '-', "
-            "begin with none of the last three, and label shapes by a mapping: shapes={'page': {...}}"
+            f"{shown(name)} cannot be a file's name; use at most {_LONGEST_NAME} letters, digits, '_', '.', '=' and "
+            "'-', begin with none of the last three, and label shapes by a mapping: shapes={'page': {...}}"
         )
 
 
@@ -187,4 +194,6 @@ def _check_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> None:
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise OptionError(f"recipe {recipe.name!r}: model does not take {dict(arguments)}: {error}") from error
+        raise OptionError(
+            f"recipe {shown(recipe.name)}: model does not take {shown(dict(arguments))}: {shown(str(error))}"
+        ) from error

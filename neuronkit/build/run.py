@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from neuronkit import checks
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
 from neuronkit.errors import ArtifactError, OptionError
@@ -56,9 +57,8 @@ def build(
         OptionError: If the build file, `jobs` or `only` cannot be understood.
         ArtifactError: If `output` cannot be written.
     """
-    file, output = Path(file), Path(output).absolute()
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise OptionError(f"jobs={jobs!r}: expected a positive number of artifacts to make at a time")
+    file, output = checks.path("file", file), checks.path("output", output).absolute()
+    jobs = checks.integer("jobs", jobs, 1, 1 << 10)
     items = _chosen(read_build_file(file), only)
     try:
         (output / "logs").mkdir(parents=True, exist_ok=True)
@@ -141,10 +141,13 @@ class _Workers:
 
 
 def _chosen(items: dict[str, Item], only: Sequence[str]) -> dict[str, Item]:
-    patterns = [only] if isinstance(only, str) else list(only)
+    patterns = [only] if isinstance(only, str) else checks.items("only", only, "patterns", most=10_000)
+    patterns = [checks.text(f"only[{i}]", pattern) for i, pattern in enumerate(patterns)]
     unmatched = [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in items)]
     if unmatched:
-        raise OptionError(f"only={unmatched}: matches no artifact; there are {', '.join(items)}")
+        raise OptionError(
+            f"got only={checks.shown(unmatched)}, which matches no artifact; there are {', '.join(items)}"
+        )
     return {name: item for name, item in items.items() if any(fnmatch(name, p) for p in patterns or ["*"])}
 
 

@@ -14,11 +14,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.cache.entry import CacheEntry as CacheEntry
 from neuronkit.cache.entry import describe, size_text
 from neuronkit.cache.key import differences, is_hash, key_of
 from neuronkit.cache.lock import KeyLock
 from neuronkit.cache.slot import Slot, wait
+from neuronkit.checks import shown
 from neuronkit.errors import OptionError
 
 _LOGGER = logging.getLogger("neuronkit.cache")
@@ -39,7 +41,10 @@ class CompileCache:
     """
 
     def __init__(self, directory: str | PathLike[str], max_bytes: int | None = None) -> None:
-        self.directory = Path(directory).expanduser().absolute()
+        try:
+            self.directory = checks.path("directory", directory).expanduser().absolute()
+        except RuntimeError as error:  # Of a user without a home.
+            raise OptionError(f"got directory={shown(directory)} ({error}); expected a path; give another") from error
         self.max_bytes = _limit(max_bytes)
         try:
             is_file = not stat.S_ISDIR(self.directory.stat().st_mode)
@@ -47,10 +52,10 @@ class CompileCache:
             is_file = False
         except OSError as error:
             raise OptionError(
-                f"cache_dir={str(directory)!r} cannot be used ({error.strerror}); give a directory that you may read"
+                f"cache_dir={shown(self.directory)} cannot be used ({error.strerror}); give one that you may read"
             ) from error
         if is_file:
-            raise OptionError(f"cache_dir={str(directory)!r} is a file; give a directory, which may be a new one")
+            raise OptionError(f"cache_dir={shown(self.directory)} is a file; give a directory, which may be a new one")
 
     def entries(self) -> tuple[CacheEntry, ...]:
         """What the cache holds, the most recently used first."""
@@ -74,6 +79,9 @@ class CompileCache:
 
         Returns:
             What was removed.
+
+        Raises:
+            OptionError: If `max_bytes` is no number of bytes.
         """
         limit = self.max_bytes if max_bytes is None else _limit(max_bytes)
         # Two at once would both count what the other removes, and leave less than the limit allows.
@@ -199,5 +207,5 @@ def _limit(max_bytes: int | float | str | None) -> int | None:
         limit = -1
     if limit < 0:
         name = _LIMIT if max_bytes is None else "max_bytes"
-        raise OptionError(f"{name}={given!r}: expected a number of bytes, such as 20e9")
+        raise OptionError(f"got {name}={shown(given)}; expected a number of bytes; give one such as 20e9")
     return limit

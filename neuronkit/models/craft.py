@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 
 # VGG-16 with batch norm, as torchvision numbers its layers; "M" is a 2x2 max pool.
 _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
@@ -65,7 +65,11 @@ class CRAFT(nn.Module):
         Returns:
             Score maps (N, H/2, W/2, 2) float32, channel 0 the region score and 1 the affinity score,
             and the features (N, 32 * width, H/2, W/2) float32 they were computed from.
+
+        Raises:
+            SpecError: If the images are no tensor of that kind, or smaller than 16 pixels in a direction.
         """
+        images = tensors.model_input("images", images, self, (None, 3, None, None), smallest=16)
         fc7, *skips = reversed(self.basenet(images))
         y = self.upconv1(torch.cat([fc7, skips[0]], dim=1))
         for upconv, skip in zip((self.upconv2, self.upconv3, self.upconv4), skips[1:]):

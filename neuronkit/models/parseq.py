@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import checks
-from neuronkit.errors import OptionError
+from neuronkit import checks, tensors
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.models.parseq_decoder import Decoder, TokenEmbedding
 from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
@@ -106,8 +106,18 @@ class PARSeq(nn.Module):
         nn.init.trunc_normal_(self.encoder.pos_embed, std=0.02)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 in -1..1 → image tokens (N, S, D)."""
-        return self.encoder(images)
+        """Encode a batch of crops.
+
+        Args:
+            images: (N, 3, H, W) float32, RGB, in -1..1, of the size that the model was built for.
+
+        Returns:
+            Image tokens (N, S, D).
+
+        Raises:
+            SpecError: If the images are no tensor of that kind.
+        """
+        return self.encoder(tensors.model_input("images", images, self, (None, 3, *self.img_size)))
 
     def decode(
         self,
@@ -151,7 +161,12 @@ class PARSeq(nn.Module):
         Returns:
             Logits (N, T, C) float32; T is `max_length` + 1, or with neither `max_length` nor refinement
             the number of steps that ran; C is the charset's size + 1, class 0 ends the word.
+
+        Raises:
+            SpecError: If the images are no tensor of that kind, or `max_length` is no whole number of at least 0.
         """
+        if max_length is not None and not tensors.being_traced():
+            max_length = checks.integer("max_length", max_length, 0, error=SpecError)
         stop_early = max_length is None
         length = self.max_label_length if max_length is None else min(max_length, self.max_label_length)
         steps = length + 1

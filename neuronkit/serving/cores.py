@@ -14,12 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuronkit import checks
+from neuronkit.checks import shown
 from neuronkit.errors import NeuronCoreError, OptionError
 
 VISIBLE_CORES = "NEURON_RT_VISIBLE_CORES"
 NUM_CORES = "NEURON_RT_NUM_CORES"
 # More than any machine has, and few enough to count.
 _MOST_CORES = 1 << 16
+_LONGEST_TEXT = 10_000
 # Whoever imports one of these may have started the runtime, which reads its variables once.
 _SDKS = ("torch_neuron", "torch_neuronx", "libneuronxla")
 
@@ -59,7 +62,11 @@ def describe_cores(environment: Mapping[str, str] | None = None) -> CoreSettings
         OptionError: If a variable cannot be read.
     """
     given = os.environ if environment is None else environment
-    visible, number = given.get(VISIBLE_CORES, "").strip(), given.get(NUM_CORES, "").strip()
+    if not isinstance(given, Mapping):
+        raise OptionError(f"got environment={shown(given)}; expected variables by name; give a dict such as os.environ")
+    visible, number = (
+        checks.text(name, given.get(name, ""), empty=True).strip() for name in (VISIBLE_CORES, NUM_CORES)
+    )
     if visible:
         cores = parse_cores(visible, name=VISIBLE_CORES)
         return CoreSettings(VISIBLE_CORES, cores, len(cores), ignored=NUM_CORES if number else None)
@@ -67,7 +74,7 @@ def describe_cores(environment: Mapping[str, str] | None = None) -> CoreSettings
     if number in ("", "0"):
         return CoreSettings(None, None, None)
     if not number.isdecimal():
-        raise OptionError(f"{NUM_CORES}={number!r}: expected a number of cores")
+        raise OptionError(f"got {NUM_CORES}={shown(number)}; expected a number of cores; set it to one, or unset it")
     return CoreSettings(NUM_CORES, None, int(number))
 
 
@@ -129,8 +136,7 @@ def claim_cores(
         NeuronCoreError: If too few neighbouring cores are free, with the processes that hold them; or if an SDK is
             imported already, so that the variable would come too late.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise OptionError(f"count={count!r}: expected a positive number of cores")
+    count = checks.integer("count", count, 1, _MOST_CORES)
     shared = _shared_cores(cores)
     _refuse_late_claim()
     folder = _lock_folder(directory)
@@ -156,21 +162,29 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
     Raises:
         OptionError: If the text is none of these.
     """
+    name, text = checks.text("name", name), checks.text("text", text, empty=True)
+    if len(text) > _LONGEST_TEXT:
+        raise OptionError(f"got {name}={shown(text)}; expected at most {_LONGEST_TEXT} characters; write ranges")
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise OptionError(f"{name}={text!r}: expected numbers and ranges, such as '0-3' or '0,2'")
-        if int(last or first) >= _MOST_CORES:
-            raise OptionError(f"{name}={text!r}: expected numbers below {_MOST_CORES}")
+            raise OptionError(f"got {name}={shown(text)}; expected numbers and ranges; write '0-3' or '0,2'")
+        if len(last or first) > 9 or int(last or first) >= _MOST_CORES:
+            raise OptionError(f"got {name}={shown(text)}; expected numbers below {_MOST_CORES}; give such")
         found += range(int(first), int(last or first) + 1)
     if not found or len(set(found)) < len(found):
-        raise OptionError(f"{name}={text!r}: expected each core once, in ranges that go up")
+        raise OptionError(f"got {name}={shown(text)}; expected each core once, in ranges that go up; write it so")
     return tuple(found)
 
 
 def format_cores(cores: Sequence[int]) -> str:
-    """Write core numbers as the runtime reads them: ``"0-3"`` for neighbours, else ``"0,2"``."""
+    """Write core numbers as the runtime reads them: ``"0-3"`` for neighbours, else ``"0,2"``.
+
+    Raises:
+        OptionError: If `cores` are no core numbers.
+    """
+    cores = [checks.integer("cores", core, 0, _MOST_CORES) for core in checks.items("cores", cores, "core numbers")]
     if len(cores) > 1 and list(cores) == list(range(cores[0], cores[0] + len(cores))):
         return f"{cores[0]}-{cores[-1]}"
     return ",".join(map(str, cores))
@@ -180,9 +194,9 @@ def _shared_cores(cores: str | Iterable[int] | None) -> tuple[int, ...]:
     if isinstance(cores, str):
         return parse_cores(cores)
     if isinstance(cores, (bytes, int)):
-        raise OptionError(f"cores={cores!r}: expected '0-3', '0,2' or a list of numbers")
+        raise OptionError(f"got cores={shown(cores)}; expected '0-3', '0,2' or a list of numbers; give one of these")
     if cores is not None:
-        return parse_cores(",".join(map(str, cores)))
+        return parse_cores(format_cores(cores))  # type: ignore[arg-type]
     settings = describe_cores()
     if settings.cores is None:
         raise OptionError(

@@ -130,7 +130,12 @@ class StaticModel(nn.Module, ABC):
         return torch.jit.script(joined)  # type: ignore[no-any-return]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """Random inputs that fit `specs`, for tracing and parity."""
+        """Random inputs that fit `specs`, for tracing and parity.
+
+        Raises:
+            SpecError: If `seed` is no whole number of 63 bits.
+        """
+        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 1, error=SpecError)
         return tuple(spec.example(seed + i) for i, spec in enumerate(self.specs))
 
     @contextlib.contextmanager
@@ -140,16 +145,8 @@ class StaticModel(nn.Module, ABC):
         Raises:
             SpecError: In place of any error that is not the library's own.
         """
-        try:
+        with failures_named(type(self.source).__name__, ", ".join(map(str, self.specs))):
             yield
-        except NeuronKitError:
-            raise
-        except Exception as error:
-            given = ", ".join(map(str, self.specs)) or "no inputs"
-            raise SpecError(
-                f"{type(self.source).__name__} fails on {given}: {type(error).__name__}: {error}. Give inputs that the "
-                "model can be called with"
-            ) from error
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """The outputs with every entry that carries no meaning set to zero, so that two runs can be compared."""
@@ -296,6 +293,20 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+@contextlib.contextmanager
+def failures_named(model: str, given: str) -> Iterator[None]:
+    """Raise SpecError, which says what a model was called with, in place of errors that are not the library's own."""
+    try:
+        yield
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"{model} fails on {given or 'no inputs'}: {type(error).__name__}: {shown(str(error), 500)}. Give inputs "
+            "that the model can be called with"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ from neuronkit.capture.products import (
 from neuronkit.capture.watching import OperatorMode, refuse_fused_script, watched_by
 from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperatorError
 from neuronkit.options import AUTO_CASTS, Precision
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, StaticModel, eval_mode, unwrap
+from neuronkit.static.model import Foldable, StaticModel, eval_mode, failures_named, unwrap
 
 
 def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_type: str = "bf16") -> EmulatedModel:
@@ -100,6 +101,7 @@ class EmulatedModel(nn.Module):
         """Call the model, rounding.
 
         Raises:
+            SpecError: If the inputs of a static model do not fit, or any other model fails on what it is called with.
             UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to round it, or in
                 float64 or complex numbers; or if a graph is being traced or exported, which would not hold the
                 roundings.
@@ -110,10 +112,12 @@ class EmulatedModel(nn.Module):
             )
         if isinstance(self.model, StaticModel):
             return self._run_static(self.model, inputs)
-        with _eval_mode(self.model), self._rounding():
+        given = ", ".join(map(shown, (*inputs, *keywords.values())))
+        with failures_named(type(self.model).__name__, given), _eval_mode(self.model), self._rounding():
             return self.model(*inputs, **keywords)
 
     def _run_static(self, model: StaticModel, inputs: tuple[Any, ...]) -> Any:
+        inputs = model.check_inputs(inputs)
         with torch.no_grad(), eval_mode(model.source):
             graphs = model.modules_by_name(model.source)
             with _folded(graphs.values()):

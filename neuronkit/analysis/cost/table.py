@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.analysis.cost.report import CostReport, html_table, money, price_text, text_table
 from neuronkit.errors import OptionError
 
@@ -112,10 +113,13 @@ def compare_costs(reports: Mapping[str, CostReport] | Iterable[CostReport]) -> C
     """
     if not isinstance(reports, Iterable):
         raise OptionError(f"reports is of type {type(reports).__name__}; expected reports by name, or a list of them")
-    named = {str(name): report for name, report in reports.items()} if isinstance(reports, Mapping) else _named(reports)
-    wrong = [type(report).__name__ for report in named.values() if not isinstance(report, CostReport)]
-    if wrong or not named:
-        raise OptionError(f"reports: expected at least one CostReport of neuronkit.estimate, got {wrong or 'nothing'}")
+    listed = reports if isinstance(reports, Mapping) else checks.items("reports", reports, "reports", most=10_000)
+    found = list(listed.values()) if isinstance(listed, Mapping) else listed
+    if not found or not all(isinstance(report, CostReport) for report in found):
+        raise OptionError(
+            f"got reports={checks.shown(reports)}; expected at least one CostReport; give what neuronkit.estimate gave"
+        )
+    named = {str(name): report for name, report in listed.items()} if isinstance(listed, Mapping) else _named(listed)
     return CostTable(named)
 
 

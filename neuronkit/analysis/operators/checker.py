@@ -8,12 +8,14 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.analysis.operators.report import OperatorReport, Problem, Status
 from neuronkit.analysis.operators.rules import AnyOperator, Judgement, Rules, TorchNeuron, rewrite_of
 from neuronkit.analysis.operators.xla_rules import TorchNeuronNative, TorchXla
 from neuronkit.capture.graphs import TracedGraph, trace_graph
-from neuronkit.errors import SpecError, UnsupportedOperatorError
+from neuronkit.errors import OptionError, SpecError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import as_static
 from neuronkit.targets import find_target
@@ -77,11 +79,14 @@ def check_operators(
         cpu_fallback: Every operator may stay on the host's CPU. Dtypes and values that Python reads may not.
 
     Raises:
-        OptionError: If an operator kind is not written as one.
+        OptionError: If `report` is none, or an operator kind is not written as one.
         UnsupportedOperatorError: Naming each operator with its count, module and source line.
     """
+    if not isinstance(report, OperatorReport):
+        raise OptionError(f"got report={shown(report)}; expected what neuronkit.analyze gave; give that")
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
+    cpu_fallback = checks.flag("cpu_fallback", cpu_fallback)
     problems = report.allowing(op_whitelist, cpu_operators).problems
     if cpu_fallback:
         problems = tuple(problem for problem in problems if problem.nature != "operator")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from neuronkit.options import check_operator_kinds
+
 Status = Literal["supported", "limited", "unsupported", "whitelisted", "cpu"]
 # An operator can be vouched for or left on the CPU; a dtype or a value that Python reads cannot.
 Nature = Literal["operator", "dtype", "value"]
@@ -94,7 +96,13 @@ class OperatorReport:
         return {kind: count for kind, count in self.counts.items() if self.statuses[kind] == status}
 
     def allowing(self, op_whitelist: tuple[str, ...] = (), cpu_operators: tuple[str, ...] = ()) -> OperatorReport:
-        """The same report, with further operator kinds vouched for or left on the CPU."""
+        """The same report, with further operator kinds vouched for or left on the CPU.
+
+        Raises:
+            OptionError: If an operator kind is not written as one.
+        """
+        op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
+        cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
         allowed: dict[str, Status] = {
             **dict.fromkeys(op_whitelist, "whitelisted"),
             **dict.fromkeys(cpu_operators, "cpu"),

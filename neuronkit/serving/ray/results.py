@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.errors import ArtifactError, OptionError
 
 FORMAT = 1
@@ -32,8 +33,9 @@ def read_results(output: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     Raises:
         ArtifactError: If the folder holds no such results.
     """
-    if not (Path(output) / "manifest.json").is_file():
-        raise ArtifactError(f"{os.fspath(output)!r} holds no results; give the output folder of read_dataset")
+    output = checks.path("output", output, error=ArtifactError)
+    if not (output / "manifest.json").is_file():
+        raise ArtifactError(f"{checks.shown(output)} holds no results; give the output folder of read_dataset")
     for path in _files(Path(output)):
         with open(path, encoding="utf-8") as lines:
             yield from map(json.loads, lines)

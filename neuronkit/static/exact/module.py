@@ -152,12 +152,15 @@ class ExactPadding(nn.Module):
                 f"got images of {images.dim()} dimensions; expected (N, C, H, W); add the batch dimension: "
                 "images.unsqueeze(0)"
             )
+        tensors.model_input("images", images, self.network, (None, None, None, None))
         if valid_size.dim() != 2 or length(valid_size, 1) != 2 or length(valid_size, 0) != length(images, 0):
             raise SpecError(
                 f"got valid_size of shape {tuple(valid_size.shape)} for {length(images, 0)} images; expected "
                 f"({length(images, 0)}, 2) int32; give (height, width) of each image"
             )
         if not known_on_host(valid_size):
+            if valid_size.is_meta and not images.is_meta and not tensors.being_traced():
+                tensors.tensor("valid_size", valid_size)
             return
         canvas = length(images, 2), length(images, 3)
         check_valid_size("valid_size", valid_size, canvas)

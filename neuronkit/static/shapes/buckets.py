@@ -113,7 +113,7 @@ class Buckets:
         """
         canvas = self.buckets[self.shapes[0]].canvas
         size = checks.integers("size", size, len(canvas), 1, error=SpecError)
-        return self._route(size, checks.integer("rows", rows, 0, error=SpecError))
+        return self._route(size, checks.integer("rows", rows, 0, 1 << 40, error=SpecError))
 
     def _route(self, size: tuple[int, ...], rows: int) -> Shape:
         fitting = self._fitting(size)
@@ -129,9 +129,9 @@ class Buckets:
             Shape → seconds.
 
         Raises:
-            SpecError: If `repeats` is no whole number above 0.
+            SpecError: If `repeats` is no whole number from 1 to 1000.
         """
-        repeats = checks.integer("repeats", repeats, 1, error=SpecError)
+        repeats = checks.integer("repeats", repeats, 1, 1000, error=SpecError)
         for shape, fixed in self.buckets.items():
             inputs = [_example(spec, fixed) for spec in fixed.specs]
             fixed.fn(*inputs)
