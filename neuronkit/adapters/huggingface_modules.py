@@ -19,6 +19,12 @@ from neuronkit.adapters.generation_scores import Scores
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
 
 
+# In half precision encoders ask whether a layer has overflown, and clamp what it gave if so. A graph clamps in any
+# case, which changes numbers above 64504 alone. What each question answers about a tensor that has overflown:
+_FINITE = {torch.isfinite: False, Tensor.isfinite: False, torch.isinf: True, Tensor.isinf: True}
+_REDUCED = (torch.any, Tensor.any, torch.all, Tensor.all)
+
+
 class PlainSizes(TorchFunctionMode):
     """Gives sizes as plain numbers while a graph is traced: in fixed shapes they are constants, not values."""
 
@@ -31,7 +37,13 @@ class PlainSizes(TorchFunctionMode):
         if func is torch.tensor and isinstance(args[0], (bool, int, float)):
             # A trace warns of constants made this way, whatever they are.
             return torch.full((), args[0], **kwargs)
+        if func is Tensor.__bool__ and hasattr(args[0], "if_overflown"):
+            return args[0].if_overflown
         result = func(*args, **kwargs)
+        if func in _FINITE:
+            result.if_overflown = _FINITE[func]
+        elif func in _REDUCED and hasattr(args[0], "if_overflown"):
+            result.if_overflown = args[0].if_overflown
         if func not in _SIZES:
             return result
         with warnings.catch_warnings():

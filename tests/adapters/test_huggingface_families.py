@@ -50,6 +50,15 @@ def test_equals_generate(name: str) -> None:
     assert expected == [generated(model, (ids[i : i + 1, :n], mask[i : i + 1, :n]))[0] for i, n in enumerate(lengths)]
 
 
+@pytest.mark.parametrize("name", ["Bart", "MT5"])
+def test_half_precision_is_traced_without_asking_whether_a_layer_has_overflown(name: str) -> None:
+    model = lively(text_model(name), 2.0, 2.0).half()
+    static: Any = neuronkit.make_static(model, batch_size=4, options=HuggingFaceOptions(source_length=9))
+    inputs = static.example_inputs(1)
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    assert static.decoded(compiled(*inputs)) == generated(model, inputs)
+
+
 def test_an_expert_takes_as_many_tokens_of_a_sequence_as_come_one_at_a_time() -> None:
     model = lively(text_model("SwitchTransformers", 1, expert_capacity=1), -0.5, 2.0)
     for cached in (True, False):
