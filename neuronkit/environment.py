@@ -5,12 +5,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import Any
 
 import torch
 
+from neuronkit.artifact.loading import read_manifest
 from neuronkit.errors import NeuronKitError
 from neuronkit.targets import find_target, target_names
+from neuronkit.targets.sdk.defaults import changed_defaults
 from neuronkit.targets.sdk.packages import distribution_version, driver_version, visible_devices
 from neuronkit.version import __version__
 
@@ -42,6 +45,8 @@ class EnvironmentReport:
         driver: Version of the Neuron driver, None without one.
         devices: The Neuron devices of this machine.
         targets: Target → None where it can compile here, else what is missing and how to get it.
+        changed_defaults: Which defaults of the installed compiler differ from those of the compiler that built the
+            artifact that was asked about, where its command line does not set them.
     """
 
     neuronkit: str
@@ -51,10 +56,16 @@ class EnvironmentReport:
     driver: str | None
     devices: tuple[str, ...]
     targets: Mapping[str, str | None]
+    changed_defaults: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
-        return {**asdict(self), "packages": dict(self.packages), "targets": dict(self.targets)}
+        return {
+            **asdict(self),
+            "changed_defaults": list(self.changed_defaults),
+            "packages": dict(self.packages),
+            "targets": dict(self.targets),
+        }
 
     def __str__(self) -> str:
         lines = [f"neuronkit {self.neuronkit}, Python {self.python}, {self.platform}"]
@@ -62,15 +73,23 @@ class EnvironmentReport:
         lines.append(f"Neuron driver: {self.driver or 'none'}; devices: {', '.join(self.devices) or 'none'}")
         lines.append("Targets:")
         lines += [f"  {name:<12} {why or 'ready'}" for name, why in self.targets.items()]
+        lines += [f"Not as when the artifact was built: {change}" for change in self.changed_defaults]
         return "\n".join(lines)
 
 
-def describe_environment() -> EnvironmentReport:
+def describe_environment(artifact: str | PathLike[str] | None = None) -> EnvironmentReport:
     """Look at what is installed; for a bug report, or to see which targets can compile here.
+
+    Args:
+        artifact: Path of an artifact, to compare the compiler that built it with the installed one.
 
     Returns:
         A report that prints as a few lines; `EnvironmentReport.to_dict` is ready for JSON.
+
+    Raises:
+        ArtifactError: If the artifact cannot be read.
     """
+    manifest = read_manifest(artifact) if artifact is not None else {"versions": {}, "commands": {}}
     found = {name: distribution_version(name) for name in _PACKAGES}
     packages = {name: version for name, version in found.items() if version is not None}
     packages["torch"] = torch.__version__
@@ -82,6 +101,7 @@ def describe_environment() -> EnvironmentReport:
         driver=driver_version(),
         devices=tuple(visible_devices()),
         targets={name: _what_is_missing(name) for name in target_names()},
+        changed_defaults=tuple(map(str, changed_defaults(manifest["versions"], manifest["commands"].values()))),
     )
 
 

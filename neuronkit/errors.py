@@ -118,6 +118,10 @@ class AssumptionWarning(NeuronKitError, UserWarning):
     """
 
 
+class ChangedDefaultsWarning(NeuronKitError, UserWarning):
+    """The installed compiler has other defaults than the one that an artifact was built with."""
+
+
 def _restored(cls: type[NeuronKitError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> NeuronKitError:
     error = cls.__new__(cls, *arguments)
     error.__dict__.update(attributes)

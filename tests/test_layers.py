@@ -12,9 +12,9 @@ LAYERS = {
     "errors": -3, "lazy": -3, "version": -3, "shown": -3,
     "checks": -2, "tensors": -1, "specs": 0, "interface": 0, "options": 0, "tables": 0, "storage": 0,
     "ocr": 1, "cache": 1, "capture": 1,
-    "targets": 2, "static": 2, "parity": 2, "models": 2, "environment": 3,
+    "targets": 2, "static": 2, "parity": 2, "models": 2,
     "artifact": 3, "adapters": 3, "analysis": 3,
-    "compile": 4, "ocr.pipeline": 4,
+    "compile": 4, "ocr.pipeline": 4, "environment": 4,
     "build": 5, "serving": 5, "demo": 5, "testing": 5,
 }  # fmt: skip
 # Adapters and targets meet in compile.py only.

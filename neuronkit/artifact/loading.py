@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from os import PathLike
@@ -18,7 +19,7 @@ from neuronkit import checks
 from neuronkit.artifact.agreement import check_graphs, is_for_neuron
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
-from neuronkit.errors import ArtifactError, NeuronCoreError
+from neuronkit.errors import ArtifactError, ChangedDefaultsWarning, NeuronCoreError
 from neuronkit.interface import Interface
 from neuronkit.ocr.processors import check_processor, processor_from_dict
 from neuronkit.shown import shown
@@ -26,7 +27,8 @@ from neuronkit.specs import TensorSpec
 from neuronkit.storage.sealed import MANIFEST, SUMS, check_file
 from neuronkit.storage.sealed import read_manifest as _read_directory
 from neuronkit.targets import find_target
-from neuronkit.targets.sdk.packages import taken_cores_explained
+from neuronkit.targets.sdk.defaults import COMPILER, changed_defaults
+from neuronkit.targets.sdk.packages import distribution_version, taken_cores_explained
 
 _LARGEST_MANIFEST = 64 << 20
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -71,6 +73,8 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
             f"{shown(given)}: its manifest says that it is for {target.name!r}, and its graphs are "
             f"{'for the CPU' if target.is_neuron else 'for Neuron'}; compile it again"
         )
+    if target.is_neuron:
+        _tell_changed_defaults(given, manifest)
     target.prepare_load()
     if target.saves_directory:
         function = _load_directory(target, given)
@@ -85,6 +89,18 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     model = CompiledModel(function, manifest, _processor(given, manifest))
     model._path = given.resolve()
     return model
+
+
+def _tell_changed_defaults(path: Path, manifest: Mapping[str, Any]) -> None:
+    changes = changed_defaults(manifest["versions"], manifest["commands"].values())
+    if changes:
+        installed = distribution_version(COMPILER)
+        warnings.warn(
+            f"{shown(path)}: was built with {COMPILER} {manifest['versions'][COMPILER]}, and {installed} is installed: "
+            f"{'; '.join(map(str, changes))}; the artifact keeps its programs, and compiling it again may give others",
+            ChangedDefaultsWarning,
+            stacklevel=3,
+        )
 
 
 def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
