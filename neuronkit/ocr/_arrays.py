@@ -12,6 +12,7 @@ from neuronkit.errors import SpecError
 
 # A gigabyte of float32. The score maps of the largest canvas, 32768 x 32768 pixels, have as many.
 _MOST_NUMBERS = 1 << 28
+_MOST_ITEMS = 1 << 22
 
 
 def to_numpy(value: Any) -> NDArray[Any]:
@@ -46,10 +47,12 @@ def to_float(value: Any, name: str) -> NDArray[np.floating[Any]]:
 
 
 def real_numbers(value: Any) -> NDArray[Any] | None:
-    """Take an array, or nested lists, of real numbers as float32 or float64; None where it is neither."""
+    """Take an array, a tensor or nested lists of real numbers as float32 or float64; None where it is none of them."""
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, OverflowError):
+        if not isinstance(value, np.ndarray) and hasattr(value, "__len__") and len(value) > _MOST_ITEMS:
+            return None
+        array = to_numpy(value) if hasattr(value, "detach") else np.asarray(value)
+    except (TypeError, ValueError, OverflowError, MemoryError):
         return None
     if array.dtype.kind not in "fiu":
         return None

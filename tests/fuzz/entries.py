@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from neuronkit.ocr import (
     Charset,
     CraftProcessor,
     CtcProcessor,
+    ImagePage,
     Letterbox,
     Line,
     OCRPipeline,
@@ -36,7 +38,9 @@ from neuronkit.ocr import (
     crop_words,
     find_boxes,
     fold_normalization,
+    image_pages,
     load_image,
+    load_images,
     processor_from_dict,
 )
 from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
@@ -512,11 +516,17 @@ def entries(folder: Path) -> list[Entry]:
                 "source": picture,
                 "scores": maps[0],
                 "letterbox": letterboxes[0],
+                "scale": 0.5,
+                "rotation": 0,
+                "warnings": ("small",),
             },
             2,
         ),
         Entry(
-            "neuronkit.ocr.Page.draw", page.draw, {"image": picture, "boxes": True, "text": True, "heat_map": False}, 2
+            "neuronkit.ocr.Page.draw",
+            page.draw,
+            {"image": picture, "boxes": True, "text": True, "heat_map": False, "font": None},
+            2,
         ),
         Entry("neuronkit.ocr.Page.to_json", page.to_json, {"indent": 2}),
         Entry("neuronkit.ocr.crop_words", crop_words, {"image": picture, "boxes": [box], "vertical_ratio": 1.5}, 2),
@@ -534,7 +544,15 @@ def entries(folder: Path) -> list[Entry]:
             },
             3,
         ),
-        Entry("neuronkit.ocr.load_image", load_image, {"source": picture, "max_pixels": 10_000}, 2),
+        Entry("neuronkit.ocr.ImagePage", ImagePage, {"source": picture, "index": 0}),
+        Entry("neuronkit.ocr.image_pages", image_pages, {"source": picture}),
+        Entry(
+            "neuronkit.ocr.load_images",
+            load_images,
+            {"source": np.dstack([picture, picture[:, :, :1]]), "max_pixels": 10_000, "background": "white"},
+            2,
+        ),
+        Entry("neuronkit.ocr.load_image", load_image, {"source": picture, "max_pixels": 10_000, "background": None}, 2),
         Entry("neuronkit.ocr.load_image", load_image, {"source": folder / "text", "max_pixels": 10_000}, 2),
         Entry(
             "neuronkit.ocr.OCRPipeline",
@@ -552,6 +570,9 @@ def entries(folder: Path) -> list[Entry]:
                     "max_pixels": 10_000,
                     "keep_scores": True,
                     "progress": False,
+                    "background": "white",
+                    "min_scale": 0.5,
+                    "rotations": (90, 180),
                 },
             },
             3,
@@ -559,10 +580,18 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.ocr.OCRPipeline.__call__", pipeline.__call__, {"images": [picture, picture[:20]]}, 1),
         Entry(
             "neuronkit.ocr.OCRPipeline.read",
-            lambda images: list(pipeline.read(images)),
+            lambda images: list(islice(pipeline.read(images), 5)),
             {"images": [picture]},
             1,
             OCRPipeline.read,
+        ),
+        Entry("neuronkit.ocr.OCRPipeline.read_batch", pipeline.read_batch, {"images": [picture, picture[:20]]}),
+        Entry(
+            "neuronkit.ocr.OCRPipeline.read_pages",
+            lambda source: list(pipeline.read_pages(source)),
+            {"source": picture},
+            1,
+            OCRPipeline.read_pages,
         ),
         Entry(
             "neuronkit.ocr.OCRPipeline.read_folder",

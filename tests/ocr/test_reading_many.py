@@ -200,7 +200,7 @@ def test_threads_share_a_folder(tmp_path):
 
 def test_what_is_no_pattern_is_named(tmp_path):
     for pattern in ("", ".", "/*", "../*", 3):
-        with pytest.raises(OptionError, match="give one such as"):
+        with pytest.raises(OptionError, match="got pattern="):
             reader().read_folder(tmp_path, tmp_path, pattern=pattern)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from neuronkit import checks
-from neuronkit.errors import ImageError, NeuronKitError
+from neuronkit.errors import ImageError, NeuronKitError, SpecError
 from neuronkit.ocr._arrays import to_numpy
 from neuronkit.ocr.images.decoding import check_size, decode, page_frames
 from neuronkit.ocr.images.ground import Colour, parse_background, write_flat
@@ -178,7 +178,10 @@ def _is_array(source: Any) -> bool:
 
 
 def _from_array(source: Any, max_pixels: int, background: Colour | None) -> RGBImage:
-    array = to_numpy(source)
+    try:
+        array = to_numpy(source)
+    except SpecError as error:
+        raise ImageError(str(error)) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         hint = ""
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):

@@ -203,12 +203,15 @@ class Page:
 
         Raises:
             ImageError: If there is no image to draw on, or one of another size.
-            OptionError: If a heat map is asked for and the scores were not kept, or `font` is no font.
+            OptionError: If an option has no such value, a heat map is asked for and the scores were not kept, or `font`
+                is no font.
             SpecError: If they are no score maps.
 
         Warns:
             ImageWarning: If no font was found for some characters.
         """
+        boxes, text = checks.flag("boxes", boxes), checks.flag("text", text)
+        heat_map = checks.flag("heat_map", heat_map)
         writer = TextWriter(font)
         pixels = self._pixels(self.source if image is None else image)
         if heat_map:

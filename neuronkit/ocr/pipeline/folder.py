@@ -133,13 +133,13 @@ def _images(root: Path, target: Path, pattern: Any, report: FolderReport) -> Ite
 
 
 def _matches(root: Path, pattern: Any) -> list[Path]:
-    inside = isinstance(pattern, str) and ".." not in (path := Path(pattern)).parts and not path.is_absolute()
     expected = "expected a pattern of paths within the folder; give one such as '**/*.png'"
-    if not inside or not path.name:
+    path = Path(checks.text("pattern", pattern))
+    if ".." in path.parts or path.is_absolute() or not path.name:
         raise OptionError(f"got pattern={checks.shown(pattern)}; {expected}")
     try:
-        return sorted(root.glob(pattern))
-    except ValueError as error:
+        return sorted(root.glob(str(path)))
+    except (ValueError, OSError) as error:
         # What glob says of stars in places where they mean nothing.
         raise OptionError(f"got pattern={checks.shown(pattern)} ({error}); {expected}") from error
 
