@@ -18,11 +18,11 @@ from neuronkit.ocr.images import load_image
 from neuronkit.ocr.page import Page, Word
 
 REQUIRED = 0.9
-"""Share of words to be read right."""
+"""Share of the words that must be read right."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; gives its exit status, 1 below `REQUIRED` or on any disagreement."""
+    """Run the command line; return its exit status, 1 below `REQUIRED` or on any disagreement."""
     parser = argparse.ArgumentParser(prog="python -m neuronkit.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="annotated picture; artifacts go beside")
     out: Path = parser.parse_args(arguments).out
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_words(truth: Sequence[Truth], page: Page) -> float:
-    """Print words next to the truth; gives the share read right, words that are not there counting as wrong."""
+    """Print the words beside the truth; return the share read correctly. Words that are not there count as errors."""
     matches = match_words(truth, page.words)
     right = sum(_text(match) == true.text for true, match in zip(truth, matches, strict=True))
     print(f"{'truth':>12}   read")

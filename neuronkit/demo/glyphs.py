@@ -1,4 +1,4 @@
-"""Words as masks: the fonts, the ink, and where each character stands."""
+"""Words as masks, with the box of each character."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FONTS = tuple(
 
 
 @dataclass(frozen=True)
-class Ink:
-    """A word drawn on its own, cut to the ink above and below, and to the pen's way (or ink beyond it) at the sides.
+class WordMask:
+    """A word, cropped to its ink above and below, and to the pen's start and end (or ink beyond them) at the sides.
 
     Attributes:
         mask: Mode "L", 0 paper to 255 ink.
         characters: (n, 4) float32: left, top, right, bottom of each character, in pixels of the mask. Left and right
-            are where the pen was before and after it, top and bottom the extent of its ink.
+            are the pen positions before and after it, top and bottom the extent of its ink.
         top: Distance from the top of the text line to the top of the mask, in pixels.
     """
 
@@ -39,11 +39,11 @@ class Ink:
     top: float
 
 
-def draw_ink(text: str, font: str, size: int) -> Ink:
-    """Draw a text.
+def draw_mask(text: str, font: str, size: int) -> WordMask:
+    """Draw a text as a mask.
 
     Args:
-        text: What to draw, as it is to look.
+        text: What to draw.
         font: One of `FONTS`.
         size: Font size in pixels.
 
@@ -59,7 +59,7 @@ def draw_ink(text: str, font: str, size: int) -> Ink:
     for character, begin, end in zip(text, pens, pens[1:]):
         _, ink_top, _, ink_bottom = face.getbbox(character)
         boxes.append((max(begin, 0.0), ink_top - top, min(end, mask.width), ink_bottom - top))
-    return Ink(mask, np.asarray(boxes, dtype=np.float32), float(top))
+    return WordMask(mask, np.asarray(boxes, dtype=np.float32), float(top))
 
 
 @lru_cache(maxsize=1024)

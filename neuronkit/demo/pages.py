@@ -1,4 +1,4 @@
-"""Whole pages of text with known truth: signs and receipts with every word's and every character's place."""
+"""Renders whole pages of text, such as signs and receipts, with the position of every word and character."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from neuronkit.demo.glyphs import Ink, draw_ink
-from neuronkit.demo.render import Look, add_noise, gradient, sample_colours
+from neuronkit.demo.glyphs import WordMask, draw_mask
+from neuronkit.demo.render import WordStyle, add_noise, gradient, sample_colours
 from neuronkit.demo.vocabulary import sample_text
 
 Matrix = NDArray[np.float64]
@@ -23,7 +23,7 @@ class PageWord:
     """A word on a page.
 
     Attributes:
-        text: Lower-case letters and digits, whatever the case it is printed in.
+        text: Lower-case letters and digits; the page may show them in another case.
         quad: (4, 2) float32, (x, y) clockwise from top-left, in pixels of the page; encloses the ink.
         characters: (n, 4, 2) float32, the same for each character.
     """
@@ -35,7 +35,7 @@ class PageWord:
 
 @dataclass(frozen=True)
 class RenderedPage:
-    """A page and its truth.
+    """A page and what is printed on it.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
@@ -48,13 +48,14 @@ class RenderedPage:
 
 @dataclass(frozen=True)
 class PageStyle:
-    """What pages look like.
+    """How pages look.
 
     Attributes:
         font_sizes: Smallest and largest, in pixels.
-        max_words: A page ends when it holds as many, or is full.
+        max_words: Most words on a page.
         max_turn: Largest rotation of the page, in degrees.
-        max_word_turn: Largest further rotation of a word, in degrees; long words turn less, so as not to touch others.
+        max_word_turn: Largest further rotation of a word, in degrees; less for long words, so that none
+            touch.
         max_noise: Largest standard deviation of the noise, in grey levels.
         bar_share: Share of lines that are printed on a bar of another colour.
     """
@@ -78,23 +79,23 @@ def render_page(
     Args:
         rng: Source of every choice.
         size: (height, width) in pixels.
-        style: What it is to look like.
-        lines: The texts to print, lower-case letters and digits; None draws them too.
+        style: How it looks; None for the default.
+        lines: The texts to print, lower-case letters and digits; None for random ones.
 
     Returns:
         The page; words that would be cut by its border are left out.
     """
     style = style or PageStyle()
-    press = _Press(rng, size, style)
+    page = _PageCanvas(rng, size, style)
     words: list[PageWord] = []
     top = _MARGIN * size[0]
     for texts in _random_lines(rng) if lines is None else lines:
         font_size = _sample_size(rng, style.font_sizes)
         if len(words) >= style.max_words or top + 1.3 * font_size > size[0] * (1 - _MARGIN):
             break
-        words += islice(press.print_line(texts, top, font_size), style.max_words - len(words))
+        words += islice(page.print_line(texts, top, font_size), style.max_words - len(words))
         top += font_size * rng.uniform(1.6, 2.3)
-    return RenderedPage(_finish(rng, press.canvas, style.max_noise), tuple(words))
+    return RenderedPage(_finish(rng, page.canvas, style.max_noise), tuple(words))
 
 
 def project(matrix: Matrix, points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -114,8 +115,8 @@ def _random_lines(rng: np.random.Generator) -> Iterator[Iterator[str]]:
         yield texts()
 
 
-class _Press:
-    """A canvas, (H, W, 3) float32, and the camera that looks at it."""
+class _PageCanvas:
+    """A canvas, (H, W, 3) float32, and the perspective in which words are printed on it."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int], style: PageStyle) -> None:
         self.rng, self.style = rng, style
@@ -124,15 +125,15 @@ class _Press:
         self.view = _sample_view(rng, size, style.max_turn)
 
     def print_line(self, texts: Iterable[str], top: float, font_size: int) -> Iterator[PageWord]:
-        """Print words from left to right, as many as there is room for."""
+        """Print words from left to right until the line is full."""
         rng, width = self.rng, self.canvas.shape[1]
         colour = self._choose_colour(top, font_size)
         left = width * rng.uniform(_MARGIN, 0.25)
-        font = Look.sample(rng, "").font
+        font = WordStyle.sample(rng, "").font
         for text in texts:
-            look = Look.sample(rng, text)
+            look = WordStyle.sample(rng, text)
             font = look.font if rng.random() < 0.5 else font
-            ink = draw_ink(look.text, font, font_size)
+            ink = draw_mask(look.text, font, font_size)
             if left + ink.mask.width > width * (1 - _MARGIN):
                 return
             place = self.view @ _turned_place(rng, left, top + ink.top, ink, font_size, self.style.max_word_turn)
@@ -143,7 +144,7 @@ class _Press:
                 yield word
 
     def _choose_colour(self, top: float, font_size: int) -> NDArray[np.float32] | None:
-        """Choose a line's ink, on a bar of another paper maybe; None where each word has its own."""
+        """Choose the text colour of a line, and sometimes draw a bar behind it; None where each word has its own."""
         rng, width = self.rng, self.canvas.shape[1]
         if rng.random() >= self.style.bar_share:
             return self.colour if rng.random() < 0.8 else None
@@ -157,7 +158,7 @@ class _Press:
         height, width = self.canvas.shape[:2]
         return bool((quad > 1).all() and (quad < [width - 1, height - 1]).all())
 
-    def _print(self, ink: Ink, place: Matrix, quad: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
+    def _print(self, ink: WordMask, place: Matrix, quad: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
         x0, y0 = np.floor(quad.min(axis=0)).astype(int) - 1
         x1, y1 = np.ceil(quad.max(axis=0)).astype(int) + 1
         back = np.linalg.inv(place) @ _shift(x0, y0)
@@ -169,7 +170,7 @@ class _Press:
         area += (colour - area) * alpha
 
 
-def _locate(text: str, ink: Ink, place: Matrix) -> PageWord:
+def _locate(text: str, ink: WordMask, place: Matrix) -> PageWord:
     width, height = ink.mask.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float32)
     boxes = ink.characters[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
@@ -190,7 +191,7 @@ def _sample_size(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
 
 
 def _sample_view(rng: np.random.Generator, size: tuple[int, int], max_turn: float) -> Matrix:
-    """A camera that is held a little askew: a turn about the middle, and a slight perspective."""
+    """A random camera position: a rotation about the middle and a slight perspective."""
     height, width = size
     turn = _rotation(np.radians(rng.uniform(-max_turn, max_turn)))
     tilt = np.eye(3)
@@ -199,9 +200,9 @@ def _sample_view(rng: np.random.Generator, size: tuple[int, int], max_turn: floa
 
 
 def _turned_place(
-    rng: np.random.Generator, left: float, top: float, ink: Ink, font_size: int, max_turn: float
+    rng: np.random.Generator, left: float, top: float, ink: WordMask, font_size: int, max_turn: float
 ) -> Matrix:
-    """From pixels of the ink to pixels of the untilted page."""
+    """Return the matrix from pixels of the mask to pixels of the page before its rotation."""
     width, height = ink.mask.size
     limit = min(np.radians(max_turn), 0.2 * font_size / (width / 2))
     turn = _rotation(float(rng.uniform(-limit, limit)))

@@ -1,4 +1,4 @@
-"""The demo's picture, a receipt, and its truth: ``python -m neuronkit.demo.picture`` renders both anew."""
+"""The demo's picture, a receipt, and its text: ``python -m neuronkit.demo.picture`` renders both again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuronkit.demo.pages import PageStyle, PageWord, RenderedPage, render_page
 IMAGE = Path(__file__).parent / "receipt.png"
 TRUTH = Path(__file__).parent / "receipt.json"
 SIZE = (690, 450)
-"""(height, width) in pixels; no multiple of CRAFT's stride, so that the demo has something to pad."""
+"""(height, width) in pixels; not a multiple of CRAFT's stride, so that the demo shows padding."""
 
 _LINES = (
     ("neuron", "cafe"),
@@ -62,7 +62,7 @@ def load_truth() -> list[Truth]:
 
 
 def save(page: RenderedPage, image: Path, truth: Path) -> None:
-    """Write picture and truth; noise makes true colour large, so the picture has a palette."""
+    """Write picture and text. The picture has a palette, because noise makes true colour large."""
     Image.fromarray(page.image).quantize(_COLOURS, dither=Image.Dither.NONE).save(image, optimize=True)
     content = {"height": page.image.shape[0], "width": page.image.shape[1], "words": [_plain(w) for w in page.words]}
     truth.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The demo itself: one picture, read by the dynamic, the static and the compiled models, and compared."""
+"""Reads one picture with the dynamic, the static and the compiled models, and compares the results."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _SAME_PLACE = 0.5
 
 
 @dataclass(frozen=True)
-class Form:
-    """A detector and a recogniser in one form: dynamic, static or reloaded."""
+class Variant:
+    """A detector and a recogniser: both dynamic, both static, or both compiled and loaded again."""
 
     name: str
     detector: Callable[..., Any]
@@ -46,44 +46,44 @@ class Form:
 
 @dataclass(frozen=True)
 class Models:
-    """Both models in all their forms, with what surrounds them."""
+    """All variants of both models, and their processors."""
 
     craft: StaticCRAFT
     parseq: StaticPARSeq
     detector_processor: CraftProcessor
     recognizer_processor: ParseqProcessor
-    forms: tuple[Form, ...]
+    variants: tuple[Variant, ...]
 
     @classmethod
     def prepare(cls, craft: CRAFT, parseq: PARSeq, folder: Path) -> Models:
-        """Make the static forms, compile them for the CPU, save the artifacts to a folder, and load them again."""
-        # The letters are as large as those of the training, so nothing is enlarged.
+        """Make the static models, compile them for the CPU, save the artifacts to a folder, and load them again."""
+        # The letters have the size of those in training, so nothing is enlarged.
         detector_processor = CraftProcessor(mag_ratio=1.0)
         recognizer_processor = ParseqProcessor(charset=parseq.charset)
         static_craft = StaticCRAFT(craft, height=CANVAS[0], width=CANVAS[1])
         static_parseq = StaticPARSeq(parseq, batch_size=BATCH_SIZE)
-        forms = (
-            Form("dynamic", craft, parseq),
-            Form("static", static_craft, static_parseq),
-            Form(
+        variants = (
+            Variant("dynamic", craft, parseq),
+            Variant("static", static_craft, static_parseq),
+            Variant(
                 "reloaded",
                 compile_and_reload(static_craft, detector_processor, folder / "craft.pt"),
                 compile_and_reload(static_parseq, recognizer_processor, folder / "parseq.pt"),
             ),
         )
-        return cls(static_craft, static_parseq, detector_processor, recognizer_processor, forms)
+        return cls(static_craft, static_parseq, detector_processor, recognizer_processor, variants)
 
     def read(self, image: RGBImage) -> dict[str, Page]:
-        """Read a picture with every form."""
+        """Read a picture with every variant."""
         return {
-            form.name: OCRPipeline(
-                form.detector,
-                form.recognizer,
+            variant.name: OCRPipeline(
+                variant.detector,
+                variant.recognizer,
                 detector_processor=self.detector_processor,
                 recognizer_processor=self.recognizer_processor,
                 recognizer_batch_size=BATCH_SIZE,
             )(image)
-            for form in self.forms
+            for variant in self.variants
         }
 
     def parity(self, image: RGBImage, page: Page) -> dict[str, ParityReport]:
@@ -98,13 +98,13 @@ class Models:
         page_inputs = (torch.from_numpy(canvas), torch.from_numpy(valid_size))
         crops = crop_words(image, [word.box for word in page.words])
         words = torch.from_numpy(self.recognizer_processor.preprocess(crops))
-        # A last batch that is not full is filled from the first.
+        # The last batch is filled with words from the first.
         words = torch.cat([words, words[: -len(words) % BATCH_SIZE]])
         batches = [(batch,) for batch in words.split(BATCH_SIZE)]
         reports = {}
-        for form in self.forms[1:]:
-            reports[f"CRAFT, {form.name}"] = _compare(self.craft, form.detector, [page_inputs])
-            reports[f"PARSeq, {form.name}"] = _compare(self.parseq, form.recognizer, batches)
+        for variant in self.variants[1:]:
+            reports[f"CRAFT, {variant.name}"] = _compare(self.craft, variant.detector, [page_inputs])
+            reports[f"PARSeq, {variant.name}"] = _compare(self.parseq, variant.recognizer, batches)
         return reports
 
 
@@ -115,7 +115,7 @@ def compile_and_reload(model: StaticModel, processor: CraftProcessor | ParseqPro
 
 
 def match_words(truth: Sequence[Truth], words: Sequence[Word]) -> list[Word | None]:
-    """Find what was read at the place of each true word.
+    """Match the words that were read to the true words, by place.
 
     Args:
         truth: The true words.
@@ -136,7 +136,7 @@ def match_words(truth: Sequence[Truth], words: Sequence[Word]) -> list[Word | No
 
 
 def disagreements(pages: dict[str, Page]) -> list[str]:
-    """Say where pages that must be the same are not: in the number of words, in a text, or by a pixel in a box."""
+    """Describe where pages differ that must be equal: number of words, text, or a box by more than a pixel."""
     (first, expected), *others = pages.items()
     found = []
     for name, page in others:

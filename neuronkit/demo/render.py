@@ -1,6 +1,6 @@
-"""Pictures of text with known truth, rendered on the fly: single words, as a detector crops them, and whole pages.
+"""Renders single words, as a detector would crop them.
 
-Every function takes a NumPy generator and depends on nothing else, so a seed stands for a picture.
+Every function takes a NumPy generator and depends on nothing else, so the same seed gives the same picture.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from neuronkit.demo.glyphs import FONTS, Ink, draw_ink
+from neuronkit.demo.glyphs import FONTS, WordMask, draw_mask
 from neuronkit.demo.vocabulary import sample_text
 
 _MIN_CONTRAST = 90.0
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a word is set: in which font and case."""
+class WordStyle:
+    """Font and case of a word."""
 
     text: str
     font: str
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, label: str) -> Look:
-        """Choose a font, and lower, upper or (for words alone) title case."""
+    def sample(cls, rng: np.random.Generator, label: str) -> WordStyle:
+        """Choose a font, and lower, upper or, for words, title case."""
         case = rng.random()
         text = label
         if case < 0.35:
@@ -48,9 +48,9 @@ def render_word(rng: np.random.Generator, *, difficulty: float = 1.0) -> tuple[N
         The crop, (H, W, 3) uint8, RGB; and its label: lower-case letters and digits.
     """
     label = sample_text(rng)
-    look = Look.sample(rng, label)
+    style = WordStyle.sample(rng, label)
     smallest = round(26 - 12 * difficulty)
-    ink = draw_ink(look.text, look.font, int(rng.integers(smallest, 41)))
+    ink = draw_mask(style.text, style.font, int(rng.integers(smallest, 41)))
     mask = _crop_askew(ink, rng, difficulty)
     height = mask.height
     if rng.random() < 0.5 * difficulty:
@@ -62,17 +62,17 @@ def render_word(rng: np.random.Generator, *, difficulty: float = 1.0) -> tuple[N
     return add_noise(rng, image, rng.uniform(0, 14) * difficulty), label
 
 
-def _crop_askew(ink: Ink, rng: np.random.Generator, difficulty: float) -> Image.Image:
+def _crop_askew(ink: WordMask, rng: np.random.Generator, difficulty: float) -> Image.Image:
     """Cut the word out with uneven margins and slightly wrong corners."""
     width, height = ink.mask.size
-    # A word without ascenders is cut tighter than its line, so margins go with its height.
+    # Words without ascenders are cropped tighter, so margins depend on the height of the word.
     margins = rng.uniform(0.02, 0.08 + 0.27 * difficulty, size=4) - 0.05 * difficulty
     left, top, right, bottom = margins * max(height, 10)
     corners = np.array(
         [(-left, -top), (-left, height + bottom), (width + right, height + bottom), (width + right, -top)]
     )
     tilt = np.radians(rng.normal(0, 1.6) * difficulty)
-    # A tilt about the middle moves the ends of a long word far; real crops are straightened before they are that bad.
+    # Rotation moves the ends of long words most, and real crops of long words are nearly straight.
     tilt = float(np.clip(tilt, -0.22 * height / width, 0.22 * height / width))
     middle = np.array([width / 2, height / 2])
     turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
@@ -86,7 +86,7 @@ def _crop_askew(ink: Ink, rng: np.random.Generator, difficulty: float) -> Image.
 def sample_colours(
     rng: np.random.Generator, *, extra_contrast: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Draw the colours of paper and ink, (3,) float32 each, RGB, 0..255, apart in luminance."""
+    """Choose the colours of paper and text, (3,) float32 each, RGB, 0..255, with enough contrast in luminance."""
     luminance = np.array([0.299, 0.587, 0.114])
     needed = _MIN_CONTRAST + extra_contrast
     while True:
@@ -107,7 +107,7 @@ def add_noise(rng: np.random.Generator, image: NDArray[np.float32], sigma: float
 def gradient(
     rng: np.random.Generator, size: tuple[int, int], colour: NDArray[np.float32], strength: float
 ) -> NDArray[np.float32]:
-    """A paper that is unevenly lit: (H, W, 3) float32."""
+    """Return unevenly lit paper, (H, W, 3) float32."""
     height, width = size
     down, across = rng.uniform(-strength, strength, size=2)
     y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 MAX_LENGTH = 12
-"""Longest text that `sample_text` gives, in characters; leaves the crop's 128 pixels ten for each."""
+"""Longest text that `sample_text` gives, in characters; about ten of the crop's 128 pixels for each."""
 
 _COMMON = """
 a about above account across act add address adult after again age ago agree air airport all almost alone along also
@@ -61,11 +61,11 @@ wrap write yard year yellow yes yogurt you young your zebra zero zone zoo
 """
 
 WORDS = tuple(_COMMON.split())
-"""Common words, among them those of signs and receipts."""
+"""Common words, including those of signs and receipts."""
 
 _CONSONANTS = "bcdfghjklmnpqrstvwxz"
 _VOWELS = "aeiouy"
-# As on vouchers and licence plates: without 0 and o, 1, i and l, which no reader can tell apart in every font.
+# As on vouchers and licence plates: without 0, o, 1, i and l, which look alike in some fonts.
 _CODE_LETTERS = "abcdefghjkmnpqrstuvwxyz"
 _CODE_DIGITS = "23456789"
 
@@ -73,8 +73,8 @@ _CODE_DIGITS = "23456789"
 def sample_text(rng: np.random.Generator) -> str:
     """Draw a text of 1 to `MAX_LENGTH` lower-case letters and digits.
 
-    Six in ten are common words, two in ten numbers; the rest are codes and invented words, so that a reader
-    cannot do with knowing the list by heart.
+    Six in ten are common words, two in ten numbers; the rest are codes and invented words, so that a model
+    cannot succeed by learning the list.
     """
     kind = rng.random()
     if kind < 0.6:

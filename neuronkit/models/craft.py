@@ -15,15 +15,15 @@ from neuronkit import checks, tensors
 _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512)
 # Each slice ends after a batch norm, before its ReLU.
 _SLICE_BOUNDS = ((0, 12), (12, 19), (19, 29), (29, 39))
-# 330 million parameters.
-_WIDEST = 4.0
+# 83 million parameters.
+_WIDEST = 2.0
 
 
 class CRAFT(nn.Module):
     """Scores every pixel of an image for being in a character, and between two characters of a word.
 
     Args:
-        width: Multiplies every channel count but the two of the score map, above 0 and at most 4; 1.0 is the published
+        width: Multiplies every channel count but the two of the score map, above 0 and at most 2; 1.0 is the published
             model.
 
     Raises:

@@ -18,7 +18,7 @@ from neuronkit.models.vision_transformer import VisionTransformer
 from neuronkit.ocr.charset import Charset
 
 # Beyond what any recogniser has; a mistyped size must not fill the memory.
-_MOST, _MOST_PARAMETERS, _MOST_REFINEMENTS = 1 << 20, 10**9, 1000
+_MOST, _MOST_PARAMETERS, _MOST_REFINEMENTS = 1 << 20, 500_000_000, 1000
 
 
 class PARSeq(nn.Module):
@@ -42,7 +42,7 @@ class PARSeq(nn.Module):
 
     Raises:
         OptionError: If the charset is none, a number is not whole and positive, a patch does not divide the image, a
-            number of heads does not divide the width, or the model would have more than a billion parameters.
+            number of heads does not divide the width, or the model would have more than 500 million parameters.
 
     Example:
         >>> PARSeq("0123456789", embed_dim=192, enc_num_heads=3, dec_num_heads=6)(torch.zeros(1, 3, 32, 128)).shape

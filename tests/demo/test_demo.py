@@ -120,6 +120,7 @@ def test_the_whole_demo(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*low confidence")
 def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "load_parseq", untrained)
     assert main(["--out", str(tmp_path / "demo.png")]) == 1
@@ -127,18 +128,19 @@ def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*low confidence")
 def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
     """What is loaded is another recogniser than the one that reads dynamically."""
     prepare = module.Models.prepare
 
     def swapped(craft, parseq, folder):
         models = prepare(craft, parseq, folder)
-        dynamic, static, reloaded = models.forms
+        dynamic, static, reloaded = models.variants
         other = compile_and_reload(
             StaticPARSeq(untrained(), batch_size=BATCH_SIZE), models.recognizer_processor, tmp_path / "x"
         )
         wrong = dataclasses.replace(reloaded, recognizer=other)
-        return dataclasses.replace(models, forms=(dynamic, static, wrong))
+        return dataclasses.replace(models, variants=(dynamic, static, wrong))
 
     monkeypatch.setattr(module.Models, "prepare", staticmethod(swapped))
     assert main(["--out", str(tmp_path / "demo.png")]) == 1

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronkit.demo import glyphs
-from neuronkit.demo.glyphs import FONTS, draw_ink
-from neuronkit.demo.render import Look, render_word, sample_colours
+from neuronkit.demo.glyphs import FONTS, draw_mask
+from neuronkit.demo.render import WordStyle, render_word, sample_colours
 from neuronkit.demo.vocabulary import MAX_LENGTH, WORDS, sample_text
 from neuronkit.errors import MissingDependencyError
 from neuronkit.ocr.charset import CHARSET_36
@@ -58,9 +58,9 @@ def test_texts_are_not_only_words_to_know_by_heart():
 def test_a_look_changes_nothing_but_the_case(seed):
     rng = np.random.default_rng(seed)
     label = sample_text(rng)
-    look = Look.sample(rng, label)
-    assert look.text.lower() == label
-    assert look.font in FONTS
+    style = WordStyle.sample(rng, label)
+    assert style.text.lower() == label
+    assert style.font in FONTS
 
 
 @given(seeds)
@@ -72,7 +72,7 @@ def test_ink_stands_out_from_paper(seed):
 
 @pytest.mark.parametrize("font", FONTS)
 def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font):
-    ink = draw_ink("Agile", font, 30)
+    ink = draw_mask("Agile", font, 30)
     width, height = ink.mask.size
     assert ink.mask.getbbox() is not None
     left, top, right, bottom = ink.mask.getbbox()
@@ -90,7 +90,7 @@ def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font):
 
 
 def test_characters_fill_the_mask_also_where_ink_juts_out_to_the_left():
-    ink = draw_ink("jj", "DejaVuSerif-Italic.ttf", 48)
+    ink = draw_mask("jj", "DejaVuSerif-Italic.ttf", 48)
     assert ink.characters[1, 2] == pytest.approx(ink.mask.width, abs=1)
 
 
@@ -99,5 +99,5 @@ def test_without_the_fonts_the_error_says_where_to_get_them(monkeypatch):
     glyphs._folder.cache_clear()
     glyphs._load.cache_clear()
     with pytest.raises(MissingDependencyError, match=r"neuronkit\[plot\]"):
-        draw_ink("word", FONTS[0], 20)
+        draw_mask("word", FONTS[0], 20)
     glyphs._folder.cache_clear()

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+import torch
 
-from neuronkit.errors import OptionError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.models import CRAFT, PARSeq
 
 
@@ -20,7 +21,7 @@ from neuronkit.models import CRAFT, PARSeq
         ({"embed_dim": 0}, "got embed_dim=0; expected a whole number from 1"),
         ({"embed_dim": 384.0}, "got embed_dim=384.0; expected a whole number"),
         ({"enc_depth": 10**9}, "got enc_depth=1000000000; expected a whole number from 1 to"),
-        ({"enc_depth": 10**6}, "parameters, 1769472000000 of them in the encoder; expected at most 1000000000"),
+        ({"enc_depth": 10**6}, "parameters, 1769472000000 of them in the encoder; expected at most 500000000"),
         ({"dec_mlp_ratio": 2.5}, r"got dec_mlp_ratio=2\.5; expected a whole number"),
         ({"dropout": float("nan")}, "got dropout=nan; expected a finite number from 0 to 1"),
         ({"decode_ar": "yes"}, "got decode_ar='yes'; expected True or False"),
@@ -43,3 +44,10 @@ def test_a_charset_of_300000_characters_is_read_once_and_not_once_for_each() -> 
     assert model.head.weight.shape == (300_001, 1)
     with pytest.raises(OptionError, match="charset repeats"):
         PARSeq(characters + characters)
+
+
+@pytest.mark.parametrize("max_length", [-1, 2.0, "5", True, [5]])
+def test_a_length_that_is_none(max_length: Any) -> None:
+    model = PARSeq(36, embed_dim=8, enc_depth=1, enc_num_heads=1, dec_num_heads=1, img_size=(8, 16))
+    with pytest.raises(SpecError, match=r"got max_length=.*; expected a whole number"):
+        model(torch.zeros(1, 3, 8, 16), max_length)

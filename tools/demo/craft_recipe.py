@@ -1,4 +1,4 @@
-"""How the demo's CRAFT is trained."""
+"""The training recipe of the demo's CRAFT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH = 12 / 64
 
 @dataclass(frozen=True)
 class CraftRecipe(Recipe):
-    """CRAFT on small pages, by squared error, with the easy background left out."""
+    """CRAFT on small pages, by squared error, with hard negative mining."""
 
     name: str = "craft"
     steps: int = 1500
@@ -30,7 +30,7 @@ class CraftRecipe(Recipe):
     page_size: int = 320
 
     def hyper_parameters(self) -> dict[str, Any]:
-        # The one there is, the width, shows in the shapes.
+        # The width, its only one, follows from the shapes.
         return {}
 
     def build(self) -> CRAFT:
@@ -51,7 +51,7 @@ class CraftRecipe(Recipe):
         scores, maps = model(images)[0].float(), batch["maps"]
         errors, inside = (scores - maps) ** 2, maps > 0.1
         positives = int(inside.sum())
-        # Nine in ten pixels are paper, most of them soon easy: the hardest teach as much as the text.
+        # Nine in ten pixels are background; only the hardest count, three for each pixel of text.
         hard = torch.topk(errors[~inside], min(3 * positives, int((~inside).sum()))).values
         loss = errors[inside].mean() + hard.mean()
         wanted, found = maps > 0.4, scores > 0.4

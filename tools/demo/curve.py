@@ -1,4 +1,4 @@
-"""A training's loss and accuracy, drawn."""
+"""Plots the loss and accuracy of a training run."""
 
 from __future__ import annotations
 

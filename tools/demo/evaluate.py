@@ -1,6 +1,6 @@
-"""Read fresh words with every form of the recogniser: ``python -m tools.demo.evaluate --seed 7``.
+"""Read new words with every variant of the recogniser: ``python -m tools.demo.evaluate --seed 7``.
 
-Says what share is read right, and checks that the dynamic model, its exact static form, and that form compiled for
+Reports the share read correctly, and checks that the dynamic model, its exact static form, and that form compiled for
 the CPU, saved and loaded again, read the same.
 """
 
@@ -37,7 +37,7 @@ _BATCH_SIZE = 50
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What every form of the recogniser read.
+    """What every variant of the recogniser read.
 
     Attributes:
         truth: The words.
@@ -49,7 +49,7 @@ class Evaluation:
     read: dict[str, tuple[str, ...]]
 
     def share_right(self, form: str) -> float:
-        """Share of words that one form read right."""
+        """Share of words that one variant read correctly."""
         return float(np.mean([a == b for a, b in zip(self.read[form], self.truth, strict=True)]))
 
     @property
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def evaluate(*, seed: int, words: int = 500, model: PARSeq | None = None, progress: bool = False) -> Evaluation:
-    """Render fresh words and read them.
+    """Render new words and read them.
 
     Args:
         seed: The words follow from it.
@@ -123,7 +123,7 @@ def _read(function: Callable[[Tensor], Tensor], processor: ParseqProcessor, imag
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; gives its exit status, 1 when what must agree does not."""
+    """Run the command line; return its exit status, 1 when the variants disagree."""
     parser = argparse.ArgumentParser(prog="python -m tools.demo.evaluate", description=__doc__)
     parser.add_argument("--seed", type=int, required=True, help="the words follow from it")
     parser.add_argument("--words", type=int, default=500)

@@ -23,7 +23,7 @@ def save_weights(path: Path, model: nn.Module, hyper_parameters: dict[str, Any])
 
 
 def write_whole(path: Path, state: dict[str, Any]) -> None:
-    """`torch.save` through a temporary file, so that no reader ever meets half a file."""
+    """`torch.save` through a temporary file, so that the file is never incomplete."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         torch.save(state, temporary)

@@ -1,4 +1,4 @@
-"""How the demo's PARSeq is trained."""
+"""The training recipe of the demo's PARSeq."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHARSET = Charset.named(36)
 
 @dataclass(frozen=True)
 class ParseqRecipe(Recipe):
-    """PARSeq by permutation language modelling on single words; the words grow harder over the first steps."""
+    """PARSeq by permutation language modelling on single words; the words become harder over the first steps."""
 
     name: str = "parseq"
     steps: int = 5500
@@ -67,8 +67,8 @@ class ParseqRecipe(Recipe):
         count, length, _ = masks.shape
         memory = model.encode(images)
         query = model.pos_queries[:, :length].repeat(len(images), count, 1)
-        nobody = (tokens == _CHARSET.pad_id) | (tokens == _CHARSET.eos_id)
-        features = model.decode(tokens, memory, padding_mask=nobody, query=query, query_mask=masks.flatten(0, 1))
+        hidden = (tokens == _CHARSET.pad_id) | (tokens == _CHARSET.eos_id)
+        features = model.decode(tokens, memory, padding_mask=hidden, query=query, query_mask=masks.flatten(0, 1))
         logits = model.head(features).float()
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=_CHARSET.pad_id)
         forward = logits[:, :length].argmax(-1)

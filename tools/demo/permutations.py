@@ -1,7 +1,7 @@
 """Permutation language modelling, the training task of PARSeq (Bautista and Atienza, arXiv 2207.06966, section 3.2).
 
-A word is to be read in any order. One order is one mask: it says which earlier characters each position may look at.
-All orders of a step are stacked along the query axis, so that the decoder runs once.
+The model learns to read a word in any order. Each order is a mask that says which characters each position sees. All
+orders of a step are stacked along the query axis, so that the decoder runs once.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def order_masks(orders: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def mask_targets(tokens: NDArray[np.int64], count: int, *, eos_id: int, ignore: int) -> NDArray[np.int64]:
-    """Repeat the targets for every mask, and ask for EOS only where a reader meets it.
+    """Repeat the targets for every mask, and keep EOS where its position is not given away.
 
-    In a random order, characters are seen that lie beyond the position asked for, so where the word ends would be
-    given away; EOS is learned from reading forward, backward (where it comes first) and without context.
+    In a random order, a position sees characters behind it, which show where the word ends. EOS is learned from
+    reading forward, backward (where it comes first) and without context.
 
     Args:
         tokens: (N, L) int64 target ids, `ignore` where there is nothing to predict.

@@ -1,4 +1,4 @@
-"""What a training is: which model, on what, and for how long."""
+"""Training recipes: model, batches, loss and schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Batch = dict[str, NDArray[Any]]
 class Recipe(ABC):
     """One model's training, as `tools.demo.train` runs it.
 
-    Batches are drawn from seed and step alone, so that a resumed run sees what an uninterrupted one sees.
+    Batches are drawn from seed and step alone, so that a resumed run sees the same data.
 
     Attributes:
         name: Of the model; files are named after it.
@@ -34,7 +34,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def hyper_parameters(self) -> dict[str, Any]:
-        """What a file of weights is to say besides the weights: strings, integers, lists."""
+        """Settings to store beside the weights: strings, integers, lists."""
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -49,5 +49,5 @@ class Recipe(ABC):
         """Compute loss and training accuracy, both scalar, of a batch."""
 
     def identity(self) -> dict[str, Any]:
-        """What two runs must share for one to go on from the other; the length of the schedule is not part of it."""
+        """What must be equal for a run to be resumed; the length of the schedule may differ."""
         return {**asdict(self), "steps": None}

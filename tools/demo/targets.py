@@ -1,7 +1,7 @@
-"""What CRAFT is to answer on a page: a Gaussian on each character, and one between neighbours of a word.
+"""Target score maps of CRAFT: a Gaussian on each character, and one between neighbours of a word.
 
-As in Baek et al., arXiv 1904.01941, section 3.2.1; the boxes are enlarged before, as later trainers do, by so much that
-what is left of a word after thresholding at 0.4 is, once the detector has dilated it, the word's ink.
+As in Baek et al., arXiv 1904.01941, section 3.2.1; the boxes are enlarged first, as later trainers do, so that
+thresholding at 0.4 and the dilation of post-processing give the extent of the word's ink.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def score_maps(words: Iterable[PageWord], size: tuple[int, int]) -> NDArray[np.f
 
 
 def affinity_quads(characters: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Find the place between each two neighbours.
+    """Compute the affinity box between each two neighbours.
 
     Args:
         characters: (n, 4, 2) float32, clockwise from top-left.

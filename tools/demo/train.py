@@ -29,7 +29,7 @@ _CLIP = 1.0
 
 @dataclass
 class Run:
-    """A training under way.
+    """The state of a training run.
 
     Attributes:
         step: Number of steps done.
@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def begin(cls, recipe: Recipe, seed: int) -> Run:
-        """Make an untrained model; its initial weights depend on the seed alone."""
+        """Start with an untrained model; its weights depend on the seed alone."""
         torch.manual_seed(seed)
         model = recipe.build()
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
@@ -64,7 +64,7 @@ class Run:
         write_whole(path, state)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises:
             CheckpointError: If it is of another recipe or seed.
