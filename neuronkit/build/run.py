@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,6 +20,7 @@ from neuronkit import checks
 from neuronkit.build.recipe import Item, read_build_file
 from neuronkit.build.report import FAILED, BuildReport, BuiltArtifact
 from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.storage.atomic import replacing_file, temporary_directory
 from neuronkit.targets.sdk.failure import signal_text
 from neuronkit.targets.sdk.process import child_process
 
@@ -98,8 +98,8 @@ class _Workers:
 
     def _make(self, item: Item) -> BuiltArtifact:
         log = self.output / "logs" / f"{item.name}.log"
-        with tempfile.TemporaryDirectory(prefix="neuronkit-build-") as work:
-            result = Path(work) / "result.json"
+        with temporary_directory("build") as work:
+            result = work / "result.json"
             status = self._run([str(self.file), item.name, str(self.output), str(result)], log)
             made = BuiltArtifact(**json.loads(result.read_text(encoding="utf-8"))) if result.exists() else None
         if made is not None and made.state != FAILED:
@@ -157,11 +157,8 @@ def _ended(status: int) -> str:
 
 
 def _write(path: Path, report: BuildReport) -> None:
-    work = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        work.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
-        os.replace(work, path)
+        with replacing_file(path) as work:
+            work.write_text(json.dumps(report.to_dict(), indent=1), encoding="utf-8")
     except OSError as error:
         raise ArtifactError(f"{path}: was not written ({error}), after this was made:\n{report}") from error
-    finally:
-        work.unlink(missing_ok=True)

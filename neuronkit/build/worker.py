@@ -21,6 +21,7 @@ from neuronkit.build.report import BUILT, CACHED, CHECKED, FAILED, UNCHANGED, Bu
 from neuronkit.build.run import GRACE_S, REPORT
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import is_sealed_file
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.process import end_with_parent
@@ -46,9 +47,8 @@ def _item(file: Path, name: str) -> Item:
 
 def _write(made: BuiltArtifact, start: float, result: Path) -> None:
     timed = dataclasses.replace(made, seconds=round(time.perf_counter() - start, 2))
-    partial = result.with_suffix(".partial")
-    partial.write_text(json.dumps(dataclasses.asdict(timed)), encoding="utf-8")
-    partial.replace(result)
+    with replacing_file(result) as partial:
+        partial.write_text(json.dumps(dataclasses.asdict(timed)), encoding="utf-8")
 
 
 def make(item: Item, output: Path) -> BuiltArtifact:

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -22,6 +21,7 @@ from neuronkit.cache.lock import KeyLock
 from neuronkit.cache.slot import Slot, wait
 from neuronkit.checks import shown
 from neuronkit.errors import OptionError
+from neuronkit.storage.atomic import remove_directory
 
 _LOGGER = logging.getLogger("neuronkit.cache")
 _LIMIT = "NEURONKIT_CACHE_MAX_BYTES"
@@ -88,7 +88,7 @@ class CompileCache:
         with KeyLock(self._locks / _PRUNING) as lock:
             while not lock.acquire(shared=False):
                 time.sleep(0.05)
-            self._remove_leftovers()
+            self.remove_leftovers()
             entries = self.entries()
             left, removed = sum(entry.bytes for entry in entries), []
             for entry in reversed(entries):
@@ -170,17 +170,9 @@ class CompileCache:
         with KeyLock(self._locks / key) as lock:
             if not lock.acquire(shared=False):
                 return False
-            trash = self._entries / f".{key}.{uuid.uuid4().hex}"
-            try:
-                trash.mkdir()
-                os.replace(self.path(key), trash / key)
-            except OSError:
-                return False
-            finally:
-                shutil.rmtree(trash, ignore_errors=True)
-            return True
+            return remove_directory(self.path(key))
 
-    def _remove_leftovers(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove what builders left half-written that were killed; a running one holds its lock."""
         for name in self._names():
             key = name[1:65]

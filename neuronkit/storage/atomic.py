@@ -85,6 +85,23 @@ def replacing_directory(path: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
+def remove_directory(path: Path) -> bool:
+    """Remove a directory at once: no half of it is ever seen.
+
+    Returns:
+        Whether it was there and could be removed.
+    """
+    try:
+        with _locked(path, directory=True) as work:
+            try:
+                os.replace(path, work / "removed")
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def temporary_directory(purpose: str) -> Iterator[Path]:
     """Make a directory for temporary files, removed when the block ends; what killed processes left goes first.

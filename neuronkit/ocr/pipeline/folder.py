@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from neuronkit import checks
 from neuronkit.errors import ImageError, NeuronKitError, OptionError
 from neuronkit.ocr.images import ImagePage, image_endings, image_pages, is_image_file
 from neuronkit.ocr.page import Page
+from neuronkit.storage.atomic import replacing_file, sweep
 
 READ_BEFORE = "read before, and not changed since"
 NO_IMAGE = "not an image that Pillow reads"
@@ -62,6 +61,8 @@ def read_folder(
     report = FolderReport()
     jobs: list[_Job] = []
     problems: list[str] = []
+    # What earlier runs left, when they were killed.
+    sweep(left.with_name(left.name[1:-33]) for left in target.rglob(".*.json." + "[0-9a-f]" * 32))
     pages = read(_pages(root, target, _images(root, target, pattern, report), report, jobs))
     for page in pages:
         job = jobs.pop(0)
@@ -171,11 +172,6 @@ def _pages_done(result: Path, mark: dict[str, int]) -> int:
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a whole file or none: a run that is stopped leaves no half a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that nobody else takes: two containers on one shared folder may have the same process number.
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        # Names of files need not be text; what is not, is written as "?".
+    # Names of files need not be text; what is not, is written as "?".
+    with replacing_file(path, sweep_first=False) as unfinished:
         unfinished.write_text(json.dumps(content, ensure_ascii=False), "utf-8", errors="replace")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

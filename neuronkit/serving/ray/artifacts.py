@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Union
 
 from neuronkit.artifact import CompiledModel, load, read_manifest
 from neuronkit.errors import OptionError
+from neuronkit.storage.atomic import temporary_directory
 
 ArtifactLike = Union[str, "os.PathLike[str]", bytes, CompiledModel]
 
@@ -94,8 +94,8 @@ def _check_role(role: str, manifest: Mapping[str, Any]) -> None:
 
 
 def _saved(role: str, model: CompiledModel) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = model.save(Path(folder, "artifact.pt"))
+    with temporary_directory("ray") as folder:
+        path = model.save(folder / "artifact.pt")
         if path.is_dir():
             raise OptionError(
                 f"the {role} is for {model.manifest['target']!r}, whose artifacts are directories; save it where every "
@@ -106,7 +106,7 @@ def _saved(role: str, model: CompiledModel) -> bytes:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "artifact.pt")
+    with temporary_directory("ray") as folder:
+        path = folder / "artifact.pt"
         path.write_bytes(content)
         yield path

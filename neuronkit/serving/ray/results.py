@@ -14,6 +14,7 @@ from typing import Any
 
 from neuronkit import checks
 from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.storage.atomic import replacing_file
 
 FORMAT = 1
 # Every line begins like this, so that names are found without parsing whole pages.
@@ -107,9 +108,8 @@ class ResultStore:
         path = self.output / "manifest.json"
         manifest = json.dumps({"format": FORMAT, "models": models})
         if not path.exists():
-            unfinished = path.with_suffix(".tmp")
-            unfinished.write_text(manifest, "utf-8")
-            os.replace(unfinished, path)
+            with replacing_file(path) as unfinished:
+                unfinished.write_text(manifest, "utf-8")
         elif path.read_text("utf-8", errors="replace") != manifest:
             raise OptionError(
                 f"{self.output} holds results of other models, or of another release of neuronkit; give a new folder"
