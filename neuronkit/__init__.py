@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
+    from neuronkit.static.decoding.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.exact import exact_padding as exact_padding
-    from neuronkit.static.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.model import StaticModel as StaticModel
     from neuronkit.static.shapes.buckets import Buckets as Buckets
     from neuronkit.static.shapes.fixed import FixedShape as FixedShape
@@ -60,7 +60,7 @@ _HOMES = {
     "load": "artifact",
     "make_static": "adapters.registry",
     "plan_buckets": "static.shapes.plan",
-    "static_greedy_decoder": "static.greedy",
+    "static_greedy_decoder": "static.decoding.greedy",
 }
 _SUBPACKAGES = (
     *("adapters", "analysis", "build", "cache", "demo", "errors"),

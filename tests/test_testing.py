@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import StaticModel
 from neuronkit.testing import AdapterConformance

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
-from neuronkit.adapters.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.generation import plain_token, read_generation, shallow_copy
 from neuronkit.adapters.generation_scores import BANNED
 from neuronkit.adapters.huggingface_experts import check_routers, dense_experts
@@ -23,6 +22,7 @@ from neuronkit.adapters.huggingface_modules import (
     sharing_copy,
     without_encoder,
 )
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import SEQ2SEQ, Interface, Output

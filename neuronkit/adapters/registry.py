@@ -16,10 +16,10 @@ from neuronkit.static.model import StaticModel, unwrap
 ADAPTER_MODULES = (
     "craft",
     "parseq",
-    "doctr_parseq",
-    "doctr_master",
-    "doctr_sar",
-    "doctr_vitstr",
+    "doctr.parseq",
+    "doctr.master",
+    "doctr.sar",
+    "doctr.vitstr",
     "trba",
     "huggingface",
 )

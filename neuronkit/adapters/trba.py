@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.characters import known_characters
-from neuronkit.adapters.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.recurrent import lstm, lstm_cell
+from neuronkit.adapters.kit.characters import known_characters
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.kit.options import check_sizes
+from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.interface import RECOGNIZER, Interface, Output
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.loops import until_eos
+from neuronkit.static.decoding.methods import check_method
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import bilinear_matrix, one_hot_embedding
 
@@ -32,15 +35,16 @@ class TRBAOptions:
             "auto" takes "stepwise".
 
     Raises:
-        SpecError: If the length is not positive.
+        SpecError: If the length is no whole number of at least 1.
+        OptionError: If the method does not exist.
     """
 
     max_length: int | None = None
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.max_length is not None and (not isinstance(self.max_length, int) or self.max_length < 1):
-            raise SpecError(f"max_length={self.max_length!r}: expected a positive number, or None to follow the model")
+        check_sizes(self, "max_length")
+        check_method(self.method)
 
 
 class StaticTRBA(EncoderDecoder):
@@ -86,11 +90,11 @@ class StaticTRBA(EncoderDecoder):
         characters = known_characters(unwrap(self.original), self.bos_id - 1)
         return Interface(RECOGNIZER, (Output("logits"),), self.bos_id, self.eos_id, self.bos_id + 1, characters)
 
-    def encoder(self, source: nn.Module) -> Encode:
-        return Encode(source)
+    def encoder(self, source: nn.Module) -> TRBAEncoder:
+        return TRBAEncoder(source)
 
-    def decoder(self, source: nn.Module) -> Step:
-        return Step(source)
+    def decoder(self, source: nn.Module) -> TRBAStep:
+        return TRBAStep(source)
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         (images,) = inputs
@@ -98,8 +102,7 @@ class StaticTRBA(EncoderDecoder):
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
         """The ids of each row, up to EOS."""
-        rows = outputs.argmax(-1).tolist()
-        return [row[: row.index(self.eos_id)] if self.eos_id in row else row for row in rows]
+        return until_eos(outputs, self.eos_id)
 
 
 def _network(model: nn.Module) -> nn.Module:
@@ -142,7 +145,7 @@ class Rectify(nn.Module):
         return bilinear_matrix((places + 1) * 0.5 * last, (last + 1).unsqueeze(0), positions)
 
 
-class Encode(nn.Module):
+class TRBAEncoder(nn.Module):
     """Images → contextual features and their projection for the attention, (N, S, D + hidden)."""
 
     def __init__(self, core: Any) -> None:
@@ -159,7 +162,7 @@ class Encode(nn.Module):
         return torch.cat([x, self.project(x)], dim=2)
 
 
-class Step(nn.Module):
+class TRBAStep(nn.Module):
     """One character, in the step protocol. State: hidden and cell."""
 
     def __init__(self, core: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit.adapters.doctr_sar import SAROptions
+from neuronkit.adapters.doctr.sar import SAROptions
 from neuronkit.errors import OptionError
 from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
@@ -47,14 +47,18 @@ def test_graphs_hold_only_operators_of_inf1(method: str) -> None:
 
 def test_the_features_are_projected_once() -> None:
     static = neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="unrolled"))
-    reading, specs = static.graphs()["read"]
-    assert "aten::_convolution" not in neuronkit.analyze(reading, specs, target="inf1").counts
+    encoder, specs = neuronkit.make_static(doctr_models.sar(0)).graphs()["encode"]
+    convolutions = [
+        analyzed.counts["aten::_convolution"]
+        for analyzed in (neuronkit.analyze(static, target="inf1"), neuronkit.analyze(encoder, specs, target="inf1"))
+    ]
+    assert convolutions[0] == convolutions[1] > 0
 
 
 def test_a_recurrent_decoder_refuses_the_fixed_point() -> None:
-    with pytest.raises(OptionError, match="recurrent decoder of 'doctr_sar' cannot; choose 'stepwise' or 'unrolled'"):
+    with pytest.raises(OptionError, match=r"the decoder of 'doctr_sar' gives step.*; choose 'stepwise' or 'unrolled'"):
         neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="fixed_point"))
-    with pytest.raises(OptionError, match="method='beam'"):
+    with pytest.raises(OptionError, match="got method='beam'"):
         neuronkit.make_static(doctr_models.sar(0), options=SAROptions(method="beam"))
 
 

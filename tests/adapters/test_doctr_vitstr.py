@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit.adapters.doctr import DoctrOptions
+from neuronkit.adapters.doctr.recognizer import DoctrOptions
 from neuronkit.errors import SpecError
 from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models

@@ -10,7 +10,7 @@ import neuronkit
 from neuronkit import CompileOptions, FixedShape, StaticPARSeq, make_static
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.models import PARSeq
-from neuronkit.static.decode import after_eos
+from neuronkit.static.decoding.loops import after_eos
 from neuronkit.targets import find_target
 
 TINY = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}

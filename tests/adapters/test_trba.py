@@ -103,5 +103,5 @@ def test_what_it_cannot_do_is_refused() -> None:
     model.Prediction = nn.Linear(24, 20)
     with pytest.raises(SpecError, match="TRBA ends in CTC, which needs no decoding loop; it is static as it is"):
         neuronkit.make_static(model, family="trba")
-    with pytest.raises(SpecError, match="max_length=0: expected a positive number"):
+    with pytest.raises(SpecError, match="got max_length=0; expected a whole number of at least 1"):
         TRBAOptions(max_length=0)

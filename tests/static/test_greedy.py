@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from neuronkit import compile_for_inferentia, static_greedy_decoder
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.static.decode import after_eos
-from neuronkit.static.greedy import growing_loop
+from neuronkit.static.decoding.greedy import growing_loop
+from neuronkit.static.decoding.loops import after_eos
 
 VOCABULARY, WIDTH = 11, 16
 
@@ -246,12 +246,17 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
     [
         (nn.Linear(2, 2), {}, SpecError, "Linear is no decoder neuronkit knows"),
         (3, {}, SpecError, "int is no decoder neuronkit knows"),
-        (Recurrent(0), {"method": "fixed_point"}, OptionError, "computes all positions at once, which step"),
-        (Attention(0), {"method": "beam"}, OptionError, "method='beam': expected one of 'auto'"),
+        (Recurrent(0), {"method": "fixed_point"}, OptionError, "computes all positions at once; .* gives step"),
+        (
+            Attention(0),
+            {"method": "beam"},
+            OptionError,
+            "got method='beam'; expected one of 'auto', 'fixed_point'",
+        ),
         (Attention(0), {"max_length": 0}, SpecError, "got max_length=0; expected a whole number of at least 1"),
         (Attention(0), {"max_length": "5"}, SpecError, "got max_length='5'; expected a whole number"),
         (Attention(0), {"eos_id": None}, SpecError, "got eos_id=None; expected a whole number"),
-        (Attention(0), {"memory": (2, WIDTH)}, SpecError, "memory=.*expected an example tensor, or TensorSpec"),
+        (Attention(0), {"memory": (2, WIDTH)}, SpecError, "memory=.*expected an example tensor or its spec"),
         (torch.add, {}, SpecError, "is no decoder neuronkit knows"),
         (lambda tokens: tokens, {}, SpecError, "function is no decoder neuronkit knows"),
     ],

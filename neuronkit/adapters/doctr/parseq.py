@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr import (
+from neuronkit.adapters.doctr.recognizer import (
     DoctrOptions,
     DoctrRecognizer,
     VisionFeatures,
@@ -18,14 +17,16 @@ from neuronkit.adapters.doctr import (
     keys_values,
     queries,
 )
-from neuronkit.adapters.parseq_reader import FixedPoint, Reader, Refine
+from neuronkit.adapters.kit.attention import pass_mask, passes
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, eval_mode
+from neuronkit.static.decoding.loops import CAUSAL
+from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import one_hot_embedding
 
 
-class StaticDoctrPARSeq(DoctrRecognizer):
+class StaticDoctrPARSeq(DoctrRecognizer, EncoderDecoder):
     """docTR's PARSeq at a fixed batch, computing what the dynamic model computes for each row alone.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -40,40 +41,21 @@ class StaticDoctrPARSeq(DoctrRecognizer):
     family = "doctr_parseq"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
-        super().__init__(model, ())
-        core: Any = self.source
-        self.specs = (image_spec(core, batch_size, options or DoctrOptions()),)
-        self.steps, self.bos_id, self.eos_id = core.max_length + 1, core.vocab_size + 1, core.vocab_size
-
-    def passes(self, images: Tensor) -> int:
-        """Number of decoder passes that reading these images takes: a guess, causal passes and the refinement."""
-        with eval_mode(self.source), torch.no_grad():
-            return self.join(self.modules_by_name(self.source)).read(images)[1]
-
-    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        return {"encode": Encode(source, self.specs[0]), "decode": Decode(source, self.steps)}
-
-    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
-        core: Any = self.source
-        attention, dtype, batch = core.decoder.cross_attention, self.specs[0].dtype, self.specs[0].shape[0]
-        patches = core.feat_extractor["0"].positions.shape[1] - 1
-        return {
-            "encode": self.specs,
-            "decode": (
-                TensorSpec("tokens", (batch, self.steps), "int32"),
-                TensorSpec("mask", (batch, self.steps, self.steps), dtype),
-                TensorSpec("memory", (batch, 2, attention.num_heads, patches, attention.d_k), dtype),
-            ),
-        }
-
-    def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
-        sizes = self.steps, self.bos_id, self.eos_id, self.specs[0].torch_dtype
-        return Reader(
-            graphs["encode"], FixedPoint(graphs["decode"], *sizes), Refine(graphs["decode"], *sizes), refine_iters=1
+        core: Any = unwrap(model)
+        spec = image_spec(core, batch_size, options or DoctrOptions())
+        end = core.vocab_size
+        super().__init__(
+            model, (spec,), steps=core.max_length + 1, bos_id=end + 1, eos_id=end, method="fixed_point", refine_iters=1
         )
 
+    def encoder(self, source: nn.Module) -> DoctrPARSeqEncoder:
+        return DoctrPARSeqEncoder(source, self.specs[0])
 
-class Encode(nn.Module):
+    def decoder(self, source: nn.Module) -> DoctrPARSeqDecoder:
+        return DoctrPARSeqDecoder(source, self.steps, self.eos_id)
+
+
+class DoctrPARSeqEncoder(nn.Module):
     """Images → keys and values of the decoder's cross attention, (N, 2, heads, patches, D / heads)."""
 
     def __init__(self, core: Any, image: TensorSpec) -> None:
@@ -86,16 +68,16 @@ class Encode(nn.Module):
         return torch.stack(keys_values(self.attention, self.features(images)[:, 1:]), dim=1)
 
 
-class Decode(Foldable):
-    """All positions under a mask: tokens (N, T) int32, mask (N, T, T) to add, memory → logits (N, T, C)."""
+class DoctrPARSeqDecoder(Foldable):
+    """All positions at once, in passes of every kind; the memory is what `DoctrPARSeqEncoder` gives."""
 
-    def __init__(self, core: Any, steps: int) -> None:
+    def __init__(self, core: Any, steps: int, eos_id: int) -> None:
         super().__init__()
         self.layer = core.decoder
         self.head = core.head
         self.embedding = core.embed.embedding
         self.pos_queries = core.pos_queries
-        self.steps = steps
+        self.steps, self.eos_id = steps, eos_id
 
     def compute_constants(self) -> tuple[Tensor, ...]:
         table = math.sqrt(self.embedding.embedding_dim) * self.embedding.weight
@@ -103,14 +85,21 @@ class Decode(Foldable):
         # BOS has no position; the others have that of the character they stand for.
         positions = torch.cat([torch.zeros_like(query[:, :1]), query[:, :-1]], dim=1)
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
-        return table, token_ids, query, positions, queries(self.layer.attention, self.layer.query_norm(query))
+        projected = queries(self.layer.attention, self.layer.query_norm(query))
+        return table, token_ids, query, positions, projected, passes(self.steps, table)
 
-    def forward(self, tokens: Tensor, mask: Tensor, memory: Tensor) -> Tensor:
-        table, token_ids, query, positions, projected = self.constants
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """Tokens (N, T) int32, BOS first → logits (N, T, C), each from the tokens before it."""
+        return self.run(tokens, CAUSAL, memory)
+
+    def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
+        """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
+        table, token_ids, query, positions, projected, seen = self.constants
+        mask = pass_mask(seen, kind, tokens, self.eos_id).unsqueeze(1)
         layer = self.layer
         content = layer.content_norm(one_hot_embedding(tokens, table, token_ids) + positions)
         keys, values = keys_values(layer.attention, content)
-        x = query + attended(layer.attention, projected, keys, values, mask.unsqueeze(1))
+        x = query + attended(layer.attention, projected, keys, values, mask)
         cross = layer.cross_attention
         x = x + attended(cross, queries(cross, layer.query_norm(x)), memory[:, 0], memory[:, 1])
         x = x + layer.position_feed_forward(layer.feed_forward_norm(x))

@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, attended, image_spec, keys_values, queries
-from neuronkit.adapters.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.parseq_graphs import hiding
+from neuronkit.adapters.doctr.recognizer import (
+    DoctrOptions,
+    DoctrRecognizer,
+    attended,
+    image_spec,
+    keys_values,
+    queries,
+)
+from neuronkit.adapters.kit.attention import causal, hiding
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import cumsum, one_hot_embedding
@@ -39,14 +46,14 @@ class StaticMASTER(DoctrRecognizer, EncoderDecoder):
         end = core.vocab_size
         super().__init__(model, (spec,), steps=core.max_length, bos_id=end + 1, eos_id=end, method="fixed_point")
 
-    def encoder(self, source: nn.Module) -> Encode:
-        return Encode(source)
+    def encoder(self, source: nn.Module) -> MASTEREncoder:
+        return MASTEREncoder(source)
 
-    def decoder(self, source: nn.Module) -> Decode:
-        return Decode(source)
+    def decoder(self, source: nn.Module) -> MASTERDecoder:
+        return MASTERDecoder(source)
 
 
-class Encode(nn.Module):
+class MASTEREncoder(nn.Module):
     """Images → keys and values of every decoder layer's cross attention, (N, 2 * layers, heads, S, D / heads)."""
 
     def __init__(self, core: Any) -> None:
@@ -60,7 +67,7 @@ class Encode(nn.Module):
         return torch.stack([x for attention in self.attentions for x in keys_values(attention, encoded)], dim=1)
 
 
-class Decode(Foldable):
+class MASTERDecoder(Foldable):
     """All positions at once, in the logits protocol, on exactly the tokens that the dynamic model's last pass sees.
 
     That pass is the one that finds EOS, so EOS itself and what follows is still padding to it, and so is the last
@@ -78,17 +85,16 @@ class Decode(Foldable):
         table = embedding.weight * math.sqrt(self.decoder.d_model)
         positions = self.decoder.positional_encoding.pe[:, : self.steps]
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
-        causal = torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril()
         last = torch.arange(self.steps, device=table.device).eq(self.steps - 1).to(table.dtype)
-        return table, token_ids, positions, causal, last
+        return table, token_ids, positions, causal(self.steps, table), last
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        table, token_ids, positions, causal, last = self.constants
+        table, token_ids, positions, seen, last = self.constants
         ended = cumsum((tokens == self.eos_id).to(table.dtype)) + last
         tokens = torch.where(ended > 0, torch.full_like(tokens, self.pad_id), tokens)
         # A token that the model itself reads as padding is hidden too.
         shown = (tokens != self.pad_id).to(table.dtype)
-        mask = hiding(causal * shown.unsqueeze(1)).unsqueeze(1)
+        mask = hiding(seen * shown.unsqueeze(1)).unsqueeze(1)
         x = one_hot_embedding(tokens, table, token_ids) + positions
         decoder = self.decoder
         layers = zip(decoder.attention, decoder.source_attention, decoder.position_feed_forward)

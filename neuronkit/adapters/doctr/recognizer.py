@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.parseq_graphs import attend
-from neuronkit.errors import SpecError
+from neuronkit.adapters.kit.attention import attend
+from neuronkit.adapters.kit.options import check_sizes
 from neuronkit.interface import RECOGNIZER, Interface, Output
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Foldable, StaticModel
@@ -35,10 +35,7 @@ class DoctrOptions:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise SpecError(f"{name}={value!r}: expected a number of pixels, or None to follow the model")
+        check_sizes(self, "height", "width")
 
 
 def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec:

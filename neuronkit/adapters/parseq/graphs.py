@@ -1,29 +1,27 @@
 """The graphs of a static PARSeq.
 
-One `Decode` graph serves every kind of pass. What differs between the null-context guess, a causal pass and a
-refinement pass is only which keys a query sees, and that is an input. The published model gives the content stream
-the same mask as the queries, in refinement too, so one mask is enough at any depth.
+One graph serves every kind of pass over all positions. What differs between the null-context guess, a causal pass and a
+refinement is only which keys a query sees. The published model gives the content stream the same mask as the queries,
+in refinement too, so one mask is enough at any depth.
 """
 
-# No `from __future__ import annotations`: TorchScript reads the annotations of EmptyState.
+from __future__ import annotations
+
 import math
-from typing import Any, Optional, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuronkit.adapters.kit.attention import attend, causal, hiding, pass_mask, passes
+from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.loops import CAUSAL
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import one_hot_embedding
-from neuronkit.static.sentinels import sentinel
 
 
-def hiding(seen: Tensor) -> Tensor:
-    """A mask to add to attention scores, of the dtype of `seen`: 0 where that is 1, and far below any score where 0."""
-    return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
-
-
-class Encode(Foldable):
+class PARSeqEncoder(Foldable):
     """Images → the encoder memory's keys and values for every decoder layer, projected once.
 
     Images (N, 3, H, W) → (2 * layers, N, heads, S, D / heads): keys and values of layer 0, then of layer 1, ...
@@ -35,7 +33,7 @@ class Encode(Foldable):
         self.cross_attns = nn.ModuleList(layer.cross_attn for layer in core.decoder.layers)
         self.num_patches = core.encoder.pos_embed.shape[1]
 
-    def compute_constants(self) -> Tuple[Tensor, ...]:
+    def compute_constants(self) -> tuple[Tensor, ...]:
         width = self.cross_attns[0].embed_dim
         attns: Any = self.cross_attns
         weights = [attn.in_proj_weight[width:] for attn in attns]
@@ -82,7 +80,7 @@ class TwoStreamDecoder(Foldable):
         self.length = length
         self.width = core.pos_queries.shape[-1]
 
-    def compute_constants(self) -> Tuple[Tensor, ...]:
+    def compute_constants(self) -> tuple[Tensor, ...]:
         """Embedding table (V, D), 0..V-1, position queries, content positions, projected queries (1, T, D)."""
         table = math.sqrt(self.width) * self.embedding.weight
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
@@ -110,21 +108,27 @@ class TwoStreamDecoder(Foldable):
         return F.linear(x, attn.in_proj_weight[self.width :], attn.in_proj_bias[self.width :])
 
 
-class Decode(TwoStreamDecoder):
-    """One pass over all positions.
+class PARSeqDecoder(TwoStreamDecoder):
+    """All positions at once, in passes of every kind; the memory is what `PARSeqEncoder` gives."""
 
-    Tokens (N, T) int32, BOS first; mask (N, T, T), as `hiding` makes it, for queries (rows) and keys (columns);
-    memory as `Encode` gives it → logits (N, T, C).
-    """
-
-    def __init__(self, core: Any, steps: int) -> None:
+    def __init__(self, core: Any, steps: int, eos_id: int) -> None:
         super().__init__(core, steps, length=steps)
+        self.eos_id = eos_id
 
-    def forward(self, tokens: Tensor, mask: Tensor, memory: Tensor) -> Tensor:
-        table, token_ids, query, positions, projected = self.constants
+    def compute_constants(self) -> tuple[Tensor, ...]:
+        constants = super().compute_constants()
+        return *constants, passes(self.steps, constants[0])
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        """Tokens (N, T) int32, BOS first → logits (N, T, C), each from the tokens before it."""
+        return self.run(tokens, CAUSAL, memory)
+
+    def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
+        """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
+        table, token_ids, query, positions, projected, seen = self.constants
         projected = split_heads(projected, self.layers[0].self_attn, self.steps)
         content = one_hot_embedding(tokens, table, token_ids) + positions
-        mask = mask.unsqueeze(1)
+        mask = pass_mask(seen, kind, tokens, self.eos_id).unsqueeze(1)
         for i, layer in enumerate(self.layers):
             attn, normed = layer.self_attn, layer.norm_c(content)
             keys, values = self.keys_values(attn, normed).split(self.width, dim=-1)
@@ -139,35 +143,40 @@ class Decode(TwoStreamDecoder):
         return self.head(self.norm(query))
 
 
-class Step(TwoStreamDecoder):
-    """One position, with the keys and values of the positions before it kept in fixed buffers.
+class PARSeqStep(TwoStreamDecoder):
+    """One position, with the keys and values of the positions before it kept in fixed buffers: the step protocol.
 
-    Token (N,) int32; state (N, T + 2 * layers * T * D), which holds the position, one-hot, and for every layer its
-    keys and values; memory as `Encode` gives it → logits (N, C) and the next state.
+    State: the position, one-hot (N, T), and for every layer its keys and values (N, T, 2 * D).
     """
 
     def __init__(self, core: Any, steps: int) -> None:
         super().__init__(core, steps, length=1)
+        width = steps * (1 + 2 * len(self.layers) * self.width)
+        self.state = TensorSpec("state", (width,), core.pos_queries.dtype)
 
-    def compute_constants(self) -> Tuple[Tensor, ...]:
+    def initial_state(self, memory: Tensor) -> tuple[Tensor, ...]:
+        position = memory.new_zeros(memory.shape[1], self.steps)
+        position[:, 0] = 1
+        return position, *(memory.new_zeros(memory.shape[1], self.steps, 2 * self.width) for _ in self.layers)
+
+    def compute_constants(self) -> tuple[Tensor, ...]:
         table, token_ids, queries, positions, projected = super().compute_constants()
-        causal = hiding(torch.ones(self.steps, self.steps, dtype=table.dtype, device=table.device).tril())
-        return table, token_ids, queries[0], positions[0], projected[0], causal
+        return table, token_ids, queries[0], positions[0], projected[0], hiding(causal(self.steps, table))
 
-    def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor]:
-        table, token_ids, queries, positions, projected_queries, causal = self.constants
-        position, buffers = state[:, : self.steps], state[:, self.steps :]
-        buffers = buffers.reshape(-1, len(self.layers), self.steps, 2 * self.width)
+    def step(self, token: Tensor, state: tuple[Tensor, ...], memory: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Token (N,) int32 → logits (N, C), and the next state."""
+        table, token_ids, queries, positions, projected_queries, hidden = self.constants
+        position, *buffers = state
         content = (one_hot_embedding(token, table, token_ids) + position @ positions).unsqueeze(1)
         query, projected = (position @ queries).unsqueeze(1), (position @ projected_queries).unsqueeze(1)
         projected = split_heads(projected, self.layers[0].self_attn, 1)
-        mask = (position @ causal).unsqueeze(1).unsqueeze(1)
+        mask = (position @ hidden).unsqueeze(1).unsqueeze(1)
         written = []
         for i, layer in enumerate(self.layers):
             attn, normed = layer.self_attn, layer.norm_c(content)
             # Each place is written once and was zero before, so adding writes.
-            buffer = buffers[:, i] + position.unsqueeze(-1) * self.keys_values(attn, normed)
-            written.append(buffer.reshape(-1, self.steps * 2 * self.width))
+            buffer = buffers[i] + position.unsqueeze(-1) * self.keys_values(attn, normed)
+            written.append(buffer)
             keys, values = buffer.split(self.width, dim=-1)
             keys, values = split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
             cross = (memory[2 * i], memory[2 * i + 1])
@@ -178,22 +187,7 @@ class Step(TwoStreamDecoder):
                 own = attend(self.project(attn, normed), keys, values, mask)
                 content = self.stream(layer, content, own, *cross)
         following = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], dim=1)
-        return self.head(self.norm(query)).squeeze(1), torch.cat([following, *written], dim=1)
-
-
-class EmptyState(nn.Module):
-    """The state before the first `Step`: empty buffers, and the position at 0."""
-
-    state: Tensor
-
-    def __init__(self, steps: int, width: int) -> None:
-        super().__init__()
-        state = torch.zeros(1, steps + steps * width)
-        state[:, 0] = 1
-        self.register_buffer("state", state, persistent=False)
-
-    def forward(self, memory: Tensor) -> Tensor:
-        return self.state.to(device=memory.device, dtype=memory.dtype).expand(memory.shape[1], -1)
+        return self.head(self.norm(query)).squeeze(1), (following, *written)
 
 
 def project_query(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
@@ -205,12 +199,3 @@ def project_query(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
 def split_heads(x: Tensor, attn: nn.MultiheadAttention, length: int) -> Tensor:
     """(N, T, D) → (N, heads, T, D / heads)."""
     return x.reshape(-1, length, attn.num_heads, attn.head_dim).transpose(1, 2)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-    """Attention spelled out: scaled_dot_product_attention is not in Inf1's operator list.
-
-    q (N, heads, T, D), already scaled; k and v (N, heads, S, D); mask broadcast to (N, heads, T, S) → (N, heads, T, D).
-    """
-    scores = q @ k.transpose(-2, -1)
-    return (scores if mask is None else scores + mask).softmax(-1) @ v

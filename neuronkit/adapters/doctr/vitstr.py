@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, VisionFeatures, image_spec
+from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrRecognizer, VisionFeatures, image_spec
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
 
@@ -30,13 +30,13 @@ class StaticViTSTR(DoctrRecognizer):
         self.specs = (image_spec(self.source, batch_size, options or DoctrOptions()),)
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        return {"read": Read(source, self.specs[0])}
+        return {"read": ViTSTRReading(source, self.specs[0])}
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
 
 
-class Read(nn.Module):
+class ViTSTRReading(nn.Module):
     """Images → logits of the places behind the classification token."""
 
     def __init__(self, core: Any, image: TensorSpec) -> None:

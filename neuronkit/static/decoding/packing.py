@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
+from neuronkit.specs import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,21 @@ def pack(state: Any) -> Tensor:
 
 def unpack(packed: Tensor, layout: tuple[Packed, ...]) -> tuple[Tensor, ...]:
     """The inverse of `pack`."""
-    parts = packed.split([part.width for part in layout], dim=1)
-    return tuple(p.reshape(-1, *part.shape).to(part.dtype) for p, part in zip(parts, layout))
+    pieces = zip(packed.split([part.width for part in layout], dim=1), layout)
+    return tuple(p.reshape(-1, *part.shape).to(part.dtype) for p, part in pieces)
+
+
+def packed_step(decoder: Any, memory: Tensor) -> PackedStep:
+    """The graph of a decoder's `step`, for states as they begin with this memory."""
+    with torch.no_grad():
+        return PackedStep(decoder, packed_layout(decoder.initial_state(memory)))
+
+
+def packed_spec(decoder: Any, memory: Tensor) -> TensorSpec:
+    """The packed state of a decoder, one row for each of the memory's."""
+    with torch.no_grad():
+        state = pack(decoder.initial_state(memory))
+    return TensorSpec("state", state.shape, state.dtype, fill=0)
 
 
 class PackedStart(nn.Module):
@@ -82,11 +96,16 @@ class PackedStep(nn.Module):
 
 
 class LogitsStep(nn.Module):
-    """A decoder of all positions, used one position at a time: the state is the position, one-hot, and the tokens."""
+    """A decoder of all positions, used one position at a time: the state is the position, one-hot, and the tokens.
+
+    Attributes:
+        state: The packed state before the first step.
+    """
 
     def __init__(self, decoder: Any, steps: int) -> None:
         super().__init__()
         self.decoder = decoder
+        self.state = TensorSpec("state", (2 * steps,))
         first = torch.zeros(1, steps)
         first[0, 0] = 1
         self.register_buffer("first", first, persistent=False)

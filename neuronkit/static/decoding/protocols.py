@@ -1,4 +1,14 @@
-"""The two protocols that a greedy decoder may follow, and the checks that it keeps what it promises."""
+"""The protocols that a greedy decoder may follow, and the checks that it keeps what it promises.
+
+- ``logits(tokens, memory)``: all positions at once. Tokens (N, T) int32, BOS first → logits (N, T, C), where entry i
+  depends on tokens 0..i only.
+- ``initial_state(memory)`` and ``step(token, state, memory)``: one position. Token (N,) int32 → logits (N, C), and the
+  next state, a tensor or a tuple of tensors with N rows each. Where the state begins the same for every memory, its
+  first packed entry 1 and the others 0, an attribute ``state``, the `TensorSpec` of a packed row, spares a graph.
+- ``run(tokens, kind, memory)`` beside ``logits``, in adapters: passes of several kinds over all positions. `GUESS` sees
+  BOS alone, `CAUSAL` is ``logits``, `REFINE` sees every token but the one it predicts, up to the first EOS. The kind is
+  a (1,) int32 tensor where one graph serves them all, else a number.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import NeuronKitError, SpecError
-from neuronkit.static.steps import Packed, packed_layout
+from neuronkit.static.decoding.packing import Packed, packed_layout
 
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64
@@ -65,17 +75,6 @@ class _Steps(nn.Module):
         super().__init__()
         self.step = decoder.step
         self.initial_state = decoder.initial_state
-
-
-class LogitsGraph(nn.Module):
-    """A decoder's `logits` as a graph."""
-
-    def __init__(self, decoder: Any) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decoder.logits(tokens, memory)
 
 
 def check_steps(decoder: Any, memory: Tensor, bos_id: int, eos_id: int) -> None:

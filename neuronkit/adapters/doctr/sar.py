@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.adapters.doctr import DoctrOptions, DoctrRecognizer, image_spec
-from neuronkit.adapters.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.recurrent import lstm, lstm_cell
+from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrRecognizer, image_spec
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import length, one_hot_embedding
@@ -60,14 +60,14 @@ class StaticSAR(DoctrRecognizer, EncoderDecoder):
             method=options.method,
         )
 
-    def encoder(self, source: nn.Module) -> Encode:
-        return Encode(source)
+    def encoder(self, source: nn.Module) -> SAREncoder:
+        return SAREncoder(source)
 
-    def decoder(self, source: nn.Module) -> Step:
-        return Step(source)
+    def decoder(self, source: nn.Module) -> SARStep:
+        return SARStep(source)
 
 
-class Encode(nn.Module):
+class SAREncoder(nn.Module):
     """Images → features, their projection for the attention, and the holistic feature, in one (N, K).
 
     The original projects the features at every step, though they never change: nearly all its work.
@@ -85,7 +85,7 @@ class Encode(nn.Module):
         return torch.cat([features.flatten(1), self.project(features).flatten(1), holistic], dim=1)
 
 
-class Step(Foldable):
+class SARStep(Foldable):
     """One character, in the step protocol. State: hidden and cell of the first and the second turn of the cell."""
 
     def __init__(self, core: Any) -> None:

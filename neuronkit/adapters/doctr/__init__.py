@@ -1,0 +1,1 @@
+"""docTR's recognition models."""

@@ -1,0 +1,68 @@
+"""Attention spelled out, and the masks of a permuted language model's passes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuronkit.static.decoding.loops import GUESS, REFINE
+from neuronkit.static.ops import cumsum
+from neuronkit.static.sentinels import sentinel
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention without scaled_dot_product_attention, which is not in Inf1's operator list.
+
+    Args:
+        q: (N, heads, T, D), already scaled.
+        k: (N, heads, S, D).
+        v: (N, heads, S, D).
+        mask: Added to the scores, broadcast to (N, heads, T, S); `hiding` makes one.
+
+    Returns:
+        (N, heads, T, D).
+    """
+    scores = q @ k.transpose(-2, -1)
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
+
+
+def causal(steps: int, like: Tensor) -> Tensor:
+    """(T, T) of the dtype and device of `like`, 1 where a query (row) sees a key (column): the keys up to its own."""
+    return torch.ones(steps, steps, dtype=like.dtype, device=like.device).tril()
+
+
+def hiding(seen: Tensor) -> Tensor:
+    """A mask to add to attention scores, of the dtype of `seen`: 0 where that is 1, and far below any score where 0."""
+    return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
+
+
+def passes(steps: int, like: Tensor) -> Tensor:
+    """(3, T, T): what a query sees in a guess (BOS alone), a causal pass, and a refinement (every token but its own).
+
+    A query's own token stands one place to the right of it, behind BOS.
+    """
+    seen = causal(steps, like)
+    first = torch.zeros_like(seen)
+    first[:, 0] = 1
+    return torch.stack([first, seen, 1 - torch.diag(torch.ones_like(seen[0, 1:]), 1)])
+
+
+def pass_mask(seen: Tensor, kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
+    """The mask of a pass, (1 or N, T, T), to add to attention scores.
+
+    Args:
+        seen: As `passes` gives it.
+        kind: Of the pass: a number, or (1,) int32 where one graph serves every kind.
+        tokens: (N, T) int32, BOS first. A refinement sees none from the first EOS on.
+        eos_id: The id that ends a row.
+    """
+    guess, decode, refine = seen.unbind(0)
+    if isinstance(kind, int):
+        return hiding(refine * _up_to_eos(tokens, eos_id, seen) if kind == REFINE else seen[kind].unsqueeze(0))
+    refine = refine * _up_to_eos(tokens, eos_id, seen)
+    return hiding(torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode)))
+
+
+def _up_to_eos(tokens: Tensor, eos_id: int, like: Tensor) -> Tensor:
+    """(N, 1, T), 1 before the first EOS of each row."""
+    return (cumsum((tokens == eos_id).to(like.dtype)) == 0).to(like.dtype).unsqueeze(1)

@@ -1,0 +1,51 @@
+"""Decoding: how the graphs of a decoder are run, as data that a manifest holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neuronkit.specs import TensorSpec
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a decoder is run in fixed shapes: what its graphs and the loop around them are made of.
+
+    Attributes:
+        method: Name of the method.
+        steps: T, the longest sequence in tokens, EOS counted.
+        bos_id: The id that begins a sequence.
+        eos_id: The id that ends it.
+        inputs: Number of the model's inputs: images, or tokens and their mask, or a memory.
+        takes_kind: Whether the decoder makes passes of several kinds; see `neuronkit.static.decoding.protocols`.
+        causal: Whether characters are decoded from those before them; otherwise a guess without context is all.
+        refine_iters: Refinement passes after decoding.
+        stops_at_eos: Whether what follows EOS has no meaning, and is zero.
+        state: The packed state before the first step, where it is the same for every memory: its first entry is 1, the
+            others 0. None where a graph computes it.
+    """
+
+    method: str
+    steps: int
+    bos_id: int
+    eos_id: int
+    inputs: int = 1
+    takes_kind: bool = False
+    causal: bool = True
+    refine_iters: int = 0
+    stops_at_eos: bool = True
+    state: TensorSpec | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, ready for JSON."""
+        state = None if self.state is None else self.state.to_dict()
+        return {"kind": "decoding", **dataclasses.asdict(self), "state": state}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Decoding:
+        """Read what `to_dict` gave."""
+        state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
+        return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)} | {"state": state})

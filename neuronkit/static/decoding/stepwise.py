@@ -1,0 +1,40 @@
+"""One position a call: for decoders too large to unroll, and for those that cannot compute all positions at once."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding import graphs as parts_of
+from neuronkit.static.decoding import loops
+from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.decoding.methods import Graphs, Method, Parts
+from neuronkit.static.decoding.packing import PackedStart, packed_spec, packed_step
+
+
+class Stepwise(Method):
+    """Graphs "encode" and "step", "start" where the first state depends on the memory, and "decode" to refine."""
+
+    name = "stepwise"
+
+    def modules(self, parts: Parts) -> dict[str, nn.Module]:
+        start = {} if parts.decoding.state else {"start": PackedStart(parts.steps)}
+        refine = {"decode": parts_of.decode_module(parts)} if parts.decoding.refine_iters else {}
+        return {**parts_of.encode_module(parts), **start, "step": packed_step(parts.steps, parts.memory()), **refine}
+
+    def specs(self, parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
+        memory = parts_of.memory_spec(parts)
+        start = {} if parts.decoding.state else {"start": (memory,)}
+        refine = {"decode": parts_of.decode_specs(parts)} if parts.decoding.refine_iters else {}
+        token = TensorSpec("token", (parts.rows,), "int32")
+        step = token, packed_spec(parts.steps, parts.memory()), memory
+        return {**parts_of.encode_specs(parts), **start, "step": step, **refine}
+
+    def join(self, decoding: Decoding, graphs: Graphs) -> nn.Module:
+        start = loops.EmptyState(decoding.state) if decoding.state else loops.GraphStart(graphs["start"])
+        eos_id = decoding.eos_id if decoding.stops_at_eos else -1
+        loop = loops.StepLoop(start, graphs["step"], decoding.steps, decoding.bos_id, eos_id)
+        return parts_of.around(decoding, graphs, loop)
+
+
+METHOD = Stepwise()

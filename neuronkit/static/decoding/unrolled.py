@@ -1,0 +1,70 @@
+"""All steps in one graph, the encoder and the refinement with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding import graphs as parts_of
+from neuronkit.static.decoding import loops
+from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.decoding.methods import Graphs, Method, Parts
+from neuronkit.static.decoding.packing import PackedStart, packed_step
+
+
+class Unrolled(Method):
+    """One graph, "read"."""
+
+    name = "unrolled"
+
+    def modules(self, parts: Parts) -> dict[str, nn.Module]:
+        return {"read": UnrolledDecoder(parts)}
+
+    def specs(self, parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
+        return {"read": parts.specs}
+
+    def join(self, decoding: Decoding, graphs: Graphs) -> Any:
+        return graphs["read"]
+
+    def calls(self, decoding: Decoding) -> int:
+        return decoding.steps + decoding.refine_iters
+
+
+class UnrolledDecoder(nn.Module):
+    """Inputs as the model takes them → logits (N, T, C)."""
+
+    bos: Tensor
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        decoding = parts.decoding
+        self.encode = nn.Identity() if parts.encoder is None else parts.encoder
+        self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps))
+        if decoding.state is not None:
+            self.start = loops.EmptyState(decoding.state)
+        self.step = packed_step(parts.steps, parts.memory())
+        self.refine: nn.Module = loops.KeepLogits()
+        if decoding.refine_iters:
+            self.refine = loops.Refine(parts_of.OneKind(parts.decoder, loops.REFINE), decoding.bos_id)
+        self.steps, self.refine_iters = decoding.steps, decoding.refine_iters
+        self.register_buffer("bos", torch.full((1,), decoding.bos_id, dtype=torch.int32), persistent=False)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        memory = self.encode(*inputs)
+        state = self.start(memory, inputs[0].shape[0])
+        token = self.bos.to(memory.device).expand(state.shape[0])
+        rows = []
+        for _ in range(self.steps):
+            logits, state = self.step(token, state, memory)
+            rows.append(logits)
+            token = logits.argmax(-1).to(torch.int32)
+        logits = torch.stack(rows, dim=1)
+        for _ in range(self.refine_iters):
+            logits = self.refine(logits, memory)
+        return logits
+
+
+METHOD = Unrolled()
