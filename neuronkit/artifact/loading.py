@@ -17,6 +17,7 @@ import torch
 
 from neuronkit import checks
 from neuronkit.artifact.agreement import check_graphs, is_for_neuron
+from neuronkit.artifact.joined import load_graphs
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
 from neuronkit.errors import ArtifactError, ChangedDefaultsWarning, NeuronCoreError
@@ -77,8 +78,9 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
         _tell_changed_defaults(given, manifest)
     target.prepare_load()
     if target.saves_directory:
-        function = _load_directory(target, given)
+        function, graphs = _load_directory(target, given, manifest)
     else:
+        graphs = None
         function = _load_torchscript(given, content, manifest)
         if not target.is_neuron:
             check_graphs(given, function, manifest)
@@ -86,7 +88,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
         count, inline = options["neuroncores"] or 1, options["inline_weights"]
         with taken_cores_explained():
             target.place(function, neuroncore=neuroncore, count=count, inline_weights=inline)
-    model = CompiledModel(function, manifest, _processor(given, manifest))
+    model = CompiledModel(function, manifest, _processor(given, manifest), graphs=graphs)
     model._path = given.resolve()
     return model
 
@@ -147,9 +149,9 @@ def _read_verified(path: Path, digest: str) -> bytes:
     return content
 
 
-def _load_directory(target: Any, path: Path) -> Any:
+def _load_directory(target: Any, path: Path, manifest: Mapping[str, Any]) -> Any:
     try:
-        return target.load_directory(path)
+        return load_graphs(target, manifest, path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, ArtifactError):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from neuronkit import artifact, checks
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
+from neuronkit.artifact.joined import save_graphs
 from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
 from neuronkit.interface import Interface
@@ -44,14 +46,23 @@ class CompiledModel:
 
     training = False
 
-    def __init__(self, function: Callable[..., Any], manifest: Mapping[str, Any], processor: Any = None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        manifest: Mapping[str, Any],
+        processor: Any = None,
+        *,
+        graphs: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
         self._function = function
+        # What `function` joins, where it is more than one.
+        self._graphs = graphs or {name: function for name in manifest["graphs"]}
         self._tried = False
         self.manifest = dict(manifest)
         self.specs = tuple(TensorSpec.from_dict(spec) for spec in manifest["inputs"])
         self.processor = processor
-        graphs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
-        self._run = find_target(manifest["target"]).accelerate(function, graphs)
+        specs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
+        self._run = find_target(manifest["target"]).accelerate(function, specs)
         outputs = manifest.get("outputs", ())
         self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
         self._path: Path | None = None
@@ -185,7 +196,8 @@ class CompiledModel:
         target, function = find_target(self.manifest["target"]), self._function
         if target.saves_directory:
             found = destination(path, directory=True)
-            save_directory(found, self.manifest, lambda directory: target.save_directory(function, directory))
+            fill = partial(save_graphs, target, self._graphs, self.manifest)
+            save_directory(found, self.manifest, fill)
             self._path = found
             return Path(path)
         if not isinstance(function, torch.jit.ScriptModule):

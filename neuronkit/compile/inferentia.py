@@ -125,7 +125,7 @@ def compile_for_inferentia(
             "operators": operators.to_dict() if operators is not None else None,
             "processor": processor.to_dict() if processor is not None else None,
         }
-        result = CompiledModel(static.assemble(compiled.callables), manifest, processor)
+        result = CompiledModel(static.assemble(compiled.callables), manifest, processor, graphs=compiled.callables)
         if verification and chosen.runs_here():
             report("comparing the compiled model with the original")
             parity["compiled"] = verification.compiled(result)

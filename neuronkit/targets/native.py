@@ -139,12 +139,12 @@ class Trn2NativeTarget(Target):
         """Write a compiled graph: its torch.export program, its settings, and both caches of compiled programs.
 
         Raises:
-            ArtifactError: If it is not a single graph; a Python loop around several cannot be written.
+            ArtifactError: If it is something else.
         """
         if not isinstance(function, NativeGraph):
             raise ArtifactError(
-                f"target {self.name!r} saves models of one graph; this one joins several in Python. "
-                "Compile it with the method that makes a single graph (unrolled decoding)"
+                f"got {type(function).__name__}; expected a graph that target {self.name!r} compiled; save the "
+                "model that compile_for_inferentia gave"
             )
         function.save(directory)
 

@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from neuronkit import StaticPARSeq, compile_for_inferentia, load
 from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, OptionError
+from neuronkit.models import PARSeq
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target, native
 
 SPEC = TensorSpec("x", (2, 4))
 TIERS = ("TORCH_NEURONX_NEFF_CACHE_DIR", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR")
+SIZES = {"embed_dim": 16, "enc_depth": 1, "enc_num_heads": 2, "dec_num_heads": 2}
 
 # torch.compile with a backend that a package registers: the newest torch, in the development environment.
 pytestmark = pytest.mark.tooling
@@ -206,9 +209,43 @@ def test_an_artifact_sets_no_other_variables(torch_neuron_native, tmp_path):
     assert environment["NEURON_COMPILER_OPT_LEVEL"] == "-O2"
 
 
-def test_a_python_loop_around_graphs_cannot_be_saved(tmp_path):
-    with pytest.raises(ArtifactError, match="models of one graph"):
+def test_what_is_no_graph_cannot_be_saved(tmp_path):
+    with pytest.raises(ArtifactError, match="got function; expected a graph that target 'trn3' compiled"):
         find_target("trn3").save_directory(lambda x: x, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "graphs"), [("fixed_point", {"encode", "decode"}), ("stepwise", {"encode", "step", "decode"})]
+)
+def test_a_model_of_several_graphs_is_saved_with_how_they_are_joined(torch_neuron_native, tmp_path, method, graphs):
+    torch_neuron_native()
+    torch.manual_seed(0)
+    model = PARSeq(
+        "xyz", max_label_length=3, patch_size=(16, 32), embed_dim=16, enc_depth=1, enc_num_heads=2, dec_num_heads=2
+    )
+    static = StaticPARSeq(model.eval(), batch_size=2, method=method)
+    compiled = compile_for_inferentia(static, target="trn2-native", verify=False, progress=False)
+    path = compiled.save(tmp_path / "model")
+    assert {folder.name for folder in (path / "graphs").iterdir()} == set(compiled.manifest["graphs"]) == graphs
+    loaded = load(path)
+    images = torch.randn(2, 3, 32, 128)
+    torch.testing.assert_close(loaded(images), static(images))
+    assert loaded.manifest == compiled.manifest
+    # Saved again by what was loaded, without the model.
+    torch.testing.assert_close(load(loaded.save(tmp_path / "again"))(images), static(images))
+
+
+def test_graphs_that_only_python_joins_cannot_be_saved(torch_neuron_native, tmp_path):
+    class Joined(StaticPARSeq):
+        joining = None
+
+    torch_neuron_native()
+    model = PARSeq(
+        "xyz", max_label_length=3, patch_size=(16, 32), embed_dim=16, enc_depth=1, enc_num_heads=2, dec_num_heads=2
+    )
+    compiled = compile_for_inferentia(Joined(model.eval()), target="trn2-native", verify=False, progress=False)
+    with pytest.raises(ArtifactError, match=r"got 2 graphs \(encode, decode\) that Python code of 'parseq' joins"):
+        compiled.save(tmp_path / "model")
 
 
 def test_compiler_failure_carries_code_and_hint(torch_neuron_native):

@@ -25,14 +25,14 @@ class FixedPoint(Method):
 
     def join(self, decoding: Decoding, graphs: Graphs) -> nn.Module:
         decode, steps, bos_id, eos_id = graphs["decode"], decoding.steps, decoding.bos_id, decoding.eos_id
-        if not decoding.takes_kind:
-            guess: nn.Module = loops.EmptyGuess(steps, eos_id)
-        else:
+        guess: nn.Module = loops.EmptyGuess(steps, eos_id)
+        logits: nn.Module = loops.Pass(decode)
+        if decoding.takes_kind:
             null_context = loops.NullContext(loops.PassOfKind(decode, loops.GUESS), steps, bos_id)
             if not decoding.causal:
                 return parts_of.around(decoding, graphs, null_context)
-            guess, decode = loops.NullContextGuess(null_context), loops.PassOfKind(decode, loops.CAUSAL)
-        loop = loops.FixedPointLoop(guess, decode, steps, bos_id, eos_id, not decoding.stops_at_eos)
+            guess, logits = loops.NullContextGuess(null_context), loops.PassOfKind(decode, loops.CAUSAL)
+        loop = loops.FixedPointLoop(guess, logits, steps, bos_id, eos_id, not decoding.stops_at_eos)
         return parts_of.around(decoding, graphs, loop)
 
 

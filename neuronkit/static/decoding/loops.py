@@ -5,7 +5,8 @@ therefore gives the logits that a growing slice gives, and decoding all position
 until the tokens stop changing, ends at the greedy result: position i is right after at most i + 1 passes.
 
 Everything here is TorchScript as well as Python, so that one artifact can hold the loop and the graphs it runs, and a
-target without TorchScript can run it too. Inputs and outputs of the graphs are single tensors.
+target without TorchScript can run it too. Inputs and outputs of the graphs are single tensors. The attribute that
+holds a graph has the graph's name, by which a loaded artifact is compared with its manifest.
 """
 
 # No `from __future__ import annotations`: TorchScript reads the annotations of this file.
@@ -59,6 +60,17 @@ def shift_right(predictions: Tensor, bos_id: int) -> Tensor:
     """Make a decoder's input from its predictions: BOS, then all but the last, as int32."""
     bos = torch.full_like(predictions[:, :1], bos_id)
     return torch.cat([bos, predictions[:, :-1]], dim=1).to(torch.int32)
+
+
+class Pass(nn.Module):
+    """A graph ``decode(tokens, memory)``, under its name."""
+
+    def __init__(self, decode: Logits) -> None:
+        super().__init__()
+        self.decode = decode
+
+    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        return self.decode(tokens, memory)
 
 
 class PassOfKind(nn.Module):
@@ -181,7 +193,7 @@ class StepLoop(nn.Module):
     """Decodes one position after the other, and stops once every row has ended.
 
     Args:
-        start: ``start(memory, rows)`` → the state before the first step, one tensor.
+        begin: ``begin(memory, rows)`` → the state before the first step, one tensor.
         step: ``step(token, state, memory)``: token (N,) int32 → logits (N, C) and the next state.
         steps: T, the longest row.
         bos_id: The id that begins a row.
@@ -190,14 +202,14 @@ class StepLoop(nn.Module):
 
     def __init__(
         self,
-        start: Callable[[Tensor, int], Tensor],
+        begin: Callable[[Tensor, int], Tensor],
         step: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor]],
         steps: int,
         bos_id: int,
         eos_id: int,
     ) -> None:
         super().__init__()
-        self.start = start
+        self.begin = begin
         self.step = step
         self.steps = steps
         self.bos_id = bos_id
@@ -205,7 +217,7 @@ class StepLoop(nn.Module):
 
     def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
         """Memory of `rows` rows → logits (N, T, C), zero after each row's first EOS, and the steps that ran."""
-        state = self.start(memory, rows)
+        state = self.begin(memory, rows)
         token = torch.full([rows], self.bos_id, dtype=torch.int32, device=memory.device)
         logits, state = self.step(token, state, memory)
         stepped = [logits]

@@ -110,6 +110,21 @@ def find_method(name: str) -> Method:
     return known[checks.choice("method", name, tuple(known))]
 
 
+def join(joining: Mapping[str, Any], graphs: Graphs) -> Any:
+    """Join graphs as a manifest says.
+
+    Args:
+        joining: What `Decoding.to_dict` gave.
+        graphs: Name → compiled graph.
+
+    Raises:
+        OptionError: If its method is not known here.
+        LookupError, TypeError: If it is not what `Decoding.to_dict` gives, or a graph is missing.
+    """
+    decoding = Decoding.from_dict(joining)
+    return find_method(decoding.method).join(decoding, graphs)
+
+
 def check_method(name: Any) -> str:
     """Return `name` when it is a method's, or "auto".
 

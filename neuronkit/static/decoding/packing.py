@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,80 +20,92 @@ class Packed:
 
     Attributes:
         shape: Without the row dimension.
-        dtype: Its own dtype; the packed tensor is of the floating-point type that holds all of them.
-        width: Entries per row.
+        dtype: Its own dtype.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
-    width: int
 
 
-def packed_layout(state: Any) -> tuple[Packed, ...]:
-    """The layout of a state: a tensor, or a tuple of tensors, with N rows each.
+@dataclass(frozen=True)
+class Layout:
+    """How the tensors of a state lie, row by row, in one.
 
-    Raises:
-        SpecError: If it is something else.
+    Attributes:
+        parts: The tensors, in order.
+        dtype: The floating-point type that holds all of them: float32 or more where an integer is,
+            which bfloat16 would round.
     """
-    tensors = _tensors(state)
-    if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
-        raise SpecError(
-            f"initial_state gave {type(state).__name__}; expected a tensor or a tuple of tensors with N rows each"
-        )
-    return tuple(Packed(tuple(t.shape[1:]), t.dtype, t[0].numel()) for t in tensors)
+
+    parts: tuple[Packed, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, state: Any) -> Layout:
+        """The layout of a state: a tensor, or a tuple of tensors, with N rows each.
+
+        Raises:
+            SpecError: If it is something else.
+        """
+        tensors = _tensors(state)
+        if not tensors or not all(isinstance(t, Tensor) and t.dim() >= 1 for t in tensors):
+            raise SpecError(
+                f"initial_state gave {type(state).__name__}; expected a tensor or a tuple of tensors with N rows each"
+            )
+        dtypes = (t.dtype if t.is_floating_point() else torch.float32 for t in tensors)
+        # Here and not while packing: an export would write it into the graph.
+        dtype = functools.reduce(torch.promote_types, dtypes)
+        return cls(tuple(Packed(tuple(t.shape[1:]), t.dtype) for t in tensors), dtype)
+
+    @property
+    def widths(self) -> list[int]:
+        """Entries of each in a row."""
+        return [math.prod(part.shape) for part in self.parts]
+
+    def spec(self, rows: int) -> TensorSpec:
+        """The packed state, (N, K)."""
+        return TensorSpec("state", (rows, sum(self.widths)), self.dtype, fill=0)
+
+    def pack(self, state: Any) -> Tensor:
+        """(N, ...) tensors → one (N, K) float tensor."""
+        return torch.cat([t.reshape(-1, n).to(self.dtype) for t, n in zip(_tensors(state), self.widths)], dim=1)
+
+    def unpack(self, packed: Tensor) -> tuple[Tensor, ...]:
+        """The inverse of `pack`."""
+        pieces = zip(packed.split(self.widths, dim=1), self.parts)
+        return tuple(piece.reshape(-1, *part.shape).to(part.dtype) for piece, part in pieces)
 
 
-def pack(state: Any) -> Tensor:
-    """(N, ...) tensors → one (N, K) float tensor."""
-    tensors = _tensors(state)
-    # Integers as float32 at least: bfloat16 would round those above 256.
-    dtypes = (t.dtype if t.is_floating_point() else torch.float32 for t in tensors)
-    dtype = functools.reduce(torch.promote_types, dtypes)
-    return torch.cat([t.flatten(1).to(dtype) if t.dim() > 1 else t.unsqueeze(1).to(dtype) for t in tensors], dim=1)
-
-
-def unpack(packed: Tensor, layout: tuple[Packed, ...]) -> tuple[Tensor, ...]:
-    """The inverse of `pack`."""
-    pieces = zip(packed.split([part.width for part in layout], dim=1), layout)
-    return tuple(p.reshape(-1, *part.shape).to(part.dtype) for p, part in pieces)
-
-
-def packed_step(decoder: Any, memory: Tensor) -> PackedStep:
-    """The graph of a decoder's `step`, for states as they begin with this memory."""
+def state_layout(decoder: Any, memory: Tensor) -> Layout:
+    """The layout of a decoder's states, as they begin with this memory."""
     with torch.no_grad():
-        return PackedStep(decoder, packed_layout(decoder.initial_state(memory)))
-
-
-def packed_spec(decoder: Any, memory: Tensor) -> TensorSpec:
-    """The packed state of a decoder, one row for each of the memory's."""
-    with torch.no_grad():
-        state = pack(decoder.initial_state(memory))
-    return TensorSpec("state", state.shape, state.dtype, fill=0)
+        return Layout.of(decoder.initial_state(memory))
 
 
 class PackedStart(nn.Module):
     """A decoder's `initial_state` as a graph: memory → packed state."""
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, layout: Layout) -> None:
         super().__init__()
         self.decoder = decoder
+        self.layout = layout
 
     def forward(self, memory: Tensor) -> Tensor:
-        return pack(self.decoder.initial_state(memory))
+        return self.layout.pack(self.decoder.initial_state(memory))
 
 
 class PackedStep(nn.Module):
     """A decoder's `step` as a graph: token (N,) int32, packed state, memory → logits (N, C), packed state."""
 
-    def __init__(self, decoder: Any, layout: tuple[Packed, ...]) -> None:
+    def __init__(self, decoder: Any, layout: Layout) -> None:
         super().__init__()
         self.decoder = decoder
         self.layout = layout
 
     def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        unpacked = unpack(state, self.layout)
+        unpacked = self.layout.unpack(state)
         logits, following = self.decoder.step(token, unpacked if len(unpacked) > 1 else unpacked[0], memory)
-        return logits, pack(following)
+        return logits, self.layout.pack(following)
 
 
 class LogitsStep(nn.Module):

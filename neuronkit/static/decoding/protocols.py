@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import NeuronKitError, SpecError
-from neuronkit.static.decoding.packing import Packed, packed_layout
+from neuronkit.static.decoding.packing import Layout
 
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64
@@ -104,8 +104,8 @@ def check_steps(decoder: Any, memory: Tensor, bos_id: int, eos_id: int) -> None:
         )
 
 
-def _layout(method: str, state: Any, rows: int) -> tuple[Packed, ...]:
-    layout = packed_layout(state)
+def _layout(method: str, state: Any, rows: int) -> Layout:
+    layout = Layout.of(state)
     wrong = [t for t in (state if isinstance(state, (tuple, list)) else [state]) if len(t) != rows]
     if wrong:
         raise SpecError(
@@ -115,8 +115,8 @@ def _layout(method: str, state: Any, rows: int) -> tuple[Packed, ...]:
     return layout
 
 
-def _shapes(layout: tuple[Packed, ...]) -> str:
-    return ", ".join(str(("N", *part.shape)).replace("'", "") + f" {part.dtype}" for part in layout)
+def _shapes(layout: Layout) -> str:
+    return ", ".join(str(("N", *part.shape)).replace("'", "") + f" {part.dtype}" for part in layout.parts)
 
 
 def check_causality(

@@ -9,7 +9,7 @@ from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
-from neuronkit.static.decoding.packing import PackedStart, packed_spec, packed_step
+from neuronkit.static.decoding.packing import PackedStart, PackedStep, state_layout
 
 
 class Stepwise(Method):
@@ -18,16 +18,17 @@ class Stepwise(Method):
     name = "stepwise"
 
     def modules(self, parts: Parts) -> dict[str, nn.Module]:
-        start = {} if parts.decoding.state else {"start": PackedStart(parts.steps)}
+        layout = state_layout(parts.steps, parts.memory())
+        start = {} if parts.decoding.state else {"start": PackedStart(parts.steps, layout)}
         refine = {"decode": parts_of.decode_module(parts)} if parts.decoding.refine_iters else {}
-        return {**parts_of.encode_module(parts), **start, "step": packed_step(parts.steps, parts.memory()), **refine}
+        return {**parts_of.encode_module(parts), **start, "step": PackedStep(parts.steps, layout), **refine}
 
     def specs(self, parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
         memory = parts_of.memory_spec(parts)
         start = {} if parts.decoding.state else {"start": (memory,)}
         refine = {"decode": parts_of.decode_specs(parts)} if parts.decoding.refine_iters else {}
         token = TensorSpec("token", (parts.rows,), "int32")
-        step = token, packed_spec(parts.steps, parts.memory()), memory
+        step = token, state_layout(parts.steps, parts.memory()).spec(parts.rows), memory
         return {**parts_of.encode_specs(parts), **start, "step": step, **refine}
 
     def join(self, decoding: Decoding, graphs: Graphs) -> nn.Module:

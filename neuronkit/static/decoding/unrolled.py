@@ -12,7 +12,7 @@ from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
-from neuronkit.static.decoding.packing import PackedStart, packed_step
+from neuronkit.static.decoding.packing import PackedStart, PackedStep, state_layout
 
 
 class Unrolled(Method):
@@ -40,12 +40,12 @@ class UnrolledDecoder(nn.Module):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
-        decoding = parts.decoding
+        decoding, layout = parts.decoding, state_layout(parts.steps, parts.memory())
         self.encode = nn.Identity() if parts.encoder is None else parts.encoder
-        self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps))
+        self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps, layout))
         if decoding.state is not None:
             self.start = loops.EmptyState(decoding.state)
-        self.step = packed_step(parts.steps, parts.memory())
+        self.step = PackedStep(parts.steps, layout)
         self.refine: nn.Module = loops.KeepLogits()
         if decoding.refine_iters:
             self.refine = loops.Refine(parts_of.OneKind(parts.decoder, loops.REFINE), decoding.bos_id)
