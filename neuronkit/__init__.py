@@ -13,10 +13,13 @@ from neuronkit.version import __version__ as __version__
 if TYPE_CHECKING:
     from neuronkit.adapters.craft import CRAFTOptions as CRAFTOptions
     from neuronkit.adapters.craft import StaticCRAFT as StaticCRAFT
+    from neuronkit.adapters.doctr.recognizer import DoctrOptions as DoctrOptions
+    from neuronkit.adapters.doctr.sar import SAROptions as SAROptions
     from neuronkit.adapters.huggingface import HuggingFaceOptions as HuggingFaceOptions
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
+    from neuronkit.adapters.trba import TRBAOptions as TRBAOptions
     from neuronkit.analysis.autocast.emulator import emulate_autocast as emulate_autocast
     from neuronkit.analysis.cost.estimator import estimate as estimate
     from neuronkit.analysis.operators.checker import analyze as analyze
@@ -41,13 +44,16 @@ _HOMES = {
     "CRAFTOptions": "adapters.craft",
     "CompileOptions": "options",
     "CompiledModel": "artifact",
+    "DoctrOptions": "adapters.doctr.recognizer",
     "FixedShape": "static.shapes.fixed",
     "HuggingFaceOptions": "adapters.huggingface",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
+    "SAROptions": "adapters.doctr.sar",
     "StaticCRAFT": "adapters.craft",
     "StaticModel": "static.model",
     "StaticPARSeq": "adapters.parseq",
+    "TRBAOptions": "adapters.trba",
     "TensorSpec": "specs",
     "Tiled": "static.shapes.tiled",
     "analyze": "analysis.operators.checker",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.adapters.kit.options import either
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
@@ -56,21 +57,31 @@ class StaticCRAFT(StaticModel):
         batch_size: Rows of the fixed batch.
         height: Of the canvas, in pixels.
         width: Of the canvas, in pixels.
+        options: Both in one, instead of them.
 
     Raises:
         UnknownModelError: If the model is no module, or has no weights.
-        SpecError: If the canvas is smaller than CRAFT's stride, `batch_size` is no number of rows, or the model holds
-            an operator that would let padding into the result.
+        OptionError: If `options` and single sizes are given.
+        SpecError: If the canvas is missing or smaller than CRAFT's stride, `batch_size` is no number of rows, or the
+            model holds an operator that would let padding into the result.
     """
 
     family = "craft"
     # The original's modules, by identity, and the network made of them: rewriting takes longer than a small forward.
     _rewritten: tuple[tuple[int, ...], ExactPadding] | None = None
 
-    def __init__(self, model: nn.Module, *, batch_size: int = 1, height: int, width: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        batch_size: int = 1,
+        height: int | None = None,
+        width: int | None = None,
+        options: CRAFTOptions | None = None,
+    ) -> None:
         if not isinstance(model, nn.Module):
             raise UnknownModelError(f"got {type(model).__name__}; StaticCRAFT takes the dynamic model, an nn.Module")
-        self.options = CRAFTOptions(height, width)
+        self.options = either(CRAFTOptions, options, height=height, width=width)
         super().__init__(model, ())
         weights = next(self.source.parameters(), None)
         if weights is None:
@@ -80,7 +91,7 @@ class StaticCRAFT(StaticModel):
         dtype = weights.dtype
         batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
         self.specs = (
-            TensorSpec("images", (batch_size, 3, height, width), dtype),
+            TensorSpec("images", (batch_size, 3, self.options.height, self.options.width), dtype),
             TensorSpec("valid_size", (batch_size, 2), "int32", fill=STRIDE),
         )
         if not matches(self.source):
@@ -204,10 +215,6 @@ def matches(model: nn.Module) -> bool:
     )
 
 
-def _build(model: nn.Module, *, batch_size: int, options: CRAFTOptions) -> StaticCRAFT:
-    return StaticCRAFT(model, batch_size=batch_size, height=options.height, width=options.width)
-
-
 FAMILY = Family(
     name="craft",
     class_names=(
@@ -219,5 +226,5 @@ FAMILY = Family(
     ),
     matches=matches,
     options=CRAFTOptions,
-    build=_build,
+    build=StaticCRAFT,
 )

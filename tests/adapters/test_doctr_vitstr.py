@@ -55,5 +55,5 @@ def test_a_model_made_to_be_exported_gives_the_same() -> None:
 
 
 def test_sizes_that_are_none_are_refused() -> None:
-    with pytest.raises(SpecError, match="height='32': expected a number of pixels"):
+    with pytest.raises(SpecError, match="got height='32'; expected a whole number of at least 1"):
         DoctrOptions(height="32")  # type: ignore[arg-type]

@@ -232,8 +232,8 @@ def test_passes_counts_guess_causal_passes_and_refinements() -> None:
     [
         ({"max_length": 26}, SpecError, "max_length=26: this model reads words of 1 to 25 characters"),
         ({"max_length": 0}, SpecError, "max_length=0"),
-        ({"decoding": "beam"}, OptionError, "decoding='beam': expected 'ar', 'nar'"),
-        ({"method": "magic"}, OptionError, "method='magic'"),
+        ({"decoding": "beam"}, OptionError, "got decoding='beam'; expected one of None, 'ar', 'nar'"),
+        ({"method": "magic"}, OptionError, "got method='magic'"),
         ({"refine_iters": -1}, OptionError, "refine_iters=-1"),
         ({"refine_iters": 1.5}, OptionError, "got refine_iters=1.5; expected a whole number"),
         ({"max_length": "5"}, SpecError, "got max_length='5'; expected a whole number"),

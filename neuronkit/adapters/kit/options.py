@@ -7,27 +7,29 @@ from typing import Any, TypeVar
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
+from neuronkit.static.decoding.methods import AUTO
 
 Options = TypeVar("Options")
 
 
-def either(single: Options, whole: Any) -> Options:
+def either(wanted: type[Options], whole: Any, **single: Any) -> Options:
     """The options of a static model that takes them as single keywords too.
 
     Args:
-        single: What the keywords say.
+        wanted: Their class.
         whole: The argument `options`, or None.
+        **single: What the keywords say.
 
     Raises:
         OptionError: If `whole` is of another class, or both say something.
     """
     if whole is None:
-        return single
-    wanted = type(single)
+        return wanted(**single)
     if not isinstance(whole, wanted):
         raise OptionError(f"got options={shown(whole)}; expected {wanted.__name__}; make one, or leave it out")
-    if single != wanted():
-        raise OptionError(f"got options={shown(whole)} and {shown(single)}; expected one of them; leave one out")
+    given = [f"{name}={shown(value)}" for name, value in single.items() if value not in (None, AUTO)]
+    if given:
+        raise OptionError(f"got options={shown(whole)} and {', '.join(given)}; expected one of the two; leave one out")
     return whole
 
 

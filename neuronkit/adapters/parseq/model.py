@@ -90,7 +90,8 @@ class StaticPARSeq(EncoderDecoder):
         method: str = "auto",
         options: PARSeqOptions | None = None,
     ) -> None:
-        self.options = options = either(PARSeqOptions(max_length, decoding, refine_iters, method), options)
+        single = {"max_length": max_length, "decoding": decoding, "refine_iters": refine_iters, "method": method}
+        self.options = options = either(PARSeqOptions, options, **single)
         if not isinstance(model, nn.Module) or not matches(unwrap(model)):
             raise UnknownModelError(
                 f"got {type(model).__name__}, which does not have PARSeq's parts; give the dynamic model, as it is"
