@@ -80,7 +80,7 @@ def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
     assert family in families()
     if module in ("craft", "parseq"):
         return
-    tests = (Path(__file__).parent / f"test_{module}.py").read_text()
+    tests = (Path(__file__).parent / f"test_{module.replace('.', '_')}.py").read_text()
     assert re.search(r"^class Test\w+\((AdapterConformance|Generates)\)", tests, re.MULTILINE)
 
 
