@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from neuronkit import checks
-from neuronkit.adapters.characters import known_characters
+from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.registry import family_of
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import DETECTOR, RECOGNIZER, SEQ2SEQ, Interface
