@@ -1,4 +1,4 @@
-"""From a picture to its text: what surrounds a detector and a recogniser, and the reader that joins them."""
+"""OCR: loading images, pre- and post-processing of detectors and recognisers, pages, and `OCRPipeline`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models give, as NumPy arrays, without importing the library that made it."""
+"""Outputs of models as NumPy arrays, without importing the library that made them."""
 
 from __future__ import annotations
 

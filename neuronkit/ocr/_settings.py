@@ -1,4 +1,4 @@
-"""The settings that a processor's `to_dict` gives, on their way back."""
+"""Settings of a processor, as its `to_dict` gives them, turned into arguments."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Charset:
         return len(self.characters) + 3
 
     def adapt(self, text: str) -> str:
-        """Write a text as this charset can: in its case where it has only one, without what it lacks.
+        """Reduce a text to this charset: to its case where it has only one, without the characters that it lacks.
 
         For comparing what was read with what was written (baudm/parseq, `CharsetAdapter`).
 

@@ -1,4 +1,4 @@
-"""What surrounds CRAFT: images to its input, its score maps to boxes, as in clovaai/CRAFT-pytorch."""
+"""CRAFT's pre- and post-processing, as in clovaai/CRAFT-pytorch: images to its input, score maps to boxes."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class CraftProcessor:
 
     @property
     def normalization(self) -> Normalization:
-        """What happens to levels 0..255."""
+        """The normalisation of levels 0..255."""
         return Normalization(1.0, tuple(m * 255.0 for m in self.mean), tuple(s * 255.0 for s in self.std))
 
     def letterbox(self, source_size: tuple[int, int]) -> Letterbox:

@@ -1,4 +1,4 @@
-"""What surrounds PARSeq: word images to its input, its logits to text, as in baudm/parseq."""
+"""PARSeq's pre- and post-processing, as in baudm/parseq: word images to its input, logits to text."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class ParseqProcessor:
 
     @property
     def normalization(self) -> Normalization:
-        """What happens to levels 0..255: torchvision's ToTensor and Normalize(0.5, 0.5)."""
+        """The normalisation of levels 0..255: torchvision's ToTensor and Normalize(0.5, 0.5)."""
         return Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
 
     def postprocess(self, logits: Any) -> list[Recognition]:

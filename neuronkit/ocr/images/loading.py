@@ -1,4 +1,4 @@
-"""Anything that people call an image, as one kind of array."""
+"""Images of any kind read as (H, W, 3) uint8 arrays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LoadedImage:
 
     @property
     def warning(self) -> str | None:
-        """What to say of pages that were not read, if there are any."""
+        """A sentence about the pages that were not read; None if there are none."""
         if not self.unread:
             return None
         pages = self.unread + 1
@@ -163,7 +163,7 @@ def _alone(source: Any) -> contextlib.AbstractContextManager[Any]:
 def _open_frame(image: Any, page: ImagePage | None, max_pixels: int, background: Colour | None) -> LoadedImage:
     unread = 0
     if page is None and image.tell() == 0:
-        # Whoever turned the pages of a Pillow image knows of them.
+        # A Pillow image at a later page was moved there by its owner, who knows of the other pages.
         unread = len(page_frames(image)) - 1
     elif page is not None:
         try:

@@ -1,4 +1,4 @@
-"""What people call an image, and what the library makes of it."""
+"""The types of images that the library takes and gives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageWarning(UserWarning):
 
 @dataclass(frozen=True)
 class ImagePage:
-    """One page of a file that may hold several (TIFF, GIF, WebP, ...); it serves wherever an image does.
+    """One page of a file of several (TIFF, GIF, WebP, ...); every function that takes an image takes it.
 
     Attributes:
         source: The file: a path, its bytes, an open file or a Pillow image.

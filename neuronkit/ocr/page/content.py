@@ -1,4 +1,4 @@
-"""What a reader gives back: pages, their lines, and the words in them."""
+"""Results of a pipeline: pages, their lines, and the words in them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Word:
     """A word on a page.
 
     Attributes:
-        text: What it says.
-        confidence: The recogniser's, 0..1.
-        box: Where it is, in source pixels.
-        char_confidences: Of each character of `text`.
+        text: The characters that were read.
+        confidence: The recogniser's confidence, 0..1.
+        box: The word's place, in source pixels.
+        char_confidences: The confidence of each character of `text`, 0..1.
 
     Raises:
         SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
@@ -144,7 +144,7 @@ class Page:
 
     @property
     def text(self) -> str:
-        """The text in reading order, one line of the page a line."""
+        """The text in reading order, one line for each line of the page."""
         return "\n".join(line.text for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Page:
         Args:
             image: The page's image, where `source` cannot be opened again (an open file that was read).
             boxes: Draw the words' outlines.
-            text: Write above each word what was read.
+            text: Write the text above each word.
             heat_map: Lay the region score over the image; for pipelines with ``keep_scores=True``.
             font: A TrueType or OpenType font: its file, or what Pillow made of it. None takes Pillow's own, which has
                 Latin letters. Words with characters that the font lacks are written in a font of this system that has

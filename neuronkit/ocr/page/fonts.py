@@ -58,7 +58,7 @@ class TextWriter:
 
     @property
     def warning(self) -> str:
-        """What to say of the missing characters."""
+        """A sentence about the missing characters."""
         found = "".join(sorted(self.missing))
         return (
             f"no font was found for {checks.shown(found)} ({', '.join(sorted({_script(c) for c in found}))}); "

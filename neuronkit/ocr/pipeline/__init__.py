@@ -1,4 +1,4 @@
-"""The reader, the one part of `neuronkit.ocr` that needs torch."""
+"""`OCRPipeline`, the one part of `neuronkit.ocr` that needs torch."""
 
 from __future__ import annotations
 

@@ -75,14 +75,14 @@ def read_batch(stages: Stages, images: Sequence[ImageLike]) -> PageBatch:
         for page in opened
     ]
     words = sum(len(page.words) for page in pages)
-    return PageBatch(pages, _canvas_waste(found, stages.finder.rows), _waste(words, stages.reader.rows))
+    return PageBatch(pages, _canvas_waste(found, stages.finder.rows), _waste(words, stages.recognizer.rows))
 
 
 def warm_up(stages: Stages) -> None:
     """Run both models once; whatever they raise is raised."""
     blank = np.full((32, 32, 3), 255, np.uint8)
     stages.finder.find([Opened(blank, blank)])
-    stages.reader.recognize([blank])
+    stages.recognizer.recognize([blank])
 
 
 def _page(opened: Opened, result: Page | Exception) -> Page:

@@ -1,4 +1,4 @@
-"""Calling a detector or recogniser that may be anything: an eager model, a compiled one, a plain function."""
+"""Calls of a detector or recogniser: an eager model, a compiled one, or a plain function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a page's result doubtful, and how a page says so."""
+"""Warnings of pages whose result is doubtful."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def may_be_turned(words: Sequence[Word]) -> bool:
 
 
 def turned_warning(rotations: Sequence[int]) -> str:
-    """Say that a page may be turned."""
+    """Give the warning that a page may be turned."""
     advice = "none of the rotations that were tried is better" if rotations else "rotations=(90, 180, 270) tries that"
     return f"the words were read with low confidence, or run up or down: the page may be turned; {advice}"
 
 
 def scale_warning(size: tuple[int, int], scale: float | None, words: Sequence[Word]) -> str | None:
-    """Say that the detector saw a page so small that its text may be lost, if that is so.
+    """Give a warning if the detector saw a page at a scale at which its text may be lost.
 
     Args:
         size: (height, width) of the page.

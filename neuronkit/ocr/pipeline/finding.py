@@ -68,7 +68,7 @@ class WordFinder:
 
     Args:
         model: The detector.
-        processor: What surrounds it.
+        processor: Its pre- and post-processing.
         min_scale: Strips that it would see at a smaller scale are cut into tiles.
     """
 

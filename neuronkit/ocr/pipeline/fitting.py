@@ -1,4 +1,4 @@
-"""Processors brought in line with the fixed shapes of the models that they surround."""
+"""Processors found, compared with their models, and adapted to the models' fixed shapes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ NO_FILE = "not a regular file"
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What became of the files of a folder.
+    """The outcome of `OCRPipeline.read_folder` for each file.
 
     Attributes:
         read: Images read in this call, all their pages.

@@ -20,7 +20,7 @@ from neuronkit.ocr.pipeline.calls import ModelCall
 from neuronkit.ocr.pipeline.finding import WordFinder
 from neuronkit.ocr.pipeline.fitting import fit_detector, fit_recognizer
 from neuronkit.ocr.pipeline.folder import FolderReport, read_folder
-from neuronkit.ocr.pipeline.recognizing import WordReader
+from neuronkit.ocr.pipeline.recognizing import WordRecognizer
 from neuronkit.ocr.pipeline.stages import Stages
 from neuronkit.ocr.pipeline.streaming import read_list, read_one, read_stream, warn_of
 from neuronkit.ocr.pipeline.strips import MIN_SCALE
@@ -35,8 +35,8 @@ class OCRPipeline:
             width); gives score maps (N, H/2, W/2, 2), or a tuple that begins with them. A CRAFT, a static or
             compiled one, or any function.
         recognizer: Takes word images (N, 3, H, W) float32; gives logits (N, T, C).
-        detector_processor: What surrounds the detector; None takes `detector.processor`.
-        recognizer_processor: What surrounds the recogniser; None takes `recognizer.processor`.
+        detector_processor: Pre- and post-processing of the detector; None takes `detector.processor`.
+        recognizer_processor: Pre- and post-processing of the recogniser; None takes `recognizer.processor`.
         recognizer_batch_size: Words a call, where the recogniser's `specs` do not fix it.
         vertical_ratio: See `crop_words`.
         max_pixels: Larger images are refused; see `load_image`.
@@ -50,8 +50,8 @@ class OCRPipeline:
         keep_scores: Keep score maps in the pages, to draw heat maps from.
         progress: Show a progress bar; None shows one on a terminal for lists of 16 images and more.
 
-    Processors are compared with what models say of themselves: what they are for, their characters and sizes. Functions
-    say nothing, and are taken as they are. A pipeline pickles where its models do.
+    Processors are compared with their models: role, characters and their order, sizes. Functions carry no such
+    information and are not compared. A pipeline can be pickled if its models can.
 
     Where a model has `specs`, a sequence of objects with `.name` and `.shape`, the first one fixes batch, height and
     width: batches are cut to it, the last one is filled up with valid rows, and images are scaled to fit the canvas.
@@ -87,7 +87,7 @@ class OCRPipeline:
         self._progress = progress if progress is None else checks.flag("progress", progress)
         self._stages = Stages(
             WordFinder(detect, self.detector_processor, min_scale=checks.number("min_scale", min_scale, 0, 1)),
-            WordReader(recognize, self.recognizer_processor, vertical_ratio=vertical_ratio),
+            WordRecognizer(recognize, self.recognizer_processor, vertical_ratio=vertical_ratio),
             checks.integer("max_pixels", max_pixels, 1, 1 << 40),
             parse_background(background),
             _rotations(rotations),
@@ -95,7 +95,7 @@ class OCRPipeline:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        models = {"detector": self._stages.finder.model, "recognizer": self._stages.reader.model}
+        models = {"detector": self._stages.finder.model, "recognizer": self._stages.recognizer.model}
         check_pickles("OCRPipeline", **{name: model.function for name, model in models.items()})
         return vars(self)
 

@@ -20,12 +20,12 @@ _CLEAR = 0.1
 """By how much the confidence has to grow for a page to be turned."""
 
 
-class WordReader:
+class WordRecognizer:
     """Reads words with a recogniser.
 
     Args:
         model: The recogniser.
-        processor: What surrounds it.
+        processor: Its pre- and post-processing.
         vertical_ratio: See `crop_words`.
     """
 

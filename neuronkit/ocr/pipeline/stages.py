@@ -15,7 +15,7 @@ from neuronkit.ocr.layout import reading_order
 from neuronkit.ocr.page import Line, Page, Word
 from neuronkit.ocr.pipeline.doubts import may_be_turned, scale_warning, turned_warning
 from neuronkit.ocr.pipeline.finding import Found, Opened, WordFinder, open_source
-from neuronkit.ocr.pipeline.recognizing import WordReader
+from neuronkit.ocr.pipeline.recognizing import WordRecognizer
 
 Find = Callable[[Sequence[Opened]], list[Found]]
 
@@ -26,7 +26,7 @@ class Stages:
 
     Attributes:
         finder: Finds words.
-        reader: Reads them.
+        recognizer: Reads them.
         max_pixels: Larger images are refused.
         background: The ground behind transparent images.
         rotations: Degrees that a doubtful page may be turned by.
@@ -34,7 +34,7 @@ class Stages:
     """
 
     finder: WordFinder
-    reader: WordReader
+    recognizer: WordRecognizer
     max_pixels: int
     background: Any
     rotations: tuple[int, ...]
@@ -63,7 +63,7 @@ class Stages:
         readable = [i for i, page in enumerate(found) if page.boxes]
         pages = [(found[i].opened.image, found[i].boxes) for i in readable]
         words: list[list[Word]] = [[] for _ in found]
-        for i, read in zip(readable, self.reader.read(pages) if pages else ()):  # type: ignore[arg-type]
+        for i, read in zip(readable, self.recognizer.read(pages) if pages else ()):  # type: ignore[arg-type]
             words[i] = read
         return words
 
@@ -74,7 +74,7 @@ class Stages:
             opened = page.opened
             if opened.image is None or not may_be_turned(words[i]):
                 continue
-            rotation = self.reader.rotation(opened.image, page.boxes, self.rotations)
+            rotation = self.recognizer.rotation(opened.image, page.boxes, self.rotations)
             if rotation:
                 image = np.ascontiguousarray(np.rot90(opened.image, rotation // 90))
                 turned.append((i, dataclasses.replace(opened, image=image, rotation=rotation)))

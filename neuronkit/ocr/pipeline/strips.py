@@ -79,7 +79,7 @@ def plan_strip(size: tuple[int, int], processor: Any, min_scale: float) -> Strip
 
     Args:
         size: (height, width) of the image.
-        processor: What surrounds the detector; only images for a `CraftProcessor` are cut.
+        processor: The detector's; only images for a `CraftProcessor` are cut.
         min_scale: Scale below which strips are cut.
 
     Returns:
