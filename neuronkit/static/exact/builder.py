@@ -174,10 +174,10 @@ class Builder:
         """The tensor with zeros outside its valid area."""
         if value.fill is Fill.ZERO or not value.varying:
             return value.node
-        if value.zeroed is None:
-            function = runtime.replace_outside if value.fill is Fill.ANYTHING else runtime.zero_outside
-            value.zeroed = self.emit(function, value.node, self.mask(value))
-        return value.zeroed
+        function = runtime.replace_outside if value.fill is Fill.ANYTHING else runtime.zero_outside
+        # From here on the network reads it so: what is made of it is zero outside more often.
+        value.node, value.fill = self.emit(function, value.node, self.mask(value)), Fill.ZERO
+        return value.node
 
     def lowered(self, value: Value, sign: float = 1.0) -> fx.Node:
         """The tensor with values outside its valid area that lose every maximum (with sign -1, every minimum)."""

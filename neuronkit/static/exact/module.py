@@ -17,6 +17,7 @@ from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
+from neuronkit.static.trees import map_tree
 
 # A height or width beyond this is taken for a mistake: tables of each size up to it are made.
 LARGEST_CANVAS = 1 << 15
@@ -222,14 +223,7 @@ class ExactPadding(nn.Module):
 
 
 def _rebuild(structure: Any, outputs: Any) -> Any:
-    if isinstance(structure, int):
-        return outputs[structure]
-    if isinstance(structure, (tuple, list)):
-        items = [_rebuild(item, outputs) for item in structure]
-        return type(structure)(*items) if hasattr(structure, "_fields") else type(structure)(items)
-    if isinstance(structure, dict):
-        return type(structure)((key, _rebuild(item, outputs)) for key, item in structure.items())
-    return structure
+    return map_tree(lambda index: None if index is None else outputs[index], structure)
 
 
 def _valid_area(dims: tuple[Dim, ...], sizes: list[tuple[int, int]]) -> Tensor | None:

@@ -20,7 +20,8 @@ from neuronkit.static.exact.rules.registry import MODULES, RULES, module_rule, n
 from neuronkit.static.exact.signs import is_nonnegative
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
 from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace, way_out
-from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value, find, map_tree
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value
+from neuronkit.static.trees import find, map_tree
 
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
 # torch.fx records attribute access and indexing as these functions.
@@ -125,7 +126,7 @@ class _Rewriter:
         if isinstance(value, Value) and value.constant is None:
             _note_constant(call, value)
         if is_nonnegative(call):
-            for part in (*find(value, Value), *(pieces.piece for pieces in find(value, Pieces))):
+            for part in _tensors(value):
                 part.nonnegative = True
         if in_place or kwargs.get("inplace") or getattr(module, "inplace", False):
             self._write_back(call.input, value, position)
@@ -133,8 +134,7 @@ class _Rewriter:
 
     def _apply(self, call: Call, rule: Callable[[Call], Any] | None) -> Any:
         given = (call.args, call.kwargs)
-        varies = any(v.varying for v in find(given, Value)) or any(s.varies for s in find(given, Size))
-        varies = varies or any(p.piece.varying for p in find(given, Pieces))
+        varies = any(v.varies for v in find(given, Value, Size, Pieces))
         if rule is None and varies:
             call.refuse("is not an operator that it knows")
         if rule is not None:
@@ -145,7 +145,7 @@ class _Rewriter:
                     raise
         # Nothing here depends on the size of the image: taken as it is.
         node = call.again()
-        return Value(node, None) if find(given, Value) or find(given, Pieces) or call.module else Opaque(node)
+        return Value(node, None) if find(given, Value, Pieces) or call.module else Opaque(node)
 
     def _resolve(self, tree: Any) -> Any:
         return fx.node.map_aggregate(tree, lambda a: self.values[a] if isinstance(a, fx.Node) else a)
@@ -156,30 +156,22 @@ class _Rewriter:
             if value is before:
                 self.values[node] = after
                 continue
-            views = [v for v in [*find(value, Value), *(p.piece for p in find(value, Pieces))]]
-            if self.last_use[node] > position and any(v.storage is before.storage for v in views if v is not before):
+            views = [v for v in _tensors(value) if v is not before]
+            if self.last_use[node] > position and any(v.storage is before.storage for v in views):
                 raise Refused(f"changes in place a tensor of which {node.name!r} is a view that is read later")
 
     def _finish(self, node: fx.Node) -> Rewritten:
         outputs: list[Value] = []
 
-        def place(tree: Any) -> Any:
-            if isinstance(tree, Value):
-                outputs.append(tree)
-                return len(outputs) - 1
-            if isinstance(tree, (tuple, list)):
-                items = [place(item) for item in tree]
-                if hasattr(tree, "_fields"):
-                    return type(tree)(*items)
-                # Not type(tree): torch.fx has lists of its own.
-                return tuple(items) if isinstance(tree, tuple) else items
-            if isinstance(tree, dict):
-                return {key: place(item) for key, item in tree.items()}
-            if tree is None:
+        def place(leaf: Any) -> Any:
+            if leaf is None:
                 return None
-            raise Refused(f"returns {type(tree).__name__}; only tensors can be cut back to the valid size")
+            if not isinstance(leaf, Value):
+                raise Refused(f"returns {type(leaf).__name__}; only tensors can be cut back to the valid size")
+            outputs.append(leaf)
+            return len(outputs) - 1
 
-        structure = place(self._resolve(node.args[0]))
+        structure = map_tree(place, self._resolve(node.args[0]))
         if self.traced.returned is OrderedDict:
             structure = OrderedDict(structure)
         builder = self.builder
@@ -195,15 +187,26 @@ class _Rewriter:
         )
 
 
+def _tensors(tree: Any) -> list[Value]:
+    """The tensors of a structure, pieces among them."""
+    return [found.piece if isinstance(found, Pieces) else found for found in find(tree, Value, Pieces)]
+
+
 def _note_constant(call: Call, value: Value) -> None:
     """Compute what depends on weights alone, as a standardised kernel does, for its shape."""
     given = (call.args, call.kwargs)
     tensors = find(given, Value)
-    unknown = find(given, Opaque) or find(given, Pieces) or any(not isinstance(s.dim, int) for s in find(given, Size))
+    unknown = find(given, Opaque, Pieces) or any(not isinstance(s.dim, int) for s in find(given, Size))
     if call.module is not None or unknown or not tensors or any(v.constant is None for v in tensors):
         return
+
     # On copies: what is called may write into what it is given, as batch normalisation does into its statistics.
-    args, kwargs = map_tree(lambda v: v.dim if isinstance(v, Size) else v.constant.clone(), given)
+    def copied(leaf: Any) -> Any:
+        if isinstance(leaf, Value) and leaf.constant is not None:
+            return leaf.constant.clone()
+        return leaf.dim if isinstance(leaf, Size) else leaf
+
+    args, kwargs = map_tree(copied, given)
     try:
         with torch.no_grad():
             if call.node.op == "call_method":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from neuronkit.static.exact.builder import Call
-from neuronkit.static.exact.values import Value, find
+from neuronkit.static.exact.values import Value
+from neuronkit.static.trees import find
 
 _NEVER_NEGATIVE = frozenset(
     {"relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "abs", "square", "exp", "sqrt", "norm"}

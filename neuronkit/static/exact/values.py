@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor, fx
 
 from neuronkit.static.exact.sizes import MIXED, Dim, Extent
+from neuronkit.static.trees import map_tree
 
 
 class Fill(enum.IntEnum):
@@ -38,9 +39,13 @@ class Value:
     dims: tuple[Dim, ...] | None
     fill: Fill = Fill.FINITE
     storage: object = field(default_factory=object)
-    zeroed: fx.Node | None = None
     constant: Tensor | None = None
     nonnegative: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether the valid size of a dimension varies."""
+        return bool(self.varying)
 
     @property
     def varying(self) -> tuple[int, ...]:
@@ -84,9 +89,13 @@ class Pieces:
     node: fx.Node
     piece: Value
 
+    @property
+    def varies(self) -> bool:
+        return self.piece.varies
+
     def take(self, node: fx.Node) -> Value:
         """The piece that a node gets out of them."""
-        return replace(self.piece, node=node, zeroed=None)
+        return replace(self.piece, node=node)
 
 
 @dataclass(eq=False)
@@ -127,33 +136,13 @@ class Requirement:
     unmet: Callable[[tuple[int, int]], str | None]
 
 
-def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to every value and size, in any nesting of tuples, lists, dicts and slices."""
-    if isinstance(tree, (Value, Size, Opaque, Pieces)):
-        return function(tree)
-    if isinstance(tree, slice):
-        return slice(*(map_tree(function, part) for part in (tree.start, tree.stop, tree.step)))
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(map_tree(function, item) for item in tree)
-    if isinstance(tree, dict):
-        return {key: map_tree(function, item) for key, item in tree.items()}
-    return tree
-
-
-def to_nodes(tree: Any, replaced: Mapping[Value, fx.Node] | None = None) -> Any:
+def to_nodes(tree: Any, replaced: Mapping[Any, fx.Node] | None = None) -> Any:
     """Replace values and sizes by their nodes, or by others that stand for them."""
-    return map_tree(lambda item: (replaced or {}).get(item, item.node), tree)
 
+    def node(leaf: Any) -> Any:
+        return (replaced or {}).get(leaf, leaf.node) if isinstance(leaf, (Value, Size, Opaque, Pieces)) else leaf
 
-def find(tree: Any, kind: type) -> list[Any]:
-    """Everything of a type, in any nesting of tuples, lists, dicts and slices."""
-    if isinstance(tree, kind):
-        return [tree]
-    if isinstance(tree, slice):
-        tree = (tree.start, tree.stop, tree.step)
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    return [found for item in tree for found in find(item, kind)] if isinstance(tree, (tuple, list)) else []
+    return map_tree(node, tree)
 
 
 def fixed(item: Any) -> Dim:

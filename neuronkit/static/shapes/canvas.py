@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -58,3 +58,9 @@ def pad(tensor: Tensor, shape: Sequence[int], value: float) -> Tensor:
     canvas = tensor.new_full((len(tensor), *shape[1:]), value)
     canvas[tuple(slice(size) for size in tensor.shape)] = tensor
     return canvas
+
+
+def row_chunks(rows: int, most: int) -> Iterator[slice]:
+    """Slices of at most `most` rows; an empty one for no rows, since only a run tells the shape of the output."""
+    for start in range(0, max(rows, 1), most):
+        yield slice(start, min(start + most, rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.shapes.canvas import crop, pad, padded_size, with_height
+from neuronkit.static.shapes.canvas import crop, pad, padded_size, row_chunks, with_height
 from neuronkit.static.shapes.checks import (
     as_specs,
     check_fits,
@@ -151,7 +151,7 @@ class FixedShape:
         given = [self._check(*self._split(inputs)) for inputs in items]
         rows = [len(data[0]) for data, _ in given]
         canvases = self._canvases(given)
-        chunks = [self._run_chunk(canvases, chunk) for chunk in self._chunks(sum(rows))]
+        chunks = [self._run_chunk(canvases, chunk) for chunk in row_chunks(sum(rows), self.batch_size)]
         joined = map_tensors(lambda _, parts: torch.cat(parts), chunks[0], transpose(chunks))
         results, start = [], 0
         for (data, _), count in zip(given, rows):
@@ -195,11 +195,6 @@ class FixedShape:
             sizes = [_sizes(data[0], valid_size).to(data[0].device, dtype) for data, valid_size in given]
             canvases[self.valid_size] = torch.cat(sizes)
         return canvases
-
-    def _chunks(self, rows: int) -> Iterator[slice]:
-        """Slices of at most `batch_size` rows; an empty one for no rows, since the output's shape is fn's to tell."""
-        for start in range(0, max(rows, 1), self.batch_size):
-            yield slice(start, min(start + self.batch_size, rows))
 
     def _run_chunk(self, canvases: Mapping[str, Tensor], chunk: slice) -> Any:
         """Run `fn` on one chunk of rows, and cut off those that fill it up."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.canvas import row_chunks
 from neuronkit.static.shapes.checks import as_specs, check_pickles
 from neuronkit.static.shapes.fixed import FixedShape
 from neuronkit.static.trees import map_tensors, transpose
@@ -99,8 +100,7 @@ class Replicas:
         if self._closed:
             raise SpecError("got a call after close(); expected open replicas; make new ones")
         rows = _common_rows(inputs)
-        starts = range(0, max(rows, 1), self._batch_size)
-        batches = [[tensor[start : start + self._batch_size] for tensor in inputs] for start in starts]
+        batches = [[tensor[chunk] for tensor in inputs] for chunk in row_chunks(rows, self._batch_size)]
         if self._process != os.getpid():
             # A fork copies neither threads nor, for certain, which copies are idle.
             self._start()

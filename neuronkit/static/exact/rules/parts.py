@@ -12,7 +12,8 @@ from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.rules.views import view
 from neuronkit.static.exact.sizes import BATCH, Dim, Extent
-from neuronkit.static.exact.values import Fill, Opaque, Pieces, Size, Value, find, fixed
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Size, Value, fixed
+from neuronkit.static.trees import find
 
 
 @rule("getitem")
@@ -145,6 +146,10 @@ def concatenate(call: Call) -> Value:
     dims = list(
         broadcast(call, [Value(part.node, (*part.dims[:dim], 1, *part.dims[dim + 1 :])) for part in parts]) or ()
     )
+    if varying and any(part.fill is Fill.ZERO for part in parts):
+        # A mask for some of the channels costs less than one for all of them later.
+        for part in parts:
+            call.builder.zeroed(part)
     sizes = [part.dims[dim] for part in parts]
     dims[dim] = sum(sizes) if all(isinstance(n, int) for n in sizes) and not isinstance(tensors, Pieces) else None
     return call.builder.output(call.again(), dims, _worst(parts, Fill.ZERO))

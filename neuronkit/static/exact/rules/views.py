@@ -11,7 +11,8 @@ from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.sizes import BATCH, Dim, Extent, step
-from neuronkit.static.exact.values import Fill, Size, Value, find, fixed
+from neuronkit.static.exact.values import Fill, Size, Value, fixed
+from neuronkit.static.trees import find
 
 
 def view(call: Call, dims: Sequence[Dim] | None, fill: Fill | None = None) -> Value:
