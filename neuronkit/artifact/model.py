@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuronkit import artifact, checks
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
 from neuronkit.artifact.joined import save_graphs
+from neuronkit.artifact.weights import replace_weights
 from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
 from neuronkit.interface import Interface
@@ -146,6 +147,23 @@ class CompiledModel:
             check_outputs(outputs, self.manifest)
             self._tried = True
         return outputs
+
+    def replace_weights(self, model: nn.Module) -> None:
+        """Take the weights of another model of the same structure, without compiling again.
+
+        For artifacts compiled for "inf2", "trn1" or "trn2" with ``CompileOptions(inline_weights=False)``; the call is
+        `torch_neuronx.replace_weights`. `save` then writes the new weights.
+
+        Args:
+            model: What was compiled, with other weights: a `StaticModel` of the same options, or a plain module. It is
+                not changed.
+
+        Raises:
+            OptionError: If the weights are inside the program, or the target cannot replace them.
+            SpecError: If the model has another structure: other graphs, or weights of other names, shapes or dtypes.
+            MissingSDKError: If the SDK is not installed.
+        """
+        self.manifest.update(replace_weights(self._function, self.manifest, model))
 
     def replicate(self, copies: int) -> Replicas:
         """Spread batches over several cores of this machine, in one process.

@@ -55,6 +55,17 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def hash_weights(graphs: Mapping[str, tuple[torch.nn.Module, Any]]) -> str:
+    """SHA-256 over the weights of several graphs: name → (module, its specs)."""
+    return hash_tensors(
+        {
+            f"{graph}.{name}": tensor
+            for graph, (module, _) in graphs.items()
+            for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        }
+    )
+
+
 class _ScriptWriter:
     """Writes an inlined TorchScript graph line by line, its values numbered in order."""
 

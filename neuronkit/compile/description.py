@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from neuronkit.capture.fingerprint import hash_tensors
+from neuronkit.capture.fingerprint import hash_tensors, hash_weights
 from neuronkit.errors import SpecError
 from neuronkit.interface import OTHER, PROCESSOR_ROLES, Interface, Output, output_fields
 from neuronkit.ocr.processors import Processor
@@ -33,7 +33,7 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
         "joining": joining.to_dict() if joining is not None else None,
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
-        "weight_hash": _weight_hash(graphs),
+        "weight_hash": hash_weights(graphs),
     }
 
 
@@ -56,14 +56,3 @@ def describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]
         {**TensorSpec.of(output.name, tensor).to_dict(), **output_fields(output)}
         for output, tensor in zip(declared, tensors)
     ]
-
-
-def _weight_hash(graphs: Graphs) -> str:
-    """SHA-256 over the names, shapes and bytes of all weights."""
-    return hash_tensors(
-        {
-            f"{graph}.{name}": tensor
-            for graph, (module, _) in graphs.items()
-            for name, tensor in (*module.named_parameters(), *module.named_buffers())
-        }
-    )

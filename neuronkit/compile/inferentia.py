@@ -25,7 +25,7 @@ from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Graphs, StaticModel, as_static
 from neuronkit.targets import find_target
-from neuronkit.targets.base import Target
+from neuronkit.targets.base import Target, weight_kinds
 from neuronkit.targets.progress import Progress
 from neuronkit.version import __version__
 
@@ -125,6 +125,10 @@ def compile_for_inferentia(
             "operators": operators.to_dict() if operators is not None else None,
             "processor": processor.to_dict() if processor is not None else None,
         }
+        if not options.inline_weights:
+            manifest["separate_weights"] = {
+                name: weight_kinds(chosen.separate_weights(*graph)) for name, graph in graphs.items()
+            }
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor, graphs=compiled.callables)
         if verification and chosen.runs_here():
             report("comparing the compiled model with the original")

@@ -11,9 +11,12 @@ from neuronkit.cache.store import CompileCache
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.targets.progress import ProgressCallback
+from neuronkit.tensors import dtype_name
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import Tensor, nn
 
     from neuronkit.specs import TensorSpec
     from neuronkit.static.model import Graphs
@@ -119,6 +122,30 @@ class Target(ABC):
         # TorchScript runs outside Python's lock, and its weights are only read.
         return [function] * copies
 
+    def separate_weights(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Mapping[str, Tensor]:
+        """The weights of a graph, by the names that they have beside a program compiled without them.
+
+        Args:
+            module: As `compile` gets it.
+            specs: Its inputs.
+
+        Returns:
+            Name → weight; none where the target cannot replace them.
+        """
+        return {}
+
+    def replace_weights(self, function: Callable[..., Any], weights: Mapping[str, Tensor]) -> None:
+        """Put other weights beside a compiled graph's program.
+
+        Args:
+            function: What `compile` gave for one graph, with `inline_weights=False`; it is changed.
+            weights: As `separate_weights` names them.
+
+        Raises:
+            OptionError: If the target cannot.
+        """
+        raise OptionError(f"got target={self.name!r}; expected one that replaces weights; compile the new model")
+
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True
@@ -165,3 +192,8 @@ class Target(ABC):
         Raises:
             CompileError: If the compiler fails.
         """
+
+
+def weight_kinds(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name → dtype and shape, for a manifest."""
+    return {name: f"{dtype_name(weight.dtype)}{list(weight.shape)}" for name, weight in weights.items()}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from neuronkit.capture.exporting import export_graph, load_portable
+from neuronkit.capture.exporting import export_graph, load_portable, make_portable
 from neuronkit.capture.serialize import save_program
 from neuronkit.errors import MissingSDKError
 from neuronkit.options import CompileOptions
@@ -90,6 +90,14 @@ class NeuronxTarget(SdkTarget):
         if not inline_weights:
             # Weights beside the program would travel to the core at every call.
             import_sdk("torch_neuronx", self.name, INSTALL).move_trace_to_device(function, neuroncore)
+
+    def separate_weights(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> Mapping[str, Tensor]:
+        # The names that the child's graph has; constants that export keeps beside the weights are among them.
+        graph = make_portable(export_graph(module, specs).module())
+        return {name: weight.detach() for name, weight in (*graph.named_parameters(), *graph.named_buffers())}
+
+    def replace_weights(self, function: Callable[..., Any], weights: Mapping[str, Tensor]) -> None:
+        import_sdk("torch_neuronx", self.name, INSTALL).replace_weights(function, dict(weights))
 
     def call_arguments(self, options: CompileOptions, op_whitelist: tuple[str, ...]) -> dict[str, Any]:
         return {

@@ -129,6 +129,14 @@ def trace(func, example_inputs, *, input_output_aliases=None, compiler_workdir=N
     return torch.jit.trace(func, example_inputs, strict=False)
 
 
+def replace_weights(neuron_model, weights):
+    if not isinstance(neuron_model, torch.jit.ScriptModule):
+        raise TypeError(f"neuron_model is a {type(neuron_model)}")
+    state = weights.state_dict() if isinstance(weights, torch.nn.Module) else weights
+    neuron_model.load_state_dict(state)
+    _record(replaced=sorted(state))
+
+
 def dynamic_batch(neuron_script):
     _record(dynamic_batch=True)
     return neuron_script
