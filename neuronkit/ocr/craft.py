@@ -19,7 +19,7 @@ from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
-from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_image
+from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
@@ -138,7 +138,7 @@ class CraftProcessor:
             ImageError: If an image is empty, unreadable or not an image.
             SpecError: If there is no image, or no memory for the canvas.
         """
-        arrays = [load_image(image) for image in as_batch(images)]
+        arrays = [load_pixels(image) for image in as_batch(images)]
         letterboxes = [self.letterbox(array.shape[:2]) for array in arrays]
         height = max(letterbox.canvas_size[0] for letterbox in letterboxes)
         width = max(letterbox.canvas_size[1] for letterbox in letterboxes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuronkit import checks
 from neuronkit.ocr._cv2 import load_cv2
 from neuronkit.ocr.geometry import TextBox, as_boxes
-from neuronkit.ocr.images import ImageLike, RGBImage, load_image
+from neuronkit.ocr.images import ImageLike, RGBImage, load_pixels
 
 Points = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
         OptionError: If `vertical_ratio` is not a number of at least 1.
         SpecError: If something in `boxes` is not a `TextBox`.
     """
-    pixels = load_image(image)
+    pixels = load_pixels(image)
     if vertical_ratio is not None:
         vertical_ratio = checks.number("vertical_ratio", vertical_ratio, 1)
     return [_crop(pixels, box, vertical_ratio) for box in as_boxes(boxes)]

@@ -14,7 +14,7 @@ from neuronkit.errors import ImageError, MissingDependencyError, SpecError
 from neuronkit.ocr._arrays import to_float, to_numpy
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
-from neuronkit.ocr.images import ImageLike, as_batch, load_image
+from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 
 
@@ -165,7 +165,7 @@ class ParseqProcessor:
     def _resize(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image
 
-        image = self._upright(Image.fromarray(load_image(crop)))
+        image = self._upright(Image.fromarray(load_pixels(crop)))
         height, width = self.image_size
         try:
             return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))

@@ -199,6 +199,35 @@ def test_a_file_that_declares_too_little_is_not_cut():
     np.testing.assert_array_equal(load_image(data)[:, :, 0], np.rint(deep(14) * (255 / 16383)))
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("ending", [".png", ".tiff"])
+def test_few_bits_in_sixteen_bit_colours_are_stretched(bits, channels, ending):
+    import cv2
+
+    colours = np.random.default_rng(bits).integers(0, 2**bits, (9, 7, channels)).astype(np.uint16)
+    colours[0, 0] = 2**bits - 1
+    colours[:, :, 3:] = 65535
+    data = cv2.imencode(ending, colours)[1].tobytes()
+    expected = np.rint(colours[:, :, 2::-1] * (255 / (2**bits - 1)))
+    np.testing.assert_array_equal(load_image(data), expected)
+    np.testing.assert_array_equal(load_image(np.dstack([colours[:, :, 2::-1], colours[:, :, 3:]])), expected)
+
+
+def test_sixteen_bit_colours_of_full_range_are_those_of_pillow():
+    import cv2
+
+    colours = np.random.default_rng(0).integers(0, 65536, (9, 7, 3)).astype(np.uint16)
+    data = cv2.imencode(".png", colours)[1].tobytes()
+    np.testing.assert_array_equal(load_image(data), np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_sixteen_bit_tiffs_in_which_zero_is_white():
+    ramp = deep(16)
+    data = encode(Image.fromarray(ramp), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(load_image(data)[:, :, 0], 255 - np.rint(ramp / 257))
+
+
 # Formats
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
@@ -268,3 +297,15 @@ def test_small_files_take_no_more_than_half_a_gigabyte(side, bits, colour_type, 
     out = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True).stdout
     assert said in out
     assert float(out.split()[-1]) < 500
+
+
+def test_arrays_larger_than_files_may_be_are_prepared():
+    from neuronkit.ocr import CraftProcessor
+    from neuronkit.ocr.images import MAX_PIXELS, load_pixels
+
+    large = np.broadcast_to(np.uint8(7), (MAX_PIXELS // 8192 + 1, 8192, 3))
+    assert load_pixels(large).shape == large.shape
+    with pytest.raises(ImageError, match="max_pixels"):
+        load_image(large)
+    with pytest.raises(ImageError, match="max_pixels"):
+        CraftProcessor().preprocess([np.broadcast_to(np.uint8(7), (1 << 20, 1 << 20, 3))])

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.images.loading import image_pages as image_pages
     from neuronkit.ocr.images.loading import load_image as load_image
     from neuronkit.ocr.images.loading import load_images as load_images
+    from neuronkit.ocr.images.loading import load_pixels as load_pixels
     from neuronkit.ocr.images.loading import open_page as open_page
     from neuronkit.ocr.images.opening import image_endings as image_endings
     from neuronkit.ocr.images.opening import is_image_file as is_image_file
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.images.types import describe as describe
 
 _HOMES = {
+    "load_pixels": "loading",
     "ImageWarning": "types",
     "open_page": "loading",
     "is_image_file": "opening",

@@ -56,13 +56,22 @@ def array_to_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
     return channels if channels.dtype == np.uint8 and channels.shape[2] == 3 else _converted(channels, 3, array)
 
 
-def array_to_rgba(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give an (H, W, 4) array as uint8.
+def array_to_rgba(array: NDArray[Any], declared: int | None = None) -> NDArray[np.uint8]:
+    """Give an (H, W, 4) array as uint8; the opacity may have more bits than the colours.
+
+    Args:
+        array: RGB and opacity.
+        declared: The white level that the file declares.
 
     Raises:
         ImageError: If it holds no brightnesses, or some out of range.
     """
-    return array if array.dtype == np.uint8 else _converted(array, 4, array)
+    if array.dtype == np.uint8:
+        return array
+    out = np.empty(array.shape, np.uint8)
+    write_levels(out[:, :, :3], lambda top, bottom: array[top:bottom, :, :3], describe(array), declared)
+    write_levels(out[:, :, 3:], lambda top, bottom: array[top:bottom, :, 3:], describe(array))
+    return out
 
 
 def _converted(channels: NDArray[Any], count: int, given: NDArray[Any]) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ from neuronkit.ocr.images.levels import array_to_rgb, array_to_rgba
 from neuronkit.ocr.images.opening import open_image
 from neuronkit.ocr.images.types import MAX_PIXELS, ImageLike, ImagePage, ImageWarning, RGBImage, describe
 
+_MOST_ARRAY_PIXELS = 1 << 31
+
 # A Pillow image stands at one page, and several threads may ask for several.
 _turning_pages = threading.Lock()
 
@@ -75,6 +77,11 @@ def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: s
     if loaded.warning:
         warnings.warn(f"{describe(source)}: {loaded.warning}", ImageWarning, stacklevel=2)
     return loaded.pixels
+
+
+def load_pixels(source: ImageLike) -> RGBImage:
+    """Read an image for a processor; an array, which is in memory already, may have more pixels than `MAX_PIXELS`."""
+    return load_image(source, max_pixels=_MOST_ARRAY_PIXELS if _is_array(source) else MAX_PIXELS)
 
 
 def load_images(
