@@ -2,15 +2,19 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import neuronkit
 from neuronkit import CompileOptions, FixedShape, StaticPARSeq, make_static
+from neuronkit.demo.render import render_word
+from neuronkit.demo.weights import load_parseq
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.models import PARSeq
-from neuronkit.static.decoding.loops import after_eos
+from neuronkit.ocr import ParseqProcessor
+from neuronkit.static.decoding.loops import after_eos, until_eos
 from neuronkit.targets import find_target
 
 TINY = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
@@ -139,19 +143,17 @@ HALF = pytest.param(torch.float16, marks=pytest.mark.torch2)  # torch 1.13 has n
 @pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
 @pytest.mark.parametrize("dtype", [HALF, torch.bfloat16])
 def test_half_precision_reads_what_the_dynamic_model_reads(method: str, dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    model = PARSeq(36, max_label_length=12, refine_iters=1, dec_depth=2, **TINY).eval()
-    model.head.weight.data.mul_(20)
-    model.head.bias.data[0] += 1
-    static = StaticPARSeq(model.to(dtype), batch_size=8, method=method)
-    inputs = images(8).to(dtype)
-    dynamic = dynamic_logits(model, inputs)
-    assert len({tuple(row.tolist()) for row in dynamic.argmax(-1)}) > 4
-    scale = float(dynamic.abs().max())
+    # Trained weights: those of a random model are so close to ties that another rounding reads other tokens.
+    model = load_parseq().to(dtype)
+    crops = [render_word(np.random.default_rng(i))[0] for i in range(8)]
+    inputs = torch.from_numpy(ParseqProcessor(charset=model.charset).preprocess(crops)).to(dtype)
+    static = StaticPARSeq(model, batch_size=8, method=method)
+    expected = until_eos(dynamic_logits(model, inputs), 0)
+    assert len(set(map(tuple, expected))) == 8
     for read in (static, compile_for_cpu(static)):
         logits = read(inputs)  # type: ignore[operator]
         assert logits.dtype == dtype
-        assert_equal_up_to_eos(logits, dynamic, 8 * torch.finfo(dtype).eps * scale)
+        assert until_eos(logits, 0) == expected
 
 
 def test_rows_do_not_influence_each_other() -> None:
