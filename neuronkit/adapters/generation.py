@@ -58,6 +58,7 @@ class Generation:
     Attributes:
         start_id: The token that decoding starts from.
         eos_id: The token that ends it.
+        pad_id: The token that fills rows up which have ended.
         new_tokens: Longest sequence, in tokens, EOS counted and the start not.
         vocabulary: Number of different tokens.
         rules: What happens to the logits of each position.
@@ -67,6 +68,7 @@ class Generation:
 
     start_id: int
     eos_id: int
+    pad_id: int
     new_tokens: int
     vocabulary: int
     rules: ScoreRules
@@ -118,7 +120,16 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
                     "the model's vocabulary; set it to the tokenizer's id"
                 )
         rules = _asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
-    return Generation(start_id, eos_id, new_tokens, vocabulary, rules, uses_cache=call.config.use_cache is not False)
+    pad_id = call.config.pad_token_id
+    return Generation(
+        start_id=start_id,
+        eos_id=eos_id,
+        pad_id=pad_id if isinstance(pad_id, int) else eos_id,
+        new_tokens=new_tokens,
+        vocabulary=vocabulary,
+        rules=rules,
+        uses_cache=call.config.use_cache is not False,
+    )
 
 
 def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> GenerateCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from neuronkit.adapters.huggingface_modules import (
     without_encoder,
 )
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.kit.options import check_sizes
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import SEQ2SEQ, Interface, Output
@@ -59,11 +61,9 @@ class HuggingFaceOptions:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "source_length", "height", "width", "num_beams"):
-            value = getattr(self, name)
-            if value is not None:
-                high = 1 if name == "num_beams" else None
-                object.__setattr__(self, name, checks.integer(name, value, 1, high, error=SpecError))
+        check_sizes(self, "max_length", "source_length", "height", "width")
+        if self.num_beams is not None:
+            object.__setattr__(self, "num_beams", checks.integer("num_beams", self.num_beams, 1, 1, error=SpecError))
 
     def arguments(self) -> dict[str, Any]:
         """What `generate` is called with, for the same result, beside the inputs."""
@@ -111,9 +111,8 @@ class StaticHuggingFace(EncoderDecoder):
 
     @property
     def interface(self) -> Interface:
-        """An encoder–decoder, its padding token that of the model's generation settings."""
-        pad_id = getattr(self.source.generation_config, "pad_token_id", None)
-        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id, pad_id)
+        """An encoder–decoder, with the tokens that `generate` starts, ends and fills rows with."""
+        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id, self.generation.pad_id)
 
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()
@@ -168,7 +167,7 @@ class StaticHuggingFace(EncoderDecoder):
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
         """The ids of each row, without the start and up to EOS, as a tokenizer's `decode` takes them."""
-        rows = outputs.argmax(-1).tolist()
+        rows = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1).tolist()
         return [row[: row.index(self.eos_id)] if self.eos_id in row else row for row in rows]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
@@ -204,6 +203,7 @@ def _check_kind(model: Any) -> str:
 
     Raises:
         UnknownModelError: If it is no encoder–decoder of images or texts that generates.
+        SpecError: If it is of a release of transformers that is too old.
     """
     cls = f"{type(model).__module__}.{type(model).__qualname__}"
     needed = ("generate", "generation_config", "config", "main_input_name", "get_encoder", "get_output_embeddings")
@@ -217,6 +217,12 @@ def _check_kind(model: Any) -> str:
         raise UnknownModelError(
             f"got {cls}, a model without an encoder; expected an encoder–decoder of transformers, such as "
             "VisionEncoderDecoderModel; models that only decode are not supported"
+        )
+    if not hasattr(model, "_prepare_generation_config"):
+        version = getattr(sys.modules.get(type(model).__module__.split(".")[0]), "__version__", "of an unknown version")
+        raise SpecError(
+            f"got {cls} of transformers {version}; expected transformers 4.54 or newer, of which `generate` can be "
+            "asked how it counts; update it"
         )
     name = model.main_input_name
     if name not in ("pixel_values", "input_ids"):
@@ -247,8 +253,8 @@ def _text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tup
     length = options.source_length or positions or trained or DEFAULT_SOURCE_LENGTH
     if positions is not None and length > positions:
         raise SpecError(
-            f"got source_length={length}; expected at most {positions}, the positions of this model's encoder; cut the "
-            "text, or give a smaller source_length"
+            f"got source_length={length}; expected at most {positions}, the positions of this model's encoder, or "
+            "those up to which sparse attention does not depend on the padding; give a smaller source_length"
         )
     shape = (batch_size, length)
     return TensorSpec("input_ids", shape, "int32"), TensorSpec("attention_mask", shape, "int32")
@@ -256,6 +262,19 @@ def _text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tup
 
 def _source_positions(model: Any) -> int | None:
     """How many tokens the encoder takes, where the model names a number."""
+    positions, dense = _table_positions(model), _densely_attended(model)
+    return min(positions, dense) if positions is not None and dense is not None else positions or dense
+
+
+def _densely_attended(model: Any) -> int | None:
+    """Up to which length BigBird attends to everything. Beyond, what a token sees depends on the padded length."""
+    config = model.config
+    if getattr(config, "attention_type", None) != "block_sparse":
+        return None
+    return int((5 + 2 * config.num_random_blocks) * config.block_size)
+
+
+def _table_positions(model: Any) -> int | None:
     for module in model.get_encoder().modules():
         table = getattr(module, "position_embeddings", None)
         if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,6 +182,24 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
         setattr(model.generation_config, setting, VOCABULARY)
         with pytest.raises(SpecError, match=f"got {setting}=61 in the generation settings; expected an id below 61"):
             neuronkit.make_static(model)
+
+
+def test_the_page_about_these_models_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "huggingface.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert capsys.readouterr().out == "images: float32[4, 3, 32, 32]\n"
+    assert names["ids"] == generated(names["model"].eval(), (names["images"],), max_new_tokens=12)
+
+
+def test_releases_that_are_too_old_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import GenerationMixin
+
+    model = trocr(0)
+    monkeypatch.delattr(GenerationMixin, "_prepare_generation_config")
+    with pytest.raises(SpecError, match=r"VisionEncoderDecoderModel of transformers \d.*; expected transformers 4\.54"):
+        neuronkit.make_static(model)
 
 
 def test_models_of_another_kind_are_refused() -> None:

@@ -59,6 +59,18 @@ def test_half_precision_is_traced_without_asking_whether_a_layer_has_overflown(n
     assert static.decoded(compiled(*inputs)) == generated(model, inputs)
 
 
+def test_sparse_attention_is_limited_to_lengths_that_are_attended_densely() -> None:
+    sparse = {"attention_type": "block_sparse", "block_size": 2, "num_random_blocks": 1}
+    model = lively(text_model("BigBirdPegasus", 1, **sparse), 2.0, 4.0)
+    with pytest.raises(SpecError, match="got source_length=15; expected at most 14, the positions"):
+        neuronkit.make_static(model, options=HuggingFaceOptions(source_length=15))
+    static: Any = neuronkit.make_static(model, batch_size=8)
+    ids, mask = static.example_inputs(1)
+    assert ids.shape == (8, 14)
+    with torch.no_grad():
+        assert static.decoded(static(ids, mask)) == generated(model, (ids, mask))
+
+
 def test_an_expert_takes_as_many_tokens_of_a_sequence_as_come_one_at_a_time() -> None:
     model = lively(text_model("SwitchTransformers", 1, expert_capacity=1), -0.5, 2.0)
     for cached in (True, False):
