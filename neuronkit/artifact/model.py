@@ -23,6 +23,7 @@ from neuronkit.interface import Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.checks import check_valid_size
+from neuronkit.static.shapes.fixed import VALID_SIZE
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
@@ -82,6 +83,16 @@ class CompiledModel:
     def output_specs(self) -> tuple[TensorSpec, ...]:
         """Name, shape and dtype of every output, in order; nested outputs are listed from first to last."""
         return tuple(TensorSpec.from_dict(spec) for spec in self.manifest["outputs"])
+
+    @property
+    def valid_output_sizes(self) -> Callable[[Tensor], tuple[Tensor | None, ...]]:
+        """Function from valid sizes (N, 2) int32, (height, width) in pixels, to those of each output, None where all of
+        it is meaningful. `FixedShape` asks it. There is none where no output depends on a valid size: AttributeError.
+        """
+        areas = [output.valid for output in self.interface.outputs]
+        if not any(area is not None and area.input == VALID_SIZE and len(area.axes) == 2 for area in areas):
+            raise AttributeError("valid_output_sizes: no output of this model depends on a valid size")
+        return lambda valid: tuple(None if area is None else (valid + area.offset) // area.stride for area in areas)
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.

@@ -290,11 +290,11 @@ def test_what_is_at_work_is_finished_before_a_shutdown(
 
 
 def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Path, Path], strips: list[bytes]) -> None:
-    from neuronkit.serving.ray.artifacts import Artifact
+    from neuronkit.serving.artifact import ServedArtifact
     from neuronkit.serving.ray.options import AppOptions
     from neuronkit.serving.ray.replica import Reader
 
-    models = [Artifact.of(role, path) for role, path in zip(("detector", "recognizer"), artifacts)]
+    models = [ServedArtifact.of(role, path) for role, path in zip(("detector", "recognizer"), artifacts)]
     options = AppOptions(4, 0.0, 1, 1, 1.0, 0, 60.0, 1000, 1000000, 10, 3, 1.0, 1.0)
 
     async def scenario() -> None:

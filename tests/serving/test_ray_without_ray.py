@@ -17,8 +17,8 @@ import pytest
 import neuronkit.serving
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.errors import MissingDependencyError, OptionError
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.ray import build_app, read_dataset, read_results
-from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.batching import Batcher
 from neuronkit.serving.ray.journal import Journal
 from neuronkit.serving.ray.results import ResultStore
@@ -239,5 +239,5 @@ def test_an_artifact_without_a_processor_is_refused(tmp_path: Path) -> None:
 
     model: CompiledModel = compile_for_inferentia(torch.nn.Linear(3, 2), TensorSpec("points", (4, 3)), target="cpu")
     for given in (model, model.save(tmp_path / "model.pt"), (tmp_path / "model.pt").read_bytes()):
-        with pytest.raises(OptionError, match="the detector was compiled without a processor"):
-            Artifact.of("detector", given)
+        with pytest.raises(OptionError, match="detector: got an artifact of role other"):
+            ServedArtifact.of("detector", given, role="detector")

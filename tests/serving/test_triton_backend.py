@@ -159,7 +159,7 @@ def image(*shape: int) -> NDArray[np.float32]:
         ({}, "lacks"),
         ({"images": image(1, 3, 32, 32), "valid_size": np.array([[0, 5]], np.int32)}, "valid_size"),
         ({"images": image(1, 3, 32, 32), "valid_size": np.array([[33, 5]], np.int32)}, "valid_size"),
-        ({"images": image(2, 3, 32, 32), "valid_size": np.array([[32, 5]], np.int32)}, "rows"),
+        ({"images": image(2, 3, 32, 32), "valid_size": np.array([[32, 5]], np.int32)}, "(2, 2)"),
         ({"images": image(1, 3, 32, 32), "valid_size": np.array([[32]], np.int32)}, "valid_size"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

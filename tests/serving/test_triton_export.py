@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,9 +21,13 @@ import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
 from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError
 from neuronkit.ocr import CraftProcessor, ParseqProcessor
-from neuronkit.serving.triton import export_repository, serve
+from neuronkit.serving.artifact import ServedArtifact
+from neuronkit.serving.triton import export_repository, kinds, serve
+from neuronkit.serving.triton.backend import Request, load_served
 from neuronkit.serving.triton.files import locked, publish
+from neuronkit.serving.triton.kinds import TensorModel
 from neuronkit.serving.triton.server import free_ports
+from neuronkit.serving.triton.signature import Port, Signature
 
 
 def small(rows: int = 4, **options: Any) -> CompiledModel:
@@ -153,7 +159,7 @@ def test_a_reader_alone_none_and_under_another_name(detector_path: Path, recogni
     assert set(export_repository(both, tmp_path / "c", reader="pages")) == {"d", "r", "pages"}
     with pytest.raises(OptionError, match="another model"):
         export_repository(both, tmp_path / "d", reader="d")
-    with pytest.raises(OptionError, match=r"its detector is a 'parseq' \(recognizer\)"):
+    with pytest.raises(OptionError, match=r"got an artifact of role recognizer \(parseq\); expected detector"):
         export_repository({"pages": pair[::-1]}, tmp_path / "e")
 
 
@@ -174,7 +180,7 @@ def test_a_core_is_set_before_the_sdk_can_start(tmp_path: Path, monkeypatch: pyt
     class Started(Exception):
         pass
 
-    def load_served(directory: Path, *, max_pixels: int) -> None:
+    def load_served(directory: Path, kind: str | None, *, max_pixels: int) -> None:
         raise Started(os.environ["NEURON_RT_VISIBLE_CORES"] or None)
 
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", object())
@@ -376,7 +382,9 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     for bad in (plain, tmp_path / "nothing.pt"):
         with pytest.raises(ArtifactError, match=bad.name):
             export_repository({"m": bad}, tmp_path / "models")
-    for bad in ({}, [], {"m": 3}, {"m": (plain,)}, None, plain.read_bytes()):
+    with pytest.raises(ArtifactError, match="plain TorchScript"):
+        export_repository(plain.read_bytes(), tmp_path / "models")
+    for bad in ({}, [], {"m": 3}, {"m": (plain,)}, None):
         with pytest.raises(OptionError):
             export_repository(bad, tmp_path / "models")  # type: ignore[arg-type]
     assert not (tmp_path / "models").exists()
@@ -400,7 +408,7 @@ def test_a_recogniser_whose_tensor_has_the_name_of_the_file_is_refused(tmp_path:
 
     spec, processor = TensorSpec("image", (2, 3, 32, 128)), ParseqProcessor(charset="ab")
     compiled = compile_for_inferentia(Scores(), spec, target="cpu", processor=processor)
-    with pytest.raises(ArtifactError, match="'m' cannot be served: its input is called 'image'"):
+    with pytest.raises(ArtifactError, match="'m' cannot be served: got an input called 'image'"):
         export_repository({"m": compiled}, tmp_path)
 
 
@@ -410,7 +418,7 @@ def test_outputs_without_rows_are_refused(tmp_path: Path) -> None:
             return x.sum(0)
 
     compiled = compile_for_inferentia(Sum(), TensorSpec("x", (4, 3)), target="cpu")
-    with pytest.raises(ArtifactError, match=r"'m' cannot be served: .* no number of rows common to all"):
+    with pytest.raises(ArtifactError, match=r"'m' cannot be served: .* without a number of rows common to all"):
         export_repository({"m": compiled}, tmp_path / "models")
 
 
@@ -500,3 +508,33 @@ def test_publish_never_replaces_a_version(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"):
         publish(tmp_path / "staged", tmp_path / "models/m", 1)
     assert everything(tmp_path / "models") == before
+
+
+class Lengths(TensorModel):
+    """A kind of its own: tells how many entries the input of a model called "length" has."""
+
+    @classmethod
+    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
+        return super().fits(artifacts) and artifacts["model"].specs[0].name == "measured"
+
+    @classmethod
+    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
+        tensors = super().signature(artifacts)
+        return Signature(tensors.inputs, (Port("length", "TYPE_INT32", (1,)),), tensors.batch_size)
+
+    def _finish(self, result: Sequence[torch.Tensor], outputs: Collection[str]) -> dict[str, Any]:
+        return {"length": np.array([[len(row)] for row in result[0]], np.int32)}
+
+
+def test_a_kind_of_ones_own_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "KINDS", [f"{__name__}:Lengths", *kinds.KINDS])
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Lengths.__module__])
+    compiled = compile_for_inferentia(nn.Identity(), TensorSpec("measured", (2, 5)), target="cpu")
+    version = export_repository({"m": compiled}, tmp_path / "models")["m"]
+    config = config_of(tmp_path / "models", "m")
+    assert 'name: "length" data_type: TYPE_INT32' in config
+    (kind,) = re.findall('key: "kind" value: { string_value: "(.*)" }', config)
+    served = load_served(version, kind, max_pixels=1)
+    (answer,) = served.answer([Request(lambda: {"measured": np.zeros((1, 5), np.float32)}, ["length"])])
+    assert not isinstance(answer, Exception)
+    assert answer["length"].tolist() == [[5]]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuronkit.errors import OptionError
-from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
+from neuronkit.serving.artifact import ArtifactLike, ServedArtifact, portable_pair
 from neuronkit.serving.ray.options import AppOptions
 from neuronkit.serving.ray.requirement import require_ray
 
@@ -68,14 +68,14 @@ def build_app(
         OptionError: If an option has a bad value, or an artifact has no processor or plays the other role.
     """
     require_ray("ray.serve")
-    finder, reader = Artifact.of("detector", detector), Artifact.of("recognizer", recognizer)
+    finder, reader = portable_pair(detector, recognizer)
     options = AppOptions(
         batch_size=max(finder.batch_size, reader.batch_size) if batch_size is None else batch_size,
         batch_wait_s=batch_wait_s,
         min_replicas=min_replicas,
         max_replicas=max_replicas,
         num_cpus=num_cpus,
-        neuron_cores=max(finder.neuron_cores, reader.neuron_cores) if neuron_cores is None else neuron_cores,
+        neuron_cores=max(finder.neuroncores, reader.neuroncores) if neuron_cores is None else neuron_cores,
         timeout_s=timeout_s,
         body_timeout_s=body_timeout_s,
         max_request_bytes=max_request_bytes,
@@ -118,7 +118,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _application(detector: Artifact, recognizer: Artifact, options: AppOptions) -> Any:
+def _application(detector: ServedArtifact, recognizer: ServedArtifact, options: AppOptions) -> Any:
     from ray import serve
 
     from neuronkit.serving.ray.ingress import Ingress

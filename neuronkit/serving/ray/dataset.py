@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from neuronkit import checks
 from neuronkit.errors import OptionError
-from neuronkit.serving.ray.artifacts import Artifact, ArtifactLike
+from neuronkit.serving.artifact import ArtifactLike, portable_pair
 from neuronkit.serving.ray.inputs import check_columns, dataset_of_paths, list_paths
 from neuronkit.serving.ray.requirement import require_ray
 from neuronkit.serving.ray.results import ResultStore, read_results
@@ -97,10 +97,10 @@ def read_dataset(
 
     from neuronkit.serving.ray.shards import ShardReader
 
-    models = Artifact.of("detector", detector), Artifact.of("recognizer", recognizer)
+    models = portable_pair(detector, recognizer)
     shard_size = checks.integer("shard_size", shard_size, 1, 1 << 20)
     worker: dict[str, Any] = {"num_cpus": checks.number("num_cpus", num_cpus, 0, 1024)}
-    cores = max(model.neuron_cores for model in models) if neuron_cores is None else neuron_cores
+    cores = max(model.neuroncores for model in models) if neuron_cores is None else neuron_cores
     if checks.integer("neuron_cores", cores, 0, 1 << 10):
         worker["resources"] = {"neuron_cores": cores}
     workers = _room(worker) if workers is None else checks.integer("workers", workers, 1, 1 << 16)

@@ -9,8 +9,8 @@ from typing import Any
 from neuronkit.errors import ModelError
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.ray.answers import error_json
-from neuronkit.serving.ray.artifacts import Artifact
 from neuronkit.serving.ray.batching import Batcher
 from neuronkit.serving.ray.metrics import ReaderMetrics
 from neuronkit.serving.ray.options import FAILURES_OF_A_BROKEN_MODEL, AppOptions
@@ -20,10 +20,10 @@ class Reader:
     """Reads pages, those of several requests together.
 
     On Neuron, Ray has set NEURON_RT_VISIBLE_CORES to the replica's own cores before this is constructed, and the SDK is
-    imported no earlier than in `Artifact.load`.
+    imported no earlier than in `ServedArtifact.load`.
     """
 
-    def __init__(self, detector: Artifact, recognizer: Artifact, options: AppOptions) -> None:
+    def __init__(self, detector: ServedArtifact, recognizer: ServedArtifact, options: AppOptions) -> None:
         self._options = options
         self._reader = OCRPipeline(detector.load(), recognizer.load(), max_pixels=options.max_pixels)
         self._reader.warm_up()

@@ -8,7 +8,7 @@ from typing import Any
 from neuronkit.errors import ModelError
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
-from neuronkit.serving.ray.artifacts import Artifact
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.ray.inputs import CONTENTS
 from neuronkit.serving.ray.journal import Journal
 from neuronkit.serving.ray.options import FAILURES_OF_A_BROKEN_MODEL
@@ -31,8 +31,8 @@ class ShardReader:
 
     def __init__(
         self,
-        detector: Artifact,
-        recognizer: Artifact,
+        detector: ServedArtifact,
+        recognizer: ServedArtifact,
         store: ResultStore,
         *,
         done: set[str],

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 from neuronkit.artifact import load
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.base import Request as Request
 from neuronkit.serving.triton.base import Served as Served
-from neuronkit.serving.triton.kinds import Reader, Recognizer, TensorModel
+from neuronkit.serving.triton.kinds import find_kind
 from neuronkit.serving.triton.metering import Metered
-from neuronkit.serving.triton.signature import RECOGNIZER, kind_of
 
 
-def load_served(directory: Path, *, max_pixels: int) -> Served:
+def load_served(directory: Path, kind: str | None = None, *, max_pixels: int) -> Served:
     """Load a version of a model that `export_repository` wrote.
 
     Args:
         directory: Of the version.
+        kind: What serves it, as config.pbtxt says: the name of a subclass of `Served`. None finds it out:
+            repositories of earlier exports do not say.
         max_pixels: Larger images are refused.
 
     Raises:
         ArtifactError: If an artifact is not sound.
         MissingSDKError: If it needs an SDK that is not installed here.
     """
-    if not (directory / "model.pt").exists():
-        detector, recognizer = (Metered(load(directory / name)) for name in ("detector.pt", "recognizer.pt"))
-        return Reader(detector, recognizer, max_pixels)
-    model = load(directory / "model.pt")
-    if kind_of(model.manifest) == RECOGNIZER:
-        return Recognizer(Metered(model), model.manifest, max_pixels)
-    return TensorModel(Metered(model), model.manifest)
+    paths = sorted(directory.glob("*.pt"), key=lambda path: path.stem)
+    models = {path.stem: Metered(load(path)) for path in paths}
+    if kind is None:
+        kind = find_kind({path.stem: ServedArtifact.of(path.name, path) for path in paths})
+    served: Served = resolve_name(kind)(models, max_pixels)
+    return served

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.pipeline.batches import run_isolated
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.metering import Metered
+from neuronkit.serving.triton.signature import Signature
 from neuronkit.static.shapes.fixed import FixedShape
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -35,13 +37,30 @@ class Request:
 
 
 class Served(ABC):
-    """A model as a server runs it.
+    """A kind of model as a server runs it. A further kind is a subclass whose name is put into `kinds.KINDS`.
 
-    Attributes:
+    Args:
         models: The compiled models in it, by name.
+        max_pixels: Larger images are refused.
     """
 
-    models: Mapping[str, Metered]
+    def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
+        self.models = models
+        self._max_pixels = max_pixels
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
+        """Whether these artifacts can be served so."""
+
+    @classmethod
+    @abstractmethod
+    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
+        """What clients see of them.
+
+        Raises:
+            ArtifactError: If they cannot be served after all.
+        """
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer requests that came together; those that are good share batches.

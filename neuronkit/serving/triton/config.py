@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from neuronkit import checks
 from neuronkit.serving.triton.placement import group_name
@@ -51,7 +52,7 @@ def config_text(
     queue: Queue,
     count: int,
     instances: Sequence[str],
-    max_pixels: int,
+    parameters: Mapping[str, Any],
 ) -> str:
     """Write a model's configuration.
 
@@ -63,7 +64,7 @@ def config_text(
         queue: How requests wait.
         count: Processes that serve it.
         instances: The entries of its `instance_group`.
-        max_pixels: Larger images are refused.
+        parameters: What model.py is told, by name.
     """
     size = signature.batch_size
     return (
@@ -87,8 +88,13 @@ def config_text(
         f"    max_queue_size: {queue.size_for(size, count)}\n"
         "  }\n"
         "}\n"
-        "instance_group [\n" + ",\n".join(f"  {{ {instance} }}" for instance in instances) + "\n]\n"
-        f'parameters: {{ key: "max_pixels" value: {{ string_value: "{max_pixels}" }} }}\n'
+        "instance_group [\n"
+        + ",\n".join(f"  {{ {instance} }}" for instance in instances)
+        + "\n]\n"
+        + "".join(
+            f"parameters: {{ key: {json.dumps(key)} value: {{ string_value: {json.dumps(str(value))} }} }}\n"
+            for key, value in parameters.items()
+        )
     )
 
 

@@ -6,6 +6,8 @@ import base64
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -13,38 +15,44 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuronkit.errors import SpecError
+from neuronkit.errors import ArtifactError, OptionError, SpecError
+from neuronkit.interface import DETECTOR, RECOGNIZER
 from neuronkit.ocr.images import load_image
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.ocr.pipeline.calls import ModelCall
 from neuronkit.ocr.pipeline.fitting import fit_recognizer
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.base import Arrays, Request, Served
 from neuronkit.serving.triton.metering import Metered
-from neuronkit.serving.triton.signature import (
-    CONFIDENCE,
-    DETECTOR,
-    IMAGE,
-    PAGE,
-    RECOGNIZER,
-    TEXT,
-    kind_of,
-    signature_of,
-)
+from neuronkit.serving.triton.signature import Port, Signature, file_port, tensor_signature
 from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.fixed import VALID_SIZE, FixedShape
 from neuronkit.static.trees import leaves
+
+MODEL = "model"
+"""Name of an artifact that is served alone."""
+IMAGE, PAGE, TEXT, CONFIDENCE = "image", "page", "text", "confidence"
 
 
 class TensorModel(Served):
     """Tensors in, tensors out: a detector, or any other artifact."""
 
-    def __init__(self, model: Metered, manifest: Mapping[str, Any]) -> None:
-        self.models = {"model": model}
-        self._model = model
-        # Half the image's size are CRAFT's score maps and features. Other graphs take their exact size alone.
-        self._fixed = FixedShape(model, output_sizes=0.5 if kind_of(manifest) == DETECTOR else 1.0)
-        self._outputs = [port.name for port in signature_of(manifest).outputs]
+    def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
+        super().__init__(models, max_pixels)
+        self._model = models[MODEL]
+        self._fixed = FixedShape(self._model)
+        self._outputs = [spec.name for spec in self._model.output_specs]
+
+    @classmethod
+    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
+        """Any artifact alone."""
+        return list(artifacts) == [MODEL]
+
+    @classmethod
+    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
+        """The graph's tensors."""
+        return tensor_signature(artifacts[MODEL])
 
     def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
         wanted = [spec for spec in self._fixed.specs if spec.name in inputs or spec.name != self._fixed.valid_size]
@@ -72,10 +80,31 @@ class TensorModel(Served):
 class Recognizer(TensorModel):
     """Word images in, as tensors or as image files; text and confidence out, and logits for those who want them."""
 
-    def __init__(self, model: Metered, manifest: Mapping[str, Any], max_pixels: int) -> None:
-        super().__init__(model, manifest)
-        self._processor = fit_recognizer(None, ModelCall(model, "recognizer", 1))
-        self._max_pixels = max_pixels
+    def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
+        super().__init__(models, max_pixels)
+        self._processor = fit_recognizer(None, ModelCall(self._model, "recognizer", 1))
+        self._outputs += [TEXT, CONFIDENCE]
+
+    @classmethod
+    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
+        """A recogniser that takes images alone, with its processor."""
+        return super().fits(artifacts) and artifacts[MODEL].role == RECOGNIZER
+
+    @classmethod
+    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
+        """The graph's tensors, a file in place of them, and what is read."""
+        tensors = super().signature(artifacts)
+        if tensors.inputs[0].name == IMAGE:
+            raise ArtifactError(
+                f"got an input called {IMAGE!r}, which is the name of that for image files; expected another; compile "
+                "it with another name, such as 'images'"
+            )
+        (images,) = tensors.inputs
+        return Signature(
+            (replace(images, optional=True), file_port(IMAGE, optional=True)),
+            (*tensors.outputs, file_port(TEXT), Port(CONFIDENCE, "TYPE_FP32", (1,))),
+            tensors.batch_size,
+        )
 
     def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
         (spec,) = self._fixed.specs
@@ -103,9 +132,19 @@ class Recognizer(TensorModel):
 class Reader(Served):
     """Image files in, pages as JSON out."""
 
-    def __init__(self, detector: Metered, recognizer: Metered, max_pixels: int) -> None:
-        self.models = {DETECTOR: detector, RECOGNIZER: recognizer}
-        self._pipeline = OCRPipeline(detector, recognizer, max_pixels=max_pixels)
+    def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
+        super().__init__(models, max_pixels)
+        self._pipeline = OCRPipeline(models[DETECTOR], models[RECOGNIZER], max_pixels=max_pixels)
+
+    @classmethod
+    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
+        """A detector and a recogniser."""
+        return list(artifacts) == [DETECTOR, RECOGNIZER]
+
+    @classmethod
+    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
+        """An image file in, a page as JSON out."""
+        return Signature((file_port(IMAGE),), (file_port(PAGE),), artifacts[DETECTOR].batch_size)
 
     def _prepare(self, inputs: Arrays) -> list[bytes]:
         return _files(inputs[IMAGE])
@@ -125,6 +164,22 @@ class Reader(Served):
 
     def _example(self) -> Request:
         return Request(lambda: {IMAGE: _blank_image()}, (PAGE,))
+
+
+# The first that fits serves: name of a class, which config.pbtxt passes on to the server.
+KINDS = [f"{__name__}:{kind.__name__}" for kind in (Reader, Recognizer, TensorModel)]
+
+
+def find_kind(artifacts: Mapping[str, ServedArtifact]) -> str:
+    """The kind that serves these artifacts, as `KINDS` names it.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    for name in KINDS:
+        if resolve_name(name).fits(artifacts):
+            return name
+    raise OptionError(f"got artifacts {list(artifacts)}; expected one, or a detector and a recognizer; give those")
 
 
 def _files(files: NDArray[Any]) -> list[bytes]:

@@ -47,14 +47,20 @@ class Metered:
     Attributes:
         counts: What was computed; `rows` are for the caller to add, who alone knows them.
         specs: The model's.
+        output_specs: The model's.
         processor: The model's.
     """
 
     def __init__(self, model: CompiledModel) -> None:
         self._model = model
         self.specs = model.specs
+        self.output_specs = model.output_specs
         self.processor = model.processor
         self.counts = Counts()
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the model knows of itself, such as the sizes of its outputs."""
+        return getattr(self._model, name)
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Run the model."""

@@ -28,8 +28,9 @@ class TritonPythonModel:
 
         config = json.loads(args["model_config"])
         self.inputs = [entry["name"] for entry in config["input"]]
-        max_pixels = int(config["parameters"]["max_pixels"]["string_value"])
-        self.model = load_served(Path(args["model_repository"], args["model_version"]), max_pixels=max_pixels)
+        given = {name: value["string_value"] for name, value in config["parameters"].items()}
+        version = Path(args["model_repository"], args["model_version"])
+        self.model = load_served(version, given.get("kind"), max_pixels=int(given["max_pixels"]))
         self.model.warm_up()
         threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
         self.metrics = Metrics(self.model, args)

@@ -68,8 +68,9 @@ def export_repository(
             _check_ours(directory / model.name)
             count = counts[model.name]
             entries = neuron_instances(count, model.neuroncores, taken) if model.neuroncores else cpu_instances(count)
+            parameters = {"kind": model.kind, "max_pixels": max_pixels}
             version = int(versions[model.name].name)
-            text = config_text(model.name, version, model.signature, queue, count, entries, max_pixels)
+            text = config_text(model.name, version, model.signature, queue, count, entries, parameters)
             model.stage(staging / model.name, version, text)
         for model in models:
             publish(staging / model.name, directory / model.name, int(versions[model.name].name))

@@ -1,21 +1,15 @@
-"""What a served model takes and gives, read from the manifests of its artifacts."""
+"""What a served model takes and gives, as config.pbtxt describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from neuronkit.errors import ArtifactError
+from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.canvas import padded_size
 from neuronkit.static.shapes.fixed import VALID_SIZE
-
-IMAGE = "image"
-PAGE = "page"
-TEXT = "text"
-CONFIDENCE = "confidence"
-
-DETECTOR, RECOGNIZER, TENSORS = "detector", "recognizer", "tensors"
 
 # NumPy has no bfloat16: such tensors travel as float32.
 _TYPES = {
@@ -27,7 +21,7 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output, as config.pbtxt describes it.
+    """An input or output.
 
     Attributes:
         name: What clients call it.
@@ -57,60 +51,43 @@ class Signature:
     batch_size: int
 
 
-def kind_of(manifest: Mapping[str, Any]) -> str:
-    """What an artifact is: `DETECTOR`, `RECOGNIZER`, or `TENSORS` for one that only takes and gives tensors."""
-    if manifest["family"] == "craft":
-        return DETECTOR
-    reads = manifest["processor"] is not None and manifest["processor"]["kind"] != "craft"
-    return RECOGNIZER if reads and len(manifest["inputs"]) == 1 else TENSORS
+def file_port(name: str, *, optional: bool = False) -> Port:
+    """A file or a text for each row."""
+    return Port(name, "TYPE_STRING", (1,), optional)
 
 
-def signature_of(manifest: Mapping[str, Any]) -> Signature:
-    """What one artifact takes and gives.
+def tensor_signature(artifact: ServedArtifact) -> Signature:
+    """What an artifact's graph takes and gives.
+
+    Where every output says how its size follows from the valid size, requests may have any size up to the canvas.
 
     Raises:
-        ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests; or a
-            recogniser's input has the name of that for image files.
+        ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests.
     """
-    specs, results = ([TensorSpec.from_dict(spec) for spec in manifest[name]] for name in ("inputs", "outputs"))
+    specs, results = artifact.specs, artifact.output_specs
     batches = {spec.shape[0] if spec.shape else 0 for spec in (*specs, *results)}
     if len(batches) != 1 or 0 in batches:
         raise ArtifactError(
-            f"its tensors ({', '.join(map(str, (*specs, *results)))}) have no number of rows common to all, so that "
-            "requests cannot share a batch; make the first dimension of each the batch, and compile it again"
+            f"got tensors ({', '.join(map(str, (*specs, *results)))}) without a number of rows common to all; expected "
+            "one, since requests share batches; make the first dimension of each the batch, and compile it again"
         )
-    kind = kind_of(manifest)
-    if kind == DETECTOR:
-        # Exact on any size up to the canvas, because the graph takes the valid size.
-        canvas = specs[0].shape[2:]
-        scores = tuple(side // 2 for side in canvas)
-        inputs = [_port(spec, canvas, optional=spec.name == VALID_SIZE) for spec in specs]
-        outputs = [_port(spec, scores) for spec in results]
+    areas = [output.valid for output in artifact.interface.outputs]
+    if areas and all(area is not None and area.input == VALID_SIZE for area in areas):
+        canvas = padded_size(next(spec for spec in specs if spec.name != VALID_SIZE).shape)
+        inputs = tuple(_port(spec, _canvas_axes(spec, canvas), optional=spec.name == VALID_SIZE) for spec in specs)
+        outputs = tuple(_port(spec, area.axes if area else ()) for spec, area in zip(results, areas))
     else:
-        inputs = [_port(spec, optional=kind == RECOGNIZER) for spec in specs]
-        outputs = [_port(spec) for spec in results]
-    if kind == RECOGNIZER:
-        if specs[0].name == IMAGE:
-            raise ArtifactError(
-                f"its input is called {IMAGE!r}, as that for image files is; compile it with another name, such as "
-                "'images'"
-            )
-        inputs.append(Port(IMAGE, "TYPE_STRING", (1,), optional=True))
-        outputs += [Port(TEXT, "TYPE_STRING", (1,)), Port(CONFIDENCE, "TYPE_FP32", (1,))]
-    return Signature(tuple(inputs), tuple(outputs), batches.pop())
+        inputs, outputs = tuple(map(_port, specs)), tuple(map(_port, results))
+    return Signature(inputs, outputs, batches.pop())
 
 
-def reader_signature(detector: Mapping[str, Any]) -> Signature:
-    """What a reader of whole pages takes and gives: an image file in, JSON out."""
-    image, page = Port(IMAGE, "TYPE_STRING", (1,)), Port(PAGE, "TYPE_STRING", (1,))
-    return Signature((image,), (page,), int(detector["inputs"][0]["shape"][0]))
+def _canvas_axes(spec: TensorSpec, canvas: tuple[int, ...]) -> Collection[int]:
+    """The axes of an input that are padded to the canvas."""
+    rank = len(spec.shape)
+    return range(rank - len(canvas), rank) if spec.name != VALID_SIZE and padded_size(spec.shape) == canvas else ()
 
 
-def _port(spec: TensorSpec, variable: tuple[int, ...] = (), *, optional: bool = False) -> Port:
-    """A tensor; two neighbouring dimensions that have the `variable` size are the request's to choose."""
-    dims = list(spec.shape[1:])
-    for place in range(len(dims) - len(variable), -1, -1):
-        if variable and tuple(dims[place : place + 2]) == variable:
-            dims[place : place + 2] = [-1, -1]
-            break
-    return Port(spec.name, _TYPES[spec.dtype], tuple(dims), optional)
+def _port(spec: TensorSpec, free: Collection[int] = (), *, optional: bool = False) -> Port:
+    """A tensor; the sizes of its `free` axes are the request's to choose."""
+    dims = tuple(-1 if axis in free else size for axis, size in enumerate(spec.shape) if axis)
+    return Port(spec.name, _TYPES[spec.dtype], dims, optional)
