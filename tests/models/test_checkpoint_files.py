@@ -483,3 +483,14 @@ def test_a_file_of_python_2(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(python2(state))
     assert_equal(torch.load(tmp_path / "x.pth", weights_only=False), state)
     assert_equal(load_checkpoint(CRAFT, tmp_path / "x.pth").state_dict(), dict(model.state_dict()))
+
+
+@pytest.mark.parametrize("options", [{}, LEGACY])
+def test_large_arrays_within_the_pickle(options: dict[str, Any], tmp_path: Path) -> None:
+    array = np.zeros(30 << 20, dtype=np.uint8)
+    torch.save(
+        {"craft": CRAFT(width=1 / 64).state_dict(), "x": array, "text": "я" * (1 << 20)}, tmp_path / "x.pt", **options
+    )
+    with open_checkpoint(tmp_path / "x.pt") as found:
+        assert found["x"].values.size == array.size
+        assert found["text"] == "я" * (1 << 20)

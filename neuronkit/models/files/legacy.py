@@ -76,7 +76,7 @@ def read_legacy(file: BinaryIO, size: int) -> Any:
         Damaged: If a part is missing or malformed.
         Foreign: If its bytes are in another order.
     """
-    budget = Budget()
+    budget = Budget(size)
     source = Source(file, 0, size)
     blocks = _Blocks(file)
 

@@ -44,13 +44,16 @@ class Budget:
     """What unpickling may cost, in bytes of memory; a step that takes time is charged as memory.
 
     A pickle can describe far more than it holds, by referring to what it has made before.
+
+    Args:
+        held: Bytes that the pickle may hold. What it does hold is not limited, only what it makes of it.
     """
 
     STEP = 96
     CONTAINER = 256
 
-    def __init__(self, limit: int = 256 << 20) -> None:
-        self._left = limit
+    def __init__(self, held: int) -> None:
+        self._left = (256 << 20) + 4 * held
 
     def spend(self, amount: int) -> None:
         self._left -= amount

@@ -13,7 +13,6 @@ from neuronkit.models.files.source import Budget, Damaged, Source
 from neuronkit.models.files.stored import Block, Storage, item_size
 
 _PICKLE = "/data.pkl"
-_LARGEST_PICKLE = 256 << 20
 _STORAGE_FIELDS = 5
 
 
@@ -31,8 +30,6 @@ def read_zip(file: BinaryIO, size: int) -> Any:
     if order is not None and order.size < 16 and bytes(archive.read(order).numpy()).strip() == b"big":
         raise Foreign("a checkpoint in big-endian byte order", "load it with torch.load and save it again")
     member = archive.members[folder + _PICKLE]
-    if member.size > _LARGEST_PICKLE:
-        raise Damaged(f"its pickle has {member.size} bytes")
     pickled = bytes(archive.read(member).numpy())
     blocks: dict[str, Block] = {}
 
@@ -46,7 +43,7 @@ def read_zip(file: BinaryIO, size: int) -> Any:
         block = blocks.setdefault(member.name, Block(member.size, lambda: archive.read(member)))
         return make_storage(block, kind, 0, count)
 
-    return unpickle(Source(io.BytesIO(pickled), 0, len(pickled)), Budget(), find_storage)
+    return unpickle(Source(io.BytesIO(pickled), 0, len(pickled)), Budget(len(pickled)), find_storage)
 
 
 def make_storage(block: Block, kind: Any, begin: int, count: Any, *, whole: bool = True) -> Storage:

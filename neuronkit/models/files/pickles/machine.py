@@ -37,12 +37,12 @@ class Machine:
         self.stack.append(value)
 
     def push_bytes(self, count: int) -> None:
-        self.budget.spend(count)
         self.stack.append(self.source.take(count))
+        self.budget.spend(count)
 
     def push_text(self, count: int) -> None:
-        self.budget.spend(4 * count)
         self.stack.append(self.source.take(count).decode("utf-8", "surrogatepass"))
+        self.budget.spend(4 * count)
 
     def push_integer(self, count: int) -> None:
         if count > _LONGEST_INTEGER:
