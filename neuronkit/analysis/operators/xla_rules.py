@@ -76,11 +76,11 @@ class TorchXla(Rules):
 
 
 class TorchNeuronNative(TorchXla):
-    """TorchNeuron, which publishes no list of operators: what torch-xla lowers is taken for a first approximation."""
+    """TorchNeuron: what torch-xla lowers stands in for its list, docs/torch_api_compatibility.md of torch-neuronx."""
 
     def __init__(self) -> None:
         self.lowers = False
-        self.basis = "the table of what torch-xla lowers (TorchNeuron publishes no list of its own)"
+        self.basis = "the table of what torch-xla lowers (TorchNeuron's own list is not part of neuronkit)"
 
 
 def judge_lowered(graph: TracedGraph, fallbacks: Mapping[str, int], hlo: Hlo) -> Judgement:
