@@ -188,7 +188,9 @@ def callable_(name: str, value: Any, *, error: type[NeuronKitError] = OptionErro
         called = f"{value.__name__:.80}(...)"
         raise error(f"got {name}={shown(value)}; expected something to call; make an instance, {called}")
     if not callable(value):
-        raise error(f"got {name}={shown(value)}; expected something to call; give a function or a module")
+        is_path = issubclass(type(value), str) or hasattr(type(value), "__fspath__")
+        way = "read the artifact first: neuronkit.load(path)" if is_path else "give a function or a module"
+        raise error(f"got {name}={shown(value)}; expected something to call; {way}")
     return value  # type: ignore[no-any-return]
 
 
@@ -238,7 +240,8 @@ def _choice_hint(value: Any, known: list[Any]) -> str:
         close = difflib.get_close_matches(value.strip().lower(), words, n=1, cutoff=0.5)
         if close:
             return f"did you mean {words[close[0]]!r}?"
-    return "give one of them"
+    same = next((candidate for candidate in known if str(candidate) == value), None) if issubclass(type(value), str) else None
+    return "give one of them" if same is None else f"write {same!r}"
 
 
 def _sequence(name: str, value: Any, length: int, what: str, error: type[NeuronKitError]) -> list[Any]:

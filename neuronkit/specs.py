@@ -59,6 +59,7 @@ class TensorSpec:
         """
         import torch
 
+        name = checks.text("name", name, error=SpecError)
         if not issubclass(type(tensor), torch.Tensor):
             raise SpecError(
                 f"{name}: got {shown(tensor)}; expected a tensor; give one, such as torch.zeros(1, 3, 32, 128)"
@@ -112,8 +113,9 @@ class TensorSpec:
         """
         tensors.tensor(self.name, tensor)
         given = tuple(tensor.shape), tensors.dtype_name(tensor.dtype)
-        mend = tensors.remedy(self.name, *given, self.shape, self.dtype)
-        if mend:
+        if given != (self.shape, self.dtype):
+            rows = (None, *self.shape[1:]) if self.shape else ()
+            mend = tensors.remedy(self.name, *given, rows, self.dtype) or f"give {self.shape[0]} rows"
             raise SpecError(
                 f"{self.name}: got {given[0]} {given[1]}, the compiled graph takes exactly {self.shape} {self.dtype}; "
                 f"{mend}, or wrap it in neuronkit.FixedShape to serve smaller inputs and other batches"

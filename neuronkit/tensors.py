@@ -151,7 +151,9 @@ def model_input(name: str, value: Any, model: nn.Module, shape: Sequence[int | N
         return value  # type: ignore[no-any-return]
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     dtype = None if weight is None or _casts_by_itself() else dtype_name(weight.dtype)
-    checked = tensor(name, value, shape=shape, dtype=dtype, data=False)
+    # A model without data itself is called with tensors without data, and a fake tensor looks like one with data.
+    needs_data = weight is not None and not weight.is_meta and getattr(value, "is_meta", False)
+    checked = tensor(name, value, shape=shape, dtype=dtype, data=needs_data)
     if any(wanted is None and size < smallest for size, wanted in zip(checked.shape[1:], shape[1:])):
         raise SpecError(
             f"{name}: got {tuple(checked.shape)}; expected at least {smallest} pixels in each direction; "

@@ -55,7 +55,8 @@ class Charset:
             return charset
         if isinstance(charset, bool) or not isinstance(charset, (str, int)):
             raise OptionError(
-                f"got charset={checks.shown(charset)}; expected 36, 62, 94, or a string of characters; give one"
+                f"got charset={checks.shown(charset)}; expected 36, 62, 94, or a string of characters; "
+                "give one, of a list ''.join(characters)"
             )
         if isinstance(charset, int) and charset not in map(int, NAMED_CHARSETS):
             raise OptionError(

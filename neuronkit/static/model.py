@@ -241,12 +241,20 @@ def _listed(example_inputs: Any) -> list[Tensor | TensorSpec]:
     """The example inputs one by one."""
     if isinstance(example_inputs, (Tensor, TensorSpec)):
         return [_input("example_inputs", example_inputs)]
+    if type(example_inputs).__module__ == "numpy":
+        return [tensors.tensor("example_inputs", example_inputs)]
     if isinstance(example_inputs, (str, bytes, Mapping)) or not isinstance(example_inputs, Iterable):
         raise SpecError(
             f"got example_inputs={shown(example_inputs)}; expected tensors or TensorSpecs; give them in the order of "
             "forward"
         )
-    return [_input(f"example_inputs[{i}]", item) for i, item in enumerate(example_inputs)]
+    items = checks.items("example_inputs", example_inputs, "tensors or TensorSpecs", most=10_000, error=SpecError)
+    if items and all(isinstance(item, int) for item in items):
+        raise SpecError(
+            f"got example_inputs={shown(example_inputs)}, a shape; expected tensors or TensorSpecs; "
+            f"give [TensorSpec('images', {shown(tuple(items), 80)})]"
+        )
+    return [_input(f"example_inputs[{i}]", item) for i, item in enumerate(items)]
 
 
 def _input(name: str, value: Any) -> Tensor | TensorSpec:

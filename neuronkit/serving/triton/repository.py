@@ -60,7 +60,7 @@ def export_repository(
     max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
     models = find_models(artifacts, reader)
     counts = _counts(instances, models)
-    directory = Path(directory)
+    directory = checks.path("directory", directory)
     with locked(directory) as staging:
         versions = {model.name: directory / model.name / str(next_version(directory / model.name)) for model in models}
         taken = _cores_of_others(directory, versions)

@@ -12,10 +12,11 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
-from neuronkit.specs import TensorSpec
+from neuronkit.specs import DTYPES, TensorSpec
 from neuronkit.static.shapes.canvas import padded_size
 from neuronkit.static.shapes.fixed import FixedShape, OutputSizes
 from neuronkit.static.trees import map_tensors, transpose
+from neuronkit.tensors import tensor as plain_tensor
 
 Shape = tuple[int, ...]
 
@@ -58,6 +59,7 @@ class Buckets:
         if costs is not None and not isinstance(costs, Mapping):
             raise SpecError(f"got costs={shown(costs)}; expected a mapping of shape → cost; give one for each shape")
         settings: dict[str, Any] = {"pad_value": pad_value, "valid_size": valid_size, "output_sizes": output_sizes}
+        dtype = checks.choice("dtype", dtype, DTYPES, error=SpecError)
         self.buckets: dict[Shape, FixedShape] = {}
         self.costs: dict[Shape, float] = {}
         for key, fn in fns_by_shape.items():
@@ -241,7 +243,9 @@ def _fits(size: tuple[int, ...], canvas: tuple[int, ...]) -> bool:
 def _as_rows(item: Any, fixed: FixedShape) -> tuple[tuple[Tensor, ...], bool]:
     """An item's tensors with rows, and whether it was a single row without them."""
     tensors = tuple(item) if isinstance(item, (tuple, list)) else (item,)
-    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+    if tensors and all(isinstance(tensor, Tensor) for tensor in tensors):
+        tensors = tuple(plain_tensor("an item of the list", tensor) for tensor in tensors)
+    else:
         raise SpecError(
             f"an item of the list is {type(item).__name__}; expected a tensor, or a tuple of tensors; "
             "torch.from_numpy makes a tensor"

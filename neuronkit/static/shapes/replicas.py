@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.canvas import row_chunks
@@ -147,8 +147,14 @@ def _with_rows(spec: TensorSpec, times: int) -> TensorSpec:
 def _common_rows(inputs: Sequence[Tensor]) -> int:
     wrong = [type(item).__name__ for item in inputs if not isinstance(item, Tensor) or item.dim() == 0]
     if wrong or not inputs:
-        raise SpecError(f"got {', '.join(wrong) or 'no input'}; expected tensors whose first dimension is the rows")
+        raise SpecError(
+            f"got {', '.join(wrong) or 'no input'}; expected tensors whose first dimension is the rows; give those"
+        )
+    for item in inputs:
+        tensors.tensor("an input", item)
     rows = {len(tensor) for tensor in inputs}
     if len(rows) > 1:
-        raise SpecError(f"inputs have {[len(x) for x in inputs]} rows; expected the same number in each")
+        raise SpecError(
+            f"inputs have {[len(x) for x in inputs]} rows; expected the same number in each; give as many of each"
+        )
     return rows.pop()

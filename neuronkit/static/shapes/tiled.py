@@ -70,7 +70,7 @@ class Tiled:
                     "or the overlap itself"
                 )
             overlap = self.reach.largest
-        self.overlap = -(-checks.integer("overlap", overlap, 0, error=SpecError) // stride) * stride
+        self.overlap = -(-checks.integer("overlap", overlap, 0, 1 << 20, error=SpecError) // stride) * stride
         for size in self.tile.canvas:
             if size % stride or size < 2 * self.overlap + stride:
                 raise SpecError(
