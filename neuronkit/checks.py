@@ -235,12 +235,13 @@ def _number_hint(value: Any, kind: type) -> str:
 
 
 def _choice_hint(value: Any, known: list[Any]) -> str:
+    if not issubclass(type(value), str) or len(value) > 100:
+        return "give one of them"
     words = {candidate.lower(): candidate for candidate in known if issubclass(type(candidate), str)}
-    if issubclass(type(value), str) and len(value) <= 100:
-        close = difflib.get_close_matches(value.strip().lower(), words, n=1, cutoff=0.5)
-        if close:
-            return f"did you mean {words[close[0]]!r}?"
-    same = next((candidate for candidate in known if str(candidate) == value), None) if issubclass(type(value), str) else None
+    close = difflib.get_close_matches(value.strip().lower(), words, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {words[close[0]]!r}?"
+    same = next((candidate for candidate in known if str(candidate) == value), None)
     return "give one of them" if same is None else f"write {same!r}"
 
 
