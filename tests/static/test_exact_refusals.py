@@ -60,13 +60,13 @@ FUNCTIONS: dict[str, tuple[Function, str, str]] = {
     "flattened by view": (lambda x, c: c(x).view(x.size(0), -1), "view", "regroups height or width"),
     "weights for every column": (lambda x, c: F.linear(c(x), torch.ones(5, 40)), "linear", "every entry"),
     "attention by hand": (lambda x, c: torch.matmul(c(x), c(x).transpose(2, 3)), "matmul", "multiplies matrices"),
-    "einsum": (lambda x, c: torch.einsum("nchw,nchw->nc", c(x), c(x)), "einsum", "not an operator that it knows"),
+    "einsum": (lambda x, c: torch.einsum("nchw,nchw->nc", c(x), c(x)), "einsum", "not a known operator"),
     "sampling": (
         lambda x, c: F.grid_sample(c(x), c(x)[:, :2].permute(0, 2, 3, 1), align_corners=False),
         "grid_sample",
-        "not an operator that it knows",
+        "not a known operator",
     ),
-    "unfolding": (lambda x, c: F.unfold(c(x), 3), "unfold", "not an operator that it knows"),
+    "unfolding": (lambda x, c: F.unfold(c(x), 3), "unfold", "not a known operator"),
     "mean over all": (lambda x, c: c(x) - c(x).mean(), "mean", "mixes the rows"),
     "mean over the batch": (lambda x, c: c(x) - c(x).mean((0, 2, 3), keepdim=True), "mean", "mixes the rows"),
     "variance": (lambda x, c: c(x).var((2, 3)), "var", "not known here"),
@@ -105,7 +105,7 @@ FUNCTIONS: dict[str, tuple[Function, str, str]] = {
         "batch_norm",
         "statistics of the whole batch",
     ),
-    "assignment": (_set_item, "setitem", "not an operator that it knows"),
+    "assignment": (_set_item, "setitem", "not a known operator"),
     "in place through a view": (_in_place_through_a_view, "relu_", "changes in place"),
 }
 
@@ -114,8 +114,8 @@ LAYERS: dict[str, tuple[nn.Module, str]] = {
     "areas": (nn.AdaptiveMaxPool2d(3), "number of areas"),
     "fixed norm": (nn.LayerNorm((4, 40, 40)), "of a fixed size"),
     "statistics of the batch": (nn.BatchNorm2d(4, track_running_stats=False), "statistics of the whole batch"),
-    "fractional pooling": (nn.FractionalMaxPool2d(2, output_ratio=0.5), "not an operator that it knows"),
-    "fold": (nn.Unfold(3), "not an operator that it knows"),
+    "fractional pooling": (nn.FractionalMaxPool2d(2, output_ratio=0.5), "not a known operator"),
+    "fold": (nn.Unfold(3), "not a known operator"),
     "one-dimensional": (nn.Flatten(2), "pool them first"),
 }
 
@@ -140,7 +140,7 @@ def test_attention_layers() -> None:
         y = c(x).permute(0, 2, 3, 1)
         return a(y, y, y)[0]
 
-    with pytest.raises(SpecError, match=r"module 'layers\.1'.*not an operator that it knows"):
+    with pytest.raises(SpecError, match=r"module 'layers\.1'.*not a known operator"):
         exact_padding(lively(Net(forward, conv(3, 4), nn.MultiheadAttention(4, 2))))
 
 
@@ -191,7 +191,7 @@ def test_a_function_of_the_users_own_is_not_trusted_for_its_name() -> None:
             return OWN(x)
 
     OWN = torch.fx._symbolic_trace._create_wrapped_func(relu)
-    with pytest.raises(SpecError, match="not an operator that it knows"):
+    with pytest.raises(SpecError, match="not a known operator"):
         exact_padding(Own())
 
 

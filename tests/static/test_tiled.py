@@ -56,7 +56,7 @@ def test_reach_of_craft_covers_its_dilated_layer() -> None:
 @pytest.mark.parametrize("layer", [nn.AdaptiveAvgPool2d(1), nn.InstanceNorm2d(4)])
 def test_a_network_that_looks_at_everything_is_refused(layer: nn.Module) -> None:
     net = Net(lambda x, c, norm: c(x) * norm(c(x)), conv(3, 4), layer)
-    with pytest.raises(SpecError, match="Net looks at more than 4096 pixels"):
+    with pytest.raises(SpecError, match="Net reads more than 4096 pixels"):
         reach(net, stride=32)
     with pytest.raises(SpecError, match="does not follow the input's size"):
         reach(nn.Sequential(conv(3, 4), nn.AdaptiveAvgPool2d(1)), stride=2)

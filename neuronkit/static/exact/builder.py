@@ -43,7 +43,7 @@ class Builder:
         self._memo: dict[Any, fx.Node] = {}
 
     def emit(self, function: Callable[..., Any], *args: Any) -> fx.Node:
-        """Add a call of a function; values and sizes stand for their nodes."""
+        """Add a call of a function, with the nodes of values and sizes in their place."""
         return self.graph.call_function(function, to_nodes(args))
 
     def emit_once(self, function: Callable[..., Any], *args: Any, key: Any) -> fx.Node:
@@ -180,13 +180,13 @@ class Builder:
         return value.node
 
     def lowered(self, value: Value, sign: float = 1.0) -> fx.Node:
-        """The tensor with values outside its valid area that lose every maximum (with sign -1, every minimum)."""
+        """The tensor with values outside its valid area that never are the maximum (with sign -1, the minimum)."""
         if value.nonnegative and sign > 0:
             return self.zeroed(value)
         return self.excluded(value, sign)
 
     def excluded(self, value: Value, sign: float = 1.0) -> fx.Node:
-        """The same, with values that lose against those that are 0, too."""
+        """The same, with values that are below 0 even where the tensor has no negative values."""
         if not value.varying:
             return value.node
         mask = self.mask(value)

@@ -1,4 +1,4 @@
-"""Matrices that resize, pool or pad along one dimension, made from valid sizes; as plain as `runtime`."""
+"""Matrices that resize, pool or pad along one dimension, made from valid sizes."""
 
 from __future__ import annotations
 

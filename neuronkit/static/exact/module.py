@@ -27,9 +27,9 @@ def exact_padding(module: nn.Module) -> ExactPadding:
     """Rewrite a convolutional network so that padding cannot reach its results.
 
     Zeros around an image stop being zeros after the first bias, and leak back over the border with the next
-    convolution. The rewritten network is told the valid size of each row, and gives every operator what it would see on
-    the image alone: zeros outside the valid area before a convolution, values that lose before max pooling, statistics
-    of the valid entries, and resizing from the valid size to the valid size.
+    convolution. The rewritten network takes the valid size of each row as an input. Every operator then has the input
+    that it would have without padding: zeros outside the valid area before a convolution, very low values before max
+    pooling, statistics of the valid entries, and resizing from the valid size to the valid size.
 
     Weights are shared: training the module trains both. The module computes as in eval mode.
 

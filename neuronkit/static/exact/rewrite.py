@@ -100,7 +100,7 @@ class _Rewriter:
     def _images(self) -> Value:
         height, width = Extent(HEIGHT), Extent(WIDTH)
         images = Value(self.builder.images, (BATCH, None, height, width), Fill.ANYTHING)
-        # Zeroed once, at few channels: what a canvas holds outside may be anything, NaN included.
+        # Zeroed here, where there are few channels: the canvas may hold any value outside the image, NaN included.
         return Value(self.builder.zeroed(images), images.dims, Fill.ZERO)
 
     def _attribute(self, target: str) -> Any:
@@ -136,7 +136,7 @@ class _Rewriter:
         given = (call.args, call.kwargs)
         varies = any(v.varies for v in find(given, Value, Size, Pieces))
         if rule is None and varies:
-            call.refuse("is not an operator that it knows")
+            call.refuse("is not a known operator")
         if rule is not None:
             try:
                 return rule(call)
@@ -151,7 +151,7 @@ class _Rewriter:
         return fx.node.map_aggregate(tree, lambda a: self.values[a] if isinstance(a, fx.Node) else a)
 
     def _write_back(self, before: Value, after: Value, position: int) -> None:
-        """Let every name of a tensor that was changed in place stand for its new content."""
+        """Point every name of a tensor that was changed in place to its new value."""
         for node, value in self.values.items():
             if value is before:
                 self.values[node] = after

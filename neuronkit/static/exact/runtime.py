@@ -49,7 +49,7 @@ def replace_outside(x: Tensor, inside: Tensor) -> Tensor:
 
 
 def lowest(inside: Tensor, sign: float = 1.0) -> Tensor:
-    """Added to a tensor that is zero outside, this makes the outside lose every maximum (or minimum, with sign -1)."""
+    """What to add to a tensor that is zero outside, so that no maximum (with sign -1: minimum) lies there."""
     return outside(inside, -sign * sentinel(inside.dtype))
 
 

@@ -54,7 +54,7 @@ class Extent:
     def thresholds(self, canvas: int) -> npt.NDArray[np.int32]:
         """For each entry on a canvas, the smallest image size that makes it valid.
 
-        Comparing an image's size with these tells the valid entries without the divisions of the network's strides.
+        Valid entries are found by comparing an image's size with these, without the divisions that strides need.
 
         Returns:
             (f(canvas),) int32.

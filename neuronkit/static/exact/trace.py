@@ -21,7 +21,7 @@ from neuronkit.static.model import eval_mode
 
 PATH = "neuronkit_path"
 
-# torch.fx records `x += y` as `x + y`, and so forgets that other names of x see the change.
+# torch.fx records `x += y` as `x + y`, which loses the change for other names of x.
 INPLACE_OPERATORS = {
     f"__{name}__": getattr(operator, name)
     for name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "imatmul")
@@ -46,9 +46,9 @@ for _name, _function in INPLACE_OPERATORS.items():
     setattr(_Proxy, _name, _recorder(_function))
 
 
-# Functions whose argument parser, in torch 1.13, takes no proxy for a number, and so never hands over to torch.fx.
-# Python's max and min would compare two proxies, and so ask for a value.
-_UNWILLING = (
+# Functions that torch.fx does not record: in torch 1.13 their argument parsers take no proxy for a number.
+# Python's max and min compare, which needs the values of proxies.
+_UNRECORDED = (
     (F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"),
     (builtins, "max"), (builtins, "min"),
 )  # fmt: skip
@@ -57,7 +57,7 @@ _UNWILLING = (
 @contextlib.contextmanager
 def _recording_calls() -> Iterator[None]:
     """Let functions record themselves when they are called with proxies; torch.fx patches others likewise."""
-    originals = [(space, name, getattr(space, name)) for space, name in _UNWILLING]
+    originals = [(space, name, getattr(space, name)) for space, name in _UNRECORDED]
     for space, name, original in originals:
         setattr(space, name, _recording(original))
     try:

@@ -137,7 +137,7 @@ class Requirement:
 
 
 def to_nodes(tree: Any, replaced: Mapping[Any, fx.Node] | None = None) -> Any:
-    """Replace values and sizes by their nodes, or by others that stand for them."""
+    """Replace values and sizes by their nodes, or by the nodes given for them."""
 
     def node(leaf: Any) -> Any:
         return (replaced or {}).get(leaf, leaf.node) if isinstance(leaf, (Value, Size, Opaque, Pieces)) else leaf

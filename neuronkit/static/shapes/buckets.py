@@ -30,9 +30,10 @@ class Buckets:
     Args:
         fns_by_shape: Shape of the first input, (N, C, H, W) for images → the callable that takes exactly this; or
             (H, W) where the callable has ``specs``. A `FixedShape` is taken as it is.
-        pad_value: See `FixedShape`, as the two arguments after it.
-        valid_size: Name of the input that receives each row's (height, width).
-        output_sizes: The (height, width) of the outputs.
+        pad_value: Value of the canvas outside the input; a mapping gives it by spec name.
+        valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width).
+        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None asks the
+            callable, and takes 1 where it does not say. `FixedShape` has the details.
         dtype: Of the first input, for callables without ``specs``.
         costs: What one run of each shape costs, in any unit; None takes the number of pixels that it computes.
             `measure` replaces them by seconds.
@@ -182,8 +183,8 @@ class Buckets:
         return map_tensors(lambda _, rows: torch.cat(rows), parts[0], transpose(parts))
 
     def _assign(self, sizes: Sequence[tuple[int, ...]]) -> dict[Shape, list[int]]:
-        """Send each row to the shape that is cheapest per row, and what does not fill its last batch to where that
-        costs least.
+        """Send each row to the shape that is cheapest per row. Rows that do not fill the last batch go to the shape
+        where they add the least cost.
         """
         groups: dict[Shape, list[int]] = {shape: [] for shape in self.shapes}
         fitting = {size: self._fitting(size) for size in set(sizes)}
@@ -241,7 +242,7 @@ def _fits(size: tuple[int, ...], canvas: tuple[int, ...]) -> bool:
 
 
 def _as_rows(item: Any, fixed: FixedShape) -> tuple[tuple[Tensor, ...], bool]:
-    """An item's tensors with rows, and whether it was a single row without them."""
+    """An item's tensors with a batch dimension, and whether it was a single row without one."""
     tensors = tuple(item) if isinstance(item, (tuple, list)) else (item,)
     if tensors and all(isinstance(tensor, Tensor) for tensor in tensors):
         tensors = tuple(plain_tensor("an item of the list", tensor) for tensor in tensors)

@@ -61,6 +61,6 @@ def pad(tensor: Tensor, shape: Sequence[int], value: float) -> Tensor:
 
 
 def row_chunks(rows: int, most: int) -> Iterator[slice]:
-    """Slices of at most `most` rows; an empty one for no rows, since only a run tells the shape of the output."""
+    """Slices of at most `most` rows; without rows an empty one, because only a run gives the output's shape."""
     for start in range(0, max(rows, 1), most):
         yield slice(start, min(start + most, rows))

@@ -71,7 +71,7 @@ def _pad_value(spec: TensorSpec, value: Any) -> float:
 
 
 def refuse_batch_statistics(fn: Any) -> None:
-    """Refuse a module that is sure to mix rows; what else may is found out when rows are first filled up."""
+    """Refuse a module whose layers mix the rows of a batch. Other callables are tested when rows are filled up."""
     if not isinstance(fn, nn.Module) or isinstance(fn, torch.jit.ScriptModule):
         return
     for name, layer in fn.named_modules():
@@ -134,7 +134,7 @@ def _lies_within(size: Sequence[int], largest: Sequence[int]) -> bool:
 def known_on_host(tensor: Tensor) -> bool:
     """Whether the values of a tensor can be read now: neither inside a graph that is being made nor from a device."""
     in_graph = tensors.being_traced() or torch.jit.is_scripting()  # type: ignore[attr-defined]
-    # A subclass stands for values that are not there, as FakeTensor does.
+    # Subclasses such as FakeTensor hold no values.
     return not in_graph and type(tensor) is Tensor and tensor.device.type == "cpu"
 
 

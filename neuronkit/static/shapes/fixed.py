@@ -37,21 +37,21 @@ ROW_TOLERANCE = 1e-4
 class FixedShape:
     """Pads what is smaller than a fixed shape, splits what has more rows, and cuts the outputs back.
 
-    An input lies at the top left of its canvas. The last chunk of rows is filled up with copies of a valid row, and
-    cut off again. The rows of the result are those of the input, none included.
+    An input lies at the top left of its canvas. The last chunk of rows is filled up with copies of a valid row, which
+    are cut off again. The result has as many rows as the input, which may be none.
 
     Padding alone changes what a convolutional network computes near the border; a graph made by `exact_padding` or
     `StaticCRAFT` takes the valid size as an input (`valid_size`) and is exact.
 
-    The first time that rows are split or filled up, a chunk is run once more with another last row, to see that rows do
-    not influence one another; a callable whose rows do is refused.
+    The first time that rows are split or filled up, a chunk is run once more with another last row. A callable whose
+    rows influence one another is refused.
 
     It pickles where `fn` and `output_sizes` do; what does not is named in a SpecError.
 
     Args:
         fn: Any callable that takes tensors of exactly `specs`: eager, TorchScript, or a `CompiledModel`.
         specs: Its inputs, in order; the first dimension of each is the batch. None takes ``fn.specs``.
-        pad_value: What the canvas holds outside the input; a mapping gives it by spec name.
+        pad_value: Value of the canvas outside the input; a mapping gives it by spec name.
         valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width). A call may leave that
             tensor out: then each row is valid up to the input's own size. None takes the spec called "valid_size", if
             there is one.
@@ -101,7 +101,7 @@ class FixedShape:
         refuse_batch_statistics(fn)
 
     def _ask_for_sizes(self) -> None:
-        """Find out how large outputs are, and which sizes the original cannot run on, where `fn` knows that."""
+        """Take the sizes of outputs, and the check of valid sizes, from `fn` where it has them."""
         own = getattr(self.fn, "valid_output_sizes", 1)
         self._output_sizes = _as_function(own if self._given_sizes is None else self._given_sizes)
         self._check_sizes: Callable[[Tensor], None] | None = getattr(self.fn, "check_sizes", None)

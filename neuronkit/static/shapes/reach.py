@@ -1,4 +1,4 @@
-"""How far a convolutional network looks."""
+"""How far the receptive field of a convolutional network reaches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MAX_REACH = 8192
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a network looks, in pixels of its input.
+    """How far a network's receptive field reaches, in pixels of its input.
 
     Attributes:
-        up: Rows above what an output stands for that can change it.
+        up: Rows above an output's own pixels that can change it.
         down: Rows below.
         left: Columns to its left.
         right: Columns to its right.
@@ -39,10 +39,10 @@ class Reach:
 
 
 def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
-    """Compute how far a network looks, by watching what a spoilt half of an image spoils.
+    """Measure how far a network's receptive field reaches, by filling half of an image with NaN.
 
     NaN spreads through every operator along its windows, whatever the weights are. The network runs in float64, where
-    torch convolves without the shortcuts that spread NaN further.
+    torch convolves without the algorithms that spread NaN further.
 
     Args:
         module: Called with images (N, C, H, W); it is copied, not touched.
@@ -76,7 +76,7 @@ def _reach_along(network: nn.Module, dim: int, stride: int, channels: int) -> tu
             return max(0, math.ceil(spoilt[0][1] - half)), max(0, math.ceil(half - spoilt[1][0]))
         length *= 2
     raise SpecError(
-        f"{type(network).__name__} looks at more than {MAX_REACH // 2} pixels around each output, as after global "
+        f"{type(network).__name__} reads more than {MAX_REACH // 2} pixels around each output, as after global "
         "pooling or normalisation over the image; tiles of it cannot be exact. Give an overlap, and measure its error"
     )
 
@@ -113,7 +113,7 @@ def _blank(dim: int, length: int, stride: int, channels: int) -> Tensor:
 
 
 def _spoilt(network: nn.Module, images: Tensor, dims: list[int], length: int) -> tuple[float, float]:
-    """From where to where outputs are spoilt, in pixels of the input."""
+    """From where to where outputs hold NaN, in pixels of the input."""
     with torch.no_grad():
         outputs = leaves(network(images))
     begin, end = float(length), 0.0

@@ -57,7 +57,7 @@ class Replicas:
         self.copies = len(functions) if copies is None else checks.integer("copies", copies, 1, 1 << 16)
         if not functions or self.copies % len(functions):
             raise OptionError(
-                f"{len(functions)} functions cannot stand for {self.copies} copies; give one for each, or one for all"
+                f"{len(functions)} functions cannot serve {self.copies} copies; give one for each, or one for all"
             )
         self.processor = processor
         specs = as_specs(functions[0], specs)
@@ -105,7 +105,7 @@ class Replicas:
             # A fork copies neither threads nor, for certain, which copies are idle.
             self._start()
         running = [self._threads.submit(self._run, batch) for batch in batches]
-        # All are waited for before the first error is raised: none runs on behind the caller's back.
+        # Wait for all before the first error is raised: no batch may still be running when the call returns.
         errors = [future.exception() for future in running]
         for error in filter(None, errors):
             raise error
@@ -126,7 +126,7 @@ class Replicas:
             self._idle.put(copy)
 
     def close(self) -> None:
-        """End the threads, after the work at hand; replicas cannot be called afterwards."""
+        """Finish running batches and end the threads; replicas cannot be called afterwards."""
         self._closed = True
         self._threads.shutdown()
 

@@ -79,7 +79,7 @@ class _Plane:
         areas = self.shapes.prod(1)
         self.unit = float(np.gcd.reduce(areas))
         self.area = areas / self.unit
-        # What does not fit costs so much that no plan leaves anything out.
+        # A size that fits no shape costs so much that no plan leaves one out.
         self.misfit = 10.0 * self.area.max()
         # (M, C) area that each size takes in each shape.
         self.taken = np.where(inside[:, allowed], self.area, self.misfit)

@@ -20,23 +20,24 @@ from neuronkit.static.trees import leaves, map_tensors
 class Tiled:
     """Runs a graph of one fixed shape over images of any size, in overlapping tiles, and stitches the outputs.
 
-    With an overlap that covers the reach of the network, and a graph that takes the valid size, the result is that of
-    one run over the whole image; `exact` says so.
+    The result is that of one run over the whole image if the overlap covers the network's receptive field and the graph
+    takes the valid size; `exact` is True then.
 
     Args:
         fn: A callable of fixed shape, as `FixedShape` takes it: images, and the valid size if it has one.
         specs: Its inputs; None takes ``fn.specs``.
         module: The network itself, to compute the overlap from. Without it, `overlap` must be given.
-        overlap: Pixels of context around what is kept of a tile; None takes the reach of `module`.
+        overlap: Pixels of context around the part of a tile that is kept; None measures `module`'s receptive field.
         stride: What positions of tiles, and the size of the image, are multiples of; a multiple of the network's total
             stride, so that every tile meets the same grid.
-        pad_value: See `FixedShape`, as the two arguments after it.
-        valid_size: Name of the input that receives each row's (height, width).
-        output_sizes: The (height, width) of the outputs.
+        pad_value: Value of the canvas outside the input.
+        valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width).
+        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None asks the
+            callable, and takes 1 where it does not say. `FixedShape` has the details.
 
     Attributes:
         overlap: Pixels, a multiple of the stride.
-        reach: How far the network looks; None without `module`.
+        reach: How far the network's receptive field reaches; None without `module`.
 
     Raises:
         SpecError: If neither `module` nor `overlap` is given, a number is not whole, or the tile is not larger than its

@@ -28,7 +28,7 @@ BOUNDED = {
     "sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid, "softplus": nn.Softplus, "logsigmoid": nn.LogSigmoid,
     "threshold": nn.Threshold, "cos": None, "ones_like": None, "logical_not": None, "bitwise_not": None, "invert": None,
 }  # fmt: skip
-# Those that may give anything.
+# Those that may give infinities or NaN.
 UNBOUNDED = ("exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "rsqrt", "reciprocal", "isnan", "isinf")
 # These may return the tensor they are given, or a view of it.
 _ALIASING = frozenset({"to", "type", "float", "half", "double", "bfloat16", "type_as", "contiguous", "detach"})

@@ -147,7 +147,7 @@ def concatenate(call: Call) -> Value:
         broadcast(call, [Value(part.node, (*part.dims[:dim], 1, *part.dims[dim + 1 :])) for part in parts]) or ()
     )
     if varying and any(part.fill is Fill.ZERO for part in parts):
-        # A mask for some of the channels costs less than one for all of them later.
+        # Masking some of the channels now costs less than masking all of them later.
         for part in parts:
             call.builder.zeroed(part)
     sizes = [part.dims[dim] for part in parts]

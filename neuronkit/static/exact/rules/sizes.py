@@ -1,4 +1,4 @@
-"""Rules for sizes as Python code sees them: asked for, computed with, checked."""
+"""Rules for sizes in Python code: reading them, computing with them, checking them."""
 
 from __future__ import annotations
 
