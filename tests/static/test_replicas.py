@@ -145,5 +145,5 @@ def test_what_does_not_fit_is_refused() -> None:
             replicas(torch.zeros(1, 3), torch.zeros(2, 3))
     with pytest.raises(OptionError, match="0 functions"):
         Replicas([], [SPEC])
-    with pytest.raises(OptionError, match="2 functions cannot stand for 3 copies"):
+    with pytest.raises(OptionError, match="2 functions cannot serve 3 copies"):
         Replicas([exact] * 2, [SPEC], copies=3)
