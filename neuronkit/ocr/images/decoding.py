@@ -61,7 +61,7 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
 def decode(image: Image.Image, max_pixels: int, background: Colour | None) -> RGBImage:
     """Decode the frame that an opened image stands at.
 
-    Besides Pillow's own copy of the image there is one other and a block of rows; dark colours of 16 bits, up to 33
+    Besides Pillow's own copy of the image there is one other and a block of rows; dark colours of 16 bits, up to 25
     million pixels, are decoded a second time.
 
     Returns:

@@ -22,7 +22,7 @@ _WHITE_IS_ZERO = 0
 _DARK = 63
 """The highest upper byte of levels of 14 bits."""
 
-_MOST_PIXELS = 1 << 25
+_MOST_PIXELS = 25_000_000
 """Colours of larger images are not decoded a second time."""
 
 
