@@ -50,6 +50,10 @@ class TestPARSeqUnrolled(TestPARSeq):
     options = PARSeqOptions(method="unrolled")
 
 
+class TestPARSeqFused(TestPARSeq):
+    options = PARSeqOptions(method="fused")
+
+
 class TestCRAFT(AdapterConformance):
     batch_size = 2
     seeds = (0, 1)

@@ -70,7 +70,7 @@ class Strict(Recurrent):
 CASES = [
     (protocol, method)
     for protocol, methods in (
-        (Attention, ("fixed_point", "stepwise", "unrolled")),
+        (Attention, ("fixed_point", "stepwise", "unrolled", "fused")),
         (Recurrent, ("stepwise", "unrolled")),
         (Strict, ("stepwise", "unrolled")),
     )

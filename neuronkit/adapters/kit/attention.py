@@ -36,33 +36,32 @@ def hiding(seen: Tensor) -> Tensor:
     return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
 
 
-def passes(steps: int, like: Tensor) -> Tensor:
-    """(3, T, T): what a query sees in a guess (BOS alone), a causal pass, and a refinement (every token but its own).
+def pass_masks(steps: int, like: Tensor) -> Tensor:
+    """(3, T, T), to add to attention scores: of a guess, of a causal pass and of a refinement.
 
-    A query's own token stands one place to the right of it, behind BOS.
+    A query sees BOS alone, the tokens up to the one before its own, or every token but its own, which stands one place
+    to the right of it, behind BOS.
     """
     seen = causal(steps, like)
     first = torch.zeros_like(seen)
     first[:, 0] = 1
-    return torch.stack([first, seen, 1 - torch.diag(torch.ones_like(seen[0, 1:]), 1)])
+    return hiding(torch.stack([first, seen, 1 - torch.diag(torch.ones_like(seen[0, 1:]), 1)]))
 
 
-def pass_mask(seen: Tensor, kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
-    """The mask of a pass, (1 or N, T, T), to add to attention scores.
+def pass_mask(masks: Tensor, kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
+    """The mask of a pass, (1 or N, 1, T, T), to add to attention scores.
 
     Args:
-        seen: As `passes` gives it.
+        masks: As `pass_masks` gives them.
         kind: Of the pass: a number, or (1,) int32 where one graph serves every kind.
         tokens: (N, T) int32, BOS first. A refinement sees none from the first EOS on.
         eos_id: The id that ends a row.
     """
-    guess, decode, refine = seen.unbind(0)
-    if isinstance(kind, int):
-        return hiding(refine * _up_to_eos(tokens, eos_id, seen) if kind == REFINE else seen[kind].unsqueeze(0))
-    refine = refine * _up_to_eos(tokens, eos_id, seen)
-    return hiding(torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode)))
-
-
-def _up_to_eos(tokens: Tensor, eos_id: int, like: Tensor) -> Tensor:
-    """(N, 1, T), 1 before the first EOS of each row."""
-    return (cumsum((tokens == eos_id).to(like.dtype)) == 0).to(like.dtype).unsqueeze(1)
+    if isinstance(kind, int) and kind != REFINE:
+        return masks[kind]
+    guess, decode, refine = masks.unbind(0)
+    ended = (cumsum((tokens == eos_id).to(masks.dtype)) > 0).unsqueeze(1)
+    refine = torch.where(ended, torch.full_like(refine, -sentinel(masks.dtype)), refine)
+    if not isinstance(kind, int):
+        refine = torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode))
+    return refine.unsqueeze(1)

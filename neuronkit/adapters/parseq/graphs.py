@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.adapters.kit.attention import attend, causal, hiding, pass_mask, passes
+from neuronkit.adapters.kit.attention import attend, causal, hiding, pass_mask, pass_masks
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import CAUSAL
 from neuronkit.static.model import Foldable
@@ -117,7 +117,7 @@ class PARSeqDecoder(TwoStreamDecoder):
 
     def compute_constants(self) -> tuple[Tensor, ...]:
         constants = super().compute_constants()
-        return *constants, passes(self.steps, constants[0])
+        return *constants, pass_masks(self.steps, constants[0])
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C), each from the tokens before it."""
@@ -125,10 +125,10 @@ class PARSeqDecoder(TwoStreamDecoder):
 
     def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
-        table, token_ids, query, positions, projected, seen = self.constants
+        table, token_ids, query, positions, projected, masks = self.constants
         projected = split_heads(projected, self.layers[0].self_attn, self.steps)
         content = one_hot_embedding(tokens, table, token_ids) + positions
-        mask = pass_mask(seen, kind, tokens, self.eos_id).unsqueeze(1)
+        mask = pass_mask(masks, kind, tokens, self.eos_id)
         for i, layer in enumerate(self.layers):
             attn, normed = layer.self_attn, layer.norm_c(content)
             keys, values = self.keys_values(attn, normed).split(self.width, dim=-1)

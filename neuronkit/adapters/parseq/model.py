@@ -34,10 +34,11 @@ class PARSeqOptions:
         decoding: "ar" decodes greedily, exactly as the dynamic model; "nar" predicts all characters without context.
         refine_iters: Refinement passes after decoding.
         method: "fixed_point" decodes all positions at once until they stop changing, in few calls of one small graph;
-            "stepwise" calls a smaller one once per character; "unrolled" does everything in one large graph. All give
-            the same. "auto" takes "fixed_point": on words it needs two or three calls where "stepwise" needs one per
-            character, and on the CPU both take the same time (``benchmarks/decoding.py``; no device was measured).
-            On weights whose tokens never settle, "stepwise" is the faster one.
+            "stepwise" calls a smaller one once per character; "unrolled" does everything in one large graph; "fused"
+            makes five passes in one graph, and calls it again for rows that have not settled. All give the same.
+            "auto" takes "fixed_point": on words it needs two or three calls where "stepwise" needs one per character,
+            and on the CPU both take the same time (``benchmarks/decoding.py``; no device was measured). On weights
+            whose tokens never settle, "stepwise" is the faster one.
 
     Raises:
         OptionError: If a value is none of these, or a number is not whole.

@@ -124,7 +124,7 @@ def worst_case(model: StaticModel, graphs: Graphs) -> dict[str, int]:
 
     The model's own loops are run, on graphs that answer with another token at each call and never with EOS.
     """
-    if len(graphs) == 1:
+    if len(graphs) == 1 and model.joining is None:
         return dict.fromkeys(graphs, 1)
     executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
     answers: dict[str, Any] = {}
@@ -144,6 +144,8 @@ def worst_case(model: StaticModel, graphs: Graphs) -> dict[str, int]:
 
 
 def _another_token(output: Any, call: int, eos_id: int) -> Any:
+    if isinstance(output, Tensor) and output.dtype == torch.int32 and output.dim() == 1:
+        return torch.zeros_like(output)  # No row has settled.
     if not isinstance(output, Tensor) or not output.is_floating_point() or not output.dim():
         return output
     classes = [index for index in range(output.shape[-1]) if index != eos_id][-2:]

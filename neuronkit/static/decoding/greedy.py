@@ -41,9 +41,9 @@ def static_greedy_decoder(
         eos_id: The id that ends it.
         memory: What the decoder attends to, as an example or its spec; needed to compile, not to run eagerly.
         method: "fixed_point" decodes all positions at once until they stop changing (few calls of one graph),
-            "stepwise" one position a call, "unrolled" all in one graph. "auto" takes "fixed_point" for the first
-            protocol, whose every call computes all positions anyway, and "stepwise" for the second, which cannot
-            compute them at once.
+            "stepwise" one position a call, "unrolled" all in one graph, "fused" several passes in one graph, which is
+            called again for rows that have not settled. "auto" takes "fixed_point" for the first protocol, whose every
+            call computes all positions anyway, and "stepwise" for the second, which cannot compute them at once.
 
     Returns:
         A static model: memory → logits (N, max_length + 1, C), right up to and including each row's first EOS.

@@ -323,3 +323,79 @@ class MaskedDecoder(nn.Module):
         for _ in range(self.refine_iters):
             logits = self.refine(logits, memory)
         return logits, passes + self.refine_iters
+
+
+class FusedLoop(nn.Module):
+    """Calls a graph that makes several passes, until every row has settled.
+
+    Args:
+        fused: ``fused(inputs, start)`` → logits (N, T, C), tokens (N, T) int32, settled (N,) int32.
+        steps: T.
+        calls: After so many every row is right, whatever it says.
+        passes: Decoder passes in one call.
+    """
+
+    def __init__(
+        self,
+        fused: Callable[[Tensor, Tensor], Tuple[Tensor, Tensor, Tensor]],
+        steps: int,
+        calls: int,
+        passes: int,
+    ) -> None:
+        super().__init__()
+        self.fused = fused
+        self.steps = steps
+        self.calls = calls
+        self.passes = passes
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.read(inputs)[0]
+
+    @torch.jit.export
+    def read(self, inputs: Tensor) -> Tuple[Tensor, int]:
+        """Logits (N, T, C), and the number of decoder passes."""
+        tokens = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
+        logits, tokens, settled = self.fused(inputs, tokens)
+        calls = 1
+        while calls < self.calls and not bool((settled > 0).all()):
+            logits, tokens, settled = self.fused(inputs, tokens)
+            calls += 1
+        return logits, calls * self.passes
+
+
+class MaskedFusedLoop(nn.Module):
+    """`FusedLoop` for an input with a mask beside it.
+
+    Args:
+        fused: ``fused(inputs, mask, start)`` → logits (N, T, C), tokens (N, T) int32, settled (N,) int32.
+        steps: T.
+        calls: After so many every row is right, whatever it says.
+        passes: Decoder passes in one call.
+    """
+
+    def __init__(
+        self,
+        fused: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor, Tensor]],
+        steps: int,
+        calls: int,
+        passes: int,
+    ) -> None:
+        super().__init__()
+        self.fused = fused
+        self.steps = steps
+        self.calls = calls
+        self.passes = passes
+
+    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        return self.read(inputs, mask)[0]
+
+    @torch.jit.export
+    def read(self, inputs: Tensor, mask: Tensor) -> Tuple[Tensor, int]:
+        """Logits (N, T, C), and the number of decoder passes."""
+        tokens = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
+        logits, tokens, settled = self.fused(inputs, mask, tokens)
+        calls = 1
+        while calls < self.calls and not bool((settled > 0).all()):
+            logits, tokens, settled = self.fused(inputs, mask, tokens)
+            calls += 1
+        return logits, calls * self.passes

@@ -15,7 +15,7 @@ from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import Decoding
 
-METHOD_MODULES = ("fixed_point", "stepwise", "unrolled")
+METHOD_MODULES = ("fixed_point", "stepwise", "unrolled", "fused")
 AUTO = "auto"
 Graphs = Mapping[str, Callable[..., Any]]
 
