@@ -11,7 +11,7 @@ from neuronkit.errors import SpecError
 
 DETECTOR, RECOGNIZER, SEQ2SEQ, OTHER = ROLES = ("detector", "recognizer", "seq2seq", "other")
 # Kind of a processor → what a model that it surrounds is.
-PROCESSOR_ROLES = {"craft": DETECTOR, "parseq": RECOGNIZER, "ctc": RECOGNIZER}
+PROCESSOR_ROLES = {"craft": DETECTOR, "parseq": RECOGNIZER, "ctc": RECOGNIZER, "doctr": RECOGNIZER}
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Interface:
         pad_id: Token that fills sequences up, None without one.
         characters: The characters that a recogniser's classes stand for, in order and without the special tokens; None
             where the model does not know them.
+        confidence: How the original rates a word, where that is not the product of all probabilities: "mean" of the
+            characters' or "minimum" over all positions.
 
     Raises:
         SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
@@ -85,6 +87,7 @@ class Interface:
     eos_id: int | None = None
     pad_id: int | None = None
     characters: str | None = None
+    confidence: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
@@ -92,6 +95,8 @@ class Interface:
         for name in ("bos_id", "eos_id", "pad_id"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), error=SpecError)
+        if self.confidence is not None:
+            checks.choice("confidence", self.confidence, ("mean", "minimum"), error=SpecError)
         if self.characters is not None:
             checks.text("characters", self.characters, error=SpecError)
 
@@ -101,6 +106,7 @@ class Interface:
             "role": self.role,
             "tokens": {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
             "characters": self.characters,
+            "confidence": self.confidence,
         }
 
     @classmethod
@@ -108,7 +114,13 @@ class Interface:
         """Read the interface out of a manifest of format 2."""
         outputs = (Output(o["name"], ValidArea(**o["valid"]) if o["valid"] else None) for o in manifest["outputs"])
         ids = {f"{name}_id": manifest["tokens"][name] for name in ("bos", "eos", "pad")}
-        return cls(manifest["role"], tuple(outputs), **ids, characters=manifest["characters"])
+        return cls(
+            manifest["role"],
+            tuple(outputs),
+            **ids,
+            characters=manifest["characters"],
+            confidence=manifest.get("confidence"),
+        )
 
 
 def output_fields(output: Output) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _fitting_processor(
     processor: Processor | None, static: StaticModel, outputs: Sequence[TensorSpec]
 ) -> Processor | None:
     """The processor, checked against what the model gives; the model's own where none is given and it has one."""
-    chosen = processor_for(static.interface, static.specs) if processor is None else processor
+    chosen = processor_for(static.interface, static.specs, outputs) if processor is None else processor
     if chosen is not None:
         check_processor(chosen, static, outputs=outputs)
     return chosen

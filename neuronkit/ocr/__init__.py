@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.craft import CraftProcessor as CraftProcessor
     from neuronkit.ocr.crops import crop_words as crop_words
     from neuronkit.ocr.ctc import CtcProcessor as CtcProcessor
+    from neuronkit.ocr.doctr import DoctrProcessor as DoctrProcessor
     from neuronkit.ocr.geometry import Letterbox as Letterbox
     from neuronkit.ocr.geometry import TextBox as TextBox
     from neuronkit.ocr.images import ImagePage as ImagePage
@@ -32,6 +33,7 @@ _HOMES = {
     "Charset": "charset",
     "CraftProcessor": "craft",
     "CtcProcessor": "ctc",
+    "DoctrProcessor": "doctr",
     "ImagePage": "images",
     "ImageWarning": "images",
     "Letterbox": "geometry",

@@ -10,18 +10,19 @@ from neuronkit.interface import DETECTOR, OTHER, PROCESSOR_ROLES, RECOGNIZER, SE
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.ctc import CtcProcessor
+from neuronkit.ocr.doctr import DoctrProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 
-Processor = CraftProcessor | ParseqProcessor
+Reader = ParseqProcessor | DoctrProcessor
+Processor = CraftProcessor | Reader
 
-_CLASSES: dict[str, type[CraftProcessor] | type[ParseqProcessor]] = {
-    processor.kind: processor for processor in (CraftProcessor, ParseqProcessor, CtcProcessor)
-}
+_KNOWN: tuple[type[Processor], ...] = (CraftProcessor, ParseqProcessor, CtcProcessor, DoctrProcessor)
+_CLASSES: dict[str, type[Processor]] = {processor.kind: processor for processor in _KNOWN}
 _WAYS = {
     DETECTOR: "a CraftProcessor",
-    RECOGNIZER: "a ParseqProcessor or CtcProcessor",
+    RECOGNIZER: "a ParseqProcessor, CtcProcessor or DoctrProcessor",
     SEQ2SEQ: "none, since its own tokenizer reads what it gives",
 }
 
@@ -70,7 +71,7 @@ def check_processor(
     outputs = outputs if outputs is not None else tuple(getattr(model, "output_specs", None) or ())
     if specs:
         _check_images(processor, specs[0], error)
-    if isinstance(processor, ParseqProcessor):
+    if isinstance(processor, (ParseqProcessor, DoctrProcessor)):
         charset = getattr(model, "charset", None)
         known = charset.characters if isinstance(charset, Charset) else interface.characters
         _check_characters(processor, known, error)
@@ -82,31 +83,43 @@ def check_processor(
         )
 
 
-def processor_for(interface: Interface, specs: Sequence[TensorSpec]) -> ParseqProcessor | None:
+def processor_for(
+    interface: Interface, specs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()
+) -> Processor | None:
     """The processor of a recogniser that knows its characters, or None.
 
     Args:
         interface: Of the model.
         specs: Its inputs.
+        outputs: Its outputs; empty where they are not known.
     """
-    images = specs[0] if len(specs) == 1 and len(specs[0].shape) == 4 else None
-    if interface.role != RECOGNIZER or interface.characters is None or interface.eos_id != 0 or images is None:
+    images, characters = specs[0] if specs else None, interface.characters
+    if interface.role != RECOGNIZER or characters is None or images is None:
         return None
-    # BOS and PAD have no class where they follow the characters, as in PARSeq.
-    if images.shape[1] != 3 or interface.bos_id != len(interface.characters) + 1:
+    if len(specs) > 1 or len(images.shape) != 4 or images.shape[1] != 3:
         return None
-    height, width = images.shape[2:]
-    return ParseqProcessor(Charset(interface.characters), (height, width), raw_images=images.dtype == "uint8")
+    size, raw = (images.shape[2], images.shape[3]), images.dtype == "uint8"
+    found: Reader | None = None
+    if interface.eos_id == 0:
+        found = ParseqProcessor(Charset(characters), size, raw_images=raw)
+    elif interface.eos_id == len(characters):
+        found = DoctrProcessor(Charset(characters), size, interface.confidence or "mean", raw_images=raw)
+    if found is not None:
+        try:
+            _check_classes(found, interface, outputs, OptionError)
+        except OptionError:
+            return None  # Classes of another layout, which no processor reads.
+    return found
 
 
 def _role_of(processor: Any, error: type[NeuronKitError]) -> str:
     """What a processor is for; refuses what a manifest could not bring back."""
-    known = (CraftProcessor, ParseqProcessor, CtcProcessor)
-    if type(processor) not in known:
+    if type(processor) not in _KNOWN:
         example = "make an instance" if isinstance(processor, type) else "give one of them, or None and call your own"
+        names = [known.__name__ for known in _KNOWN]
         raise error(
-            f"got processor={shown(processor)}; expected a {', '.join(k.__name__ for k in known[:-1])} or "
-            f"{known[-1].__name__}, whose settings an artifact can hold; {example}"
+            f"got processor={shown(processor)}; expected a {', '.join(names[:-1])} or {names[-1]}, whose settings an "
+            f"artifact can hold; {example}"
         )
     processor_from_dict(processor.to_dict())
     return PROCESSOR_ROLES[processor.kind]
@@ -146,7 +159,7 @@ def _check_images(processor: Any, images: TensorSpec, error: type[NeuronKitError
         )
 
 
-def _check_characters(processor: ParseqProcessor, known: str | None, error: type[NeuronKitError]) -> None:
+def _check_characters(processor: Reader, known: str | None, error: type[NeuronKitError]) -> None:
     given = Charset.named(processor.charset).characters
     if known is None or given == known:
         return
@@ -164,18 +177,25 @@ def _check_characters(processor: ParseqProcessor, known: str | None, error: type
 
 
 def _check_classes(
-    processor: ParseqProcessor, interface: Interface, outputs: Sequence[TensorSpec], error: type[NeuronKitError]
+    processor: Reader,
+    interface: Interface,
+    outputs: Sequence[TensorSpec],
+    error: type[NeuronKitError],
 ) -> None:
     name, charset = type(processor).__name__, Charset.named(processor.charset)
-    if interface.eos_id not in (None, 0) and interface.role == RECOGNIZER:
+    end = len(charset) if isinstance(processor, DoctrProcessor) else 0
+    if interface.eos_id not in (None, end) and interface.role == RECOGNIZER:
+        other = "ParseqProcessor" if interface.eos_id == 0 else "DoctrProcessor"
         raise error(
-            f"got a {name} for a model whose class {interface.eos_id} ends a word; expected class 0 to; call the "
-            "model's own post-processor, or fold the classes' order into its head"
+            f"got a {name} for a model whose class {interface.eos_id} ends a word; expected one whose class {end} "
+            f"does; give a {other}"
         )
     # Token ids and probabilities instead of logits have no classes to count.
     if not outputs or "float" not in outputs[0].dtype:
         return
-    if len(outputs[0].shape) != 3 or outputs[0].shape[2] != charset.num_classes:
+    # docTR's heads have a class for EOS, and some for the other special tokens, too.
+    most = charset.num_classes + (2 if isinstance(processor, DoctrProcessor) else 0)
+    if len(outputs[0].shape) != 3 or not charset.num_classes <= outputs[0].shape[2] <= most:
         raise error(
             f"got a charset of {len(charset)} characters for a model that gives {outputs[0]}; expected logits (N, T, "
             f"{charset.num_classes}); give the charset that the model was trained with"

@@ -14,7 +14,7 @@ from neuronkit import CompiledModel, StaticCRAFT, TensorSpec, compile_for_infere
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.interface import Interface, Output
 from neuronkit.models import CRAFT, PARSeq
-from neuronkit.ocr import CraftProcessor, CtcProcessor, ParseqProcessor
+from neuronkit.ocr import CraftProcessor, CtcProcessor, DoctrProcessor, ParseqProcessor
 from neuronkit.ocr.charset import CHARSET_36
 from neuronkit.ocr.processors import check_processor, processor_for
 
@@ -147,11 +147,19 @@ def test_the_charset_of_a_dynamic_model_counts() -> None:
         check_processor(ParseqProcessor(), parseq(), role="recognizer")
 
 
-def test_models_that_end_words_otherwise_have_no_processor_of_ours() -> None:
+def test_models_that_end_words_after_their_characters_have_doctrs_processor() -> None:
     doctr = Interface("recognizer", (Output("logits"),), bos_id=4, eos_id=3, pad_id=5, characters="xyz")
     images = (TensorSpec("images", (1, 3, 32, 128)),)
-    assert processor_for(doctr, images) is None
-    with pytest.raises(OptionError, match="whose class 3 ends a word; expected class 0"):
+    assert processor_for(doctr, images) == DoctrProcessor("xyz")
+    rated = dataclasses.replace(doctr, confidence="minimum")
+    assert processor_for(rated, images) == DoctrProcessor("xyz", confidence="minimum")
+    assert processor_for(dataclasses.replace(doctr, eos_id=1), images) is None
+    assert processor_for(doctr, images, [TensorSpec("logits", (1, 2, 99))]) is None
+    with pytest.raises(OptionError, match="whose class 0 ends a word; expected one whose class 3 does"):
+        check_processor(
+            DoctrProcessor("xyz"), SimpleNamespace(interface=dataclasses.replace(doctr, eos_id=0), specs=images)
+        )
+    with pytest.raises(OptionError, match="whose class 3 ends a word; expected one whose class 0 does"):
         check_processor(ParseqProcessor("xyz"), SimpleNamespace(interface=doctr, specs=images))
     assert processor_for(dataclasses.replace(doctr, eos_id=0), images) == ParseqProcessor("xyz")
 

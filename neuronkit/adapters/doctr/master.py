@@ -39,6 +39,7 @@ class StaticMASTER(DoctrRecognizer, EncoderDecoder):
 
     family = "doctr_master"
     stops_at_eos = False
+    confidence = "minimum"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
         core: Any = unwrap(model)

@@ -48,12 +48,15 @@ def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec
 class DoctrRecognizer(StaticModel):
     """How the originals are called, and what becomes of their logits."""
 
+    # How docTR rates a word.
+    confidence = "mean"
+
     @property
     def interface(self) -> Interface:
         """A recognizer; its classes are the vocabulary, then EOS, SOS and PAD, of which some heads lack the last."""
         vocabulary = str(self.source.vocab)
         count = len(vocabulary)
-        return Interface(RECOGNIZER, (Output("logits"),), count + 1, count, count + 2, vocabulary)
+        return Interface(RECOGNIZER, (Output("logits"),), count + 1, count, count + 2, vocabulary, self.confidence)
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """The original's logits, each row alone: docTR stops a batch when its last row has ended."""

@@ -45,6 +45,7 @@ class StaticSAR(DoctrRecognizer, EncoderDecoder):
 
     family = "doctr_sar"
     stops_at_eos = False
+    confidence = "minimum"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: SAROptions | None = None) -> None:
         core: Any = unwrap(model)

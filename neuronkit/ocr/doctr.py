@@ -1,0 +1,164 @@
+"""What surrounds docTR's recognisers: word images to their input, their logits to text, as in docTR."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuronkit import checks
+from neuronkit.errors import SpecError
+from neuronkit.ocr._arrays import to_float
+from neuronkit.ocr._settings import settings_of
+from neuronkit.ocr.charset import Charset
+from neuronkit.ocr.images import ImageLike, as_batch, load_image
+from neuronkit.ocr.images.normalization import Normalization
+from neuronkit.ocr.parseq import Recognition, most_likely
+
+MEAN = (0.694, 0.695, 0.693)
+STD = (0.299, 0.296, 0.301)
+CONFIDENCES = ("mean", "minimum")
+_END = "<eos>"
+
+
+@dataclass(frozen=True)
+class DoctrProcessor:
+    """Turns word images into the input of a docTR recogniser, and its logits into text.
+
+    Args:
+        charset: docTR's vocabulary, in the order of the model's classes: a string or a `Charset`. The end of the word
+            is the class after it.
+        image_size: (height, width) that crops are scaled into; they keep their proportions, and are padded with black
+            on the right or at the bottom.
+        confidence: How docTR rates a word: "mean" of its characters' probabilities (PARSeq, ViTSTR), or the "minimum"
+            over all positions (SAR, MASTER).
+        mean: Mean of red, green and blue, 0..1.
+        std: Their standard deviation.
+        raw_images: Give uint8 images, for a recogniser that normalises them itself.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    kind: ClassVar[str] = "doctr"
+
+    charset: Charset | str
+    image_size: tuple[int, int] = (32, 128)
+    confidence: str = "mean"
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
+    raw_images: bool = False
+
+    def __post_init__(self) -> None:
+        given = self.charset if isinstance(self.charset, Charset) else Charset(self.charset)
+        checked: dict[str, Any] = {
+            "charset": given,
+            "image_size": checks.integers("image_size", self.image_size, 2, 1, 4096),
+            "confidence": checks.choice("confidence", self.confidence, CONFIDENCES),
+            "mean": checks.numbers("mean", self.mean, 3, 0, 1),
+            "std": checks.numbers("std", self.std, 3, 0, 1, open_low=True),
+            "raw_images": checks.flag("raw_images", self.raw_images),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def characters(self) -> str:
+        """The vocabulary."""
+        return self.charset.characters if isinstance(self.charset, Charset) else self.charset
+
+    @property
+    def normalization(self) -> Normalization:
+        """What happens to levels 0..255."""
+        return Normalization(255.0, self.mean, self.std)
+
+    def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
+        """Scale, pad and normalise word images.
+
+        Args:
+            crops: N images of one word each; see `load_image` for what serves as one.
+
+        Returns:
+            (N, 3, H, W) float32, RGB; or uint8, 0..255, with `raw_images`.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        crops = as_batch(crops)
+        padded = np.zeros((len(crops), 3, *self.image_size), np.uint8)
+        for planes, crop in zip(padded, crops, strict=True):
+            scaled = self._scaled(crop)
+            planes[:, : scaled.shape[0], : scaled.shape[1]] = scaled.transpose(2, 0, 1)
+        if self.raw_images:
+            return padded
+        table = self.normalization.table()
+        return np.stack([table[color][padded[:, color]] for color in range(3)], axis=1)
+
+    def postprocess(self, logits: Any) -> list[Recognition]:
+        """Read the text out of logits, greedily.
+
+        Args:
+            logits: (N, T, C) array or tensor; C is the vocabulary's size and one or more special classes, of which the
+                first ends a word.
+
+        Returns:
+            N results, rated as docTR does.
+
+        Raises:
+            SpecError: If the shape does not fit the vocabulary, or a logit is NaN or infinite.
+        """
+        scores, count = to_float(logits, "logits"), len(self.characters)
+        if scores.ndim != 3 or not count < scores.shape[2] <= count + 3 or scores.shape[1] == 0:
+            raise SpecError(
+                f"got logits of shape {scores.shape}, which do not fit a vocabulary of {count} characters; expected "
+                f"(N, T, {count + 1} to {count + 3}); give the vocabulary that the model was trained with"
+            )
+        ids, probabilities = most_likely(scores)
+        if not np.isfinite(probabilities).all():
+            raise SpecError("got logits that are NaN or infinite; expected finite ones; check the model's weights")
+        symbols = [*self.characters, _END, "<sos>", "<pad>"]
+        return [self._read("".join(symbols[i] for i in row), p) for row, p in zip(ids, probabilities, strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON can hold them."""
+        return {
+            "kind": self.kind,
+            "charset": self.characters,
+            "image_size": list(self.image_size),
+            "confidence": self.confidence,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "raw_images": self.raw_images,
+        }
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> DoctrProcessor:
+        """Make a processor from what `to_dict` gave.
+
+        Raises:
+            OptionError: If a setting is unknown or out of its range.
+        """
+        return cls(**settings_of(cls, settings))
+
+    def _scaled(self, crop: ImageLike) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        image = Image.fromarray(load_image(crop))
+        height, width = self.image_size
+        ratio = image.height / image.width
+        if ratio > height / width:
+            width = max(int(height / ratio), 1)
+        elif ratio < height / width:
+            height = max(int(width * ratio), 1)
+        return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+    def _read(self, written: str, probabilities: NDArray[Any]) -> Recognition:
+        text = written.split(_END)[0]
+        characters = probabilities[: len(text)]
+        rated = characters.mean() if self.confidence == "mean" and text else 0.0
+        confidence = float(probabilities.min() if self.confidence == "minimum" else rated)
+        return Recognition(text, confidence, tuple(float(p) for p in characters))
