@@ -79,7 +79,7 @@ def test_the_callers_model_is_left_as_it_was() -> None:
         ),
         ({"options": CompileOptions(optlevel=1)}, OptionError, "got optlevel=1, which target 'cpu' cannot honour"),
         ({"example_inputs": None}, SpecError, "got example_inputs=None.*make_static"),
-        ({"example_inputs": [1]}, SpecError, r"got example_inputs\[0\]=1; expected a tensor"),
+        ({"example_inputs": [1]}, SpecError, r"got example_inputs=\[1\], a shape; expected tensors"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], error: type[Exception], message: str) -> None:
