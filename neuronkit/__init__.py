@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neuronkit.adapters.craft import StaticCRAFT as StaticCRAFT
     from neuronkit.adapters.doctr.recognizer import DoctrOptions as DoctrOptions
     from neuronkit.adapters.doctr.sar import SAROptions as SAROptions
-    from neuronkit.adapters.huggingface import HuggingFaceOptions as HuggingFaceOptions
+    from neuronkit.adapters.huggingface.options import HuggingFaceOptions as HuggingFaceOptions
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
@@ -46,7 +46,7 @@ _HOMES = {
     "CompiledModel": "artifact",
     "DoctrOptions": "adapters.doctr.recognizer",
     "FixedShape": "static.shapes.fixed",
-    "HuggingFaceOptions": "adapters.huggingface",
+    "HuggingFaceOptions": "adapters.huggingface.options",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
     "SAROptions": "adapters.doctr.sar",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neuronkit
-from neuronkit.adapters.generation_scores import BANNED
 from neuronkit.adapters.huggingface import HuggingFaceOptions
+from neuronkit.adapters.huggingface.scores import BANNED
 from neuronkit.errors import ParityError, SpecError
 from tests.adapters.huggingface_models import VOCABULARY, generated, lively, marian, text_model, trocr
 

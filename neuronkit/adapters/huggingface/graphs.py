@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from neuronkit.adapters.generation import Generation
-from neuronkit.adapters.generation_scores import Scores
+from neuronkit.adapters.huggingface.generation import Generation
+from neuronkit.adapters.huggingface.scores import Scores
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
 

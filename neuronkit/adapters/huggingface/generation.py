@@ -12,43 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from neuronkit.adapters.generation_scores import ScoreRules, read_rules
+from neuronkit.adapters.huggingface.scores import ScoreRules, read_rules
+from neuronkit.adapters.huggingface.settings import asked, refuse_settings, shallow_copy
 from neuronkit.errors import SpecError
-from neuronkit.shown import shown
 
-# fmt: off
-_REPRODUCED = frozenset([
-    "max_length", "max_new_tokens", "min_length", "min_new_tokens", "bad_words_ids", "forced_bos_token_id",
-    "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "decoder_start_token_id", "bos_token_id",
-    "eos_token_id", "pad_token_id", "use_cache",
-])
-# Read by beam search, sampling or assisted decoding alone, which are refused, or about speed and what else
-# generate() returns.
-_WITHOUT_EFFECT = frozenset([
-    "early_stopping", "length_penalty", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p",
-    "epsilon_cutoff", "eta_cutoff", "low_memory", "return_legacy_cache", "output_attentions", "output_hidden_states",
-    "output_scores", "output_logits", "return_dict_in_generate", "compile_config", "disable_compile",
-    "continuous_batching_config", "transformers_version", "num_assistant_tokens", "num_assistant_tokens_schedule",
-    "assistant_confidence_threshold", "max_matching_ngram_size", "assistant_lookbehind", "target_lookbehind",
-])
-# fmt: on
-# Values with which a setting does nothing, beside None, False and the release's default.
-_NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "num_beams": (1,),
-    "num_beam_groups": (1,),
-    "num_return_sequences": (1,),
-    "repetition_penalty": (1.0,),
-    "encoder_repetition_penalty": (1.0,),
-    "no_repeat_ngram_size": (0,),
-    "encoder_no_repeat_ngram_size": (0,),
-    "diversity_penalty": (0.0,),
-    "penalty_alpha": (0.0,),
-    "guidance_scale": (1.0,),
-    # The others hold rounded values, or see padding: on 4.57 the static one gives other tokens.
-    "cache_implementation": ("dynamic",),
-}
 _STOPS = ("MaxLengthCriteria", "EosTokenCriteria")
-_REFUSALS = (ValueError, TypeError, KeyError, IndexError, RuntimeError, NotImplementedError, ImportError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,17 +77,17 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
     with torch.no_grad(), warnings.catch_warnings():
         # Advice for callers of generate(), who are told when they call it.
         warnings.simplefilter("ignore")
-        _refuse_settings(model, arguments)
-        call = _asked(model, lambda: record_generate(model, inputs, arguments))
+        refuse_settings(model, arguments)
+        call = asked(model, lambda: record_generate(model, inputs, arguments))
         start_id, eos_id, new_tokens = _tokens(call)
-        vocabulary = _asked(model, lambda: _decode_once(model, call, new_tokens))
+        vocabulary = asked(model, lambda: _decode_once(model, call, new_tokens))
         for name, value in (("decoder_start_token_id", start_id), ("eos_token_id", eos_id)):
             if not 0 <= value < vocabulary:
                 raise SpecError(
                     f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
                     "the model's vocabulary; set it to the tokenizer's id"
                 )
-        rules = _asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
+        rules = asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
     pad_id = call.config.pad_token_id
     return Generation(
         start_id=start_id,
@@ -154,62 +122,10 @@ def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
     return calls[0]
 
 
-def shallow_copy(model: Any, cls: Any = None) -> Any:
-    """The same modules and weights under another object, so that attributes set on it do not reach the model."""
-    copied = object.__new__(cls or type(model))
-    copied.__dict__.update(model.__dict__)
-    return copied
-
-
 def plain_token(model: Any) -> int:
     """A token that is no padding to any part of the model, so that its positions count."""
     padding = {getattr(module, "padding_idx", None) for module in model.modules()}
     return next(i for i in itertools.count() if i not in padding)
-
-
-def _asked(model: Any, question: Any) -> Any:
-    """The release's answer; where it refuses, its words in an error of ours."""
-    try:
-        return question()
-    except SpecError:
-        raise
-    except _REFUSALS as error:
-        words = " ".join(str(error).split()).rstrip(".")
-        raise SpecError(
-            f"got a model whose generate fails with these settings and sizes, {type(error).__name__}: {words}; "
-            f"expected {type(model).__name__}.generate to work; change what it names, then make the static model again"
-        ) from error
-
-
-def _refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Whatever is set and neither reproduced nor without effect might change the result, settings to come included."""
-    settings = _asked(model, lambda: _settings(model, arguments))
-    blank = shallow_copy(model)
-    blank.generation_config = type(model.generation_config)()
-    defaults = _settings(blank, {})
-    refused = {
-        name: value
-        for name, value in settings.items()
-        if not name.startswith("_")
-        and name not in _REPRODUCED | _WITHOUT_EFFECT
-        and not (value is None or value is False or value in ([], {}) or value in _NEUTRAL.get(name, ()))
-        and not (name in defaults and value == defaults[name])
-    }
-    if refused:
-        named = ", ".join(f"{name}={shown(value, 80)}" for name, value in sorted(refused.items()))
-        ways = ["pass HuggingFaceOptions(num_beams=1) to decode greedily"] if "num_beams" in refused else []
-        if refused.keys() - {"num_beams"}:
-            ways.append("if the model serves without them, set the others to None in model.generation_config")
-        raise SpecError(
-            f"got {named} in the model's generation settings; expected greedy decoding, others are not reproduced; "
-            f"{', and '.join(ways).replace('the others', 'the others' if len(ways) > 1 else 'them')}"
-        )
-
-
-def _settings(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that `generate` starts from: the release decides what counts, the model's configuration included."""
-    config, _ = shallow_copy(model)._prepare_generation_config(None, **arguments)
-    return dict(config.to_dict())
 
 
 def _tokens(call: GenerateCall) -> tuple[int, int, int]:

@@ -1,0 +1,46 @@
+"""What can be chosen for a Hugging Face encoder–decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from neuronkit import checks
+from neuronkit.adapters.kit.options import check_sizes
+from neuronkit.errors import SpecError
+
+
+@dataclass(frozen=True)
+class HuggingFaceOptions:
+    """Sizes and method. None follows the model.
+
+    Args:
+        max_length: Longest sequence that is decoded, in new tokens, EOS counted and the start not; what `generate`
+            calls `max_new_tokens`.
+        source_length: Length of a text given to the encoder, in tokens; shorter ones are padded and masked.
+        height: Of an image given to the encoder, in pixels.
+        width: Of an image given to the encoder, in pixels.
+        num_beams: 1 decodes greedily where the model's settings ask for beam search, which is not reproduced.
+        method: "fixed_point" decodes all positions at once until they stop changing, "stepwise" one position a call,
+            "unrolled" all in one graph. "auto" takes "fixed_point".
+
+    Raises:
+        SpecError: If a size is not a positive whole number, or num_beams is not 1.
+    """
+
+    max_length: int | None = None
+    source_length: int | None = None
+    height: int | None = None
+    width: int | None = None
+    num_beams: int | None = None
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "max_length", "source_length", "height", "width")
+        if self.num_beams is not None:
+            object.__setattr__(self, "num_beams", checks.integer("num_beams", self.num_beams, 1, 1, error=SpecError))
+
+    def arguments(self) -> dict[str, Any]:
+        """What `generate` is called with, for the same result, beside the inputs."""
+        given = {"max_new_tokens": self.max_length, "num_beams": self.num_beams}
+        return {name: value for name, value in given.items() if value is not None}
