@@ -176,7 +176,8 @@ class Page:
 
     def to_hocr(self) -> str:
         """Give the page as an hOCR document, with boxes in whole pixels and confidences in percent."""
-        return page_to_hocr(self, title=self._name())
+        lines = [[(word.text, word.confidence, word.box.bounds) for word in line.words] for line in self.lines]
+        return page_to_hocr(self.size, lines, title=self._name())
 
     def draw(
         self,
@@ -222,10 +223,10 @@ class Page:
                 )
             pixels = draw_heat_map(pixels, self._region(), self.letterbox)
         if boxes:
-            pixels = draw_boxes(pixels, self.words)
+            pixels = draw_boxes(pixels, [word.box for word in self.words])
         if not text:
             return pixels.copy()
-        pixels = draw_text(pixels, self.words, writer)
+        pixels = draw_text(pixels, [(word.text, word.box) for word in self.words], writer)
         if writer.missing:
             warnings.warn(writer.warning, ImageWarning, stacklevel=2)
         return pixels

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from neuronkit.ocr._cv2 import load_cv2
 
 if TYPE_CHECKING:
-    from neuronkit.ocr.geometry import Letterbox
+    from neuronkit.ocr.geometry import Letterbox, TextBox
     from neuronkit.ocr.images import RGBImage
-    from neuronkit.ocr.page.content import Word
     from neuronkit.ocr.page.fonts import TextWriter
 
 _BOX = (214, 39, 40)
@@ -21,12 +20,12 @@ _TEXT = (31, 72, 180)
 _PAPER = (255, 255, 255)
 
 
-def draw_boxes(image: RGBImage, words: Sequence[Word]) -> RGBImage:
+def draw_boxes(image: RGBImage, boxes: Sequence[TextBox]) -> RGBImage:
     """Draw the outline of each word.
 
     Args:
         image: (H, W, 3) uint8, RGB; left as it is.
-        words: Words in pixels of `image`.
+        boxes: Places of words, in pixels of `image`.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -35,21 +34,30 @@ def draw_boxes(image: RGBImage, words: Sequence[Word]) -> RGBImage:
 
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
-    for word in words:
-        outline = [(x, y) for x, y in _near(image, word.box.outline).tolist()]
+    for box in boxes:
+        outline = [(x, y) for x, y in _near(image, box.outline).tolist()]
         pen.line([*outline, outline[0]], fill=_BOX, width=_stroke(image))
     return np.array(canvas)
 
 
-def draw_text(image: RGBImage, words: Sequence[Word], writer: TextWriter) -> RGBImage:
-    """Write what was read above each word; arguments and result as for `draw_boxes`, besides what chooses the fonts."""
+def draw_text(image: RGBImage, words: Sequence[tuple[str, TextBox]], writer: TextWriter) -> RGBImage:
+    """Write what was read above each word.
+
+    Args:
+        image: (H, W, 3) uint8, RGB; left as it is.
+        words: Texts and their places, in pixels of `image`.
+        writer: Chooses the fonts.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+    """
     from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
-    for word in words:
-        left, top = _near(image, word.box.outline).min(axis=0).tolist()
-        text, font = writer.layout(word.text, _font_size(word))
+    for read, box in words:
+        left, top = _near(image, box.outline).min(axis=0).tolist()
+        text, font = writer.layout(read, _font_size(box))
         _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
         x, y = max(0.0, left), max(0.0, top - bottom - _stroke(image))
         pen.rectangle((x, y, x + right, y + bottom), fill=_PAPER)
@@ -88,7 +96,7 @@ def _stroke(image: RGBImage) -> int:
     return max(1, round(max(image.shape[:2]) / 800))
 
 
-def _font_size(word: Word) -> float:
-    quad = word.box.quad.astype(np.float64)
+def _font_size(box: TextBox) -> float:
+    quad = box.quad.astype(np.float64)
     height = min(np.hypot(*(quad[3] - quad[0])), np.hypot(*(quad[1] - quad[0])))
     return float(np.clip(0.6 * height, 9, 48))
