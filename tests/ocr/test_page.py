@@ -201,3 +201,13 @@ def test_turned_pages_are_drawn_turned():
     for bad in (45, 360, "90", None):
         with pytest.raises(OptionError, match="rotation"):
             Page((80, 40), (), IMAGE, rotation=bad)
+
+
+def test_a_script_without_a_font_is_not_searched_for_each_word(monkeypatch):
+    from neuronkit.ocr.page import fonts
+
+    searched = []
+    monkeypatch.setattr(fonts, "system_font", lambda wanted: searched.append(wanted))
+    with pytest.warns(ImageWarning, match="hangul"):
+        page(*(chr(0xAC00 + i) for i in range(50))).draw()
+    assert len(searched) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
@@ -16,6 +17,9 @@ from neuronkit.errors import OptionError
 
 _PROBE_SIZE = 20
 _NO_CHARACTER = "\uffff"
+_SEARCHES = 3
+"""Failed searches after which a script counts as missing."""
+
 _ENDINGS = frozenset((".otf", ".ttc", ".ttf"))
 # Fonts with many scripts come first; those that draw something for every character, or nothing, never.
 _LIKELY = (
@@ -51,6 +55,7 @@ class TextWriter:
         from PIL import ImageFont
 
         self.missing: set[str] = set()
+        self._failures: Counter[str] = Counter()
         self._font = font
         if font is not None and not isinstance(font, ImageFont.FreeTypeFont):
             self._font = checks.input_file("font", font)
@@ -77,10 +82,14 @@ class TextWriter:
         for font in self._fonts():
             if not lacking(font, wanted):
                 return text, _sized(font, size)
-        fallback = system_font(wanted)
-        if fallback is not None:
-            return text, _sized(fallback, size)
         lost = lacking(None, wanted)
+        scripts = {_script(character) for character in lost}
+        # A search opens every font of the system: a script that none of them has is not searched for each word.
+        if all(self._failures[script] < _SEARCHES for script in scripts):
+            fallback = system_font(wanted)
+            if fallback is not None:
+                return text, _sized(fallback, size)
+            self._failures.update(scripts)
         self.missing |= lost
         return _labelled(text, lost), _sized(None, size)
 
