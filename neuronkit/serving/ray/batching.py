@@ -67,7 +67,7 @@ class Batcher:
         while self._waiting:
             await self._fill()
             taken = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
-            # Who asked may have gone meanwhile.
+            # Cancelled while it waited.
             batch = [entry for entry in taken if not entry.result.done()]
             if batch:
                 await self._run_batch(batch)

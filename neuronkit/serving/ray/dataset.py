@@ -1,4 +1,4 @@
-"""read_dataset: millions of images, each read once, whatever dies meanwhile."""
+"""read_dataset: millions of images, each read exactly once, also when workers are killed."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class AppOptions:
 
     @property
     def max_ongoing_requests(self) -> int:
-        """Requests in a replica: one batch at work, and two that fill meanwhile."""
+        """Requests in a replica: one batch at work, and two that fill up."""
         return 3 * self.batch_size
 
     @property

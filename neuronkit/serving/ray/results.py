@@ -43,7 +43,7 @@ def read_results(output: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 class ResultStore:
-    """The output folder: parts that workers write, and results, which the driver alone makes of them.
+    """The output folder: parts, written by workers, and results, which only the driver creates from them.
 
     A worker that dies, or a task that runs twice, leaves parts that nobody asks for; a result is a part whose name has
     reached the driver, and a name reaches it once. So no image is lost or doubled, whoever is killed.

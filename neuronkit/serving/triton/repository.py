@@ -28,8 +28,8 @@ def export_repository(
     """Write a model repository for Triton's Python backend, or add new versions to one.
 
     Everything in it comes from the artifacts' manifests; neither Triton nor a Neuron SDK is needed here. A server may
-    read the repository meanwhile: a model's new version appears whole and takes over in one step, so that whatever
-    stops an export, each model is wholly the old or wholly the new one. Older versions stay, unserved.
+    read the repository at the same time: a model's new version appears whole and takes over in one step. If an export
+    is interrupted, each model is wholly the old or wholly the new one. Older versions stay, unserved.
 
     Args:
         artifacts: By the names of the models to be: paths of artifacts or `CompiledModel`s. A pair (detector,

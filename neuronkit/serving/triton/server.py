@@ -221,7 +221,7 @@ def _environment(libraries: Path) -> dict[str, str]:
 
 
 def free_ports(host: str, count: int) -> list[int]:
-    """Ports that nothing listens on, each another; of those that the system does not give out by itself meanwhile."""
+    """Different unused ports, outside the range from which the system assigns ports itself."""
     found: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         with contextlib.suppress(OSError), socket.socket() as probe:

@@ -76,7 +76,7 @@ def last_line(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    # A device has no end.
+    # Reading a device could go on for ever.
     if not path.is_file():
         return
     try:
