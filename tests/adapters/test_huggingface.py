@@ -151,7 +151,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_length", "source_length", "height", "width", "num_beams"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "9", float("nan")])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "9", float("nan"), 10**9])
 def test_options_are_positive_whole_numbers(name: str, value: Any) -> None:
     with pytest.raises(SpecError, match=name):
         HuggingFaceOptions(**{name: value})

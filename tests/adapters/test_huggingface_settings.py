@@ -215,6 +215,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "`decoder_start_token_id` or `bos_token_id` has",
     ),
     ({"max_length": 1}, "Input length of decoder_input_ids is 1, but `max_length` is set to 1"),
+    ({"max_length": 10**8}, "got 99999999 new tokens in the generation settings; expected at most 16384"),
     ({"max_length": 60}, "got max_length=59 new tokens; expected at most 24, the positions of this model's decoder"),
 ]
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from neuronkit.adapters.huggingface.options import LONGEST
 from neuronkit.adapters.huggingface.scores import ScoreRules, read_rules
 from neuronkit.adapters.huggingface.settings import asked, refuse_settings, shallow_copy
 from neuronkit.errors import SpecError
@@ -151,7 +152,13 @@ def _tokens(call: GenerateCall) -> tuple[int, int, int]:
         )
     if "MaxLengthCriteria" not in criteria:
         raise SpecError("got no longest length in the generation settings; expected one; set max_length in the options")
-    return start[0], ends[0], criteria["MaxLengthCriteria"].max_length - len(start)
+    new_tokens = criteria["MaxLengthCriteria"].max_length - len(start)
+    if new_tokens > LONGEST:
+        raise SpecError(
+            f"got {new_tokens} new tokens in the generation settings; expected at most {LONGEST}; pass "
+            "HuggingFaceOptions(max_length=...)"
+        )
+    return start[0], ends[0], new_tokens
 
 
 def _decode_once(model: Any, call: GenerateCall, steps: int) -> int:

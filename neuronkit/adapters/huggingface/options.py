@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuronkit import checks
-from neuronkit.adapters.kit.options import check_sizes
 from neuronkit.errors import SpecError
+
+# Of a sequence and of a side: one head's attention among so many positions takes 1 GB.
+LONGEST = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class HuggingFaceOptions:
             "unrolled" all in one graph. "auto" takes "fixed_point".
 
     Raises:
-        SpecError: If a size is not a positive whole number, or num_beams is not 1.
+        SpecError: If a size is not a whole number from 1 to 16384, or num_beams is not 1.
     """
 
     max_length: int | None = None
@@ -36,9 +38,11 @@ class HuggingFaceOptions:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        check_sizes(self, "max_length", "source_length", "height", "width")
-        if self.num_beams is not None:
-            object.__setattr__(self, "num_beams", checks.integer("num_beams", self.num_beams, 1, 1, error=SpecError))
+        highest = dict.fromkeys(("max_length", "source_length", "height", "width"), LONGEST) | {"num_beams": 1}
+        for name, high in highest.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, checks.integer(name, value, 1, high, error=SpecError))
 
     def arguments(self) -> dict[str, Any]:
         """What `generate` is called with, for the same result, beside the inputs."""
