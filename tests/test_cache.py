@@ -22,6 +22,7 @@ from neuronkit import CompiledModel, CompileOptions, TensorSpec, compile_for_inf
 from neuronkit.cache import CompileCache
 from neuronkit.errors import CompileError, OptionError
 from neuronkit.models import PARSeq
+from neuronkit.storage.sealed import read_manifest, save_directory
 
 X = TensorSpec("x", (2, 4))
 # A process of its own, with neither torch nor a model: it finds or builds one entry, and says which.
@@ -238,6 +239,19 @@ def test_an_entry_that_cannot_be_loaded_is_built_again(filled: Path, monkeypatch
     again = record(build(filled))
     assert again["status"] == "rebuilt"
     assert again["why"] == "the entry is damaged: it cannot be loaded (unknown operator)"
+
+
+@pytest.mark.parametrize("change", [{"created": 3}, {"details": None}, {"details": {}}, {"format": None}, None])
+def test_a_sealed_entry_that_describes_itself_badly_is_built_again(
+    filled: Path, tmp_path: Path, change: dict[str, Any] | None
+) -> None:
+    shutil.copytree(filled, tmp_path / "cache")
+    (entry,) = (tmp_path / "cache" / "entries").iterdir()
+    manifest = {**read_manifest(entry), **change} if change is not None else ["no", "manifest"]
+    result = (entry / "compiled.pt").read_bytes()
+    save_directory(entry, manifest, lambda work: (work / "compiled.pt").write_bytes(result) and None)
+    assert record(build(tmp_path / "cache", verify=False))["status"] == "rebuilt"
+    assert record(build(tmp_path / "cache", verify=False))["status"] == "hit"
 
 
 def assert_rebuilt(cache: Path, name: str) -> None:

@@ -169,9 +169,9 @@ def _check_shapes(recipe: Recipe) -> None:
 
 def _check_options(recipe: Recipe) -> None:
     given = recipe.options if isinstance(recipe.options, Mapping) else dict.fromkeys(recipe.targets, recipe.options)
-    strangers = sorted(str(target) for target in given if target not in recipe.targets)
-    if strangers:
-        raise OptionError(f"recipe {shown(recipe.name)}: options for {strangers}, which are not among its targets")
+    unknown = sorted(str(target) for target in given if target not in recipe.targets)
+    if unknown:
+        raise OptionError(f"recipe {shown(recipe.name)}: options for {unknown}, which are not among its targets")
     for options in given.values():
         if options is not None and not isinstance(options, CompileOptions):
             raise OptionError(f"recipe {shown(recipe.name)}: options {shown(options)}; expected CompileOptions(...)")

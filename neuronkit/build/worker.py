@@ -73,9 +73,9 @@ def make(item: Item, output: Path) -> BuiltArtifact:
         processor=recipe.processor,
         progress=False,
     )
-    # Where the build keeps them says nothing of the artifact, which is the same in every output directory.
-    asked = recipe.options_for(item.target).to_dict()
-    compiled.manifest["options"].update({name: asked[name] for name in ("cache_dir", "workdir")})
+    # An artifact is the same in every output directory; the build's own cache and work directories stay out.
+    given = recipe.options_for(item.target).to_dict()
+    compiled.manifest["options"].update({name: given[name] for name in ("cache_dir", "workdir")})
     if not target.saves:
         return BuiltArtifact(item.name, item.target, CHECKED, 0.0)
     path = output / (item.name if target.saves_directory else f"{item.name}.pt")

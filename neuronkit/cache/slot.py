@@ -119,11 +119,15 @@ class Slot:
         return True
 
 
-def _check_key(path: Path, manifest: Mapping[str, Any], key: str) -> None:
-    """Raise ArtifactError for a sound entry that does not belong here: of another key, or another format."""
-    found = tuple(manifest.get(name) for name in ("format", "key"))
+def _check_key(path: Path, manifest: Any, key: str) -> None:
+    """Raise ArtifactError for a sound entry that does not belong here, or that describes itself otherwise."""
+    fields = manifest if isinstance(manifest, dict) else {}
+    found = tuple(fields.get(name) for name in ("format", "key"))
     if found != (_FORMAT, key):
         raise ArtifactError(f"{path}: holds format {found[0]} of key {found[1]}, expected format {_FORMAT} of its name")
+    details = fields.get("details")
+    if not isinstance(fields.get("created"), str) or not isinstance(details, dict):
+        raise ArtifactError(f"{path}: its manifest lacks when it was built, or the details of the build")
 
 
 def wait(slot: Slot, since: float, deadline: float | None, report: Callable[[str], None]) -> None:

@@ -121,8 +121,8 @@ class GraphCache:
             self._progress(f"cache: {slot}")
             if slot.path is not None:
                 try:
-                    return load(slot.path), slot.details["command"], slot.record()
-                except (OSError, RuntimeError) as error:
+                    return load(slot.path), str(slot.details["command"]), slot.record()
+                except (OSError, RuntimeError, LookupError) as error:
                     slot.reject(f"it cannot be loaded ({error})")
             built = build()
             slot.store(built.fill, {"command": built.command})

@@ -20,10 +20,12 @@ class Progress:
 
     def __init__(self, show: bool | None) -> None:
         wanted = sys.stderr.isatty() if show is None else show
-        self._bar = tqdm(bar_format="compile: {desc} [{elapsed}]", disable=not wanted)
+        # Even a disabled bar takes a lock that is shared with forked processes; one of them may have been killed.
+        self._bar = tqdm(bar_format="compile: {desc} [{elapsed}]") if wanted else None
 
     def __call__(self, stage: str) -> None:
-        self._bar.set_description_str(stage, refresh=True)
+        if self._bar is not None:
+            self._bar.set_description_str(stage, refresh=True)
 
     def detail(self, text: str) -> None:
         """Show how a stage is getting on."""
@@ -33,7 +35,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def detail(progress: ProgressCallback | None, text: str) -> None:
