@@ -341,6 +341,20 @@ def test_traces_to_operators_of_inf1(name: str, fixed: bool, inf1_operators: fro
     assert not {kind for kind in kinds if "upsample" in kind}
 
 
+@pytest.mark.parametrize(
+    ("activation", "has_one"), [(nn.ReLU(), False), (nn.Sigmoid(), False), (nn.ReLU6(), False), (nn.Tanh(), True)]
+)
+def test_what_is_never_negative_needs_no_sentinel(activation: nn.Module, has_one: bool) -> None:
+    model = lively(between(activation, nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.AdaptiveMaxPool2d(1)))
+    exact = exact_padding(nn.Sequential(*model[:-1]))
+    examples = random_images([(32, 40), (17, 20)], (32, 40), dtype=torch.float32)
+    graph = torch.jit.trace(exact, examples, check_trace=False, strict=False).inlined_graph
+    constants = [node.output().toIValue() for node in graph.nodes() if node.kind() == "prim::Constant"]
+    numbers = [value for value in constants if isinstance(value, float)]
+    assert any(abs(number) >= 2.0**15 for number in numbers) == has_one
+    assert worst_error(model, exact_padding(model), [(9, 12), (32, 40)], (32, 40), dtype=torch.float32) <= 5e-6
+
+
 @pytest.mark.xla
 @pytest.mark.parametrize("name", NETWORKS)
 def test_lowers_through_xla(
