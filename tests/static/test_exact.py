@@ -111,7 +111,7 @@ def test_sizes_that_the_network_itself_cannot_run_are_refused() -> None:
     with pytest.raises(SpecError, match=r"cannot run on 20x24 pixels: node 'cat.* joins sizes 5 and 4.*multiple"):
         exact.valid_output_sizes(torch.tensor([[16, 24], [20, 24]]))
     with pytest.raises(SpecError, match="cannot run on 44x40 pixels"):
-        exact(torch.zeros(1, 3, 44, 40), torch.tensor([[16, 24]]))
+        exact(torch.zeros(1, 3, 44, 40, dtype=torch.float64), torch.tensor([[16, 24]]))
 
 
 # A network and sizes on which it raises by itself.
