@@ -295,12 +295,13 @@ def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Pat
     from neuronkit.serving.ray.replica import Reader
 
     models = [ServedArtifact.of(role, path) for role, path in zip(("detector", "recognizer"), artifacts)]
-    options = AppOptions(4, 0.0, 1, 1, 1.0, 0, 60.0, 1000, 1000000, 10, 3, 1.0, 1.0)
+    options = AppOptions(4, 0.0, 1, 1, 1.0, 0, 60.0, 10.0, 1000, 1000000, 10, 3, 1.0, 1.0)
 
     async def scenario() -> None:
         reader = Reader(*models, options)
-        read_batch = reader._reader.read_batch
-        reader._reader.read_batch = lambda images: (_ for _ in ()).throw(RuntimeError("the device is gone"))  # type: ignore[method-assign]
+        finder = reader._reader._stages.finder
+        find = finder.find
+        finder.find = lambda opened: (_ for _ in ()).throw(RuntimeError("the device is gone"))  # type: ignore[method-assign]
         for _ in range(3):
             reader.check_health()
             status, text = await reader(strips[0])
@@ -310,7 +311,7 @@ def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Pat
             )
         with pytest.raises(RuntimeError, match="failed on the last 3 images"):
             reader.check_health()
-        reader._reader.read_batch = read_batch  # type: ignore[method-assign]
+        finder.find = find  # type: ignore[method-assign]
         assert (await reader(strips[0]))[0] == 200
         reader.check_health()
 
@@ -335,9 +336,9 @@ def test_bad_options_are_refused(artifacts: tuple[Path, Path], options: dict[str
 
 def test_wrong_artifacts_are_refused(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
     detector, recognizer = artifacts
-    with pytest.raises(OptionError, match="the detector is an artifact with a 'parseq' processor"):
+    with pytest.raises(OptionError, match="got an artifact of role recognizer"):
         build_app(recognizer, detector)
     with pytest.raises(ArtifactError, match="cannot be read"):
         build_app(tmp_path / "missing.pt", recognizer)
-    with pytest.raises(OptionError, match="recognizer is a int"):
+    with pytest.raises(OptionError, match="recognizer: got 3; expected an artifact"):
         build_app(detector, 3)  # type: ignore[arg-type]

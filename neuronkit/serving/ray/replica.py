@@ -46,7 +46,8 @@ class Reader:
             raise
         except Exception as error:
             self._failures += 1
-            return 500, error_json(str(error))
+            known = isinstance(error, ModelError)
+            return 500, error_json(str(error) if known else f"the server failed: {type(error).__name__}: {error}")
         finally:
             self._metrics.queue(self._batcher.waiting)
             self._metrics.request(time.monotonic() - start)
