@@ -133,6 +133,10 @@ class CompileOptions:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
+EVERY_OPTION = frozenset(field.name for field in fields(CompileOptions))
+"""The names of all fields of `CompileOptions`."""
+
+
 def check_operator_kinds(argument: str, kinds: Any) -> tuple[str, ...]:
     """The kinds, as a tuple.
 

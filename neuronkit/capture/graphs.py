@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neuronkit.capture.kernels import find_details
+from neuronkit.capture.kernels import find_kernels
 from neuronkit.capture.tracing import Escape, line_of_range, module_path, nodes_of, trace_watched
 from neuronkit.specs import TensorSpec
 
@@ -72,14 +72,14 @@ class TracedGraph:
         """The same graph with every operator's exact source line and parts, at the price of another run."""
         if isinstance(self.module, torch.jit.ScriptModule):
             return self
-        known = find_details(self.module, tuple(spec.example() for spec in self.inputs))
+        known = find_kernels(self.module, tuple(spec.example() for spec in self.inputs))
         operators = []
         for operator in self.operators:
             queue = known[operator.kind, operator.module]
             if queue:
-                detail = queue.pop(0)
-                location = detail.location or operator.location
-                operator = replace(operator, location=location, parts=tuple(detail.parts))
+                calls = queue.pop(0)
+                location = calls.location or operator.location
+                operator = replace(operator, location=location, parts=tuple(calls.parts))
             operators.append(operator)
         return replace(self, operators=tuple(operators))
 

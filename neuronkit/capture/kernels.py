@@ -15,7 +15,7 @@ from neuronkit.capture.tracing import module_path, nodes_of, quiet_tracing, user
 
 
 @dataclass
-class Detail:
+class KernelCalls:
     """What a node does and where it comes from.
 
     Attributes:
@@ -27,16 +27,16 @@ class Detail:
     parts: list[str] = field(default_factory=list)
 
 
-_MARK = "neuronkit_detail"
+_MARK = "neuronkit_kernels"
 
 
-class _DetailMode(TorchDispatchMode):
+class _KernelMode(TorchDispatchMode):
     """Notes, at each kernel call, which node of the growing trace it belongs to, and the caller's line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.graph: Any = None
-        self.details: list[Detail] = []
+        self.calls: list[KernelCalls] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.graph is None:
@@ -47,12 +47,12 @@ class _DetailMode(TorchDispatchMode):
         self.mark(self.graph.insertPoint().prev()).parts.append(name)
         return func(*args, **(kwargs or {}))
 
-    def mark(self, node: Any) -> Detail:
-        """The detail of a node, new where there is none."""
+    def mark(self, node: Any) -> KernelCalls:
+        """What is noted of a node, new where there is nothing yet."""
         if not node.hasAttribute(_MARK):
-            node.i_(_MARK, len(self.details))
-            self.details.append(Detail(user_line()))
-        return self.details[node.i(_MARK)]
+            node.i_(_MARK, len(self.calls))
+            self.calls.append(KernelCalls(user_line()))
+        return self.calls[node.i(_MARK)]
 
     def _convolve(self, func: Any, args: Any) -> Tensor:
         """Record a convolution by hand: the tracer does so inside the kernel, where a dispatch mode keeps it out."""
@@ -74,9 +74,9 @@ class _DetailMode(TorchDispatchMode):
 class _LineMode(TorchFunctionMode):
     """Notes the caller's line for the nodes that call no kernel, such as a dropout at rest."""
 
-    def __init__(self, details: _DetailMode) -> None:
+    def __init__(self, kernels: _KernelMode) -> None:
         super().__init__()
-        self.noted = details
+        self.noted = kernels
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -88,9 +88,9 @@ class _LineMode(TorchFunctionMode):
         return result
 
 
-def find_details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[Detail]]:
-    """(kind, module path) → details in the order of execution; empty ones for nodes that called no kernel."""
-    mode = _DetailMode()
+def find_kernels(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[str, str], list[KernelCalls]]:
+    """(kind, module path) → what its nodes call, in the order of execution; nothing for nodes that call no kernel."""
+    mode = _KernelMode()
 
     def find_graph(*_: Any) -> None:
         mode.graph = torch._C._get_tracing_state().graph()
@@ -101,8 +101,8 @@ def find_details(module: nn.Module, examples: tuple[Tensor, ...]) -> dict[tuple[
             traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
     finally:
         hook.remove()
-    found: dict[tuple[str, str], list[Detail]] = defaultdict(list)
+    found: dict[tuple[str, str], list[KernelCalls]] = defaultdict(list)
     for node in nodes_of(traced.inlined_graph):
-        detail = mode.details[node.i(_MARK)] if node.hasAttribute(_MARK) else Detail("")
-        found[node.kind(), module_path(node.scopeName())].append(detail)
+        calls = mode.calls[node.i(_MARK)] if node.hasAttribute(_MARK) else KernelCalls("")
+        found[node.kind(), module_path(node.scopeName())].append(calls)
     return found

@@ -1,4 +1,4 @@
-"""Which operators multiply matrices: their operands, and how to tell one that nobody listed.
+"""Which operators multiply matrices: their operands, and how an operator that is not listed is recognised.
 
 Shared by what rounds products (`neuronkit.emulate_autocast`) and what counts them (`neuronkit.estimate`).
 """
@@ -52,7 +52,7 @@ def factors_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> t
 
     Raises:
         UnsupportedOperatorError: If it looks like a matrix product and is none that is known here, or if it is not
-            torch's own, so that nobody can tell. Operators without floating-point operands are never meant.
+            torch's own, so that it cannot be known. Operators without floating-point operands are never products.
     """
     name = base_name(func)
     if name in FACTORS:

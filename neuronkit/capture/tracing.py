@@ -20,21 +20,11 @@ from neuronkit.specs import TensorSpec
 
 # Calls that hand a tensor's values to Python. Shapes are no values: they are fixed in a static graph.
 _ESCAPES = frozenset(
-    [
-        "item",
-        "tolist",
-        "numpy",
-        "__bool__",
-        "__int__",
-        "__float__",
-        "__index__",
-        "__complex__",
-        "__array__",
-        "is_nonzero",
-        "equal",
-        "allclose",
-    ]
-)
+    {
+        "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__",
+        "is_nonzero", "equal", "allclose",
+    }
+)  # fmt: skip
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The code that traces is not part of a model; the rest of the package is.

@@ -153,7 +153,7 @@ class Target(ABC):
     def accelerate(
         self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
     ) -> Callable[..., Any]:
-        """The form of a compiled function that runs fastest on this machine, where that is not the one to save.
+        """Make the form of a compiled function that runs fastest on this machine, where that is not the one to save.
 
         Args:
             function: What `compile` made, joined.
@@ -187,7 +187,7 @@ class Target(ABC):
             graphs: Name → (module on the CPU in eval mode, its input specs).
             options: Checked before.
             op_whitelist: Operator kinds that the user vouches for.
-            progress: Told the stage, in a few words, as work goes on.
+            progress: Called with each stage, in a few words.
 
         Raises:
             CompileError: If the compiler fails.

@@ -59,7 +59,7 @@ class GraphCache:
         options: With the cache's directory.
         op_whitelist: Operator kinds that the user vouches for.
         arguments: What the target calls its compiler with, for `with_influence(options)`.
-        progress: Told the stage, and what was found.
+        progress: Called with each stage, and with what the cache holds.
         deadline: When to give up waiting for other builders, on the clock of `time.monotonic`.
     """
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.capture.exporting import export_graph, load_portable, make_portable
 from neuronkit.capture.serialize import save_program
 from neuronkit.errors import MissingSDKError
-from neuronkit.options import CompileOptions
+from neuronkit.options import EVERY_OPTION, CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.sdk.flags import checked_cores, flag_given, neuronx_flags
 from neuronkit.targets.sdk.job import Job
@@ -41,23 +41,7 @@ class NeuronxTarget(SdkTarget):
 
     sdk = "torch_neuronx"
     rules = "torch-xla"
-    supported_options = frozenset(
-        [
-            "auto_cast",
-            "auto_cast_type",
-            "optlevel",
-            "model_type",
-            "cpu_operators",
-            "cpu_fallback",
-            "dynamic_batch",
-            "inline_weights",
-            "neuroncores",
-            "timeout_s",
-            "workdir",
-            "cache_dir",
-            "extra_args",
-        ]
-    )
+    supported_options = EVERY_OPTION
     compiler_target: ClassVar[str]
     cores_per_copy: ClassVar[tuple[int, ...]] = (1,)
 

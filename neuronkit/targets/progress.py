@@ -1,4 +1,4 @@
-"""What a compile says of itself while it runs."""
+"""Progress of a compile: a line on stderr, or any callback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tqdm import tqdm
 
 ProgressCallback = Callable[[str], None]
-"""Called with the stage, in a few words. One with a method `detail` is also told how a stage is getting on."""
+"""Called with the stage, in a few words. One with a method `detail` also gets progress within a stage."""
 
 
 class Progress:
@@ -28,7 +28,7 @@ class Progress:
             self._bar.set_description_str(stage, refresh=True)
 
     def detail(self, text: str) -> None:
-        """Show how a stage is getting on."""
+        """Show progress within the stage."""
         self(text)
 
     def __enter__(self) -> Progress:
@@ -40,7 +40,7 @@ class Progress:
 
 
 def detail(progress: ProgressCallback | None, text: str) -> None:
-    """Tell how a stage is getting on; a plain function is told of stages alone."""
+    """Report progress within a stage; a plain function gets the stages alone."""
     show = getattr(progress, "detail", None)
     if show is not None:
         show(text)

@@ -208,10 +208,10 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
             r"cannot be traced on x: float32\[2, 5\]",
         ),
         ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": ["embedding"]}, OptionError, "'embedding' is not"),
-        ({"example_inputs": np.zeros((2, 4)), "target": "inf1"}, SpecError, r"example_inputs\[0\].*torch.from_numpy"),
+        ({"example_inputs": np.zeros((2, 4)), "target": "inf1"}, SpecError, r"example_inputs.*torch.from_numpy"),
         ({"example_inputs": 4, "target": "inf1"}, SpecError, "got example_inputs=4; expected tensors"),
         ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": "aten::relu"}, OptionError, "expected a sequence"),
-        ({"example_inputs": SPEC, "target": "inf1", "cpu_operators": None}, OptionError, "cpu_operators=None: "),
+        ({"example_inputs": SPEC, "target": "inf1", "cpu_operators": None}, OptionError, "got cpu_operators=None; expected"),
     ],
 )
 def test_bad_arguments_are_told(arguments, error, message):
@@ -221,7 +221,7 @@ def test_bad_arguments_are_told(arguments, error, message):
 
 def test_kinds_to_let_through_are_checked():
     report = analyze(nn.ReLU(), SPEC, target="inf1")
-    with pytest.raises(OptionError, match="op_whitelist='aten::relu': expected a sequence"):
+    with pytest.raises(OptionError, match="got op_whitelist='aten::relu'; expected a sequence"):
         check_operators(report, "aten::relu")
 
 

@@ -1,4 +1,4 @@
-"""estimate: what a model costs at the very least, before anybody rents an instance."""
+"""estimate: a lower bound of what a model costs on a chip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def estimate(
     auto_cast_type: str | None = None,
     passes: int | str | Mapping[str, int] | None = None,
 ) -> CostReport:
-    """Count FLOPs and bytes of a call, and say what a chip takes for it at the very least.
+    """Count FLOPs and bytes of a call, and compute a lower bound of its time and price on a chip.
 
     The model is copied and runs once on the CPU, as in eval mode; of a `StaticModel` the graphs that would be compiled,
     joined. The time is a roofline: products at a core's published peak, or weights, inputs and outputs moved once at

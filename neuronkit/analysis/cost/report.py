@@ -63,10 +63,10 @@ class InstanceCost:
 
 @dataclass(frozen=True)
 class CostReport:
-    """What a call of a model takes on a chip, at the very least.
+    """A lower bound of what a call of a model takes on a chip.
 
-    Nothing here is a prediction: a roofline knows the chip's peak and its memory, and nothing of utilisation, of
-    activations that do not fit on the chip, of launching, or of the host. It says what cannot be beaten.
+    It is not a prediction: a roofline takes the chip's peak and its memory into account, and neither utilisation, nor
+    activations that do not fit on the chip, nor launches, nor the host.
 
     Attributes:
         target: Name of the compile target.

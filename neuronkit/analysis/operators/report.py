@@ -55,7 +55,7 @@ class OperatorReport:
         basis: What the verdicts rest on, such as the SDK's own list or the packaged table.
         counts: Operator kind → count, summed over graphs and nested blocks; the graph's bookkeeping is not counted.
         statuses: Operator kind → "supported", "limited", "unsupported", "whitelisted" or "cpu".
-        problems: Everything the target does not take and nobody vouched for.
+        problems: Everything that the target does not take and the caller did not let through.
         conditions: Kind → the condition of a limited operator.
         instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
         notes: What is worth knowing and no reason to refuse.
@@ -77,7 +77,7 @@ class OperatorReport:
 
     @property
     def unsupported(self) -> dict[str, int]:
-        """Operator kind → count of the calls that the target does not take and nobody vouched for."""
+        """Operator kind → count of the calls that the target does not take and the caller did not let through."""
         found: Counter[str] = Counter()
         for problem in self.problems:
             if problem.nature == "operator":

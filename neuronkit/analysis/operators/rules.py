@@ -136,7 +136,7 @@ class TorchNeuron(Rules):
 
 
 def _sdk_list() -> set[str] | None:
-    # Never imported for this: whoever compiles for Inf1 has it loaded, and elsewhere the table says the same.
+    # Not imported for this: a compile for Inf1 has it loaded, and elsewhere the table says the same.
     sdk = sys.modules.get("torch_neuron")
     query: Callable[[], Any] | None = getattr(sdk, "get_supported_operations", None)
     return None if query is None else set(query())

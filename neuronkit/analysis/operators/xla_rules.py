@@ -20,18 +20,11 @@ MANY_INSTRUCTIONS = 20_000
 
 # Lowered by torch-xla with a shape that depends on data, which neuronx-cc rejects (NCC_EMOD025).
 _DYNAMIC = frozenset(
-    [
-        "nonzero",
-        "masked_select",
-        "_unique",
-        "_unique2",
-        "unique_dim",
-        "unique_consecutive",
-        "bincount",
-        "histc",
+    {
+        "nonzero", "masked_select", "_unique", "_unique2", "unique_dim", "unique_consecutive", "bincount", "histc",
         "repeat_interleave",
-    ]
-)
+    }
+)  # fmt: skip
 _BOOLEAN_MASK = (
     "a boolean mask as index takes its shape from the data; assigning through one is known to be compiled wrongly"
 )

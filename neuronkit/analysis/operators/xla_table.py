@@ -11,19 +11,12 @@ from neuronkit import tables
 
 # What the CPU makes of operators that other devices compute from smaller ones.
 _CPU_FORMS = frozenset(
-    [
-        "convolution",
-        "_scaled_dot_product_flash_attention_for_cpu",
-        "_scaled_dot_product_flash_attention",
-        "_native_multi_head_attention",
-        "_transformer_encoder_layer_fwd",
-        "mkldnn_rnn_layer",
-        "mkldnn_max_pool2d",
-        "_weight_norm_interface",
-        "_local_scalar_dense",
-        "_reshape_alias",
-    ]
-)
+    {
+        "convolution", "mkldnn_max_pool2d", "mkldnn_rnn_layer", "_local_scalar_dense", "_reshape_alias",
+        "_weight_norm_interface", "_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
+        "_native_multi_head_attention", "_transformer_encoder_layer_fwd",
+    }
+)  # fmt: skip
 _COMPOSITE_KEYS = (
     "CompositeImplicitAutograd",
     "CompositeExplicitAutograd",

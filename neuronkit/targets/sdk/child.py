@@ -47,7 +47,7 @@ if __name__ == "__main__":
     end_with_parent(int(sys.argv[2]))
     with disk_full_as_status():
         main(Path(sys.argv[1]))
-        # The result is whole. Threads that an SDK left running, or a crash on its way out, shall not change that.
+        # The result is whole; threads that an SDK left running, or a crash at exit, must not change that.
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(0)

@@ -16,7 +16,7 @@ from neuronkit.targets.sdk.log import LogSummary, compiler_logs, read_log, summa
 DISK_FULL = 74
 _FREE_SPACE = "the disk is full: free some space, or choose another disk with CompileOptions(workdir=...) and TMPDIR"
 _MEMORY = "the host ran out of memory: compile on a larger machine, a smaller batch or image, or with optlevel=1"
-# What the host, rather than the compiler, says in a log.
+# Messages of the host, not of the compiler.
 _HOST_MESSAGES = {
     "No space left on device": _FREE_SPACE,
     "Disk quota exceeded": _FREE_SPACE,
@@ -24,7 +24,7 @@ _HOST_MESSAGES = {
     "MemoryError": _MEMORY,
     "std::bad_alloc": _MEMORY,
     "Cannot allocate memory": _MEMORY,
-    # A compiler that was killed, as the SDK that had started it tells.
+    # How an SDK reports that its compiler was killed.
     "Signals.SIGKILL": _MEMORY,
     "forcibly killed": _MEMORY,
     "exit status 137": _MEMORY,
@@ -49,7 +49,7 @@ def failure(graph: str, outcome: str, log: Path, *, hint: str | None = None, kep
     """
     summary = read_log(log)
     if summary.code is None:
-        # Some SDKs only say that the compiler's own log has more.
+        # Some SDKs only refer to the compiler's own log.
         codes = (read_log(path).code for path in compiler_logs(log.parent))
         summary = replace(summary, code=next(filter(None, codes), None))
     known = _hint(summary) or hint

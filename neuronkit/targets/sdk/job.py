@@ -73,7 +73,7 @@ class ChildCompiler:
         options: `workdir` keeps everything; without it there is a temporary directory. With `cpu_operators` or
             `cpu_fallback`, what the compiler refuses may be left to the CPU. `timeout_s` is the time for all graphs
             together.
-        progress: Told how long a graph has taken and what its log says last, while the child runs.
+        progress: Called with the time that a graph has taken and the last line of its log, while the child runs.
 
     Attributes:
         deadline: When the time is up, on the clock of `time.monotonic`; None without a limit.

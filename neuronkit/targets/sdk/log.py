@@ -1,4 +1,4 @@
-"""What a compiler's log says. A log may be of any size and encoding: only lines are held in memory."""
+"""Reading a compiler's log, whatever its size and encoding: one line at a time is held in memory."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def last_line(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    # Reading a device could go on for ever.
+    # Devices and pipes may never end.
     if not path.is_file():
         return
     try:
@@ -88,7 +88,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _printable(line: str) -> str:
-    # What a progress bar wrote over itself is not to be seen.
+    # A progress bar overwrites what stands before the carriage return.
     text = line.rstrip().rsplit("\r", 1)[-1]
     text = "".join(c if c.isprintable() else " " for c in text[:_SHOWN_LINE]).rstrip()
     return f"{text} …" if len(line) > _SHOWN_LINE + 100 else text

@@ -113,7 +113,7 @@ def visible_devices() -> list[str]:
 
 @contextlib.contextmanager
 def taken_cores_explained() -> Iterator[None]:
-    """Tell what to do where the runtime says that another process has the cores.
+    """Explain the runtime's error for cores that another process has.
 
     Raises:
         NeuronCoreError: In place of the runtime's own error.
