@@ -211,7 +211,11 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
         ({"example_inputs": np.zeros((2, 4)), "target": "inf1"}, SpecError, r"example_inputs.*torch.from_numpy"),
         ({"example_inputs": 4, "target": "inf1"}, SpecError, "got example_inputs=4; expected tensors"),
         ({"example_inputs": SPEC, "target": "inf1", "op_whitelist": "aten::relu"}, OptionError, "expected a sequence"),
-        ({"example_inputs": SPEC, "target": "inf1", "cpu_operators": None}, OptionError, "got cpu_operators=None; expected"),
+        (
+            {"example_inputs": SPEC, "target": "inf1", "cpu_operators": None},
+            OptionError,
+            "cpu_operators=None; expected",
+        ),
     ],
 )
 def test_bad_arguments_are_told(arguments, error, message):
