@@ -19,6 +19,7 @@ from torch import nn
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.artifact import read_manifest
+from neuronkit.artifact.agreement import is_for_neuron
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError
 from neuronkit.models import CRAFT
 from neuronkit.ocr import ParseqProcessor
@@ -304,6 +305,19 @@ def test_a_lie_about_one_of_several_graphs_is_found_out(tmp_path: Path) -> None:
     lying = neuronkit.load(tmp_path / "outputs.pt")
     with pytest.raises(ArtifactError, match=r"its graph gives float32\[1, 2, 4\], and its manifest says logits"):
         lying(lying.specs[0].example())
+
+
+def test_what_the_code_calls_decides_whether_it_is_for_neuron(tmp_path: Path) -> None:
+    for code, expected in (
+        ("_0 = ops.neuron.forward_v2([x], model)", True),
+        ("model : __torch__.torch.classes.neuron.Model", True),
+        ("part : __torch__.torch_neuron.convert.NeuronModule", True),
+        ("part : __torch__.my.neuron.models.Network", False),
+        ("part : __torch__.neuronkit.adapters.craft.Network", False),
+    ):
+        with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+            archive.writestr("a/code/__torch__/model.py", code)
+        assert is_for_neuron(tmp_path / "a.pt") is expected, code
 
 
 def test_other_files_are_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.tensors import dtype_name
 
 # Operators and classes of the SDKs, in the code of a TorchScript archive.
-_NEURON = re.compile(rb"torch_neuron|\bneuron\.")
+_NEURON = re.compile(rb"\bops\.neuron\.|\bclasses\.neuron\.|__torch__\.torch_neuron")
 
 # Entries of an input that is made to try a graph with.
 _LARGEST_EXAMPLE = 1 << 30
