@@ -86,7 +86,7 @@ class DoctrPARSeqDecoder(Foldable):
         positions = torch.cat([torch.zeros_like(query[:, :1]), query[:, :-1]], dim=1)
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
         projected = queries(self.layer.attention, self.layer.query_norm(query))
-        return table, token_ids, query, positions, projected, pass_masks(self.steps, table)
+        return table, token_ids, query, positions, projected, *pass_masks(self.steps, table)
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C), each from the tokens before it."""
@@ -94,8 +94,8 @@ class DoctrPARSeqDecoder(Foldable):
 
     def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
-        table, token_ids, query, positions, projected, masks = self.constants
-        mask = pass_mask(masks, kind, tokens, self.eos_id)
+        table, token_ids, query, positions, projected, *masks = self.constants
+        mask = pass_mask((masks[0], masks[1], masks[2]), kind, tokens, self.eos_id)
         layer = self.layer
         content = layer.content_norm(one_hot_embedding(tokens, table, token_ids) + positions)
         keys, values = keys_values(layer.attention, content)

@@ -36,8 +36,8 @@ def hiding(seen: Tensor) -> Tensor:
     return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
 
 
-def pass_masks(steps: int, like: Tensor) -> Tensor:
-    """(3, T, T), to add to attention scores: of a guess, of a causal pass and of a refinement.
+def pass_masks(steps: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Masks (T, T) to add to attention scores: of a guess, of a causal pass and of a refinement.
 
     A query sees BOS alone, the tokens up to the one before its own, or every token but its own, which stands one place
     to the right of it, behind BOS.
@@ -45,10 +45,10 @@ def pass_masks(steps: int, like: Tensor) -> Tensor:
     seen = causal(steps, like)
     first = torch.zeros_like(seen)
     first[:, 0] = 1
-    return hiding(torch.stack([first, seen, 1 - torch.diag(torch.ones_like(seen[0, 1:]), 1)]))
+    return hiding(first), hiding(seen), hiding(1 - torch.diag(torch.ones_like(seen[0, 1:]), 1))
 
 
-def pass_mask(masks: Tensor, kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
+def pass_mask(masks: tuple[Tensor, Tensor, Tensor], kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
     """The mask of a pass, (1 or N, 1, T, T), to add to attention scores.
 
     Args:
@@ -59,9 +59,9 @@ def pass_mask(masks: Tensor, kind: Tensor | int, tokens: Tensor, eos_id: int) ->
     """
     if isinstance(kind, int) and kind != REFINE:
         return masks[kind]
-    guess, decode, refine = masks.unbind(0)
-    ended = (cumsum((tokens == eos_id).to(masks.dtype)) > 0).unsqueeze(1)
-    refine = torch.where(ended, torch.full_like(refine, -sentinel(masks.dtype)), refine)
+    guess, decode, refine = masks
+    ended = (cumsum((tokens == eos_id).to(refine.dtype)) > 0).unsqueeze(1)
+    refine = torch.where(ended, torch.full_like(refine, -sentinel(refine.dtype)), refine)
     if not isinstance(kind, int):
         refine = torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode))
     return refine.unsqueeze(1)

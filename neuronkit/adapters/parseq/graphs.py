@@ -8,6 +8,7 @@ in refinement too, so one mask is enough at any depth.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -81,20 +82,32 @@ class TwoStreamDecoder(Foldable):
         self.width = core.pos_queries.shape[-1]
 
     def compute_constants(self) -> tuple[Tensor, ...]:
-        """Embedding table (V, D), 0..V-1, position queries, content positions, projected queries (1, T, D)."""
+        """Embedding table (V, D), 0..V-1, position queries, content positions, projected queries (1, T, D).
+
+        Then, for each layer, a weight and a bias for the keys and values of its self-attention, and for the queries of
+        its cross attention.
+        """
         table = math.sqrt(self.width) * self.embedding.weight
         token_ids = torch.arange(len(table), dtype=torch.int32, device=table.device)
         queries = self.pos_queries[:, : self.steps]
         # BOS is the null context: it alone carries no position.
         positions = torch.cat([torch.zeros_like(queries[:, :1]), queries[:, :-1]], dim=1)
         first = self.layers[0]
-        return table, token_ids, queries, positions, project_query(first.self_attn, first.norm_q(queries))
+        projected = project_query(first.self_attn, first.norm_q(queries))
+        weights: list[Tensor] = []
+        for layer in self.layers:
+            own, cross = layer.self_attn, layer.cross_attn
+            weights += [own.in_proj_weight[self.width :], own.in_proj_bias[self.width :]]
+            weights += [cross.in_proj_weight[: self.width], cross.in_proj_bias[: self.width]]
+        return table, token_ids, queries, positions, projected, *weights
 
-    def stream(self, layer: Any, stream: Tensor, attended: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Finish a layer for one stream, after its self-attention."""
+    def stream(self, layer: Any, stream: Tensor, attended: Tensor, cross: Sequence[Tensor]) -> Tensor:
+        """Finish a layer for one stream, after its self-attention; cross: weight and bias of queries, keys, values."""
+        weight, bias, keys, values = cross
         stream = stream + self.merge_heads(layer.self_attn, attended)
-        query = self.project(layer.cross_attn, layer.norm1(stream))
-        stream = stream + self.merge_heads(layer.cross_attn, attend(query, keys, values))
+        attn = layer.cross_attn
+        query = split_heads(F.linear(layer.norm1(stream), weight, bias) * attn.head_dim**-0.5, attn, self.length)
+        stream = stream + self.merge_heads(attn, attend(query, keys, values))
         return stream + layer.linear2(F.gelu(layer.linear1(layer.norm2(stream))))
 
     def project(self, attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
@@ -103,9 +116,11 @@ class TwoStreamDecoder(Foldable):
     def merge_heads(self, attn: nn.MultiheadAttention, attended: Tensor) -> Tensor:
         return attn.out_proj(attended.transpose(1, 2).reshape(-1, self.length, self.width))
 
-    def keys_values(self, attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
-        """(N, T, D) → (N, T, 2 D), keys before values."""
-        return F.linear(x, attn.in_proj_weight[self.width :], attn.in_proj_bias[self.width :])
+    def split_keys_values(self, attn: nn.MultiheadAttention, keys_values: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, 2 D), keys before values → twice (N, heads, T, D / heads)."""
+        shape = (-1, self.steps, 2, attn.num_heads, attn.head_dim)
+        keys, values = keys_values.reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
+        return keys, values
 
 
 class PARSeqDecoder(TwoStreamDecoder):
@@ -116,8 +131,9 @@ class PARSeqDecoder(TwoStreamDecoder):
         self.eos_id = eos_id
 
     def compute_constants(self) -> tuple[Tensor, ...]:
-        constants = super().compute_constants()
-        return *constants, pass_masks(self.steps, constants[0])
+        table, token_ids, queries, positions, projected, *keys_values = super().compute_constants()
+        projected = split_heads(projected, self.layers[0].self_attn, self.steps)
+        return table, token_ids, queries, positions, projected, *pass_masks(self.steps, table), *keys_values
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C), each from the tokens before it."""
@@ -125,21 +141,20 @@ class PARSeqDecoder(TwoStreamDecoder):
 
     def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
-        table, token_ids, query, positions, projected, masks = self.constants
-        projected = split_heads(projected, self.layers[0].self_attn, self.steps)
+        table, token_ids, query, positions, projected, guess, decode, refine, *weights = self.constants
         content = one_hot_embedding(tokens, table, token_ids) + positions
-        mask = pass_mask(masks, kind, tokens, self.eos_id)
+        memories = memory.unbind(0)
+        mask = pass_mask((guess, decode, refine), kind, tokens, self.eos_id)
         for i, layer in enumerate(self.layers):
             attn, normed = layer.self_attn, layer.norm_c(content)
-            keys, values = self.keys_values(attn, normed).split(self.width, dim=-1)
-            keys, values = split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
-            cross = (memory[2 * i], memory[2 * i + 1])
+            keys, values = self.split_keys_values(attn, F.linear(normed, *weights[4 * i : 4 * i + 2]))
+            cross = (*weights[4 * i + 2 : 4 * i + 4], *memories[2 * i : 2 * i + 2])
             if i > 0:
                 projected = self.project(attn, layer.norm_q(query))
-            query = self.stream(layer, query, attend(projected, keys, values, mask), *cross)
+            query = self.stream(layer, query, attend(projected, keys, values, mask), cross)
             if i + 1 < len(self.layers):
                 own = attend(self.project(attn, normed), keys, values, mask)
-                content = self.stream(layer, content, own, *cross)
+                content = self.stream(layer, content, own, cross)
         return self.head(self.norm(query))
 
 
@@ -160,32 +175,33 @@ class PARSeqStep(TwoStreamDecoder):
         return position, *(memory.new_zeros(memory.shape[1], self.steps, 2 * self.width) for _ in self.layers)
 
     def compute_constants(self) -> tuple[Tensor, ...]:
-        table, token_ids, queries, positions, projected = super().compute_constants()
-        return table, token_ids, queries[0], positions[0], projected[0], hiding(causal(self.steps, table))
+        table, token_ids, queries, positions, projected, *keys_values = super().compute_constants()
+        hidden = hiding(causal(self.steps, table))
+        return table, token_ids, queries[0], positions[0], projected[0], hidden, *keys_values
 
     def step(self, token: Tensor, state: tuple[Tensor, ...], memory: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Token (N,) int32 → logits (N, C), and the next state."""
-        table, token_ids, queries, positions, projected_queries, hidden = self.constants
+        table, token_ids, queries, positions, projected_queries, hidden, *weights = self.constants
         position, *buffers = state
         content = (one_hot_embedding(token, table, token_ids) + position @ positions).unsqueeze(1)
         query, projected = (position @ queries).unsqueeze(1), (position @ projected_queries).unsqueeze(1)
         projected = split_heads(projected, self.layers[0].self_attn, 1)
+        memories = memory.unbind(0)
         mask = (position @ hidden).unsqueeze(1).unsqueeze(1)
         written = []
         for i, layer in enumerate(self.layers):
             attn, normed = layer.self_attn, layer.norm_c(content)
             # Each place is written once and was zero before, so adding writes.
-            buffer = buffers[i] + position.unsqueeze(-1) * self.keys_values(attn, normed)
+            buffer = buffers[i] + position.unsqueeze(-1) * F.linear(normed, *weights[4 * i : 4 * i + 2])
             written.append(buffer)
-            keys, values = buffer.split(self.width, dim=-1)
-            keys, values = split_heads(keys, attn, self.steps), split_heads(values, attn, self.steps)
-            cross = (memory[2 * i], memory[2 * i + 1])
+            keys, values = self.split_keys_values(attn, buffer)
+            cross = (*weights[4 * i + 2 : 4 * i + 4], *memories[2 * i : 2 * i + 2])
             if i > 0:
                 projected = self.project(attn, layer.norm_q(query))
-            query = self.stream(layer, query, attend(projected, keys, values, mask), *cross)
+            query = self.stream(layer, query, attend(projected, keys, values, mask), cross)
             if i + 1 < len(self.layers):
                 own = attend(self.project(attn, normed), keys, values, mask)
-                content = self.stream(layer, content, own, *cross)
+                content = self.stream(layer, content, own, cross)
         following = torch.cat([torch.zeros_like(position[:, :1]), position[:, :-1]], dim=1)
         return self.head(self.norm(query)).squeeze(1), (following, *written)
 

@@ -64,10 +64,11 @@ class FusedDecoder(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         *given, start = inputs
         memory = self.encode(*given)
+        bos = torch.full_like(start[:, :1], self.decoding.bos_id)
         tokens = torch.where(start < 0, self._guess(start, memory), start)
         for _ in range(PASSES):
             before = tokens
-            logits = self.decode(loops.shift_right(before, self.decoding.bos_id), memory)
+            logits = self.decode(torch.cat([bos, before.split([self.decoding.steps - 1, 1], dim=1)[0]], dim=1), memory)
             tokens = logits.argmax(-1).to(torch.int32)
         is_eos = (tokens == self.decoding.eos_id).to(torch.float32)
         after = cumsum(is_eos) - is_eos > 0
