@@ -66,10 +66,10 @@ class StaticPARSeq(EncoderDecoder):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        max_length: See `PARSeqOptions`, as the three arguments after it.
-        decoding: "ar", "nar", or None to follow the model.
-        refine_iters: Refinement passes.
-        method: How to decode.
+        max_length: Longest word, in characters; None follows the model.
+        decoding: "ar" decodes greedily, "nar" without context; None follows the model.
+        refine_iters: Refinement passes; None follows the model.
+        method: "auto", "fixed_point", "stepwise", "unrolled" or "fused"; see `PARSeqOptions`.
         options: All four in one, instead of them.
 
     Raises:
