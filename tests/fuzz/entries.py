@@ -61,6 +61,8 @@ class Entry:
         arguments: Right arguments by name; those under "*" are given by position, before the others.
         weight: How often it is called, in relation to the others.
         documented: What says which errors it raises, where that is not `function`.
+        own: Arguments that are the caller's own code, whose errors are the caller's: no other module or function takes
+            their place.
     """
 
     path: str
@@ -68,6 +70,7 @@ class Entry:
     arguments: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
     documented: Any = None
+    own: tuple[str, ...] = ()
 
 
 class Decoder(nn.Module):
@@ -220,6 +223,7 @@ def entries(folder: Path) -> list[Entry]:
                 **{"task": lambda outputs: ["a", "b"], "agreement": lambda a, b: 1.0, "min_task_agreement": 0.5},
             },
             3,
+            own=("actual", "expected"),
         ),
         Entry("neuronkit.ParityReport.to_dict", parity.to_dict, {}, 0.1),
         Entry("neuronkit.describe_environment", neuronkit.describe_environment, {}, 0.02),
@@ -256,8 +260,8 @@ def entries(folder: Path) -> list[Entry]:
             },
             2,
         ),
-        Entry("neuronkit.StaticModel.forward", static_parseq.forward, {"*": [words]}, 2, StaticPARSeq.forward),
-        Entry("neuronkit.StaticPARSeq.passes", static_parseq.passes, {"images": words}, 2),
+        Entry("neuronkit.StaticModel.forward", static_parseq.forward, {"*": [words]}, 2),
+        Entry("neuronkit.StaticPARSeq.passes", static_parseq.passes, {"*": [words]}, 2),
         Entry("neuronkit.StaticModel.reference", static_parseq.reference, {"*": [words]}, 1),
         Entry(
             "neuronkit.static_greedy_decoder",
@@ -270,7 +274,7 @@ def entries(folder: Path) -> list[Entry]:
         ),
         Entry("neuronkit.static_greedy_decoder.forward", greedy.forward, {"*": [torch.rand(2, 4, 8)]}, 2),
         Entry("neuronkit.static_greedy_decoder.tokens", greedy.tokens, {"memory": torch.rand(2, 4, 8)}, 2),
-        Entry("neuronkit.static_greedy_decoder.passes", greedy.passes, {"memory": torch.rand(2, 4, 8)}),
+        Entry("neuronkit.static_greedy_decoder.passes", greedy.passes, {"*": [torch.rand(2, 4, 8)]}),
         Entry("neuronkit.exact_padding", neuronkit.exact_padding, {"module": network}, 1),
         Entry("neuronkit.exact_padding.forward", exact.forward, {"images": images, "valid_size": sizes}, 3),
         Entry("neuronkit.exact_padding.valid_output_sizes", exact.valid_output_sizes, {"valid_size": sizes}, 2),

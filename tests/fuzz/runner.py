@@ -87,21 +87,21 @@ def run(calls: int, seed: int = 0, *, only: str = "", first: int = 0) -> Report:
     """Call entry points `calls` times, those whose names contain `only`."""
     report = Report()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, _surroundings(Path(name)), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as name, surroundings(Path(name)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(name)
         fill(folder)
         chosen = [entry for entry in entries(folder) if only in entry.path and entry.weight]
         weights = [entry.weight for entry in chosen]
         with _limited_memory():
-            for call in range(first, first + calls):
-                rng = random.Random(f"{seed} {call}")
+            for number in range(first, first + calls):
+                rng = random.Random(f"{seed} {number}")
                 # Each once, then by weight.
-                entry = chosen[call] if call < len(chosen) else rng.choices(chosen, weights)[0]
-                _call(entry, _arguments(entry, rng, folder), call, report)
+                entry = chosen[number] if number < len(chosen) else rng.choices(chosen, weights)[0]
+                call(entry, _arguments(entry, rng, folder), number, report)
                 damage = _damage(folder)
                 if damage:
-                    report.faults.append(Fault("damage", entry.path, call, damage, "", ""))
+                    report.faults.append(Fault("damage", entry.path, number, damage, "", ""))
                     return report
     return report
 
@@ -116,13 +116,15 @@ def _arguments(entry: Entry, rng: random.Random, folder: Path) -> dict[str, Any]
         return arguments
     wrong = rng.choices((1, 2, len(places)), (8, 3, 1))[0]
     for holder, key in rng.sample(places, min(wrong, len(places))):
-        holder[key] = neighbours(holder[key], rng, folder) if rng.random() < 0.6 else anything(rng)
+        value = neighbours(holder[key], rng, folder) if rng.random() < 0.6 else anything(rng)
+        if not (key in entry.own and callable(value)):
+            holder[key] = value
     if "*" in arguments and rng.random() < 0.1:
         positional[rng.randrange(len(positional) + 1) :] = [anything(rng)]
     return arguments
 
 
-def _call(entry: Entry, arguments: dict[str, Any], call: int, report: Report) -> None:
+def call(entry: Entry, arguments: dict[str, Any], number: int, report: Report) -> None:
     positional = arguments.pop("*", [])
     report.calls[entry.path] += 1
     before = _reset_peak()
@@ -153,7 +155,7 @@ def _call(entry: Entry, arguments: dict[str, Any], call: int, report: Report) ->
     if kind is not None and error is not None:
         given = ", ".join([shown(v, 60) for v in positional] + [f"{k}={shown(v, 60)}" for k, v in arguments.items()])
         text = f"{type(error).__name__}: {shown(str(error), 200)}"
-        report.faults.append(Fault(kind, entry.path, call, text, _where(error), given))
+        report.faults.append(Fault(kind, entry.path, number, text, _where(error), given))
 
 
 def _judge(entry: Entry, error: NeuronKitError) -> str | None:
@@ -189,7 +191,7 @@ def _damage(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def _surroundings(folder: Path) -> Iterator[None]:
+def surroundings(folder: Path) -> Iterator[None]:
     """In a folder of its own, which takes what is written to relative paths; with an alarm for hangs."""
 
     def alarm(*_: Any) -> None:

@@ -212,7 +212,7 @@ def test_a_decoder_that_counts_from_the_buffers_end_is_refused() -> None:
             {"eos_id": VOCABULARY},
             f"got eos_id={VOCABULARY}; expected one of the decoder's classes, 0 to {VOCABULARY - 1}",
         ),
-        ({"eos_id": -1}, "got eos_id=-1; expected a whole number of at least 0"),
+        ({"eos_id": -1}, "got eos_id=-1; expected a whole number 0"),
     ],
 )
 def test_ids_outside_the_vocabulary_are_refused(decoder: nn.Module, ids: dict, message: str) -> None:
@@ -253,7 +253,7 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
             OptionError,
             "got method='beam'; expected one of 'auto', 'fixed_point'",
         ),
-        (Attention(0), {"max_length": 0}, SpecError, "got max_length=0; expected a whole number of at least 1"),
+        (Attention(0), {"max_length": 0}, SpecError, "got max_length=0; expected a whole number 1"),
         (Attention(0), {"max_length": "5"}, SpecError, "got max_length='5'; expected a whole number"),
         (Attention(0), {"eos_id": None}, SpecError, "got eos_id=None; expected a whole number"),
         (Attention(0), {"memory": (2, WIDTH)}, SpecError, "memory=.*expected an example tensor or its spec"),

@@ -20,8 +20,12 @@ _LONG_LIST = 16
 
 def read_stream(stages: Stages, images: Iterable[ImageLike]) -> Iterator[Page]:
     """Read any iterable of images; see `OCRPipeline.read`."""
-    if not isinstance(images, Iterable):
-        raise SpecError(f"got images={describe(images)}; expected an iterable of images; wrap a single one in a list")
+    try:
+        images = iter(images)
+    except TypeError as error:
+        raise SpecError(
+            f"got images={describe(images)}; expected an iterable of images; wrap a single one in a list"
+        ) from error
     failure: list[Exception] = []
     source = _until_failure(images, failure)
     with ThreadPoolExecutor(2) as openers, ThreadPoolExecutor(1) as searcher, contextlib.ExitStack() as leaving:

@@ -16,8 +16,8 @@ from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.decoding.model import DecodingModel
 from neuronkit.static.decoding.protocols import as_module, check_causality, check_steps
-from neuronkit.static.model import eval_mode
-from neuronkit.tensors import tensor
+from neuronkit.static.model import eval_mode, failures_named
+from neuronkit.tensors import dtype_name, tensor
 
 
 def static_greedy_decoder(
@@ -80,9 +80,9 @@ class GreedyDecoder(DecodingModel):
         super().__init__(
             as_module(decoder),
             () if memory is None else (memory,),
-            steps=checks.integer("max_length", max_length, 1, error=SpecError) + 1,
-            bos_id=checks.integer("bos_id", bos_id, 0, error=SpecError),
-            eos_id=checks.integer("eos_id", eos_id, 0, error=SpecError),
+            steps=checks.integer("max_length", max_length, 1, 1 << 14, error=SpecError) + 1,
+            bos_id=checks.integer("bos_id", bos_id, 0, (1 << 31) - 1, error=SpecError),
+            eos_id=checks.integer("eos_id", eos_id, 0, (1 << 31) - 1, error=SpecError),
             method=method,
         )
         self._checked = False
@@ -110,19 +110,36 @@ class GreedyDecoder(DecodingModel):
         return super().graph_specs()
 
     def tokens(self, memory: Tensor) -> list[list[int]]:
-        """The decoded ids of each row, up to and without its EOS."""
+        """The decoded ids of each row, up to and without its EOS.
+
+        Raises:
+            SpecError: If the memory is none that the decoder takes.
+        """
         with torch.no_grad():
             return until_eos(self(memory), self.eos_id)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Memory → logits (N, max_length + 1, C)."""
+        """Memory → logits (N, max_length + 1, C).
+
+        Raises:
+            SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.
+        """
         return self.read(*inputs)[0]
 
     def read(self, *inputs: Tensor) -> tuple[Tensor, int]:
-        """Logits, and the number of decoder calls."""
-        (memory,) = inputs
-        self.check(memory)
-        with eval_mode(self.source):
+        """Logits, and the number of decoder calls.
+
+        Raises:
+            SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.
+        """
+        if len(inputs) != 1:
+            raise SpecError(f"got {len(inputs)} inputs; expected one, the memory; give that")
+        memory = tensor("memory", inputs[0])
+        if memory.dim() == 0:
+            raise SpecError("memory: got () entries; expected rows, its first dimension; give (N, ...)")
+        given = f"memory {tuple(memory.shape)} {dtype_name(memory.dtype)}"
+        with failures_named(type(self.source).__name__, given), eval_mode(self.source):
+            self.check(memory)
             parts = self.parts(self.source, lambda: memory)
             return self.run_joined(self.join(find_method(self.method).modules(parts)), memory)
 

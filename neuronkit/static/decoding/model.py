@@ -94,12 +94,20 @@ class DecodingModel(StaticModel):
         return self.decoding
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Inputs as `specs` say → logits (N, T, C), right up to and including each row's first EOS."""
+        """Inputs as `specs` say → logits (N, T, C), right up to and including each row's first EOS.
+
+        Raises:
+            SpecError: If the inputs do not fit.
+        """
         logits: Tensor = super().forward(*inputs)
         return logits
 
     def passes(self, *inputs: Tensor) -> int:
-        """Number of decoder calls that decoding these inputs takes; the steps in one graph count too."""
+        """Number of decoder calls that decoding these inputs takes; the steps in one graph count too.
+
+        Raises:
+            SpecError: If the inputs do not fit.
+        """
         with torch.no_grad():
             return self.read(*inputs)[1]
 
@@ -109,7 +117,7 @@ class DecodingModel(StaticModel):
         Raises:
             SpecError: If the inputs do not fit.
         """
-        self.check_inputs(inputs)
+        inputs = self.check_inputs(inputs)
         with eval_mode(self.source):
             return self.run_joined(self.join(self.modules_by_name(self.source)), *inputs)
 
