@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[Callable[[Things], Any], str]] = {
     "options of another family": (lambda t: make_static(t.craft, options=PARSeqOptions()), "CRAFTOptions"),
     "no canvas": (lambda t: make_static(t.craft), "CRAFTOptions(...)"),
     "an unknown model": (lambda t: make_static(t.network), "docs/adding-a-family.md"),
-    "a mistyped family": (lambda t: make_static(t.parseq, family="parsec"), "'parseq'"),
+    "a mistyped family": (lambda t: make_static(t.parseq, family="parsec"), "did you mean 'parseq'?"),
     "the wrong model": (lambda t: StaticPARSeq(t.craft), "give the dynamic model"),
     "too long words": (lambda t: StaticPARSeq(t.parseq, max_length=30), "1 to 3"),
     "a class to pad": (lambda t: exact_padding(nn.Conv2d), "make an instance: Conv2d(...)"),  # type: ignore[arg-type]

@@ -111,10 +111,8 @@ def family_of(model: nn.Module) -> Family | None:
 def _find(model: nn.Module, name: str | None) -> Family:
     known = list(families())
     if name is not None:
-        for family in known:
-            if family.name == name:
-                return family
-        raise UnknownModelError(f"family {name!r} is not known; choose one of {_names(known)}")
+        name = checks.choice("family", name, [family.name for family in known], error=UnknownModelError)
+        return next(family for family in known if family.name == name)
     found = family_of(model)
     if found is not None:
         return found

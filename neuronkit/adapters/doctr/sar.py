@@ -26,6 +26,10 @@ class SAROptions(DoctrOptions):
         width: Of the images, in pixels; None follows the model.
         method: "stepwise" calls a small graph once per character, "unrolled" does all steps in one large graph.
             "auto" takes "stepwise".
+
+    Raises:
+        SpecError: If height or width is no whole number of at least 1.
+        OptionError: If `method` is no text.
     """
 
     method: str = "auto"

@@ -125,7 +125,9 @@ def _read(name: str, source: Any, role: str | None = None) -> ServedArtifact:
 
 
 def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    # A folder has this name, and the server files beside it longer ones.
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 128:
         raise OptionError(
-            f"model name {name!r}: use letters, digits, '_', '-' and '.', beginning with a letter or digit"
+            f"model name {shown(name)}: use at most 128 letters, digits, '_', '-' and '.', beginning with a letter or "
+            "digit"
         )

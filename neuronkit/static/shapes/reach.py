@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks
 from neuronkit.errors import SpecError
-from neuronkit.static.model import detached_copy, unwrap
+from neuronkit.static.model import detached_copy, failures_named, unwrap
 from neuronkit.static.trees import leaves
 
 # Reaches are looked for in images up to this many pixels; what reaches further is taken as unbounded.
@@ -56,8 +56,9 @@ def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
     stride = checks.integer("stride", stride, 1, error=SpecError)
     network = detached_copy(unwrap(module)).double()
     found: dict[str, int] = {}
-    for names, dim in ((("up", "down"), 2), (("left", "right"), 3)):
-        found.update(zip(names, _reach_along(network, dim, stride, channels)))
+    with failures_named(type(unwrap(module)).__name__, f"images (N, {channels}, H, W) float64"):
+        for names, dim in ((("up", "down"), 2), (("left", "right"), 3)):
+            found.update(zip(names, _reach_along(network, dim, stride, channels)))
     return Reach(**found)
 
 
