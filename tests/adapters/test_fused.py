@@ -37,7 +37,7 @@ def random_images(rows: int, seed: int) -> Tensor:
 
 @pytest.mark.parametrize("refine_iters", [0, 1])
 def test_unsettled_rows_go_on_where_they_were_and_free_places_take_others(refine_iters: int) -> None:
-    model = lively(1, refine_iters)
+    model = lively(0, refine_iters)
     waiting = list(random_images(24, 2).split(1))
     with torch.no_grad():
         expected = [until_eos(model(image, 24), 0)[0] for image in waiting]
@@ -60,7 +60,7 @@ def test_unsettled_rows_go_on_where_they_were_and_free_places_take_others(refine
                     queue.insert(0, (i, tokens[place : place + 1]))
             assert calls < 24 * 5
     assert [found[i] for i in range(24)] == expected
-    assert carried >= 3
+    assert carried > 3
     assert len(set(map(tuple, expected))) > 12
 
 
