@@ -120,7 +120,7 @@ def test_several_outputs_of_several_sizes_and_layouts() -> None:
         ({}, "give module"),
         ({"overlap": 32, "stride": 4}, "more than 64"),
         ({"overlap": 4, "stride": 28}, "multiples of 28"),
-        ({"overlap": -4}, "got overlap=-4; expected a whole number of at least 0"),
+        ({"overlap": -4}, "got overlap=-4; expected a whole number from 0"),
         ({"overlap": 4.5}, "got overlap=4.5; expected a whole number"),
         ({"overlap": 4, "stride": 0}, "got stride=0; expected a whole number from 1"),
         ({"module": nn.Conv2d(1, 2, 3)}, r"Conv2d cannot run on images \(1, 3, 256, 64\).*number of channels"),
