@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from torch import nn
 
 from neuronkit import StaticPARSeq, TensorSpec, estimate
@@ -78,10 +79,22 @@ def test_draws(table, tmp_path, suffix):
     path = tmp_path / f"costs.{suffix}"
     table.plot(path)
     assert path.stat().st_size > 10_000
-    with pytest.raises(OptionError, match="ends in one of "):
+    with pytest.raises(OptionError, match="expected a picture's suffix, one of "):
         table.plot(tmp_path / "costs.txt")
 
 
 def test_dollars_in_names_are_no_formula(tmp_path):
     compare_costs({"$y_{$": linear(1)}).plot(tmp_path / "costs.png")
     assert (tmp_path / "costs.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("path", [None, True, 3, b"costs.png", "a\0.png", "\ud800.png", [], torch.zeros(2)])
+def test_a_bad_path_of_a_picture_is_named(table, path):
+    with pytest.raises(OptionError, match="got path="):
+        table.plot(path)
+
+
+@pytest.mark.parametrize("passes", [10**18, torch.zeros(2), b"worst", "best", [3], {"main": 10**7}, {None: 1}])
+def test_bad_passes_are_named(passes):
+    with pytest.raises(OptionError, match=r"got passes"):
+        estimate(nn.Linear(64, 64), TensorSpec("x", (1, 64)), target="inf2", passes=passes)

@@ -61,7 +61,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
         UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
     """
     checks.choice("auto_cast", auto_cast, AUTO_CASTS)
-    if auto_cast_type == "fp8_e4m3":
+    if isinstance(auto_cast_type, str) and auto_cast_type == "fp8_e4m3":
         raise OptionError(
             f"got auto_cast_type={auto_cast_type!r}; expected one of {', '.join(map(repr, ROUNDINGS))}; Neuron's "
             "documentation does not say how fp8_e4m3 rounds and overflows, so that it cannot be emulated"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neuronkit import checks
 from neuronkit.errors import MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
@@ -27,12 +28,15 @@ def draw(reports: Mapping[str, CostReport], rows: Iterable[Any], path: str | Pat
         raise MissingDependencyError(
             f"drawing costs needs matplotlib ({error}); pip install 'neuronkit[plot]'"
         ) from error
+    path = checks.path("path", path)
     priced = [row for row in rows if row.usd_per_million_lower_bound is not None]
     height = 1.5 + 0.3 * max(2 * len(reports), len(priced))
     figure = Figure(figsize=(13, height), layout="constrained")
     known = FigureCanvasAgg(figure).get_supported_filetypes()
-    if Path(path).suffix.lower().lstrip(".") not in {"", *known}:
-        raise OptionError(f"path={str(path)!r}: a picture ends in one of {', '.join(sorted(known))}")
+    if path.suffix.lower().lstrip(".") not in {"", *known}:
+        raise OptionError(
+            f"got path={checks.shown(path)}; expected a picture's suffix, one of {', '.join(sorted(known))}; change it"
+        )
     left, right = figure.subplots(1, 2)
     _draw_times(left, reports)
     _draw_prices(right, priced)

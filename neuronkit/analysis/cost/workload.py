@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from neuronkit import checks
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount, count_graph
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.model import Graphs, StaticModel
 
+# More than any loop of a model runs.
+_MOST = 1_000_000
 Passes = int | str | Mapping[str, int] | None
 
 
@@ -90,24 +93,25 @@ def _run(model: StaticModel, graphs: Graphs) -> tuple[dict[str, GraphCount], dic
 def _with_passes(
     model: StaticModel, graphs: Graphs, executions: dict[str, int], passes: Passes
 ) -> tuple[dict[str, int], str]:
-    if passes == "worst":
+    if isinstance(passes, str):
+        checks.choice("passes", passes, ["worst"])
         return worst_case(model, graphs), "worst case"
     if isinstance(passes, Mapping):
-        chosen, fewest = dict(passes), 0
+        chosen = {name: checks.integer(f"passes[{checks.shown(name)}]", n, 0, _MOST) for name, n in passes.items()}
     else:
-        chosen, fewest = {_repeated(model, graphs, passes): passes}, 1  # type: ignore[dict-item]
-    valid = all(isinstance(n, int) and not isinstance(n, bool) and n >= fewest for n in chosen.values())
+        count = checks.integer("passes", passes, 1, _MOST)
+        chosen = {_repeated(model, graphs, count): count}
     executions = {**executions, **chosen}
-    if not valid or set(executions) - set(graphs) or not any(executions.values()):
+    if set(executions) - set(graphs) or not any(executions.values()):
         raise OptionError(
-            f"passes={passes!r}: expected a number of executions of the graph that is repeated, {{graph: number}} for "
-            f"some of {', '.join(map(repr, graphs))}, 'worst', or None for those on the example inputs"
+            f"got passes={checks.shown(passes)}; expected executions of some of {', '.join(map(repr, graphs))}, at "
+            "least one in all; give a number, {graph: number}, 'worst' or None"
         )
     given = ", ".join(f"{name} × {count}" for name, count in chosen.items())
     return executions, f"as given: {given}"
 
 
-def _repeated(model: StaticModel, graphs: Graphs, passes: Passes) -> str:
+def _repeated(model: StaticModel, graphs: Graphs, passes: int) -> str:
     """The graph that the model's loop repeats."""
     most = worst_case(model, graphs)
     name = max(reversed(most), key=lambda name: most[name])
