@@ -1,4 +1,4 @@
-"""What surrounds docTR's recognisers: word images to their input, their logits to text, as in docTR."""
+"""Pre- and post-processing of docTR's recognisers, as in docTR: word images to their input, logits to text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
-from neuronkit.ocr.images import ImageLike, as_batch, load_image
+from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.ocr.parseq import Recognition, most_likely
 
@@ -72,7 +72,7 @@ class DoctrProcessor:
 
     @property
     def normalization(self) -> Normalization:
-        """What happens to levels 0..255."""
+        """The normalisation of levels 0..255."""
         return Normalization(255.0, self.mean, self.std)
 
     def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
@@ -147,7 +147,7 @@ class DoctrProcessor:
     def _scaled(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image
 
-        image = Image.fromarray(load_image(crop))
+        image = Image.fromarray(load_pixels(crop))
         height, width = self.image_size
         ratio = image.height / image.width
         if ratio > height / width:

@@ -18,8 +18,8 @@ from neuronkit.specs import TensorSpec
 Reader = ParseqProcessor | DoctrProcessor
 Processor = CraftProcessor | Reader
 
-_KNOWN: tuple[type[Processor], ...] = (CraftProcessor, ParseqProcessor, CtcProcessor, DoctrProcessor)
-_CLASSES: dict[str, type[Processor]] = {processor.kind: processor for processor in _KNOWN}
+PROCESSORS: tuple[type[Processor], ...] = (CraftProcessor, ParseqProcessor, CtcProcessor, DoctrProcessor)
+_CLASSES: dict[str, type[Processor]] = {processor.kind: processor for processor in PROCESSORS}
 _WAYS = {
     DETECTOR: "a CraftProcessor",
     RECOGNIZER: "a ParseqProcessor, CtcProcessor or DoctrProcessor",
@@ -114,9 +114,9 @@ def processor_for(
 
 def _role_of(processor: Any, error: type[NeuronKitError]) -> str:
     """What a processor is for; refuses what a manifest could not bring back."""
-    if type(processor) not in _KNOWN:
+    if type(processor) not in PROCESSORS:
         example = "make an instance" if isinstance(processor, type) else "give one of them, or None and call your own"
-        names = [known.__name__ for known in _KNOWN]
+        names = [known.__name__ for known in PROCESSORS]
         raise error(
             f"got processor={shown(processor)}; expected a {', '.join(names[:-1])} or {names[-1]}, whose settings an "
             f"artifact can hold; {example}"

@@ -19,6 +19,7 @@ from neuronkit.ocr import (
     Charset,
     CraftProcessor,
     CtcProcessor,
+    DoctrProcessor,
     ImagePage,
     Letterbox,
     Line,
@@ -60,7 +61,7 @@ THINGS = st.recursive(
     ),
     max_leaves=6,
 )
-CLASSES = [CraftProcessor, ParseqProcessor, CtcProcessor, Letterbox, TextBox, Charset]
+CLASSES = [CraftProcessor, ParseqProcessor, CtcProcessor, DoctrProcessor, Letterbox, TextBox, Charset]
 BOXES = st.lists(arrays("f4", (4, 2), elements=st.floats(-1e5, 1e5, width=32)).map(TextBox), max_size=4)
 
 
@@ -102,6 +103,7 @@ def test_anything_as_an_image(thing, other):
 def test_anything_as_a_batch(thing):
     documented(CraftProcessor(canvas=(32, 64)).preprocess, thing)
     documented(ParseqProcessor().preprocess, thing)
+    documented(DoctrProcessor("ab").preprocess, thing)
 
 
 @given(THINGS, THINGS, THINGS)
@@ -113,6 +115,7 @@ def test_anything_as_score_maps_and_logits(maps, others, threshold):
     documented(CraftProcessor().postprocess, maps, [Letterbox((4, 4), (4, 4), (32, 32), 1.0)])
     documented(ParseqProcessor("ab").postprocess, maps)
     documented(CtcProcessor("ab").postprocess, maps)
+    documented(DoctrProcessor("ab").postprocess, maps)
 
 
 @given(arrays("f4", st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.floats(0, 1, width=32)), st.data())

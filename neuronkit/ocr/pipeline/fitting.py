@@ -14,11 +14,9 @@ from neuronkit.adapters.registry import family_of
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import DETECTOR, RECOGNIZER, SEQ2SEQ, Interface
 from neuronkit.ocr.craft import CraftProcessor
-from neuronkit.ocr.ctc import CtcProcessor
-from neuronkit.ocr.doctr import DoctrProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.calls import ModelCall
-from neuronkit.ocr.processors import check_processor
+from neuronkit.ocr.processors import PROCESSORS, check_processor
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import unwrap
 
@@ -66,7 +64,7 @@ def _fit(given: Any, model: ModelCall) -> Any:
             "give a model that takes them"
         )
     # Processors of one's own are taken as they are.
-    if type(processor) in (CraftProcessor, ParseqProcessor, CtcProcessor, DoctrProcessor):
+    if type(processor) in PROCESSORS:
         check_processor(processor, _describe(model, processor), role=model.name)
     if model.dtype() == "uint8" and hasattr(processor, "raw_images"):
         # A model that takes bytes normalises them itself.
