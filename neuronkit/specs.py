@@ -45,7 +45,7 @@ class TensorSpec:
     ) -> None:
         object.__setattr__(self, "name", checks.text("name", name, error=SpecError))
         object.__setattr__(self, "shape", _shape(self.name, shape))
-        spelled = dtype if isinstance(dtype, str) else repr(dtype).rsplit(".", 1)[-1]
+        spelled = dtype if isinstance(dtype, str) else shown(dtype).rsplit(".", 1)[-1]
         object.__setattr__(self, "dtype", checks.choice("dtype", spelled, DTYPES, error=SpecError))
         filled = None if fill is None else checks.number("fill", fill, error=SpecError)
         object.__setattr__(self, "fill", filled)

@@ -132,7 +132,8 @@ def _options(family: Family, options: Any) -> Any:
             raise OptionError(f"family {family.name!r} needs options={wanted}(...): {error}") from error
     if not isinstance(options, family.options):
         raise OptionError(
-            f"options={options!r}: family {family.name!r} takes {family.options.__name__}, got {type(options).__name__}"
+            f"options={checks.shown(options)}: family {family.name!r} takes {family.options.__name__}, got "
+            f"{type(options).__name__}"
         )
     return options
 

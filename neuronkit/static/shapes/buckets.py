@@ -115,7 +115,7 @@ class Buckets:
                 at least 1.
         """
         canvas = self.buckets[self.shapes[0]].canvas
-        size = checks.integers("size", size, len(canvas), 1, error=SpecError)
+        size = checks.integers("size", size, len(canvas), 1, 1 << 31, error=SpecError)
         return self._route(size, checks.integer("rows", rows, 0, 1 << 40, error=SpecError))
 
     def _route(self, size: tuple[int, ...], rows: int) -> Shape:

@@ -80,16 +80,16 @@ class FixedShape:
         self.specs = as_specs(fn, specs)
         if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
             valid_size = VALID_SIZE
+        if valid_size is not None:
+            valid_size = checks.choice("valid_size", valid_size, [spec.name for spec in self.specs], error=SpecError)
         self.valid_size = valid_size
         self.batch_size = common_batch_size(self.specs)
         self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)
-        if valid_size is not None:
-            checks.choice("valid_size", valid_size, [spec.name for spec in self.specs], error=SpecError)
-            if next(spec for spec in self.specs if spec.name == valid_size).shape != (self.batch_size, 2):
-                raise SpecError(
-                    f"got valid_size={shown(valid_size)} with specs={listed(self.specs)}; expected a spec of "
-                    f"({self.batch_size}, 2) int32, (height, width) of each row; name that one"
-                )
+        if valid_size is not None and self._spec(valid_size).shape != (self.batch_size, 2):
+            raise SpecError(
+                f"got valid_size={shown(valid_size)} with specs={listed(self.specs)}; expected a spec of "
+                f"({self.batch_size}, 2) int32, (height, width) of each row; name that one"
+            )
         if not self.data_specs:
             raise SpecError(
                 f"got specs={listed(self.specs)}; expected an input beside the valid size; give the images' spec, too"
@@ -159,6 +159,9 @@ class FixedShape:
             results.append(self._crop(map_tensors(lambda t, w=window: t[w], joined), padded_size(data[0].shape)))
             start += count
         return results
+
+    def _spec(self, name: str) -> TensorSpec:
+        return next(spec for spec in self.specs if spec.name == name)
 
     def _split(self, inputs: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor | None]:
         """Separate the valid size, where it is given, from the rest."""
