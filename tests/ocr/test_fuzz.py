@@ -271,7 +271,7 @@ def test_agreement_of_anything(thing, other, boxes, least):
 def test_huge_inputs(huge):
     documented(find_boxes, huge, huge)
     documented(load_image, huge)
-    for processor in (CraftProcessor(), ParseqProcessor()):
+    for processor in (CraftProcessor(), ParseqProcessor(), DoctrProcessor("ab")):
         documented(processor.preprocess, [huge])
         documented(processor.postprocess, huge, *([[]] if isinstance(processor, CraftProcessor) else []))
     documented(crop_words, huge, [TextBox(np.array([[0, 0], [1e30, 0], [1e30, 1e30], [0, 1e30]]))])
