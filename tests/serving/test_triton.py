@@ -60,7 +60,8 @@ def repository(detector_path: Path, recognizer_path: Path, tmp_path_factory: pyt
 @pytest.fixture(scope="module")
 def server(repository: Path) -> Iterator[Server]:
     summaries = "--metrics-config=summary_latencies=true"
-    with serve(repository, arguments=[summaries], ready_timeout_s=PATIENCE_S) as running:
+    # Requests of a probe would be counted.
+    with serve(repository, arguments=[summaries], ready_timeout_s=PATIENCE_S, probe_interval_s=None) as running:
         yield running
 
 
