@@ -6,6 +6,7 @@ import io
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -283,6 +284,26 @@ def png_of_zeros(side, bits, colour_type):
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
+
+
+def test_many_pixels_are_refused_without_a_warning_of_pillows(tmp_path):
+    data = png_of_zeros(12_000, 1, 0)
+    path = tmp_path / "image.png"
+    path.write_bytes(data)
+    for source in (data, path, io.BytesIO(data)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            filters = list(warnings.filters)
+            with pytest.raises(ImageError, match="12000 x 12000 pixels, more than max_pixels"):
+                load_image(source)
+            assert warnings.filters == filters
+        if hasattr(source, "seek"):
+            continue
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(ImageError, match="more than max_pixels"):
+                load_image(source)
+        assert not caught
 
 
 @pytest.mark.slow

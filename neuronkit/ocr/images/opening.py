@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _HEAD = 64
+# Reentrant: reading an open file is its owner's code.
+_filtering_warnings = threading.RLock()
 _PLUGINS = {
     "HEIC": "`pip install pillow-heif` and call `pillow_heif.register_heif_opener()`, or convert it to PNG or JPEG",
     "AVIF": "update Pillow to 11.3 or newer, or `pip install pillow-avif-plugin` and `import pillow_avif`",
@@ -60,7 +64,7 @@ def open_image(source: Any) -> Iterator[Image.Image]:
     file = _openable(source)
     start = file.tell() if hasattr(file, "tell") else 0
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             yield image
     except UnidentifiedImageError as error:
         raise ImageError(_unknown(source, _head(file, start))) from error
@@ -85,12 +89,22 @@ def is_image_file(path: os.PathLike[str]) -> bool:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path):
+        with _opened(path):
             return True
     except (UnidentifiedImageError, OSError):
         return False
     except Image.DecompressionBombError:
         return True
+
+
+def _opened(file: Any) -> Image.Image:
+    """Open without Pillow's warning of many pixels, which `max_pixels` decides on; its limit stays an error."""
+    from PIL import Image
+
+    # The filters of warnings belong to the process: one thread at a time replaces them.
+    with _filtering_warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file)
 
 
 def _openable(source: Any) -> Any:
