@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 
 from neuronkit import checks, tensors
-from neuronkit.errors import ParityError, SpecError
+from neuronkit.errors import NeuronKitError, OptionError, ParityError, SpecError
+from neuronkit.shown import shown
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def assert_parity(
     Raises:
         ParityError: If an output is not finite or out of tolerance, or decoded results disagree; carries the report.
         SpecError: If there are no inputs, or no outputs, or empty ones, or outputs of different number or shape.
-        OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0.
+        OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0; or if
+            `agreement` fails, or gives no number from 0 to 1.
     """
     for name, function in {"actual": actual, "expected": expected, "agreement": agreement}.items():
         checks.callable_(name, function)
@@ -146,7 +149,7 @@ def assert_parity(
             got, wanted = actual(*arguments), expected(*arguments)
             comparisons.append(_compare(got, wanted, rtol, atol))
             if task is not None:
-                agreements.append(float(agreement(task(got), task(wanted))))
+                agreements.append(_agreement(agreement, task(got), task(wanted)))
     if len({len(found) for found in comparisons}) > 1:
         counts = sorted({len(found) for found in comparisons})
         raise SpecError(
@@ -163,6 +166,30 @@ def assert_parity(
             report,
         )
     return report
+
+
+def _agreement(agreement: Callable[[Any, Any], Any], got: Any, wanted: Any) -> float:
+    """How far two decoded results agree, 0..1."""
+    try:
+        given = agreement(got, wanted)
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        raise OptionError(
+            f"got agreement={shown(agreement)}, which fails on {shown(got)} and {shown(wanted)} ({shown(error)}); "
+            "expected a function of two decoded results; give one that compares what `task` returns"
+        ) from error
+    share = math.nan
+    # Arrays of several entries and whatever is no number: refused below.
+    with contextlib.suppress(Exception):
+        share = math.nan if issubclass(type(given), (str, bytes, bytearray)) else float(given)
+    # Sums of rounded shares may lie a little above 1.
+    if not 0 <= share <= 1 + 1e-6:
+        raise OptionError(
+            f"got {shown(given)} from agreement; expected one number from 0 to 1, or True or False; give an agreement "
+            "that compares the decoded results as a whole, such as neuronkit.ocr.metrics.text_accuracy"
+        )
+    return min(share, 1.0)
 
 
 @dataclass(frozen=True)
@@ -253,7 +280,13 @@ def _argument_tuples(inputs: Iterable[Any]) -> list[tuple[Tensor, ...]]:
         return [tuple(calls)]
     if not calls:
         raise SpecError("got no inputs; expected at least one tuple of tensors; give one for each call to compare")
-    return [tuple(checks.items(f"inputs[{i}]", call, "tensors", error=SpecError)) for i, call in enumerate(calls)]
+    listed = [tuple(checks.items(f"inputs[{i}]", call, "tensors", error=SpecError)) for i, call in enumerate(calls)]
+    if () in listed:
+        raise SpecError(
+            f"got inputs[{listed.index(())}]=(), without a tensor; expected what to call both with; give one tensor at "
+            "least"
+        )
+    return listed
 
 
 def _dense(output: Tensor) -> Tensor:

@@ -190,7 +190,8 @@ class AdapterConformance:
 
     def _compare(self, actual: Any, expected: Any, what: str) -> None:
         try:
-            assert_parity(lambda: actual, lambda: expected, [()], rtol=self.rtol, atol=self.atol)
+            # Both are computed already: what they are called with does not matter.
+            assert_parity(lambda _: actual, lambda _: expected, [(torch.zeros(1),)], rtol=self.rtol, atol=self.atol)
         except (AssertionError, ValueError) as error:
             raise AssertionError(f"{what}: {error}") from error
 
