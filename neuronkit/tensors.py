@@ -121,7 +121,7 @@ def inputs(
             for value, spec, dtypes in zip(given, specs, [_dtypes_like(spec.dtype) for spec in specs])
         )
     except error as wrong:
-        if len(specs) > 1 and _fit(given[::-1], specs):
+        if exchanged(given, specs):
             order = ", ".join(spec.name for spec in specs)
             raise error(f"got the inputs in another order; expected {wanted}; give ({order})") from wrong
         raise
@@ -130,6 +130,11 @@ def inputs(
         counts = ", ".join(f"{spec.name} of {len(value)} rows" for value, spec in zip(found, specs))
         raise error(f"got {counts}; expected the same number in each; give one row of each for every item")
     return found
+
+
+def exchanged(given: Sequence[Any], specs: Sequence[Spec]) -> bool:
+    """Whether the inputs of a call fit `specs` from last to first, and not from first to last."""
+    return not _fit(given, specs) and _fit(given[::-1], specs)
 
 
 def model_input(name: str, value: Any, model: nn.Module, shape: Sequence[int | None], *, smallest: int = 1) -> Tensor:

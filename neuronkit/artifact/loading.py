@@ -20,7 +20,7 @@ from neuronkit.artifact.agreement import check_graphs, is_for_neuron
 from neuronkit.artifact.joined import load_graphs
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
-from neuronkit.errors import ArtifactError, ChangedDefaultsWarning, NeuronCoreError
+from neuronkit.errors import ArtifactError, ChangedDefaultsWarning, NeuronCoreError, OptionError
 from neuronkit.interface import Interface
 from neuronkit.ocr.processors import check_processor, processor_from_dict
 from neuronkit.shown import shown
@@ -128,7 +128,9 @@ def _digest(sha256: Any) -> str | None:
         return None
     digest = checks.text("sha256", sha256).strip().lower()
     if not _HASH.fullmatch(digest):
-        checks.choice("sha256", sha256, ["64 hexadecimal digits, as sha256sum prints them"])
+        raise OptionError(
+            f"got sha256={shown(sha256)}; expected 64 hexadecimal digits, as sha256sum prints them; give those"
+        )
     return digest
 
 

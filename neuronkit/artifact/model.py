@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import artifact, checks
+from neuronkit import artifact, checks, tensors
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
 from neuronkit.artifact.joined import save_graphs
@@ -128,6 +128,11 @@ class CompiledModel:
             raise SpecError(
                 f"got {len(inputs)} inputs{f' and {sorted(named)}' if named else ''}; expected {len(names)}: "
                 f"{', '.join(map(str, self.specs))}; give each once, in order or by name"
+            )
+        if not named and tensors.exchanged(inputs, self.specs):
+            raise SpecError(
+                f"got the inputs in another order; expected {', '.join(map(str, self.specs))}; give "
+                f"({', '.join(names)})"
             )
         for spec in self.specs:
             value = given[spec.name]
