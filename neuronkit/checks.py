@@ -23,6 +23,7 @@ from neuronkit.shown import shown as shown
 
 # What Linux takes in one path, and in one name within it.
 _LONGEST_PATH, _LONGEST_NAME = 4095, 255
+_LONGEST_LABEL = 200
 
 
 def number(
@@ -132,6 +133,17 @@ def text(name: str, value: Any, *, empty: bool = False, error: type[NeuronKitErr
             f"got {name}={shown(value)}; expected text without lone surrogates; "
             "decode the bytes it came from with their own encoding"
         ) from None
+    return result
+
+
+def label(name: str, value: Any, *, error: type[NeuronKitError] = OptionError) -> str:
+    """Return `value` as a str that messages can name something by: of at most 200 printable characters."""
+    result = text(name, value, error=error)
+    if not result.isprintable() or len(result) > _LONGEST_LABEL:
+        raise error(
+            f"got {name}={shown(value)}; expected at most {_LONGEST_LABEL} printable characters; give a shorter name, "
+            "without line ends and control characters"
+        )
     return result
 
 

@@ -26,13 +26,14 @@ class TensorSpec:
     """Name, shape and dtype of one tensor.
 
     Args:
-        name: What the tensor is called, in error messages and manifests.
+        name: What the tensor is called, in error messages and manifests: at most 200 printable characters.
         shape: Every dimension as a number: a compiled graph has no other kind.
         dtype: A dtype's name, or the `torch.dtype` itself.
         fill: Value of every entry of an example, where random numbers would lie outside the tensor's domain.
 
     Raises:
-        SpecError: If a dimension is unknown (None or negative) or not an integer, or the dtype has no such name.
+        SpecError: If a dimension is unknown (None or negative) or not an integer, or the dtype has no such name; or
+            `name` is empty, too long or not printable.
     """
 
     name: str
@@ -43,7 +44,7 @@ class TensorSpec:
     def __init__(
         self, name: str, shape: Iterable[int], dtype: str | torch.dtype = "float32", *, fill: float | None = None
     ) -> None:
-        object.__setattr__(self, "name", checks.text("name", name, error=SpecError))
+        object.__setattr__(self, "name", checks.label("name", name, error=SpecError))
         object.__setattr__(self, "shape", _shape(self.name, shape))
         spelled = dtype if isinstance(dtype, str) else shown(dtype).rsplit(".", 1)[-1]
         object.__setattr__(self, "dtype", checks.choice("dtype", spelled, DTYPES, error=SpecError))
@@ -55,11 +56,11 @@ class TensorSpec:
         """The spec of an existing tensor.
 
         Raises:
-            SpecError: If it is no tensor, or of a dtype that no graph takes.
+            SpecError: If it is no tensor, or of a dtype that no graph takes, or `name` is none for a spec.
         """
         import torch
 
-        name = checks.text("name", name, error=SpecError)
+        name = checks.label("name", name, error=SpecError)
         if not issubclass(type(tensor), torch.Tensor):
             raise SpecError(
                 f"{name}: got {shown(tensor)}; expected a tensor; give one, such as torch.zeros(1, 3, 32, 128)"

@@ -188,6 +188,8 @@ def test_numbers_of_numpy_count_and_come_back_as_pythons() -> None:
         (lambda: checks.text("x", b"a"), "decode it, as in value.decode()"),
         (lambda: checks.text("x", ""), "got x=''; expected text"),
         (lambda: checks.choice("x", "Inf 2", ("inf1", "inf2")), "expected one of 'inf1', 'inf2'; did you mean 'inf2'?"),
+        (lambda: checks.label("x", "a\x1b[0m"), "printable characters; give a shorter name, without line ends"),
+        (lambda: checks.label("x", "a" * 201), "expected at most 200 printable characters; give a shorter name"),
         (lambda: checks.choice("x", True, (1, 2)), "got x=True; expected one of 1, 2; give one of them"),
         (lambda: checks.callable_("x", Path), "make an instance, Path(...)"),
         (lambda: checks.path("x", None), "got x=None; expected a path; give a str or a pathlib.Path"),

@@ -31,6 +31,7 @@ from neuronkit import (
     make_static,
     plan_buckets,
 )
+from neuronkit.analysis import emulate_autocast
 from neuronkit.build import Recipe, build
 from neuronkit.cache import CompileCache
 from neuronkit.errors import NeuronKitError
@@ -60,6 +61,14 @@ class Things:
 
     def compile(self, model: Any, *inputs: Any, **options: Any) -> Any:
         return compile_for_inferentia(model, *inputs, **{"target": "cpu", "progress": False, **options})
+
+    def compare(self, given: Any, **options: Any) -> Any:
+        """With an agreement that gives this."""
+        wanted = {"task": lambda outputs: str(outputs.shape), "agreement": lambda a, b: given, **options}
+        return assert_parity(self.network, self.network, [self.images], **wanted)
+
+    def report(self) -> Any:
+        return analyze(self.network, [self.images], target="inf2")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +107,7 @@ MISTAKES: dict[str, tuple[Callable[[Things], Any], str]] = {
     "arrays": (lambda t: t.detector(t.images.numpy(), t.sizes.numpy()), "torch.from_numpy(images)"),
     "no sizes": (lambda t: t.detector(t.images), "expected 2: images"),
     "one list": (lambda t: t.detector([t.images, t.sizes]), "expected 2: images"),
+    "exchanged": (lambda t: t.detector(t.sizes, t.images), "another order; expected images"),
     "too many": (lambda t: t.recognizer(t.crops, t.sizes), "expected 1: images"),
     "sparse": (lambda t: t.detector(t.images.to_sparse(), t.sizes), "images.to_dense()"),
     "meta": (lambda t: t.detector(t.images.to("meta"), t.sizes), "torch.zeros((2, 3, 32, 64))"),
@@ -123,11 +133,15 @@ MISTAKES: dict[str, tuple[Callable[[Things], Any], str]] = {
     "a list of graphs": (lambda t: Buckets([t.static]), "{(N, C, H, W): callable}"),  # type: ignore[arg-type]
     "a size as key": (lambda t: Buckets({32: t.static}), "give a tuple"),  # type: ignore[dict-item]
     "neither overlap nor module": (lambda t: Tiled(t.static), "give module"),
+    "conjugates as sizes": (lambda t: plan_buckets(torch.ones(2, 2, dtype=torch.complex64).conj(), 2), "list of pairs"),
     "one shape": (lambda t: plan_buckets((20, 30), 2), "give a list of pairs"),  # type: ignore[arg-type]
     # Specs.
     "a size of None": (lambda t: TensorSpec("images", (None, 3, 32, 128)), "Give the largest size"),  # type: ignore[arg-type]
     "a size of -1": (lambda t: TensorSpec("images", (-1, 3, 32, 128)), "neuronkit.FixedShape pad smaller inputs"),
     "float": (lambda t: TensorSpec("images", (1, 3), "float"), "did you mean 'float"),
+    "a colour in a name": (lambda t: TensorSpec("\x1b[31mred", (1, 3)), "without line ends and control characters"),
+    "a name of two lines": (lambda t: TensorSpec.of("a\nb", t.images), "without line ends and control characters"),
+    "a text as name": (lambda t: TensorSpec("a" * 2_000_000, (1, 3)), "give a shorter name"),
     "a number as shape": (lambda t: TensorSpec("images", 3), "give a tuple"),  # type: ignore[arg-type]
     "shape first": (lambda t: TensorSpec((1, 3), "images"), "got name=(1, 3); expected text"),  # type: ignore[arg-type]
     # Compiling and analysing.
@@ -152,6 +166,20 @@ MISTAKES: dict[str, tuple[Callable[[Things], Any], str]] = {
     "minutes as text": (lambda t: CompileOptions(timeout_s="60"), "convert it with float()"),  # type: ignore[arg-type]
     "an infinite tolerance": (lambda t: assert_parity(t.network, t.network, [t.images], rtol=float("inf")), "finite"),
     "nothing to compare": (lambda t: assert_parity(t.network, t.network, []), "give one for each call"),
+    "no tensor to call with": (lambda t: assert_parity(t.network, t.network, [()]), "give one tensor at least"),
+    "no agreement": (lambda t: t.compare(None), "from 0 to 1"),
+    "an agreement in words": (lambda t: t.compare("1"), "from 0 to 1"),
+    "an agreement of an array": (lambda t: t.compare(np.ones((2, 3))), "as a whole"),
+    "an agreement of a tensor": (lambda t: t.compare(t.images), "as a whole"),
+    "an agreement in per cent": (lambda t: t.compare(98.0), "from 0 to 1"),
+    "a huge agreement": (lambda t: t.compare(10**5000), "from 0 to 1"),
+    "no number": (lambda t: t.compare(float("nan")), "from 0 to 1"),
+    "a value as agreement": (lambda t: t.compare(1, agreement=1.0), "expected something to call"),
+    "an agreement of one": (lambda t: t.compare(1, agreement=len), "compares what `task` returns"),
+    "an array as type": (lambda t: CompileOptions(auto_cast="all", auto_cast_type=np.ones(3)), "'bf16'"),  # type: ignore[arg-type]
+    "an array as type to emulate": (lambda t: emulate_autocast(t.network, auto_cast_type=np.ones(3)), "'bf16'"),  # type: ignore[arg-type]
+    "an array as status": (lambda t: t.report().having(np.ones((2, 3))), "expected one of 'supported'"),
+    "a mistyped status": (lambda t: t.report().having("suported"), "did you mean 'supported'?"),
     # Static models.
     "options of another family": (lambda t: make_static(t.craft, options=PARSeqOptions()), "CRAFTOptions"),
     "no canvas": (lambda t: make_static(t.craft), "CRAFTOptions(...)"),

@@ -162,7 +162,7 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
     Raises:
         OptionError: If the text is none of these.
     """
-    name, text = checks.text("name", name), checks.text("text", text, empty=True)
+    name, text = checks.label("name", name), checks.text("text", text, empty=True)
     if len(text) > _LONGEST_TEXT:
         raise OptionError(f"got {name}={shown(text)}; expected at most {_LONGEST_TEXT} characters; write ranges")
     found: list[int] = []
@@ -170,7 +170,7 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise OptionError(f"got {name}={shown(text)}; expected numbers and ranges; write '0-3' or '0,2'")
-        if len(last or first) > 9 or int(last or first) >= _MOST_CORES:
+        if any(len(number) > 9 or int(number) >= _MOST_CORES for number in (first, last or first)):
             raise OptionError(f"got {name}={shown(text)}; expected numbers below {_MOST_CORES}; give such")
         found += range(int(first), int(last or first) + 1)
     if not found or len(set(found)) < len(found):

@@ -46,8 +46,13 @@ def test_a_charset_of_300000_characters_is_read_once_and_not_once_for_each() -> 
         PARSeq(characters + characters)
 
 
-@pytest.mark.parametrize("max_length", [-1, 2.0, "5", True, [5]])
+@pytest.mark.parametrize("max_length", [-1, pytest.param(-(10**5000), id="huge"), 2.0, "5", True, [5]])
 def test_a_length_that_is_none(max_length: Any) -> None:
     model = PARSeq(36, embed_dim=8, enc_depth=1, enc_num_heads=1, dec_num_heads=1, img_size=(8, 16))
     with pytest.raises(SpecError, match=r"got max_length=.*; expected a whole number"):
         model(torch.zeros(1, 3, 8, 16), max_length)
+
+
+def test_a_length_of_any_size_is_cut_to_the_longest_label() -> None:
+    model = PARSeq(36, max_label_length=3, embed_dim=8, enc_depth=1, enc_num_heads=1, dec_num_heads=1, img_size=(8, 16))
+    assert model.eval()(torch.zeros(1, 3, 8, 16), 10**5000).shape[:2] == (1, 4)

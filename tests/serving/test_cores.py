@@ -108,10 +108,18 @@ def test_which_variable_wins(environment: dict[str, str], text: str) -> None:
     assert text in str(describe_cores(environment))
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "0,0", "-1", "1-", "0;1"])
+@pytest.mark.parametrize("text", ["", "a", "3-1", "0,0", "-1", "1-", "0;1", "9" * 50, "9" * 5000 + "-3"])
 def test_unreadable_cores_are_refused(text: str) -> None:
     with pytest.raises(OptionError, match="cores"):
         parse_cores(text)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "a" * 2_000_000])
+def test_names_that_no_message_holds_are_refused(name: str) -> None:
+    with pytest.raises(OptionError, match="got name=") as caught:
+        parse_cores("a", name=name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("cores", [4, b"0-3", [0, -1], ["a"], [], "0-99999999999"])

@@ -157,6 +157,9 @@ def test_a_reader_alone_none_and_under_another_name(detector_path: Path, recogni
     assert set(export_repository({"pages": pair}, tmp_path / "a")) == {"pages"}
     assert set(export_repository(both, tmp_path / "b", reader=None)) == {"d", "r"}
     assert set(export_repository(both, tmp_path / "c", reader="pages")) == {"d", "r", "pages"}
+    for bad in (bytearray(3), "", "a\0"):
+        with pytest.raises(OptionError, match=r"got reader=|model name"):
+            export_repository(detector_path, tmp_path / "d", reader=bad)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="another model"):
         export_repository(both, tmp_path / "d", reader="d")
     with pytest.raises(OptionError, match=r"got an artifact of role recognizer \(parseq\); expected detector"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neuronkit import compile_for_inferentia, static_greedy_decoder
+from neuronkit import TensorSpec, compile_for_inferentia, static_greedy_decoder
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.decoding.greedy import growing_loop
 from neuronkit.static.decoding.loops import after_eos
@@ -76,6 +76,14 @@ CASES = [
     )
     for method in methods
 ]
+
+
+def deep_list() -> list[Any]:
+    """Python cannot write it out."""
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
 
 
 def assert_equal_up_to_eos(actual: Tensor, expected: Tensor, eos_id: int, tolerance: float) -> None:
@@ -212,7 +220,7 @@ def test_a_decoder_that_counts_from_the_buffers_end_is_refused() -> None:
             {"eos_id": VOCABULARY},
             f"got eos_id={VOCABULARY}; expected one of the decoder's classes, 0 to {VOCABULARY - 1}",
         ),
-        ({"eos_id": -1}, "got eos_id=-1; expected a whole number 0"),
+        ({"eos_id": -1}, "got eos_id=-1; expected a whole number from 0"),
     ],
 )
 def test_ids_outside_the_vocabulary_are_refused(decoder: nn.Module, ids: dict, message: str) -> None:
@@ -253,10 +261,14 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
             OptionError,
             "got method='beam'; expected one of 'auto', 'fixed_point'",
         ),
-        (Attention(0), {"max_length": 0}, SpecError, "got max_length=0; expected a whole number 1"),
+        (Attention(0), {"max_length": 0}, SpecError, "got max_length=0; expected a whole number from 1"),
         (Attention(0), {"max_length": "5"}, SpecError, "got max_length='5'; expected a whole number"),
         (Attention(0), {"eos_id": None}, SpecError, "got eos_id=None; expected a whole number"),
         (Attention(0), {"memory": (2, WIDTH)}, SpecError, "memory=.*expected an example tensor or its spec"),
+        (Attention(0), {"memory": TensorSpec("memory", ())}, SpecError, r"memory of shape \(\)"),
+        (Attention(0), {"memory": torch.tensor(2.0)}, SpecError, r"memory of shape \(\)"),
+        (Attention, {}, SpecError, r"make an instance, Attention\(...\)"),
+        (deep_list(), {}, SpecError, "list is no decoder neuronkit knows"),
         (torch.add, {}, SpecError, "is no decoder neuronkit knows"),
         (lambda tokens: tokens, {}, SpecError, "function is no decoder neuronkit knows"),
     ],

@@ -6,8 +6,9 @@ import html
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from neuronkit import checks
 from neuronkit.options import check_operator_kinds
 
 Status = Literal["supported", "limited", "unsupported", "whitelisted", "cpu"]
@@ -92,7 +93,12 @@ class OperatorReport:
         return on_device / self.total if self.total else 1.0
 
     def having(self, status: Status) -> dict[str, int]:
-        """Operator kind → count of the kinds of that status; one unsupported call makes a kind unsupported."""
+        """Operator kind → count of the kinds of that status; one unsupported call makes a kind unsupported.
+
+        Raises:
+            OptionError: If there is no such status.
+        """
+        status = checks.choice("status", status, get_args(Status))
         return {kind: count for kind, count in self.counts.items() if self.statuses[kind] == status}
 
     def allowing(self, op_whitelist: tuple[str, ...] = (), cpu_operators: tuple[str, ...] = ()) -> OperatorReport:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.interface import DETECTOR, RECOGNIZER
@@ -63,6 +64,8 @@ def find_models(artifacts: Any, reader: str | None) -> list[Model]:
         ArtifactError: If an artifact is not sound, or cannot be served.
         OptionError: If a name is bad, or what was given is no artifact.
     """
+    if reader is not None:
+        _check_name(checks.text("reader", reader))
     named = _named(artifacts)
     found = [_model(name, source) for name, source in named.items()]
     singles = [model.artifacts[MODEL] for model in found if MODEL in model.artifacts]

@@ -51,7 +51,7 @@ def static_greedy_decoder(
     Raises:
         OptionError: If the method does not exist, or the protocol cannot serve it.
         SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
-            is outside the vocabulary.
+            is outside the vocabulary, or the memory has no dimension.
     """
     return GreedyDecoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, memory=memory, method=method)
 
@@ -77,6 +77,8 @@ class GreedyDecoder(DecodingModel):
             raise SpecError(
                 f"got memory={shown(memory)}; expected an example tensor or its spec; give TensorSpec('memory', shape)"
             )
+        if memory is not None and not memory.shape:
+            raise SpecError("got memory of shape (); expected rows, its first dimension; give (N, ...)")
         super().__init__(
             as_module(decoder),
             () if memory is None else (memory,),

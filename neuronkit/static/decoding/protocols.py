@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.errors import NeuronKitError, SpecError
 from neuronkit.static.decoding.packing import Layout
 
@@ -33,6 +34,8 @@ def as_module(decoder: Any) -> nn.Module:
     Raises:
         SpecError: If it follows neither.
     """
+    if issubclass(type(decoder), type):
+        checks.callable_("decoder", decoder, error=SpecError)
     if hasattr(decoder, "step") and not hasattr(decoder, "initial_state"):
         raise SpecError(
             f"{type(decoder).__name__} has step but no initial_state(memory); add it, with N rows in each tensor"
@@ -50,6 +53,9 @@ def as_module(decoder: Any) -> nn.Module:
 
 
 def _takes_two(function: Any) -> bool:
+    # Of what cannot be called, `inspect` writes the repr, which may fail.
+    if not callable(function):
+        return False
     try:
         inspect.signature(function).bind("tokens", "memory")
     except (TypeError, ValueError):

@@ -164,7 +164,7 @@ def _sizes(observed: Iterable[Sequence[int]]) -> Ints:
         listed = checks.items("observed_shapes", observed, "sizes", most=_MOST_SHAPES, error=SpecError)
     try:
         array = np.array([tuple(shape)[-2:] for shape in listed], dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # Sizes turn themselves into numbers, by code of their own.
         raise wrong from None
     if array.size == 0:
         raise SpecError("observed_shapes is empty; expected (height, width) of each input; give those that you expect")
