@@ -84,8 +84,18 @@ def test_processor_comes_back(processor: CraftProcessor | ParseqProcessor, tmp_p
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_any_changed_byte_is_noticed(saved: Path, tmp_path: Path, place: float, flip: int) -> None:
+    check_changed(saved, tmp_path, int(place * len(saved.read_bytes())), flip)
+
+
+def test_a_changed_name_of_a_member_makes_no_other_file_of_it(saved: Path, tmp_path: Path) -> None:
+    contents = saved.read_bytes()
+    for place in (contents.find(b"/extra/"), contents.rfind(b"/extra/"), contents.rfind(b"constants.pkl")):
+        check_changed(saved, tmp_path, place, 1)
+
+
+def check_changed(saved: Path, tmp_path: Path, place: int, flip: int) -> None:
     contents = bytearray(saved.read_bytes())
-    contents[int(place * len(contents))] ^= flip
+    contents[place] ^= flip
     (tmp_path / "changed.pt").write_bytes(contents)
     with pytest.raises(ArtifactError, match=r"changed.pt.: is not a whole artifact .* compile again"):
         neuronkit.load(tmp_path / "changed.pt")

@@ -63,7 +63,7 @@ def _instead(path: Path) -> str:
             names = archive.namelist()
     except Exception:  # Whatever is wrong with a zip archive, it is none.
         return cut
-    if any(name.endswith(f"/extra/{MANIFEST}") for name in names) or not any(n.endswith("/data.pkl") for n in names):
+    if is_sealed_file(path) or not any(name.endswith("/data.pkl") for name in names):
         return cut
     if any(name.endswith("/constants.pkl") for name in names):
         return "it is plain TorchScript. Load it with torch.jit.load, or compile the model with compile_for_inferentia"

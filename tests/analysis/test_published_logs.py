@@ -97,4 +97,4 @@ def test_dynamic_parseq_gives_the_picture_of_its_log():
     assert {kind: report.counts.get(kind, 0) for kind in PARSEQ_LOG} == PARSEQ_LOG
     embedding = next(problem for problem in report.problems if problem.kind == "aten::embedding")
     assert embedding.module == "model.text_embed.embedding"
-    assert "parseq.py:" in embedding.location
+    assert "parseq_decoder.py:" in embedding.location
