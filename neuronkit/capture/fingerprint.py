@@ -46,13 +46,27 @@ def fingerprint(program: Any) -> Fingerprint:
     return Fingerprint(digest.hexdigest(), hash_tensors(weights))
 
 
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes."""
+def hash_tensors(tensors: Mapping[str, Any]) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes; of what else a state dict may hold, over its text."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for name in sorted(tensors):
+        for place, value in _flat(name, tensors[name]):
+            if isinstance(value, Tensor):
+                digest.update(f"{place} {tuple(value.shape)} {value.dtype}".encode())
+                plain = value.dequantize() if value.is_quantized else value
+                digest.update(plain.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            else:
+                digest.update(f"{place} {value!r}".encode())
     return digest.hexdigest()
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A value, or those that a tuple holds: quantised layers pack weight and bias into one."""
+    if isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _flat(f"{name}[{i}]", item)
+    else:
+        yield name, value
 
 
 def hash_weights(graphs: Mapping[str, tuple[torch.nn.Module, Any]]) -> str:
