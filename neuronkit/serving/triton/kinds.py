@@ -152,7 +152,8 @@ class Reader(Served):
     def _run(self, items: list[Any]) -> list[Any]:
         pages = iter(self._pipeline.read_batch([image for images in items for image in images]).pages)
         results = [[next(pages) for _ in images] for images in items]
-        self.models[DETECTOR].counts.rows += sum(map(len, results))
+        # Images that cannot be opened never reach the detector.
+        self.models[DETECTOR].counts.rows += sum(page.error is None for found in results for page in found)
         self.models[RECOGNIZER].counts.rows += sum(len(page.words) for found in results for page in found)
         return results
 
