@@ -100,7 +100,10 @@ def test_the_page(beginning: str, exported: Path, tmp_path: Path) -> None:
             "echo",
         ):
             command_line = with_ports(block(start)[0])
-            done = subprocess.run(["sh", "-ec", command_line], cwd=exported, check=True, capture_output=True)
+            done = subprocess.run(
+                ["sh", "-ec", command_line], cwd=exported, env={**os.environ, "PATH": path}, capture_output=True
+            )
+            assert not done.returncode, done.stderr.decode()
             assert (b"neuron cafe" in done.stdout) == ("page.png" in command_line)
         code, output = block("import json")
         printed = io.StringIO()
