@@ -6,7 +6,7 @@ PYTHON310 ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable
 # One thread for each of the two test processes.
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test lint test-inf1 test-inf2 test-serving train clean
+.PHONY: demo test lint test-inf1 test-inf2 test-serving site train clean
 
 demo: .venv/.ready
 	.venv/bin/python -m neuronkit.demo
@@ -27,6 +27,10 @@ test-inf2: .venv-inf2/.ready
 
 test-serving: .venv-serving/.ready
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv-serving/bin/python -m pytest -m serving
+
+# The pages as a site in build/site, with the notebook executed.
+site: .venv/.ready
+	NEURONKIT_SITE_EXECUTE=true NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
 train: .venv/.ready
 	.venv/bin/python -m tools.demo.train
