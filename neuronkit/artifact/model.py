@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -22,9 +23,11 @@ from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecErr
 from neuronkit.interface import Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.methods import carry
 from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.fixed import VALID_SIZE
 from neuronkit.static.shapes.replicas import Replicas
+from neuronkit.static.shapes.rows import RowStream
 from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
 from neuronkit.targets import find_target
@@ -41,6 +44,7 @@ class CompiledModel:
         specs: Its inputs, in order.
         processor: The pre- and post-processor it was compiled with, or None.
         training: False; it computes as in eval mode.
+        carry: For a model with ``method="fused"``, how its rows go on; None for any other.
 
     It takes the place of an `nn.Module` in code that calls one: inputs by name, `eval()`, ``to("cpu")``; what a
     compiled graph cannot do is an error that says so. It pickles by the path where it was saved or loaded last.
@@ -65,6 +69,9 @@ class CompiledModel:
         self.processor = processor
         specs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
         self._run = find_target(manifest["target"]).accelerate(function, specs)
+        name, self._graph_specs = next(iter(specs.items()))
+        self._graph: Any = getattr(self._run, name, None)
+        self.carry = carry(manifest.get("joining")) if callable(self._graph) else None
         outputs = manifest.get("outputs", ())
         self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
         self._path: Path | None = None
@@ -97,6 +104,9 @@ class CompiledModel:
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.
 
+        A model with ``method="fused"`` takes any number of rows: those that one batch does not settle ride in free
+        rows of the next.
+
         Args:
             *inputs: Tensors exactly as `specs` say, on the CPU.
             **named: Inputs by the names that `specs` give them, in place of or after those in order.
@@ -111,10 +121,29 @@ class CompiledModel:
             NeuronCoreError: If another process has the cores.
         """
         checked = self._bound(inputs, named)
-        if self._tried:
-            with torch.no_grad(), taken_cores_explained():
-                return self._run(*checked)
-        return self._first_call(checked)
+        if self.carry is not None:
+            return RowStream(self.step, self.specs[0].shape[0], self.carry)(*checked)
+        return self._guarded(self._run, checked)
+
+    def step(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the graph of a model with ``method="fused"`` once, on a batch.
+
+        Args:
+            *inputs: As `specs` say, then ``start`` (N, T) int32: tokens to go on from, -1 for a row that begins.
+
+        Returns:
+            What the model gives, then tokens (N, T) int32 and ``settled`` (N,) int32, 0 for rows that have to go on.
+
+        Raises:
+            SpecError: If an input does not fit.
+            OptionError: If the model has no such graph.
+        """
+        if self.carry is None:
+            raise OptionError('got step() of a model that settles all rows itself; expected method="fused"; call it')
+        *given, start = inputs
+        self._graph_specs[-1].check(start)
+        outputs: tuple[Tensor, ...] = self._guarded(self._graph, (*self._bound(given, {}), start), extra=2)
+        return outputs
 
     forward = __call__
 
@@ -134,7 +163,7 @@ class CompiledModel:
                 f"got the inputs in another order; expected {', '.join(map(str, self.specs))}; give "
                 f"({', '.join(names)})"
             )
-        for spec in self.specs:
+        for spec in self._expected(given):
             value = given[spec.name]
             spec.check(value)
             if value.device.type != "cpu":
@@ -147,20 +176,29 @@ class CompiledModel:
                 check_valid_size(name, given[name], self.specs[0].shape[2:], len(given[name]))
         return tuple(given[name] for name in names)
 
-    def _first_call(self, inputs: Sequence[Tensor]) -> Any:
-        """Run it, and compare the graph with the manifest."""
+    def _expected(self, given: Mapping[str, Any]) -> Sequence[TensorSpec]:
+        """The specs, of as many rows as the first input has where the model takes any number."""
+        first = given[self.specs[0].name]
+        if self.carry is None or not isinstance(first, Tensor) or not first.dim() or not len(first):
+            return self.specs
+        return [replace(spec, shape=(len(first), *spec.shape[1:])) for spec in self.specs]
+
+    def _guarded(self, function: Any, inputs: Sequence[Tensor], *, extra: int = 0) -> Any:
+        """Run a function; at the first time, compare what it gives, without the last `extra`, with the manifest."""
         try:
             with torch.no_grad(), taken_cores_explained():
-                outputs = self._run(*inputs)
+                outputs = function(*inputs)
         except NeuronKitError:
             raise
         except RuntimeError as error:
+            if self._tried:
+                raise
             raise ArtifactError(
                 f"the graph fails on inputs as its manifest says ({', '.join(map(str, self.specs))}): {error}. Compile "
                 "it again, if their values are such that the original model takes them"
             ) from error
-        if "outputs" in self.manifest:
-            check_outputs(outputs, self.manifest)
+        if not self._tried and "outputs" in self.manifest:
+            check_outputs(outputs[:-extra] if extra else outputs, self.manifest)
             self._tried = True
         return outputs
 
@@ -206,9 +244,10 @@ class CompiledModel:
                 f"one copy spans {spans} cores already, and DataParallel takes models of one core; "
                 "compile with neuroncores=1, or run one process for each copy"
             )
+        function, specs = (self._run, self.specs) if self.carry is None else (self._graph, self._graph_specs)
         with taken_cores_explained():
-            functions = find_target(self.manifest["target"]).replicate(self._run, copies)
-        return Replicas(functions, self.specs, copies=copies, processor=self.processor)
+            functions = find_target(self.manifest["target"]).replicate(function, copies)
+        return Replicas(functions, specs, copies=copies, processor=self.processor, carry=self.carry)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.

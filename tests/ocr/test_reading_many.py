@@ -6,15 +6,19 @@ import itertools
 import json
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 from neuronkit.ocr.pipeline.folder import NO_IMAGE, READ_BEFORE
+from neuronkit.static.shapes.rows import Carry
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
@@ -35,6 +39,49 @@ def test_pages_come_in_order_and_share_the_detectors_batch():
     pages = reader(detector, Recognizer(4))([grid(text) for text in texts])
     assert [page.text.replace(" ", "") for page in pages] == texts
     assert len(detector.calls) == 3
+
+
+def test_words_of_pages_one_after_the_other_share_the_recognisers_batches() -> None:
+    recognizer, texts = Recognizer(8), ["abc", "", "d", "efgh", "ab", "cdefgh", "a", "b"]
+    pages = reader(Detector(), recognizer)([grid(text) for text in texts])
+    assert [page.text.split() for page in pages] == [list(text) for text in texts]
+    assert recognizer.batches == 3  # of 18 words
+
+
+class UnsettledRecognizer(Recognizer):
+    """One that settles a word at its second call, and some not before the third."""
+
+    carry = Carry(3, 3)
+
+    def step(self, images: torch.Tensor, start: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits = self(images)
+        tokens = start.clamp(min=0) + 1
+        settled = (tokens[:, 0] > 1) & (logits[:, 0].argmax(-1) % 3 > 0)
+        return logits, tokens.to(torch.int32), settled.to(torch.int32)
+
+
+def test_words_that_have_not_settled_ride_with_those_of_later_pages() -> None:
+    recognizer, texts = UnsettledRecognizer(8), ["abcd", "efgh", "abcd", "efgh", "ab"]
+    pages = reader(Detector(), recognizer)([grid(text) for text in texts])
+    assert [page.text.split() for page in pages] == [list(text) for text in texts]
+    # 18 words of two calls, of which 5 take a third, in batches of 8.
+    assert recognizer.batches == -(-(2 * 18 + 5) // 8)
+    together = reader(Detector(), recognizer).read_batch([grid(text) for text in texts])
+    assert [page.text for page in together.pages] == [page.text for page in pages]
+
+
+def test_a_page_waits_for_a_few_others_at_most_until_its_words_are_read() -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[np.ndarray[Any, Any]]:
+        for i in itertools.count():
+            taken.append(i)
+            yield grid("a")
+
+    pages = reader(Detector(), Recognizer(64)).read(endless())
+    assert next(pages).text == "a"
+    assert len(taken) <= 7
+    pages.close()
 
 
 def test_bad_images_leave_the_others_of_their_batch_alone():

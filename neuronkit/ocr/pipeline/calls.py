@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_numpy
+from neuronkit.static.shapes.rows import Carry, RowStream, carry_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class ModelCall:
         return any(spec.name == name for spec in self.specs)
 
     def __call__(self, *inputs: NDArray[Any]) -> Any:
-        """Run all rows, in chunks.
+        """Run all rows.
 
         Args:
             inputs: Arrays with the same first dimension, at least 1.
@@ -64,27 +66,26 @@ class ModelCall:
         Raises:
             SpecError: If an output is not one row for each row of the input.
         """
-        rows = len(inputs[0])
-        size = self.fixed_shape[0] if self.fixed_shape else self.batch_size
-        chunks = [self._chunk([array[i : i + size] for array in inputs], size) for i in range(0, rows, size)]
-        outputs = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*chunks, strict=True)]
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return next(self.stream([inputs]))
 
-    def _chunk(self, inputs: Sequence[NDArray[Any]], size: int) -> list[NDArray[Any]]:
-        rows = len(inputs[0])
-        if self.fixed_shape and rows < size:
-            # Filled with valid rows: zeros may be no valid input at all.
-            inputs = [np.concatenate([array, np.repeat(array[:1], size - rows, axis=0)]) for array in inputs]
+    def stream(self, groups: Iterable[tuple[NDArray[Any], ...]], ahead: int = 1) -> Iterator[Any]:
+        """Run groups of rows, several in the same batch where the model fixes its size; see `RowStream.stream`."""
+        fixed, carry = self.fixed_shape, carry_of(self.function)
+        rows = RowStream(partial(self._run, carry), fixed[0] if fixed else self.batch_size, carry, fill=bool(fixed))
+        tensors = (tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in group) for group in groups)
+        return rows.stream(tensors, ahead if fixed else 1)
+
+    def _run(self, carry: Carry | None, *inputs: torch.Tensor) -> Any:
         device = _device(self.function)
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in inputs]
+        given = [self._cast(tensor.to(device), i) for i, tensor in enumerate(inputs)]
         with torch.no_grad():
-            output = self.function(*(self._cast(tensor, i) for i, tensor in enumerate(tensors)))
+            output = self.function(*given) if carry is None else self.function.step(*given)  # type: ignore[attr-defined]
         outputs = list(output) if isinstance(output, (tuple, list)) and output else [output]
+        rest = outputs[-2:] if carry is not None else []
         first = to_numpy(outputs[0])
-        tokens = first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) > 1
-        return [
-            self._rows(array, len(inputs[0]))[:rows] for array in ([first, to_numpy(outputs[1])] if tokens else [first])
-        ]
+        is_tokens = first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) - len(rest) > 1
+        results = [self._rows(x, len(inputs[0])) for x in ([first, to_numpy(outputs[1])] if is_tokens else [first])]
+        return (*results, *rest) if rest or is_tokens else results[0]
 
     def _rows(self, output: NDArray[Any], count: int) -> NDArray[Any]:
         if output.ndim == 0 or len(output) != count:

@@ -132,7 +132,8 @@ class OCRPipeline:
         """Read images one after the other, holding only those at work.
 
         The next images are opened and searched for words while those before them are read. The detector runs in a
-        thread of its own, the recogniser in the caller's; neither is called twice at once.
+        thread of its own, the recogniser in the caller's; neither is called twice at once. Where the recogniser's
+        `specs` fix its batch, words of up to four images share batches.
 
         Args:
             images: Any iterable of images, also an endless one; it is read a few images ahead. Should it raise an

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuronkit.ocr.crops import crop_words
 from neuronkit.ocr.geometry import TextBox
@@ -15,6 +17,9 @@ from neuronkit.ocr.pipeline.calls import ModelCall
 
 _PROBED = 8
 """Words that are enough to tell which way up a page is."""
+
+_AHEAD = 4
+"""Pages whose words share batches, at most, when pages come one after the other."""
 
 _CLEAR = 0.1
 """By how much the confidence has to grow for a page to be turned."""
@@ -37,35 +42,59 @@ class WordRecognizer:
         """Words a call, where the model fixes it; else 1, since no row is wasted."""
         return self.model.fixed_shape[0] if self.model.fixed_shape else 1
 
-    def read(self, pages: Sequence[tuple[RGBImage, Sequence[TextBox]]]) -> list[list[Word]]:
+    def read(self, pages: Sequence[tuple[Any, Sequence[TextBox]]]) -> list[list[Word]]:
         """Read the words of several pages together.
 
         Args:
-            pages: Images, and the boxes of each.
+            pages: Images (H, W, 3) uint8, RGB, and the boxes of each; where there is no image there is no box.
 
         Returns:
             For each page a word for each box.
         """
-        crops = [
-            crop
-            for image, boxes in pages
-            for crop in (crop_words(image, boxes, vertical_ratio=self._vertical_ratio) if boxes else ())
-        ]
-        results = iter(self.recognize(crops))
-        return [
-            [Word(r.text, r.confidence, box, r.char_confidences) for box, r in zip(boxes, results)]
-            for _, boxes in pages
-        ]
+        results = iter(self.recognize([crop for page in pages for crop in self._crops(*page)]))
+        return [_words(boxes, results) for _, boxes in pages]
+
+    def stream(self, pages: Iterable[tuple[Any, Sequence[TextBox]]]) -> Iterator[list[Word]]:
+        """Read the words of pages that come one after the other, those of a few pages together.
+
+        Args:
+            pages: Images (H, W, 3) uint8, RGB, and the boxes of each; where there is no image there is no box.
+
+        Yields:
+            For each page a word for each box, in order. Where the model fixes its batch, at most four pages after
+            `pages` gave this one.
+        """
+        boxes_of: deque[Sequence[TextBox]] = deque()
+
+        def crops() -> Iterator[Sequence[RGBImage]]:
+            for image, boxes in pages:
+                boxes_of.append(boxes)
+                yield self._crops(image, boxes)
+
+        for results in self._recognized(crops(), _AHEAD):
+            yield _words(boxes_of.popleft(), iter(results))
 
     def recognize(self, crops: Sequence[RGBImage]) -> list[Any]:
         """What the processor gives for each word image."""
-        if not crops:
-            return []
-        # Words of like proportions share a batch, so that a recogniser with several widths fills each.
-        order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
-        inputs = self._processor.preprocess([crops[i] for i in order])
-        results = dict(zip(order, self._processor.postprocess(self.model(inputs)), strict=True))
-        return [results[i] for i in range(len(crops))]
+        return next(self._recognized([crops]))
+
+    def _recognized(self, groups: Iterable[Sequence[RGBImage]], ahead: int = 1) -> Iterator[list[Any]]:
+        orders: deque[list[int]] = deque()
+
+        def inputs() -> Iterator[tuple[NDArray[Any], ...]]:
+            for crops in groups:
+                # Words of like proportions share a batch, so that a recogniser with several widths fills each.
+                order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
+                orders.append(order)
+                yield (self._processor.preprocess([crops[i] for i in order]) if crops else np.empty(0, np.uint8),)
+
+        for outputs in self.model.stream(inputs(), ahead):
+            order = orders.popleft()
+            results = dict(zip(order, self._processor.postprocess(outputs) if order else (), strict=True))
+            yield [results[i] for i in range(len(order))]
+
+    def _crops(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[RGBImage]:
+        return list(crop_words(image, boxes, vertical_ratio=self._vertical_ratio)) if boxes else []
 
     def rotation(self, image: RGBImage, boxes: Sequence[TextBox], rotations: Sequence[int]) -> int:
         """Choose by how many degrees a page is to be turned counter-clockwise, from a few of its longest words.
@@ -86,3 +115,7 @@ class WordRecognizer:
         means = confidences.reshape(len(choices), len(crops)).mean(axis=1)
         best = int(means.argmax())
         return choices[best] if means[best] > means[0] + _CLEAR else 0
+
+
+def _words(boxes: Sequence[TextBox], results: Iterator[Any]) -> list[Word]:
+    return [Word(r.text, r.confidence, box, r.char_confidences) for box, r in zip(boxes, results)]

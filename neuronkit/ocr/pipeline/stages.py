@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from neuronkit.ocr.geometry import Letterbox
+from neuronkit.ocr.geometry import Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike
 from neuronkit.ocr.layout import reading_order
 from neuronkit.ocr.page import Line, Page, Word
@@ -44,28 +45,37 @@ class Stages:
         """Open an image; an error stays with it."""
         return open_source(source, max_pixels=self.max_pixels, background=self.background)
 
-    def pages(self, found: Sequence[Found], find: Find | None = None) -> list[Page]:
-        """Read the words of several images together.
+    def pages(self, found: Sequence[Found]) -> list[Page]:
+        """Read the words of several images together."""
+        return self._finish(list(found), self._read(found), self.finder.find)
+
+    def stream(self, found: Iterable[Found], find: Find) -> Iterator[Page]:
+        """Read the words of images that come one after the other, those of a few images in the same batches.
 
         Args:
             found: The images and where their words are.
-            find: Searches turned images; `finder.find` unless that runs elsewhere.
+            find: Searches turned images.
         """
-        found, words = list(found), self._read(found)
+        held: deque[Found] = deque()
+
+        def pages() -> Iterator[tuple[Any, Sequence[TextBox]]]:
+            for page in found:
+                held.append(page)
+                yield page.opened.image, page.boxes
+
+        for words in self.recognizer.stream(pages()):
+            yield from self._finish([held.popleft()], [words], find)
+
+    def _finish(self, found: list[Found], words: list[list[Word]], find: Find) -> list[Page]:
         turned = self._turned(found, words)
         if turned:
-            again = (find or self.finder.find)([opened for _, opened in turned])
+            again = find([opened for _, opened in turned])
             for (i, _), better, its_words in zip(turned, again, self._read(again), strict=True):
                 found[i], words[i] = better, its_words
         return [self._page(*fields) for fields in zip(found, words, strict=True)]
 
     def _read(self, found: Sequence[Found]) -> list[list[Word]]:
-        readable = [i for i, page in enumerate(found) if page.boxes]
-        pages = [(found[i].opened.image, found[i].boxes) for i in readable]
-        words: list[list[Word]] = [[] for _ in found]
-        for i, read in zip(readable, self.recognizer.read(pages) if pages else ()):  # type: ignore[arg-type]
-            words[i] = read
-        return words
+        return self.recognizer.read([(page.opened.image, page.boxes) for page in found])
 
     def _turned(self, found: Sequence[Found], words: Sequence[list[Word]]) -> list[tuple[int, Opened]]:
         """The pages that are read better when they are turned, and turned."""

@@ -36,15 +36,18 @@ def read_stream(stages: Stages, images: Iterable[ImageLike]) -> Iterator[Page]:
             # In the detector's own thread: it is never called twice at once.
             return searcher.submit(stages.finder.find, opened).result()
 
-        while True:
-            while len(ahead) < 2 and (batch := list(islice(source, stages.finder.rows))):
-                opened = [openers.submit(stages.open, image) for image in batch]
-                ahead.append(searcher.submit(_find, stages, opened))
-            if not ahead:
-                if failure:
-                    raise failure[0]
-                return
-            yield from stages.pages(ahead.popleft().result(), find)
+        def found() -> Iterator[Found]:
+            while True:
+                while len(ahead) < 2 and (batch := list(islice(source, stages.finder.rows))):
+                    opened = [openers.submit(stages.open, image) for image in batch]
+                    ahead.append(searcher.submit(_find, stages, opened))
+                if not ahead:
+                    return
+                yield from ahead.popleft().result()
+
+        yield from stages.stream(found(), find)
+        if failure:
+            raise failure[0]
 
 
 def read_one(stages: Stages, image: ImageLike) -> Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from neuronkit.artifact import CompiledModel
 from neuronkit.static.shapes.fixed import VALID_SIZE
+from neuronkit.static.shapes.rows import RowStream
 
 
 @dataclass
@@ -64,8 +66,17 @@ class Metered:
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Run the model."""
+        if self._model.carry is not None:
+            return RowStream(self.step, self.specs[0].shape[0], self._model.carry)(*inputs)
+        return self._counted(self._model, inputs)
+
+    def step(self, *inputs: Tensor) -> Any:
+        """Run a batch of a model whose rows may have to go on; see `CompiledModel.step`."""
+        return self._counted(self._model.step, inputs)
+
+    def _counted(self, function: Callable[..., Any], inputs: Sequence[Tensor]) -> Any:
         begin = time.perf_counter()
-        outputs = self._model(*inputs)
+        outputs = function(*inputs)
         self.counts.seconds += time.perf_counter() - begin
         self.counts.batch_rows += len(inputs[0])
         for spec, tensor in zip(self.specs, inputs):

@@ -14,6 +14,7 @@ from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.shapes.rows import Carry
 
 METHOD_MODULES = ("fixed_point", "stepwise", "unrolled", "fused")
 AUTO = "auto"
@@ -76,6 +77,10 @@ class Method(ABC):
         """Decoder calls that every batch takes, where one graph makes them all; None where a loop counts them."""
         return None
 
+    def carry(self, decoding: Decoding) -> Carry | None:
+        """How rows go on in later batches, where the one graph says which have settled; None where none has to."""
+        return None
+
 
 _registered: dict[str, Method] = {}
 
@@ -123,6 +128,14 @@ def join(joining: Mapping[str, Any], graphs: Graphs) -> Any:
     """
     decoding = Decoding.from_dict(joining)
     return find_method(decoding.method).join(decoding, graphs)
+
+
+def carry(joining: Mapping[str, Any] | None) -> Carry | None:
+    """How rows go on in later batches, as a manifest's `joining` says; None where none has to."""
+    if joining is None:
+        return None
+    decoding = Decoding.from_dict(joining)
+    return next((m.carry(decoding) for m in methods() if m.name == decoding.method), None)
 
 
 def check_method(name: Any) -> str:

@@ -23,6 +23,7 @@ from neuronkit.static.shapes.checks import (
     pad_values,
     refuse_batch_statistics,
 )
+from neuronkit.static.shapes.rows import carry_of
 from neuronkit.static.trees import leaves, map_tensors, transpose
 
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
@@ -97,7 +98,9 @@ class FixedShape:
         self.pad_values = pad_values(pad_value, self.data_specs)
         self._given_sizes = output_sizes
         self._ask_for_sizes()
-        self._rows_checked = self.batch_size == 1
+        # What takes any number of rows shares its batches among them itself.
+        self._takes_any_rows = carry_of(fn) is not None
+        self._rows_checked = self.batch_size == 1 or self._takes_any_rows
         refuse_batch_statistics(fn)
 
     def _ask_for_sizes(self) -> None:
@@ -151,7 +154,8 @@ class FixedShape:
         given = [self._check(*self._split(inputs)) for inputs in items]
         rows = [len(data[0]) for data, _ in given]
         canvases = self._canvases(given)
-        chunks = [self._run_chunk(canvases, chunk) for chunk in row_chunks(sum(rows), self.batch_size)]
+        most = max(sum(rows), 1) if self._takes_any_rows else self.batch_size
+        chunks = [self._run_chunk(canvases, chunk) for chunk in row_chunks(sum(rows), most)]
         joined = map_tensors(lambda _, parts: torch.cat(parts), chunks[0], transpose(chunks))
         results, start = [], 0
         for (data, _), count in zip(given, rows):
@@ -204,7 +208,7 @@ class FixedShape:
         inputs = [self._fill(spec, canvases[spec.name][chunk]) for spec in self.specs]
         outputs = self.fn(*inputs)
         rows = chunk.stop - chunk.start
-        cut = map_tensors(lambda tensor: self._cut_rows(tensor, rows), outputs)
+        cut = map_tensors(lambda tensor: _cut_rows(tensor, rows, len(inputs[0])), outputs)
         if not self._rows_checked and rows and (rows < self.batch_size or chunk.start > 0):
             self._check_rows(inputs, outputs)
         return cut
@@ -212,7 +216,7 @@ class FixedShape:
     def _fill(self, spec: TensorSpec, rows: Tensor) -> Tensor:
         """Repeat the first row up to the batch; without any row, make rows of a value that is valid too."""
         missing = self.batch_size - len(rows)
-        if missing == 0:
+        if missing == 0 or (self._takes_any_rows and len(rows)):
             return rows
         if len(rows) > 0:
             return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])])
@@ -235,14 +239,6 @@ class FixedShape:
                     "put the model in eval mode, or compile it for one row"
                 )
         self._rows_checked = True
-
-    def _cut_rows(self, output: Tensor, rows: int) -> Tensor:
-        if output.dim() == 0 or len(output) != self.batch_size:
-            raise SpecError(
-                f"an output has shape {tuple(output.shape)}, whose first dimension is not the batch of "
-                f"{self.batch_size}; return one row of output for each row of input"
-            )
-        return output[:rows]
 
     def _crop(self, outputs: Any, size: tuple[int, ...]) -> Any:
         """Cut every output's size to what it would be for an input of this size."""
@@ -274,6 +270,15 @@ def _as_function(output_sizes: OutputSizes) -> Callable[[Tensor], Any]:
         return output_sizes
     factor = checks.number("output_sizes", output_sizes, 0, 1024, open_low=True, error=SpecError)
     return lambda sizes: (sizes * factor).to(torch.int32)
+
+
+def _cut_rows(output: Tensor, rows: int, batch_size: int) -> Tensor:
+    if output.dim() == 0 or len(output) != batch_size:
+        raise SpecError(
+            f"an output has shape {tuple(output.shape)}, whose first dimension is not the batch of {batch_size}; "
+            "return one row of output for each row of input"
+        )
+    return output[:rows]
 
 
 def _sizes(data: Tensor, valid_size: Tensor | None) -> Tensor:

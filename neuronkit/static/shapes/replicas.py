@@ -18,6 +18,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.canvas import row_chunks
 from neuronkit.static.shapes.checks import as_specs, check_pickles
 from neuronkit.static.shapes.fixed import FixedShape
+from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.static.trees import map_tensors, transpose
 
 
@@ -34,10 +35,12 @@ class Replicas:
         specs: The inputs of one copy, in order.
         copies: How many batches are computed at once; None is one for each function.
         processor: The pre- and post-processor of the model.
+        carry: For graphs that say which rows have settled, how the others go on. `specs` then end with ``start``.
 
     Attributes:
         specs: The inputs that keep all copies busy: those of one copy, with `copies` times the rows. A call takes any
             number of rows.
+        carry: As given.
         processor: As given, so that an `OCRPipeline` takes replicas in place of a model.
 
     Raises:
@@ -52,6 +55,7 @@ class Replicas:
         *,
         copies: int | None = None,
         processor: Any = None,
+        carry: Carry | None = None,
     ) -> None:
         functions = [checks.callable_("functions", f) for f in checks.items("functions", functions, "functions")]
         self.copies = len(functions) if copies is None else checks.integer("copies", copies, 1, 1 << 16)
@@ -59,9 +63,9 @@ class Replicas:
             raise OptionError(
                 f"{len(functions)} functions cannot serve {self.copies} copies; give one for each, or one for all"
             )
-        self.processor = processor
+        self.processor, self.carry = processor, carry
         specs = as_specs(functions[0], specs)
-        self.specs = tuple(_with_rows(spec, self.copies) for spec in specs)
+        self.specs = tuple(_with_rows(spec, self.copies) for spec in (specs if carry is None else specs[:-1]))
         shared = [_with_rows(spec, self.copies // len(functions)) for spec in specs]
         self._fixed = [FixedShape(function, shared) for function in functions]
         self._batch_size = self._fixed[0].batch_size
@@ -97,6 +101,15 @@ class Replicas:
             SpecError: If an input does not fit, the rows of the copies' batches influence one another, or the replicas
                 are closed.
         """
+        if self.carry is None:
+            return self.step(*inputs)
+        if _common_rows(inputs):
+            return RowStream(self.step, self.specs[0].shape[0], self.carry, fill=False)(*inputs)
+        *results, _, _ = self.step(*inputs, torch.empty(0, self.carry.steps, dtype=torch.int32))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def step(self, *inputs: Tensor) -> Any:
+        """Run every row once, and `start` beside them where rows may have to go on; see `CompiledModel.step`."""
         if self._closed:
             raise SpecError("got a call after close(); expected open replicas; make new ones")
         rows = _common_rows(inputs)

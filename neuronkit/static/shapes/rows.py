@@ -1,0 +1,146 @@
+"""Any number of rows through a callable of a fixed batch; rows that need more calls ride with those that follow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Rows = tuple[Tensor, ...]
+"""Tensors with the same number of rows, one for each input."""
+
+
+@dataclass(frozen=True)
+class Carry:
+    """How rows go on that one call of a graph has not settled.
+
+    The graph takes ``start`` (N, steps) int32 after its other inputs, -1 for a row that begins. Its last outputs are
+    the tokens (N, steps) int32 to go on from, and ``settled`` (N,) int32.
+
+    Attributes:
+        steps: Length of a row's tokens.
+        calls: After so many a row is right, whatever it says.
+    """
+
+    steps: int
+    calls: int
+
+
+def carry_of(model: Any) -> Carry | None:
+    """How rows of a model go on. If it says so, it takes any number of rows, and its method ``step`` a batch."""
+    carry = getattr(model, "carry", None)
+    return carry if isinstance(carry, Carry) else None
+
+
+class RowStream:
+    """Runs rows in batches. Groups of rows share them, and come back whole and in order.
+
+    Rows that have not settled are put before the rows that wait, so that they fill up the next batch.
+
+    Args:
+        function: Takes tensors of `batch_size` rows, gives a tensor or a tuple of tensors of as many.
+        batch_size: Rows of a call.
+        carry: For a graph that says which rows have settled; None where one call is enough.
+        fill: Whether the last batch is filled up, with copies of a valid row; else it is shorter.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], batch_size: int, carry: Carry | None = None, *, fill: bool = True
+    ) -> None:
+        self._function, self._batch_size, self._carry, self._fill = function, batch_size, carry, fill
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Run one group of at least one row; gives what the function returns for it, without tokens and settled."""
+        return next(self.stream([inputs]))
+
+    def stream(self, groups: Iterable[Rows], ahead: int = 1) -> Iterator[Any]:
+        """Run groups.
+
+        Args:
+            groups: The inputs of each. The next one is taken when a batch has room for it.
+            ahead: Most groups that are held. What waits is run then, in a batch that is not full.
+
+        Yields:
+            For each group what the function returns for it, in order; None for a group without rows.
+        """
+        source, held, waiting = iter(groups), deque[_Group](), deque[_Row]()
+        more = True
+        while more or held:
+            while more and len(held) < ahead and len(waiting) < self._batch_size:
+                inputs = next(source, None)
+                more = inputs is not None
+                if inputs is not None:
+                    held.append(_Group(inputs))
+                    waiting.extend(held[-1].rows)
+            if waiting:
+                self._run([waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))], waiting)
+            while held and not held[0].left:
+                yield held.popleft().outputs()
+
+    def _run(self, rows: list[_Row], waiting: deque[_Row]) -> None:
+        """Run a batch; rows that have to go on are put before those that wait."""
+        inputs = [_stack(column) for column in zip(*(row.inputs for row in rows))]
+        if self._carry is not None:
+            start = torch.full((len(rows), self._carry.steps), -1, dtype=torch.int32)
+            for place, row in enumerate(rows):
+                if row.start is not None:
+                    start[place] = row.start
+            inputs.append(start)
+        if self._fill and len(rows) < self._batch_size:
+            inputs = [torch.cat([x, x[:1].expand(self._batch_size - len(rows), *x.shape[1:])]) for x in inputs]
+        outputs = self._function(*inputs)
+        if self._carry is None:
+            for place, row in enumerate(rows):
+                row.finish(outputs, place)
+            return
+        *results, tokens, settled = outputs
+        given = results[0] if len(results) == 1 else tuple(results)
+        left = []
+        for place, (row, done) in enumerate(zip(rows, settled.tolist())):
+            row.calls += 1
+            if done or row.calls >= self._carry.calls:
+                row.finish(given, place)
+            else:
+                row.start = tokens[place]
+                left.append(row)
+        waiting.extendleft(reversed(left))
+
+
+class _Row:
+    def __init__(self, group: _Group, index: int, inputs: Sequence[Tensor]) -> None:
+        self._group, self._index, self.inputs = group, index, inputs
+        self.start: Tensor | None = None
+        self.calls = 0
+
+    def finish(self, outputs: Any, place: int) -> None:
+        """Keep what a batch gave for this row."""
+        self._group.keep(self._index, outputs, place)
+
+
+class _Group:
+    def __init__(self, inputs: Rows) -> None:
+        self.left = len(inputs[0])
+        self.rows = [_Row(self, i, row) for i, row in enumerate(zip(*inputs))]
+        self._results: list[Any] = [None] * self.left
+
+    def keep(self, index: int, outputs: Any, place: int) -> None:
+        self._results[index] = [x[place] for x in outputs] if isinstance(outputs, (tuple, list)) else outputs[place]
+        self.left -= 1
+
+    def outputs(self) -> Any:
+        if not self._results:
+            return None
+        if isinstance(self._results[0], list):
+            return tuple(map(_stack, zip(*self._results)))
+        return _stack(self._results)
+
+
+def _stack(rows: Sequence[Any]) -> Any:
+    if not isinstance(rows[0], Tensor):
+        return np.stack(rows)
+    return torch.stack(tuple(rows)) if len(rows) > 1 else rows[0].unsqueeze(0)
