@@ -12,6 +12,7 @@ import torch
 
 from neuronkit.artifact.loading import read_manifest
 from neuronkit.errors import NeuronKitError
+from neuronkit.report import Grid, Report
 from neuronkit.targets import find_target, target_names
 from neuronkit.targets.sdk.defaults import changed_defaults
 from neuronkit.targets.sdk.packages import distribution_version, driver_version, visible_devices
@@ -33,8 +34,8 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class EnvironmentReport:
+@dataclass(frozen=True, repr=False)
+class EnvironmentReport(Report):
     """What is installed here, and which targets it can compile for.
 
     Attributes:
@@ -67,14 +68,16 @@ class EnvironmentReport:
             "targets": dict(self.targets),
         }
 
-    def __str__(self) -> str:
-        lines = [f"neuronkit {self.neuronkit}, Python {self.python}, {self.platform}"]
-        lines += [f"  {name:<24} {version}" for name, version in self.packages.items()]
-        lines.append(f"Neuron driver: {self.driver or 'none'}; devices: {', '.join(self.devices) or 'none'}")
-        lines.append("Targets:")
-        lines += [f"  {name:<12} {why or 'ready'}" for name, why in self.targets.items()]
-        lines += [f"Not as when the artifact was built: {change}" for change in self.changed_defaults]
-        return "\n".join(lines)
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown."""
+        missing = frozenset(i for i, why in enumerate(self.targets.values()) if why)
+        return [
+            f"neuronkit {self.neuronkit}, Python {self.python}, {self.platform}",
+            Grid(["package", "version"], list(self.packages.items())),
+            f"Neuron driver: {self.driver or 'none'}; devices: {', '.join(self.devices) or 'none'}",
+            Grid(["target", "state"], [(name, why or "ready") for name, why in self.targets.items()], marked=missing),
+            *(f"Not as when the artifact was built: {change}" for change in self.changed_defaults),
+        ]
 
 
 def describe_environment(artifact: str | PathLike[str] | None = None) -> EnvironmentReport:

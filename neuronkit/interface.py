@@ -123,6 +123,11 @@ class Interface:
         )
 
 
+def a_role(role: str) -> str:
+    """A role behind the name of a model; nothing where it has none."""
+    return "" if role == OTHER else f", a {role}"
+
+
 def output_fields(output: Output) -> dict[str, Any]:
     """An output's meaning, as the manifest lists it."""
     valid = None if output.valid is None else {**asdict(output.valid), "axes": list(output.valid.axes)}

@@ -55,7 +55,7 @@ class Precision:
         return "no auto-cast" if self.narrow_type is None else f"auto-cast {self.auto_cast}, {self.narrow_type}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompileOptions:
     """What to ask of the compiler. None leaves the choice to the target.
 
@@ -123,6 +123,9 @@ class CompileOptions:
     def precision(self) -> Precision:
         """`auto_cast` and `auto_cast_type` as one value."""
         return Precision(self.auto_cast, self.auto_cast_type)
+
+    def __repr__(self) -> str:
+        return f"CompileOptions({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
 
     def changed(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neuronkit import checks, tensors
 from neuronkit.errors import NeuronKitError, OptionError, ParityError, SpecError
+from neuronkit.report import Grid, Report
 from neuronkit.shown import shown
 
 
@@ -48,8 +49,8 @@ class OutputParity:
     within: bool
 
 
-@dataclass(frozen=True)
-class ParityReport:
+@dataclass(frozen=True, repr=False)
+class ParityReport(Report):
     """The verdict on every output, and the tolerance it was held to.
 
     Attributes:
@@ -82,19 +83,36 @@ class ParityReport:
             output.update({k: str(v) for k, v in output.items() if isinstance(v, float) and not math.isfinite(v)})
         return {**fields, "passed": self.passed}
 
-    def __str__(self) -> str:
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown."""
         verdict = "agree" if self.passed else "DISAGREE"
-        head = f"{self.num_inputs} inputs, rtol {self.rtol:g}, atol {self.atol:g}: {verdict}"
-        rows = [
-            f"  {o.name} {list(o.shape)}: max abs {o.max_abs:.3g}, mean abs {o.mean_abs:.3g}, max rel {o.max_rel:.3g}, "
-            f"SQNR {o.sqnr_db:.1f} dB, argmax agreement {o.argmax_agreement:.2%}, "
-            f"worst at input {o.worst_input} position {list(o.worst_position)}"
-            + ("" if o.finite else ", NOT FINITE")
-            + ("" if o.within else ", out of tolerance")
-            for o in self.outputs
+        header = ["output", "shape", "max abs", "mean abs", "max rel", "SQNR dB", "argmax", "worst at", "verdict"]
+        task = [] if self.task_agreement is None else [f"decoded results agree by {self.task_agreement:.2%}"]
+        return [
+            f"{self.num_inputs} input{'s' * (self.num_inputs != 1)}, rtol {self.rtol:g}, atol {self.atol:g}: {verdict}",
+            Grid(
+                header,
+                [_cells(output) for output in self.outputs],
+                numbers=frozenset(range(2, 7)),
+                marked=frozenset(i for i, output in enumerate(self.outputs) if not output.within),
+            ),
+            *task,
         ]
-        task = [] if self.task_agreement is None else [f"  decoded results agree by {self.task_agreement:.2%}"]
-        return "\n".join([head, *rows, *task])
+
+
+def _cells(output: OutputParity) -> list[str]:
+    numbers = (f"{x:.3g}" for x in (output.max_abs, output.mean_abs, output.max_rel))
+    position = ", ".join(map(str, output.worst_position))
+    verdict = "within" if output.within else "out of tolerance" if output.finite else "NOT FINITE"
+    return [
+        output.name,
+        " x ".join(map(str, output.shape)),
+        *numbers,
+        f"{output.sqnr_db:.1f}",
+        f"{output.argmax_agreement:.2%}",
+        f"input {output.worst_input} [{position}]",
+        verdict,
+    ]
 
 
 def assert_parity(

@@ -20,7 +20,8 @@ from neuronkit.artifact.joined import save_graphs
 from neuronkit.artifact.weights import replace_weights
 from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
-from neuronkit.interface import Interface
+from neuronkit.interface import Interface, a_role
+from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.methods import carry
@@ -333,7 +334,7 @@ class CompiledModel:
         """
         if self._path is None:
             raise ArtifactError(
-                f"got {self!r} to pickle, which has no file; expected one that was saved or loaded; call "
+                f"got a {self._title} to pickle, which has no file; expected one that was saved or loaded; call "
                 "save(path) first: it pickles as that path, which must be the same where it is unpickled"
             )
         return artifact.load, (str(self._path),), self.manifest
@@ -345,6 +346,21 @@ class CompiledModel:
                 "load it with neuronkit.load"
             )
 
+    @property
+    def _title(self) -> str:
+        role = a_role(self.manifest["role"])
+        return f"CompiledModel of {self.manifest['family']} for target {self.manifest['target']!r}{role}"
+
     def __repr__(self) -> str:
-        inputs = ", ".join(map(str, self.specs))
-        return f"CompiledModel({self.manifest['family']} for {self.manifest['target']}, {inputs})"
+        worst = {
+            stage: max(float(output["max_abs"]) for output in parity["outputs"])
+            for stage, parity in self.manifest["parity"].items()
+        }
+        return described(
+            self._title,
+            takes=map(str, self.specs),
+            gives=map(str, self.output_specs),
+            compared=(f"{stage} model and original differ by {value:.1e} at most" for stage, value in worst.items()),
+            processor=[type(self.processor).__name__] if self.processor is not None else [],
+            file=[str(self._path)] if self._path is not None else [],
+        )

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from neuronkit.report import Grid, Report, size
+
 BUILT, CACHED, UNCHANGED, CHECKED, FAILED = "built", "from cache", "unchanged", "checked", "failed"
 
 
@@ -34,15 +36,16 @@ class BuiltArtifact:
     error: str | None = None
     log: str | None = None
 
-    def __str__(self) -> str:
-        said = f"{self.bytes / 1e6:.1f} MB  {self.path}" if self.path else ""
+    def cells(self) -> list[str]:
+        """Name, state, seconds, size, and the path or what went wrong."""
+        where = self.path or ""
         if self.error:
-            said = self.error.splitlines()[0] + (f"  (log: {self.log})" if self.log else "")
-        return f"{self.name:<40} {self.state:<10} {self.seconds:8.1f} s  {said}".rstrip()
+            where = self.error.splitlines()[0] + (f" (log: {self.log})" if self.log else "")
+        return [self.name, self.state, f"{self.seconds:.1f}", size(self.bytes) if self.path else "", where]
 
 
-@dataclass(frozen=True)
-class BuildReport:
+@dataclass(frozen=True, repr=False)
+class BuildReport(Report):
     """What `build` made.
 
     Attributes:
@@ -60,6 +63,14 @@ class BuildReport:
         """All of it, ready for JSON."""
         return {"artifacts": [dataclasses.asdict(artifact) for artifact in self.artifacts]}
 
-    def __str__(self) -> str:
-        made = len(self.artifacts) - len(self.failed)
-        return "\n".join([*map(str, self.artifacts), f"{made} of {len(self.artifacts)} are done"])
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown; artifacts that were not made are marked."""
+        return [
+            f"{len(self.artifacts) - len(self.failed)} of {len(self.artifacts)} artifacts are done",
+            Grid(
+                ["artifact", "state", "seconds", "size", "where"],
+                [artifact.cells() for artifact in self.artifacts],
+                numbers=frozenset((2, 3)),
+                marked=frozenset(i for i, artifact in enumerate(self.artifacts) if artifact.state == FAILED),
+            ),
+        ]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.errors import NeuronKitError, SpecError, UnknownModelError
-from neuronkit.interface import Interface
+from neuronkit.interface import Interface, a_role
+from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 
@@ -48,6 +49,16 @@ class StaticModel(nn.Module, ABC):
         super().__init__()
         self.__dict__["original"] = original
         self.specs = tuple(specs)
+
+    def __repr__(self) -> str:
+        outputs = (output.name for output in self.interface.outputs)
+        graphs = self.graph_specs()
+        return described(
+            f"{type(self).__name__} of {type(self.source).__name__}{a_role(self.interface.role)}",
+            takes=map(str, self.specs),
+            gives=outputs,
+            graphs=graphs if len(graphs) > 1 else (),
+        )
 
     @property
     def source(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from neuronkit import checks
 from neuronkit.options import check_operator_kinds
+from neuronkit.report import Grid, Report, number
 
 Status = Literal["supported", "limited", "unsupported", "whitelisted", "cpu"]
 # An operator can be vouched for or left on the CPU; a dtype or a value that Python reads cannot.
@@ -47,8 +47,8 @@ class Problem:
         return f"{self.kind} × {self.count} {place}{line}: {self.reason}{rewrite}"
 
 
-@dataclass(frozen=True)
-class OperatorReport:
+@dataclass(frozen=True, repr=False)
+class OperatorReport(Report):
     """Operators of a model, and which of them a target takes.
 
     Attributes:
@@ -139,26 +139,21 @@ class OperatorReport:
             "problems": [asdict(problem) for problem in self.problems],
         }
 
-    def __str__(self) -> str:
-        lines = [self._headline()]
-        width = max((len(kind) for kind in self.counts), default=0)
-        lines += [f"  {kind:<{width}}  {count:>6}  {self._remark(kind)}" for kind, count in self.counts.items()]
-        lines += [f"Problem: {problem}" for problem in self.problems]
-        lines += [f"Note: {note}" for note in self.notes]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td><code>{html.escape(kind)}</code></td><td style='text-align:right'>{count}</td>"
-            f"<td>{html.escape(self._remark(kind))}</td></tr>"
-            for kind, count in self.counts.items()
-        )
-        remarks = [*(f"Problem: {problem}" for problem in self.problems), *(f"Note: {note}" for note in self.notes)]
-        items = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
-        return (
-            f"<p>{html.escape(self._headline())}</p><table><thead><tr><th>operator</th><th>count</th><th>verdict</th>"
-            f"</tr></thead><tbody>{rows}</tbody></table><ul>{items}</ul>"
-        )
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown; calls that the target does not take are marked."""
+        unsupported = self.unsupported
+        rows = [[kind, number(count), self._remark(kind)] for kind, count in self.counts.items()]
+        return [
+            self._headline(),
+            Grid(
+                ["operator", "count", "verdict"],
+                rows,
+                numbers=frozenset([1]),
+                marked=frozenset(i for i, kind in enumerate(self.counts) if kind in unsupported),
+            ),
+            *(f"Problem: {problem}" for problem in self.problems),
+            *(f"Note: {note}" for note in self.notes),
+        ]
 
     def _headline(self) -> str:
         return (

@@ -24,6 +24,7 @@ from neuronkit.ocr.pipeline.recognizing import WordRecognizer
 from neuronkit.ocr.pipeline.stages import Stages
 from neuronkit.ocr.pipeline.streaming import read_list, read_one, read_stream, warn_of
 from neuronkit.ocr.pipeline.strips import MIN_SCALE
+from neuronkit.report import described, headline
 from neuronkit.static.shapes.checks import check_pickles
 
 
@@ -92,6 +93,14 @@ class OCRPipeline:
             parse_background(background),
             _rotations(rotations),
             checks.flag("keep_scores", keep_scores),
+        )
+
+    def __repr__(self) -> str:
+        models = {"detector": self._stages.finder.model, "recognizer": self._stages.recognizer.model}
+        return described(
+            "OCRPipeline: images to pages of text",
+            **{name: [headline(model.function)] for name, model in models.items()},
+            processors=[type(p).__name__ for p in (self.detector_processor, self.recognizer_processor)],
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
+from neuronkit.report import described, headline
 from neuronkit.specs import DTYPES, TensorSpec
 from neuronkit.static.shapes.canvas import padded_size
 from neuronkit.static.shapes.fixed import FixedShape, OutputSizes
@@ -75,6 +76,13 @@ class Buckets:
                 raise SpecError(f"the callable given for {tuple(key)} takes {shape}; name it by that shape")
             self.buckets[shape] = fixed
             self.costs[shape] = _pixels(fixed) if costs is None else _cost(costs, key)
+
+    def __repr__(self) -> str:
+        return described(
+            f"Buckets: the cheapest of {len(self.buckets)} shapes that holds an input",
+            wraps=dict.fromkeys(headline(fixed.fn) for fixed in self.buckets.values()),
+            shapes=(" x ".join(map(str, shape)) for shape in self.shapes),
+        )
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import SpecError
+from neuronkit.report import described, headline
 from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.canvas import crop, pad, padded_size, row_chunks, with_height
 from neuronkit.static.shapes.checks import (
@@ -116,6 +117,14 @@ class FixedShape:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._ask_for_sizes()
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.canvas))
+        return described(
+            f"FixedShape: any number of rows, sizes up to {size}, on a fixed shape",
+            wraps=[headline(self.fn)],
+            takes=map(str, self.specs),
+        )
 
     @property
     def canvas(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import MissingDependencyError, SpecError
+from neuronkit.report import Grid, Report, number
 from neuronkit.static.shapes.search import search
 
 Ints = npt.NDArray[np.int64]
@@ -26,8 +27,8 @@ MAX_LEVELS_1D = 4096
 _LARGEST, _MOST_SHAPES = 1 << 20, 4_000_000
 
 
-@dataclass(frozen=True)
-class BucketPlan:
+@dataclass(frozen=True, repr=False)
+class BucketPlan(Report):
     """Shapes to compile, and what they cost on the observed sizes.
 
     Attributes:
@@ -60,6 +61,11 @@ class BucketPlan:
         return 1 - self.valid_area / self.area
 
     @property
+    def least_waste(self) -> float:
+        """No plan of as many shapes wastes a smaller share than this."""
+        return 1 - self.valid_area / self.lower_bound
+
+    @property
     def waste_before(self) -> float:
         """The same with one shape for all."""
         return 1 - self.valid_area / self.area_before
@@ -71,14 +77,19 @@ class BucketPlan:
                  for name, value in fields.items() if isinstance(value, tuple)}  # fmt: skip
         return {**fields, **lists, "waste": self.waste, "waste_before": self.waste_before}
 
-    def __str__(self) -> str:
-        lines = [f"{len(self.shapes)} shapes: padding is {self.waste:.1%} of the pixels, with one shape "
-                 f"{self.waste_before:.1%}{' (optimal)' if self.optimal else ''}"]  # fmt: skip
-        lines += [
-            f"  {height} x {width}, batch {batch}: {count} inputs"
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown."""
+        proof = "no plan of as many is better" if self.optimal else f"at least {self.least_waste:.1%} with as many"
+        rows = [
+            [f"{height} x {width}", str(batch), number(count)]
             for (height, width), batch, count in zip(self.shapes, self.batch_sizes, self.counts)
         ]
-        return "\n".join(lines)
+        return [
+            f"{len(self.shapes)} shapes: padding is {self.waste:.1%} of the pixels ({proof}), with one shape "
+            f"{self.waste_before:.1%}",
+            Grid(["height x width", "batch", "inputs"], rows, numbers=frozenset((1, 2))),
+            *([f"{number(self.too_large)} inputs are larger than max_size"] if self.too_large else []),
+        ]
 
     def plot(self, path: str | Path, observed: Iterable[Sequence[int]] = ()) -> None:
         """Draw the shapes, over the observed sizes where they are given, and the waste before and after.
