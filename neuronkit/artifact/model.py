@@ -24,11 +24,11 @@ from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.methods import carry
+from neuronkit.static.decoding.methods import carry_of_joining
 from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.fixed import VALID_SIZE
 from neuronkit.static.shapes.replicas import Replicas
-from neuronkit.static.shapes.rows import RowStream
+from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.storage.atomic import replacing_file
 from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
 from neuronkit.targets import find_target
@@ -72,7 +72,7 @@ class CompiledModel:
         self._run = find_target(manifest["target"]).accelerate(function, specs)
         name, self._graph_specs = next(iter(specs.items()))
         self._graph: Any = getattr(self._run, name, None)
-        self.carry = carry(manifest.get("joining")) if callable(self._graph) else None
+        self.carry = carry_of_joining(manifest.get("joining")) if callable(self._graph) else None
         outputs = manifest.get("outputs", ())
         self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
         self._path: Path | None = None
@@ -133,7 +133,8 @@ class CompiledModel:
             *inputs: As `specs` say, then ``start`` (N, T) int32: tokens to go on from, -1 for a row that begins.
 
         Returns:
-            What the model gives, then tokens (N, T) int32 and ``settled`` (N,) int32, 0 for rows that have to go on.
+            Logits (N, T, C) and tokens (N, T) int32, or tokens and probabilities; and ``settled`` (N,) int32, 0 where a
+            row has to go on.
 
         Raises:
             SpecError: If an input does not fit.
@@ -143,7 +144,7 @@ class CompiledModel:
             raise OptionError('got step() of a model that settles all rows itself; expected method="fused"; call it')
         *given, start = inputs
         self._graph_specs[-1].check(start)
-        outputs: tuple[Tensor, ...] = self._guarded(self._graph, (*self._bound(given, {}), start), extra=2)
+        outputs: tuple[Tensor, ...] = self._guarded(self._graph, (*self._bound(given, {}), start), self.carry)
         return outputs
 
     forward = __call__
@@ -184,8 +185,8 @@ class CompiledModel:
             return self.specs
         return [replace(spec, shape=(len(first), *spec.shape[1:])) for spec in self.specs]
 
-    def _guarded(self, function: Any, inputs: Sequence[Tensor], *, extra: int = 0) -> Any:
-        """Run a function; at the first time, compare what it gives, without the last `extra`, with the manifest."""
+    def _guarded(self, function: Any, inputs: Sequence[Tensor], carry: Carry | None = None) -> Any:
+        """Run a function; at the first time, compare what it gives with the manifest."""
         try:
             with torch.no_grad(), taken_cores_explained():
                 outputs = function(*inputs)
@@ -199,7 +200,7 @@ class CompiledModel:
                 "it again, if their values are such that the original model takes them"
             ) from error
         if not self._tried and "outputs" in self.manifest:
-            check_outputs(outputs[:-extra] if extra else outputs, self.manifest)
+            check_outputs(outputs if carry is None else carry.split(outputs)[0], self.manifest)
             self._tried = True
         return outputs
 

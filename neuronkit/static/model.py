@@ -315,7 +315,9 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def failures_named(model: str, given: str) -> Iterator[None]:
+def failures_named(
+    model: str, given: str, advice: str = "Give inputs that the model can be called with"
+) -> Iterator[None]:
     """Raise SpecError, which says what a model was called with, in place of errors that are not the library's own."""
     try:
         yield
@@ -323,8 +325,7 @@ def failures_named(model: str, given: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise SpecError(
-            f"{model} fails on {given or 'no inputs'}: {type(error).__name__}: {shown(str(error), 500)}. Give inputs "
-            "that the model can be called with"
+            f"{model} fails on {given or 'no inputs'}: {type(error).__name__}: {shown(str(error), 500)}. {advice}"
         ) from error
 
 

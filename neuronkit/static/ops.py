@@ -66,6 +66,18 @@ def cumsum(x: Tensor) -> Tensor:
     return torch.matmul(x, (steps.unsqueeze(1) <= steps).to(x.dtype))
 
 
+def tokens_of(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest classes and how likely they are: all that reading a text needs, in a hundredth of the bytes.
+
+    Args:
+        logits: (..., C) float.
+
+    Returns:
+        Classes (...) int32, and their softmax probabilities (...) float32.
+    """
+    return logits.argmax(-1).to(torch.int32), logits.to(torch.float32).softmax(-1).amax(-1)
+
+
 def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
     """The weights with which linear interpolation along one dimension sums its inputs.
 

@@ -13,9 +13,9 @@ from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_parseq
 from neuronkit.models import PARSeq
 from neuronkit.ocr import ParseqProcessor
-from neuronkit.static.decoding.fused import PASSES
 from neuronkit.static.decoding.loops import until_eos
 
+PASSES = 5
 SIZES = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
 
 

@@ -215,7 +215,7 @@ def test_a_decoder_that_counts_from_the_buffers_end_is_refused() -> None:
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        ({"bos_id": VOCABULARY}, f"fails with bos_id={VOCABULARY}: IndexError: index out of range"),
+        ({"bos_id": VOCABULARY}, rf"fails on bos_id={VOCABULARY}( and 6 tokens)?: IndexError: '?index out of range"),
         (
             {"eos_id": VOCABULARY},
             f"got eos_id={VOCABULARY}; expected one of the decoder's classes, 0 to {VOCABULARY - 1}",

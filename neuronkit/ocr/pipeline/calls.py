@@ -81,11 +81,12 @@ class ModelCall:
         with torch.no_grad():
             output = self.function(*given) if carry is None else self.function.step(*given)  # type: ignore[attr-defined]
         outputs = list(output) if isinstance(output, (tuple, list)) and output else [output]
-        rest = outputs[-2:] if carry is not None else []
-        first = to_numpy(outputs[0])
-        is_tokens = first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) - len(rest) > 1
-        results = [self._rows(x, len(inputs[0])) for x in ([first, to_numpy(outputs[1])] if is_tokens else [first])]
-        return (*results, *rest) if rest or is_tokens else results[0]
+        if carry is not None:
+            return (*(self._rows(to_numpy(x), len(inputs[0])) for x in outputs[:2]), outputs[2])
+        first = self._rows(to_numpy(outputs[0]), len(inputs[0]))
+        if first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) > 1:
+            return first, self._rows(to_numpy(outputs[1]), len(inputs[0]))
+        return first
 
     def _rows(self, output: NDArray[Any], count: int) -> NDArray[Any]:
         if output.ndim == 0 or len(output) != count:

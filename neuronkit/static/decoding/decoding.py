@@ -9,6 +9,8 @@ from typing import Any
 
 from neuronkit.specs import TensorSpec
 
+LOGITS, TOKENS = OUTPUTS = ("logits", "tokens")
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -24,6 +26,8 @@ class Decoding:
         causal: Whether characters are decoded from those before them; otherwise a guess without context is all.
         refine_iters: Refinement passes after decoding.
         stops_at_eos: Whether what follows EOS has no meaning, and is zero.
+        outputs: What comes out, "logits" or "tokens" with their probabilities.
+        passes: Causal passes in the graph of method "fused".
         state: The packed state before the first step, where it is the same for every memory: its first entry is 1, the
             others 0. None where a graph computes it.
     """
@@ -37,7 +41,26 @@ class Decoding:
     causal: bool = True
     refine_iters: int = 0
     stops_at_eos: bool = True
+    outputs: str = LOGITS
+    # Of the demo's words, 0.35 to 0.55 % have not settled after so many, and 2.3 to 2.7 % after three.
+    passes: int = 5
     state: TensorSpec | None = None
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether tokens and probabilities come out in place of logits."""
+        return self.outputs == TOKENS
+
+    @property
+    def zero_after_end(self) -> bool:
+        """Whether what comes out is zero after each row's first EOS."""
+        return self.stops_at_eos and (self.gives_tokens or (self.causal and not self.refine_iters))
+
+    @property
+    def most_calls(self) -> int:
+        """Calls of the graph of method "fused" after which every row is right."""
+        # A pass settles one position at least, and one more finds that nothing has changed.
+        return -(-(self.steps + 1) // self.passes)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
@@ -48,4 +71,6 @@ class Decoding:
     def from_dict(cls, fields: Mapping[str, Any]) -> Decoding:
         """Read what `to_dict` gave."""
         state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
-        return cls(**{field.name: fields[field.name] for field in dataclasses.fields(cls)} | {"state": state})
+        # Earlier releases wrote neither outputs nor passes.
+        given = {"outputs": LOGITS, "passes": cls.passes, **fields, "state": state}
+        return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls)})

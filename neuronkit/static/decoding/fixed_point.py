@@ -24,16 +24,12 @@ class FixedPoint(Method):
         return {**parts_of.encode_specs(parts), "decode": parts_of.decode_specs(parts)}
 
     def join(self, decoding: Decoding, graphs: Graphs) -> nn.Module:
-        decode, steps, bos_id, eos_id = graphs["decode"], decoding.steps, decoding.bos_id, decoding.eos_id
-        guess: nn.Module = loops.EmptyGuess(steps, eos_id)
-        logits: nn.Module = loops.Pass(decode)
+        decode, guess = graphs["decode"], None
         if decoding.takes_kind:
-            null_context = loops.NullContext(loops.PassOfKind(decode, loops.GUESS), steps, bos_id)
+            guess = loops.NullContext(loops.Pass(decode, decoding, loops.GUESS), decoding)
             if not decoding.causal:
-                return parts_of.around(decoding, graphs, null_context)
-            guess, logits = loops.NullContextGuess(null_context), loops.PassOfKind(decode, loops.CAUSAL)
-        loop = loops.FixedPointLoop(guess, logits, steps, bos_id, eos_id, not decoding.stops_at_eos)
-        return parts_of.around(decoding, graphs, loop)
+                return parts_of.around(decoding, graphs, guess)
+        return parts_of.around(decoding, graphs, loops.FixedPointLoop(guess, loops.Pass(decode, decoding), decoding))
 
 
 METHOD = FixedPoint()

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import torch
 from torch import Tensor, nn
 
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Parts
+from neuronkit.static.ops import cumsum, tokens_of
 
 
 class AllPositions(nn.Module):
-    """A decoder's `logits` as a graph: tokens (N, T) int32, memory → logits (N, T, C)."""
+    """A decoder's `logits` or `run` as a graph.
 
-    def __init__(self, decoder: Any) -> None:
+    Tokens (N, T) int32, the kind of pass (1,) int32 where there are several, and memory → logits (N, T, C), or tokens
+    (N, T) int32 and probabilities (N, T).
+    """
+
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder = parts.decoder
+        self.decoding = parts.decoding
 
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decoder.logits(tokens, memory)
+    def forward(self, tokens: Tensor, *others: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits: Tensor = (self.decoder.run if self.decoding.takes_kind else self.decoder.logits)(tokens, *others)
+        return tokens_of(logits) if self.decoding.gives_tokens else logits
 
 
-class AllKinds(nn.Module):
-    """A decoder's `run` as a graph: tokens (N, T) int32, kind (1,) int32, memory → logits (N, T, C)."""
+class Finish(nn.Module):
+    """What follows decoding in a graph that holds it: refinement, and tokens where they are wanted."""
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self.decoder = decoder
+        self.decoder = parts.decoder
+        self.decoding = parts.decoding
 
-    def forward(self, tokens: Tensor, kind: Tensor, memory: Tensor) -> Tensor:
-        return self.decoder.run(tokens, kind, memory)
+    def forward(self, logits: Tensor, tokens: Tensor, memory: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (N, T, C) and their argmax (N, T) int32 → logits, or tokens (N, T) int32 and probabilities (N, T)."""
+        decoding = self.decoding
+        for i in range(decoding.refine_iters):
+            tokens = logits.argmax(-1).to(torch.int32) if i else tokens
+            logits = self.decoder.run(loops.shift_right(tokens, decoding.bos_id), loops.REFINE, memory)
+        if not decoding.gives_tokens:
+            return logits
+        tokens, probabilities = tokens_of(logits)
+        if decoding.stops_at_eos:
+            after = ended(tokens, decoding.eos_id)
+            tokens, probabilities = (torch.where(after, torch.zeros_like(x), x) for x in (tokens, probabilities))
+        return tokens, probabilities
 
 
-class OneKind(nn.Module):
-    """A decoder's `run` of one kind, within a larger graph: tokens (N, T) int32, memory → logits (N, T, C)."""
-
-    def __init__(self, decoder: Any, kind: int) -> None:
-        super().__init__()
-        self.decoder = decoder
-        self.kind = kind
-
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decoder.run(tokens, self.kind, memory)
+def ended(tokens: Tensor, eos_id: int) -> Tensor:
+    """`loops.after_eos` in operators of a graph: (N, T) bool, False up to and including the first EOS."""
+    is_eos = (tokens == eos_id).to(torch.float32)
+    return cumsum(is_eos) - is_eos > 0
 
 
 def encode_module(parts: Parts) -> dict[str, nn.Module]:
@@ -58,7 +70,7 @@ def encode_specs(parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
 
 def decode_module(parts: Parts) -> nn.Module:
     """The graph "decode": all positions at once."""
-    return AllKinds(parts.decoder) if parts.decoding.takes_kind else AllPositions(parts.decoder)
+    return AllPositions(parts)
 
 
 def decode_specs(parts: Parts) -> tuple[TensorSpec, ...]:
@@ -75,9 +87,5 @@ def memory_spec(parts: Parts) -> TensorSpec:
 
 def around(decoding: Decoding, graphs: Graphs, loop: nn.Module) -> nn.Module:
     """Encode, run a loop on the memory, and refine."""
-    refine: nn.Module = loops.KeepLogits()
-    if decoding.refine_iters:
-        refine = loops.Refine(loops.PassOfKind(graphs["decode"], loops.REFINE), decoding.bos_id)
-    joined = loops.Decoder if decoding.inputs == 1 else loops.MaskedDecoder
-    encode = graphs["encode"] if "encode" in graphs else nn.Identity()
-    return joined(encode, loop, refine, decoding.refine_iters)
+    refine = loops.Pass(graphs["decode"], decoding, loops.REFINE) if decoding.refine_iters else None
+    return loops.Decoder(graphs["encode"] if "encode" in graphs else nn.Identity(), loop, refine, decoding)

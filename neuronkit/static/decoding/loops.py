@@ -5,24 +5,27 @@ therefore gives the logits that a growing slice gives, and decoding all position
 until the tokens stop changing, ends at the greedy result: position i is right after at most i + 1 passes.
 
 Everything here is TorchScript as well as Python, so that one artifact can hold the loop and the graphs it runs, and a
-target without TorchScript can run it too. Inputs and outputs of the graphs are single tensors. The attribute that
-holds a graph has the graph's name, by which a loaded artifact is compared with its manifest.
+target without TorchScript can run it too. The attribute that holds a graph has the graph's name, by which a loaded
+artifact is compared with its manifest. Branches on what is `Final` are decided when TorchScript compiles them, so that
+one class serves models with and without a mask, and graphs that give logits or tokens.
 """
 
-# No `from __future__ import annotations`: TorchScript reads the annotations of this file.
-from typing import Callable, List, Tuple
+# No `from __future__ import annotations`: TorchScript reads the annotations of this file. Where one is missing, it
+# infers a type for each instance, which is what graphs of several kinds need.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from typing import Any, Callable, Final, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import Decoding
 
 # What a graph is called with, where a decoder makes passes of several kinds: see protocols.py.
 GUESS, CAUSAL, REFINE = 0, 1, 2
 
-Logits = Callable[[Tensor, Tensor], Tensor]
-# (memory, rows) → logits or ids, and the number of decoder calls.
-Counted = Callable[[Tensor, int], Tuple[Tensor, int]]
+# (memory, rows) → values, ids and the number of decoder calls.
+Counted = Callable[[Tensor, int], Tuple[Tensor, Tensor, int]]
 
 
 def after_eos(predictions: Tensor, eos_id: int) -> Tensor:
@@ -40,6 +43,11 @@ def after_eos(predictions: Tensor, eos_id: int) -> Tensor:
     return (is_eos.cumsum(-1) - is_eos) > 0
 
 
+def zero_where(values: Tensor, places: Tensor) -> Tensor:
+    """Zero values (N, T) or (N, T, C) at places (N, T) bool."""
+    return values.masked_fill(places if values.dim() == 2 else places.unsqueeze(-1), 0)
+
+
 def end_at_eos(logits: Tensor, eos_id: int) -> Tensor:
     """Zero what follows each row's first EOS: what a loop leaves there depends on when the other rows ended.
 
@@ -47,12 +55,12 @@ def end_at_eos(logits: Tensor, eos_id: int) -> Tensor:
         logits: (N, T, C).
         eos_id: The id that ends a row.
     """
-    return logits.masked_fill(after_eos(logits.argmax(-1), eos_id).unsqueeze(-1), 0.0)
+    return zero_where(logits, after_eos(logits.argmax(-1), eos_id))
 
 
-def until_eos(logits: Tensor, eos_id: int) -> List[List[int]]:
-    """The ids that logits (N, T, C) say, of each row up to and without its first EOS."""
-    rows: List[List[int]] = logits.argmax(-1).tolist()
+def until_eos(outputs: Any, eos_id: int) -> List[List[int]]:
+    """The ids of each row up to and without its first EOS, of logits (N, T, C), or of tokens and probabilities."""
+    rows: List[List[int]] = (outputs.argmax(-1) if isinstance(outputs, Tensor) else outputs[0]).tolist()
     return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]
 
 
@@ -63,104 +71,76 @@ def shift_right(predictions: Tensor, bos_id: int) -> Tensor:
 
 
 class Pass(nn.Module):
-    """A graph ``decode(tokens, memory)``, under its name."""
+    """A graph ``decode(tokens, memory)``, or ``decode(tokens, kind, memory)`` for passes of one kind.
 
-    def __init__(self, decode: Logits) -> None:
-        super().__init__()
-        self.decode = decode
-
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decode(tokens, memory)
-
-
-class PassOfKind(nn.Module):
-    """``decode(tokens, kind, memory)`` of one kind, as ``logits(tokens, memory)``."""
+    Tokens (N, T) int32, BOS first → values, and the predicted ids (N, T) int32. Values are logits (N, T, C), or
+    probabilities (N, T) where graphs give tokens.
+    """
 
     kind: Tensor
+    takes_kind: Final[bool]
+    gives_tokens: Final[bool]
 
-    def __init__(self, decode: Callable[[Tensor, Tensor, Tensor], Tensor], kind: int) -> None:
+    def __init__(self, decode: Callable[..., Any], decoding: Decoding, kind: int = CAUSAL) -> None:
         super().__init__()
         self.decode = decode
+        self.takes_kind, self.gives_tokens = decoding.takes_kind, decoding.gives_tokens
         self.register_buffer("kind", torch.full((1,), kind, dtype=torch.int32), persistent=False)
 
-    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.decode(tokens, self.kind.to(memory.device), memory)
-
-
-class EmptyGuess(nn.Module):
-    """Guesses that every row is empty, for decoders that offer nothing better."""
-
-    def __init__(self, steps: int, eos_id: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.eos_id = eos_id
-
-    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
-        return torch.full([rows, self.steps], self.eos_id, dtype=torch.int64, device=memory.device), 0
+    def forward(self, tokens: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor]:
+        if self.takes_kind:
+            given = self.decode(tokens, self.kind.to(memory.device), memory)
+        else:
+            given = self.decode(tokens, memory)
+        if self.gives_tokens:
+            return given[1], given[0]
+        else:
+            return given, given.argmax(-1).to(torch.int32)
 
 
 class NullContext(nn.Module):
-    """Predicts every position from BOS alone, in one pass: logits."""
+    """Predicts every position from BOS alone, in one pass."""
 
-    def __init__(self, logits: Logits, steps: int, bos_id: int) -> None:
+    def __init__(self, guess: Pass, decoding: Decoding) -> None:
         super().__init__()
-        self.logits = logits
-        self.steps = steps
-        self.bos_id = bos_id
+        self.guess = guess
+        self.steps, self.bos_id = decoding.steps, decoding.bos_id
 
-    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
+    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
         tokens = torch.full([rows, self.steps], self.bos_id, dtype=torch.int32, device=memory.device)
-        return self.logits(tokens, memory), 1
-
-
-class NullContextGuess(nn.Module):
-    """The ids that `NullContext` predicts."""
-
-    def __init__(self, null_context: NullContext) -> None:
-        super().__init__()
-        self.null_context = null_context
-
-    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
-        logits, passes = self.null_context(memory, rows)
-        return logits.argmax(-1), passes
+        values, ids = self.guess(tokens, memory)
+        return values, ids, 1
 
 
 class FixedPointLoop(nn.Module):
     """Decodes all positions at once, again and again, until every row's tokens up to its first EOS stop changing.
 
     Args:
-        guess: Predicted ids (N, T) to start from. Any guess gives the same result; a good one saves passes.
-        logits: ``logits(tokens, memory)`` of a causal decoder: tokens (N, T) int32, BOS first, and whatever the
-            encoder gives → logits (N, T, C).
-        steps: T.
-        bos_id: The id that begins a row.
-        eos_id: The id that ends a row.
-        keep_rest: Keep what follows a row's first EOS, where `logits` gives it a meaning. Otherwise it is zero.
+        guess: Predicts what to start from: any guess gives the same result, a good one saves passes. None: empty rows.
+        decode: Predicts all positions of a causal decoder.
+        decoding: The settings.
     """
 
-    def __init__(self, guess: Counted, logits: Logits, steps: int, bos_id: int, eos_id: int, keep_rest: bool) -> None:
+    def __init__(self, guess: Optional[NullContext], decode: Pass, decoding: Decoding) -> None:
         super().__init__()
         self.guess = guess
-        self.logits = logits
-        self.steps = steps
-        self.bos_id = bos_id
-        self.eos_id = eos_id
-        self.keep_rest = keep_rest
+        self.decode_all = decode
+        self.steps, self.bos_id, self.eos_id = decoding.steps, decoding.bos_id, decoding.eos_id
 
-    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
-        """Memory of `rows` rows → logits (N, T, C), right up to and including each row's first EOS, and passes."""
-        predictions, guesses = self.guess(memory, rows)
-        logits = self.logits(shift_right(predictions, self.bos_id), memory)
+    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
+        """Memory of `rows` rows → values and ids, right up to and including each row's first EOS, and passes."""
+        predictions = torch.full([rows, self.steps], self.eos_id, dtype=torch.int32, device=memory.device)
         passes = 1
-        changed = True
-        while changed and passes < self.steps:
-            new = logits.argmax(-1)
-            changed = not bool(((new == predictions) | after_eos(new, self.eos_id)).all())
-            if changed:
-                predictions = new
-                logits = self.logits(shift_right(predictions, self.bos_id), memory)
-                passes += 1
-        return logits if self.keep_rest else end_at_eos(logits, self.eos_id), guesses + passes
+        if self.guess is not None:
+            _, predictions, guesses = self.guess(memory, rows)
+            passes += guesses
+        most = passes + self.steps - 1
+        values, ids = self.decode_all(shift_right(predictions, self.bos_id), memory)
+        while passes < most and not bool(((ids == predictions) | after_eos(ids, self.eos_id)).all()):
+            predictions = ids
+            values, ids = self.decode_all(shift_right(predictions, self.bos_id), memory)
+            passes += 1
+        return values, ids, passes
 
 
 class GraphStart(nn.Module):
@@ -194,208 +174,140 @@ class StepLoop(nn.Module):
 
     Args:
         begin: ``begin(memory, rows)`` → the state before the first step, one tensor.
-        step: ``step(token, state, memory)``: token (N,) int32 → logits (N, C) and the next state.
-        steps: T, the longest row.
-        bos_id: The id that begins a row.
-        eos_id: The id that ends a row; -1, which no token is, runs all steps and keeps what follows.
+        step: The graph ``step(token, state, memory)``: token (N,) int32 → logits (N, C), or the next token (N,) int32
+            and its probability (N,); and the next state.
+        decoding: The settings. Where what follows EOS has a meaning, all steps run.
     """
 
+    gives_tokens: Final[bool]
+
     def __init__(
-        self,
-        begin: Callable[[Tensor, int], Tensor],
-        step: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor]],
-        steps: int,
-        bos_id: int,
-        eos_id: int,
+        self, begin: Callable[[Tensor, int], Tensor], step: Callable[[Tensor, Tensor, Tensor], Any], decoding: Decoding
     ) -> None:
         super().__init__()
         self.begin = begin
         self.step = step
-        self.steps = steps
-        self.bos_id = bos_id
-        self.eos_id = eos_id
+        self.gives_tokens = decoding.gives_tokens
+        self.steps, self.bos_id = decoding.steps, decoding.bos_id
+        # No token is -1.
+        self.eos_id = decoding.eos_id if decoding.stops_at_eos else -1
 
-    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, int]:
-        """Memory of `rows` rows → logits (N, T, C), zero after each row's first EOS, and the steps that ran."""
-        state = self.begin(memory, rows)
+    def one(self, token: Tensor, state: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """A step: values, the next token and the next state."""
+        given = self.step(token, state, memory)
+        if self.gives_tokens:
+            return given[1], given[0], given[2]
+        else:
+            return given[0], given[0].argmax(-1).to(torch.int32), given[1]
+
+    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
+        """Memory of `rows` rows → values and ids, right up to each row's first EOS, and the steps that ran."""
         token = torch.full([rows], self.bos_id, dtype=torch.int32, device=memory.device)
-        logits, state = self.step(token, state, memory)
-        stepped = [logits]
-        token = logits.argmax(-1).to(torch.int32)
+        ended = torch.zeros_like(token, dtype=torch.bool)
+        value, token, state = self.one(token, self.begin(memory, rows), memory)
+        values, ids = [value], [token]
         ended = token == self.eos_id
-        while len(stepped) < self.steps and not bool(ended.all()):
-            logits, state = self.step(token, state, memory)
-            stepped.append(logits)
-            token = logits.argmax(-1).to(torch.int32)
+        while len(ids) < self.steps and not bool(ended.all()):
+            value, token, state = self.one(token, state, memory)
+            values.append(value)
+            ids.append(token)
             ended = ended | (token == self.eos_id)
-        missing = self.steps - len(stepped)
-        logits = torch.nn.functional.pad(torch.stack(stepped, dim=1), [0, 0, 0, missing])
-        return end_at_eos(logits, self.eos_id), len(stepped)
-
-
-class Refine(nn.Module):
-    """A refinement pass: every position is read again, in the context of all the others up to the first EOS."""
-
-    def __init__(self, logits: Logits, bos_id: int) -> None:
-        super().__init__()
-        self.logits = logits
-        self.bos_id = bos_id
-
-    def forward(self, logits: Tensor, memory: Tensor) -> Tensor:
-        """Logits (N, T, C) of the pass before → logits (N, T, C)."""
-        return self.logits(shift_right(logits.argmax(-1), self.bos_id), memory)
-
-
-class KeepLogits(nn.Module):
-    """In place of `Refine` where nothing is refined."""
-
-    def forward(self, logits: Tensor, memory: Tensor) -> Tensor:
-        return logits
+        steps = len(ids)
+        while len(ids) < self.steps:
+            values.append(torch.zeros_like(value))
+            ids.append(torch.zeros_like(token))
+        return torch.stack(values, dim=1), torch.stack(ids, dim=1), steps
 
 
 class Decoder(nn.Module):
-    """Encodes one input, decodes and refines.
+    """Encodes, decodes and refines: inputs → logits (N, T, C), or tokens (N, T) int32 and probabilities (N, T).
 
     Args:
-        encode: ``encode(inputs)`` → memory.
-        loop: ``loop(memory, rows)`` → logits and the number of decoder calls.
-        refine: ``refine(logits, memory)`` → logits.
-        refine_iters: How often.
+        encode: The graph ``encode(inputs)``, or ``encode(inputs, mask)``, → memory.
+        loop: ``loop(memory, rows)`` → values, ids and the number of decoder calls.
+        refine: A pass in the context of all other positions up to the first EOS, or None.
+        decoding: The settings.
     """
 
+    masked: Final[bool]
+    gives_tokens: Final[bool]
+
     def __init__(
-        self,
-        encode: Callable[[Tensor], Tensor],
-        loop: Counted,
-        refine: Callable[[Tensor, Tensor], Tensor],
-        refine_iters: int,
+        self, encode: Callable[..., Tensor], loop: Counted, refine: Optional[Pass], decoding: Decoding
     ) -> None:
         super().__init__()
         self.encode = encode
         self.loop = loop
         self.refine = refine
-        self.refine_iters = refine_iters
+        self.masked, self.gives_tokens = decoding.inputs > 1, decoding.gives_tokens
+        self.refine_iters, self.bos_id, self.eos_id = decoding.refine_iters, decoding.bos_id, decoding.eos_id
+        self.ends = decoding.zero_after_end
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.read(inputs)[0]
-
-    @torch.jit.export
-    def read(self, inputs: Tensor) -> Tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder calls."""
-        memory = self.encode(inputs)
-        logits, passes = self.loop(memory, inputs.shape[0])
-        for _ in range(self.refine_iters):
-            logits = self.refine(logits, memory)
-        return logits, passes + self.refine_iters
-
-
-class MaskedDecoder(nn.Module):
-    """`Decoder` for an input with a mask beside it.
-
-    Args:
-        encode: ``encode(inputs, mask)`` → memory.
-        loop: ``loop(memory, rows)`` → logits and the number of decoder calls.
-        refine: ``refine(logits, memory)`` → logits.
-        refine_iters: How often.
-    """
-
-    def __init__(
-        self,
-        encode: Callable[[Tensor, Tensor], Tensor],
-        loop: Counted,
-        refine: Callable[[Tensor, Tensor], Tensor],
-        refine_iters: int,
-    ) -> None:
-        super().__init__()
-        self.encode = encode
-        self.loop = loop
-        self.refine = refine
-        self.refine_iters = refine_iters
-
-    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, mask: Optional[Tensor] = None):
         return self.read(inputs, mask)[0]
 
     @torch.jit.export
-    def read(self, inputs: Tensor, mask: Tensor) -> Tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder calls."""
-        memory = self.encode(inputs, mask)
-        logits, passes = self.loop(memory, inputs.shape[0])
-        for _ in range(self.refine_iters):
-            logits = self.refine(logits, memory)
-        return logits, passes + self.refine_iters
+    def read(self, inputs: Tensor, mask: Optional[Tensor] = None):
+        """What `forward` gives, and the number of decoder calls."""
+        if self.masked:
+            assert mask is not None
+            memory = self.encode(inputs, mask)
+        else:
+            memory = self.encode(inputs)
+        values, ids, passes = self.loop(memory, inputs.shape[0])
+        if self.refine is not None:
+            for _ in range(self.refine_iters):
+                values, ids = self.refine(shift_right(ids, self.bos_id), memory)
+        if self.ends:
+            after = after_eos(ids, self.eos_id)
+            values, ids = zero_where(values, after), zero_where(ids, after)
+        if self.gives_tokens:
+            return (ids, values), passes + self.refine_iters
+        else:
+            return values, passes + self.refine_iters
 
 
 class FusedLoop(nn.Module):
-    """Calls a graph that makes several passes, until every row has settled.
+    """Calls a graph that makes several passes, until every row has settled; gives what `Decoder` gives.
 
     Args:
-        fused: ``fused(inputs, start)`` → logits (N, T, C), tokens (N, T) int32, settled (N,) int32.
-        steps: T.
-        calls: After so many every row is right, whatever it says.
-        passes: Decoder passes in one call.
+        fused: The graph ``fused(inputs, start)``, or ``fused(inputs, mask, start)``, → logits (N, T, C), tokens (N, T)
+            int32, settled (N,) int32; or tokens, probabilities (N, T) and settled.
+        decoding: The settings.
     """
 
-    def __init__(
-        self,
-        fused: Callable[[Tensor, Tensor], Tuple[Tensor, Tensor, Tensor]],
-        steps: int,
-        calls: int,
-        passes: int,
-    ) -> None:
+    masked: Final[bool]
+    gives_tokens: Final[bool]
+
+    def __init__(self, fused: Callable[..., Tuple[Tensor, Tensor, Tensor]], decoding: Decoding) -> None:
         super().__init__()
         self.fused = fused
-        self.steps = steps
-        self.calls = calls
-        self.passes = passes
+        self.masked, self.gives_tokens = decoding.inputs > 1, decoding.gives_tokens
+        self.steps = decoding.steps
+        self.calls = decoding.most_calls
+        self.passes = int(decoding.takes_kind) + decoding.passes + decoding.refine_iters
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.read(inputs)[0]
-
-    @torch.jit.export
-    def read(self, inputs: Tensor) -> Tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder passes."""
-        tokens = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
-        logits, tokens, settled = self.fused(inputs, tokens)
-        calls = 1
-        while calls < self.calls and not bool((settled > 0).all()):
-            logits, tokens, settled = self.fused(inputs, tokens)
-            calls += 1
-        return logits, calls * self.passes
-
-
-class MaskedFusedLoop(nn.Module):
-    """`FusedLoop` for an input with a mask beside it.
-
-    Args:
-        fused: ``fused(inputs, mask, start)`` → logits (N, T, C), tokens (N, T) int32, settled (N,) int32.
-        steps: T.
-        calls: After so many every row is right, whatever it says.
-        passes: Decoder passes in one call.
-    """
-
-    def __init__(
-        self,
-        fused: Callable[[Tensor, Tensor, Tensor], Tuple[Tensor, Tensor, Tensor]],
-        steps: int,
-        calls: int,
-        passes: int,
-    ) -> None:
-        super().__init__()
-        self.fused = fused
-        self.steps = steps
-        self.calls = calls
-        self.passes = passes
-
-    def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, mask: Optional[Tensor] = None):
         return self.read(inputs, mask)[0]
 
+    def call(self, inputs: Tensor, mask: Optional[Tensor], start: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """One call of the graph."""
+        if self.masked:
+            assert mask is not None
+            return self.fused(inputs, mask, start)
+        else:
+            return self.fused(inputs, start)
+
     @torch.jit.export
-    def read(self, inputs: Tensor, mask: Tensor) -> Tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder passes."""
-        tokens = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
-        logits, tokens, settled = self.fused(inputs, mask, tokens)
+    def read(self, inputs: Tensor, mask: Optional[Tensor] = None):
+        """What `forward` gives, and the number of decoder passes."""
+        start = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
+        first, second, settled = self.call(inputs, mask, start)
         calls = 1
         while calls < self.calls and not bool((settled > 0).all()):
-            logits, tokens, settled = self.fused(inputs, mask, tokens)
+            first, second, settled = self.call(inputs, mask, first if self.gives_tokens else second)
             calls += 1
-        return logits, calls * self.passes
+        if self.gives_tokens:
+            return (first, second), calls * self.passes
+        else:
+            return first, calls * self.passes

@@ -130,7 +130,7 @@ def join(joining: Mapping[str, Any], graphs: Graphs) -> Any:
     return find_method(decoding.method).join(decoding, graphs)
 
 
-def carry(joining: Mapping[str, Any] | None) -> Carry | None:
+def carry_of_joining(joining: Mapping[str, Any] | None) -> Carry | None:
     """How rows go on in later batches, as a manifest's `joining` says; None where none has to."""
     if joining is None:
         return None

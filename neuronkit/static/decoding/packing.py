@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
 from neuronkit.specs import TensorSpec
+from neuronkit.static.ops import tokens_of
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,21 @@ class PackedStart(nn.Module):
 
 
 class PackedStep(nn.Module):
-    """A decoder's `step` as a graph: token (N,) int32, packed state, memory → logits (N, C), packed state."""
+    """A decoder's `step` as a graph: token (N,) int32, packed state, memory → logits (N, C), packed state.
 
-    def __init__(self, decoder: Any, layout: Layout) -> None:
+    Or the next token (N,) int32 and its probability (N,), and the packed state.
+    """
+
+    def __init__(self, decoder: Any, layout: Layout, gives_tokens: bool) -> None:
         super().__init__()
         self.decoder = decoder
         self.layout = layout
+        self.gives_tokens = gives_tokens
 
-    def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, ...]:
         unpacked = self.layout.unpack(state)
         logits, following = self.decoder.step(token, unpacked if len(unpacked) > 1 else unpacked[0], memory)
-        return logits, self.layout.pack(following)
+        return *(tokens_of(logits) if self.gives_tokens else (logits,)), self.layout.pack(following)
 
 
 class LogitsStep(nn.Module):

@@ -12,20 +12,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks
-from neuronkit.errors import NeuronKitError, SpecError
+from neuronkit.errors import SpecError
 from neuronkit.static.decoding.packing import Layout
+from neuronkit.static.model import failures_named
 
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64
+_ADVICE = "Give the id that the decoder was trained with, and a memory and a length that it takes"
 
 
 def as_module(decoder: Any) -> nn.Module:
@@ -94,7 +95,7 @@ def check_steps(decoder: Any, memory: Tensor, bos_id: int, eos_id: int) -> None:
     state = decoder.initial_state(memory)
     before = _layout("initial_state", state, rows)
     token = torch.full((rows,), bos_id, dtype=torch.int32, device=memory.device)
-    with _explained("step(token, state, memory)", bos_id):
+    with failures_named("step(token, state, memory)", f"bos_id={bos_id}", _ADVICE):
         given = decoder.step(token, state, memory)
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise SpecError(f"step gave {_described(given)}; expected logits ({rows}, classes) and the next state")
@@ -143,7 +144,8 @@ def check_causality(
     """
 
     def compute(tokens: Tensor) -> Tensor:
-        with _explained(f"logits(tokens, memory) on {tokens.shape[1]} tokens", bos_id):
+        given = f"bos_id={bos_id} and {tokens.shape[1]} tokens"
+        with failures_named("logits(tokens, memory)", given, _ADVICE):
             return _checked(logits(tokens, memory), *tokens.shape)
 
     bos = torch.full((len(memory), steps), bos_id, dtype=torch.int32, device=memory.device)
@@ -189,20 +191,6 @@ def check_eos(eos_id: int, classes: int) -> None:
             f"got eos_id={eos_id}; expected one of the decoder's classes, 0 to {classes - 1}; give the one that ends "
             "a row"
         )
-
-
-@contextlib.contextmanager
-def _explained(call: str, bos_id: int) -> Iterator[None]:
-    """Turn an error of the decoder's own code into one that says what it was called with."""
-    try:
-        yield
-    except NeuronKitError:
-        raise
-    except Exception as error:
-        raise SpecError(
-            f"{call} fails with bos_id={bos_id}: {type(error).__name__}: {error}. Give the id that the decoder was "
-            "trained with, and a memory and a length that it takes"
-        ) from error
 
 
 def _checked(logits: Any, rows: int, steps: int) -> Tensor:

@@ -21,7 +21,12 @@ class Stepwise(Method):
         layout = state_layout(parts.steps, parts.memory())
         start = {} if parts.decoding.state else {"start": PackedStart(parts.steps, layout)}
         refine = {"decode": parts_of.decode_module(parts)} if parts.decoding.refine_iters else {}
-        return {**parts_of.encode_module(parts), **start, "step": PackedStep(parts.steps, layout), **refine}
+        return {
+            **parts_of.encode_module(parts),
+            **start,
+            "step": PackedStep(parts.steps, layout, parts.decoding.gives_tokens),
+            **refine,
+        }
 
     def specs(self, parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
         memory = parts_of.memory_spec(parts)
@@ -33,9 +38,7 @@ class Stepwise(Method):
 
     def join(self, decoding: Decoding, graphs: Graphs) -> nn.Module:
         start = loops.EmptyState(decoding.state) if decoding.state else loops.GraphStart(graphs["start"])
-        eos_id = decoding.eos_id if decoding.stops_at_eos else -1
-        loop = loops.StepLoop(start, graphs["step"], decoding.steps, decoding.bos_id, eos_id)
-        return parts_of.around(decoding, graphs, loop)
+        return parts_of.around(decoding, graphs, loops.StepLoop(start, graphs["step"], decoding))
 
 
 METHOD = Stepwise()

@@ -34,7 +34,7 @@ class Unrolled(Method):
 
 
 class UnrolledDecoder(nn.Module):
-    """Inputs as the model takes them → logits (N, T, C)."""
+    """Inputs as the model takes them → logits (N, T, C), or tokens (N, T) int32 and probabilities (N, T)."""
 
     bos: Tensor
 
@@ -45,26 +45,23 @@ class UnrolledDecoder(nn.Module):
         self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps, layout))
         if decoding.state is not None:
             self.start = loops.EmptyState(decoding.state)
-        self.step = PackedStep(parts.steps, layout)
-        self.refine: nn.Module = loops.KeepLogits()
-        if decoding.refine_iters:
-            self.refine = loops.Refine(parts_of.OneKind(parts.decoder, loops.REFINE), decoding.bos_id)
-        self.steps, self.refine_iters = decoding.steps, decoding.refine_iters
+        self.step = PackedStep(parts.steps, layout, gives_tokens=False)
+        self.finish = parts_of.Finish(parts)
+        self.steps = decoding.steps
         self.register_buffer("bos", torch.full((1,), decoding.bos_id, dtype=torch.int32), persistent=False)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         memory = self.encode(*inputs)
         state = self.start(memory, inputs[0].shape[0])
         token = self.bos.to(memory.device).expand(state.shape[0])
         rows = []
+        tokens = []
         for _ in range(self.steps):
             logits, state = self.step(token, state, memory)
-            rows.append(logits)
             token = logits.argmax(-1).to(torch.int32)
-        logits = torch.stack(rows, dim=1)
-        for _ in range(self.refine_iters):
-            logits = self.refine(logits, memory)
-        return logits
+            rows.append(logits)
+            tokens.append(token)
+        return self.finish(torch.stack(rows, dim=1), torch.stack(tokens, dim=1), memory)
 
 
 METHOD = Unrolled()

@@ -105,8 +105,7 @@ class Replicas:
             return self.step(*inputs)
         if _common_rows(inputs):
             return RowStream(self.step, self.specs[0].shape[0], self.carry, fill=False)(*inputs)
-        *results, _, _ = self.step(*inputs, torch.empty(0, self.carry.steps, dtype=torch.int32))
-        return results[0] if len(results) == 1 else tuple(results)
+        return self.carry.split(self.step(*inputs, torch.empty(0, self.carry.steps, dtype=torch.int32)))[0]
 
     def step(self, *inputs: Tensor) -> Any:
         """Run every row once, and `start` beside them where rows may have to go on; see `CompiledModel.step`."""

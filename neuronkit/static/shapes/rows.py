@@ -19,16 +19,24 @@ Rows = tuple[Tensor, ...]
 class Carry:
     """How rows go on that one call of a graph has not settled.
 
-    The graph takes ``start`` (N, steps) int32 after its other inputs, -1 for a row that begins. Its last outputs are
-    the tokens (N, steps) int32 to go on from, and ``settled`` (N,) int32.
+    The graph takes ``start`` (N, steps) int32 after its other inputs, -1 for a row that begins. It gives logits and
+    tokens (N, steps) int32, or tokens and their probabilities; and ``settled`` (N,) int32. The tokens of a row that has
+    not settled are those from which it goes on.
 
     Attributes:
         steps: Length of a row's tokens.
         calls: After so many a row is right, whatever it says.
+        gives_tokens: Whether tokens and probabilities are the result, and not logits.
     """
 
     steps: int
     calls: int
+    gives_tokens: bool = False
+
+    def split(self, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """What the graph gave as results, tokens to go on from, and settled."""
+        first, second, settled = outputs
+        return ((first, second), first, settled) if self.gives_tokens else (first, second, settled)
 
 
 def carry_of(model: Any) -> Carry | None:
@@ -89,7 +97,7 @@ class RowStream:
             start = torch.full((len(rows), self._carry.steps), -1, dtype=torch.int32)
             for place, row in enumerate(rows):
                 if row.start is not None:
-                    start[place] = row.start
+                    start[place] = torch.as_tensor(row.start)
             inputs.append(start)
         if self._fill and len(rows) < self._batch_size:
             inputs = [torch.cat([x, x[:1].expand(self._batch_size - len(rows), *x.shape[1:])]) for x in inputs]
@@ -98,13 +106,12 @@ class RowStream:
             for place, row in enumerate(rows):
                 row.finish(outputs, place)
             return
-        *results, tokens, settled = outputs
-        given = results[0] if len(results) == 1 else tuple(results)
+        results, tokens, settled = self._carry.split(outputs)
         left = []
         for place, (row, done) in enumerate(zip(rows, settled.tolist())):
             row.calls += 1
             if done or row.calls >= self._carry.calls:
-                row.finish(given, place)
+                row.finish(results, place)
             else:
                 row.start = tokens[place]
                 left.append(row)
@@ -114,7 +121,7 @@ class RowStream:
 class _Row:
     def __init__(self, group: _Group, index: int, inputs: Sequence[Tensor]) -> None:
         self._group, self._index, self.inputs = group, index, inputs
-        self.start: Tensor | None = None
+        self.start: Any = None
         self.calls = 0
 
     def finish(self, outputs: Any, place: int) -> None:
