@@ -1,6 +1,21 @@
 """Exact static graphs of OCR models, compiled for AWS Inferentia.
 
-Names are resolved on first use (PEP 562), so that importing costs nothing.
+    model = neuronkit.load_checkpoint(neuronkit.PARSeq, "parseq.ckpt")  # or a model of your own
+    static = neuronkit.make_static(model, batch_size=8)                 # the same, in fixed shapes
+    print(neuronkit.analyze(static, target="inf2"))                     # what will not compile
+    artifact = neuronkit.compile_for_inferentia(static, target="cpu")
+    artifact.save("recognizer.pt")
+    read = neuronkit.OCRPipeline(neuronkit.load("detector.pt"), neuronkit.load("recognizer.pt"))
+    print(read("page.png").text)
+
+Static models   make_static, StaticCRAFT, StaticPARSeq, static_greedy_decoder, exact_padding
+Sizes           FixedShape, Buckets, plan_buckets, Tiled
+Before renting  analyze, estimate, emulate_autocast, describe_environment
+Artifacts       compile_for_inferentia, CompileOptions, load, CompiledModel, assert_parity
+Models, pages   load_checkpoint, CRAFT, PARSeq, OCRPipeline; processors in neuronkit.ocr
+Serving         neuronkit.serving.triton, neuronkit.serving.ray, neuronkit.build
+
+Names are resolved on first use (PEP 562): importing costs nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +42,10 @@ if TYPE_CHECKING:
     from neuronkit.artifact import load as load
     from neuronkit.compile import compile_for_inferentia as compile_for_inferentia
     from neuronkit.environment import describe_environment as describe_environment
+    from neuronkit.models.checkpoint import load_checkpoint as load_checkpoint
+    from neuronkit.models.craft import CRAFT as CRAFT
+    from neuronkit.models.parseq import PARSeq as PARSeq
+    from neuronkit.ocr.pipeline.reader import OCRPipeline as OCRPipeline
     from neuronkit.options import CompileOptions as CompileOptions
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
@@ -41,12 +60,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Buckets": "static.shapes.buckets",
+    "CRAFT": "models.craft",
     "CRAFTOptions": "adapters.craft",
     "CompileOptions": "options",
     "CompiledModel": "artifact",
     "DoctrOptions": "adapters.doctr.recognizer",
     "FixedShape": "static.shapes.fixed",
     "HuggingFaceOptions": "adapters.huggingface.options",
+    "OCRPipeline": "ocr.pipeline.reader",
+    "PARSeq": "models.parseq",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
     "SAROptions": "adapters.doctr.sar",
@@ -64,6 +86,7 @@ _HOMES = {
     "estimate": "analysis.cost.estimator",
     "exact_padding": "static.exact",
     "load": "artifact",
+    "load_checkpoint": "models.checkpoint",
     "make_static": "adapters.registry",
     "plan_buckets": "static.shapes.plan",
     "static_greedy_decoder": "static.decoding.greedy",

@@ -29,4 +29,4 @@ def lazy_names(package: str, homes: Mapping[str, str | None]) -> tuple[Callable[
         setattr(sys.modules[package], name, value)
         return value
 
-    return resolve, lambda: sorted({*vars(sys.modules[package]), *homes})
+    return resolve, lambda: sorted({*homes, *(name for name in vars(sys.modules[package]) if name.startswith("__"))})

@@ -53,3 +53,22 @@ def test_every_public_name_resolves() -> None:
         assert getattr(neuronkit, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = neuronkit.nonsense
+
+
+def test_dir_shows_the_public_names() -> None:
+    import neuronkit
+
+    shown = {name for name in dir(neuronkit) if not name.startswith("__")}
+    assert {"CRAFT", "OCRPipeline", "compile_for_inferentia", "load_checkpoint", "ocr"} <= shown
+    assert not {"annotations", "TYPE_CHECKING", "lazy_names", "_HOMES"} & shown
+
+
+def test_help_begins_with_what_fits_a_screen() -> None:
+    import neuronkit
+
+    lines = (neuronkit.__doc__ or "").splitlines()
+    assert len(lines) <= 20
+    assert max(map(len, lines)) <= 100
+    table = " ".join(lines[lines.index("") + 9 :])
+    named = {name for name in dir(neuronkit) if name in table}
+    assert {"make_static", "FixedShape", "estimate", "load", "OCRPipeline"} <= named
