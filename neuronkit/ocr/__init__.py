@@ -1,4 +1,4 @@
-"""OCR: loading images, pre- and post-processing of detectors and recognisers, pages, and `OCRPipeline`."""
+"""OCR: images, pre- and post-processing of detectors and recognisers, pages and their files, and `OCRPipeline`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.pipeline import OCRPipeline as OCRPipeline
     from neuronkit.ocr.pipeline.folding import fold_normalization as fold_normalization
     from neuronkit.ocr.processors import processor_from_dict as processor_from_dict
+    from neuronkit.ocr.writers import save_pages as save_pages
 
 _HOMES = {
     "Charset": "charset",
@@ -51,6 +52,7 @@ _HOMES = {
     "load_image": "images",
     "load_images": "images",
     "processor_from_dict": "processors",
+    "save_pages": "writers",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

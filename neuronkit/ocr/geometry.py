@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +70,11 @@ class TextBox:
         return float(left), float(top), float(right), float(bottom)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the box as numbers that JSON can hold."""
+        """Give the box as JSON can hold it: corners to a tenth of a pixel, the confidence to four digits."""
         return {
-            "quad": self.quad.tolist(),
-            "polygon": None if self.polygon is None else self.polygon.tolist(),
-            "confidence": float(self.confidence),
+            "quad": _rounded(self.quad),
+            "polygon": None if self.polygon is None else _rounded(self.polygon),
+            "confidence": round(self.confidence, 4),
             "characters": self.characters,
         }
 
@@ -189,6 +190,34 @@ class Letterbox:
         return _scaled(points, self.scale / checks.integer("stride", stride, 1, LONGEST_SIDE))
 
 
+def surrounding(boxes: Sequence[TextBox]) -> TextBox:
+    """Give the smallest rectangle around boxes, one or more, whose sides run as the boxes' do.
+
+    Its confidence is the mean of theirs. It is upright where no box is clearly wider than high.
+    """
+    turn = rotation(tilt(np.stack([box.quad for box in boxes])))
+    corners = np.concatenate([box.outline for box in boxes]).astype(np.float64) @ turn
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) @ turn.T
+    furthest = float(np.finfo(np.float32).max)
+    return TextBox(
+        np.clip(quad, -furthest, furthest).astype(np.float32), float(np.mean([box.confidence for box in boxes]))
+    )
+
+
+def tilt(quads: NDArray[Any]) -> float:
+    """Median direction, in radians, of the long side of the quads (N, 4, 2) that are clearly wider than high."""
+    first, second, third, fourth = quads.astype(np.float64).transpose(1, 2, 0)
+    across, down = second - first + third - fourth, fourth - first + third - second
+    x, y = across[:, np.hypot(*across) > 1.5 * np.hypot(*down)]
+    return float(np.median(np.arctan2(y, x))) if len(x) else 0.0
+
+
+def rotation(angle: float) -> NDArray[np.float64]:
+    """The (2, 2) matrix that turns columns (x, y) by an angle in radians, clockwise on a page, whose y points down."""
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
 def probability(name: str, value: Any) -> float:
     """Return `value` as a float in [0, 1]; what rounding put above 1 is 1.
 
@@ -220,6 +249,11 @@ def _scaled(points: NDArray[Any], factor: float) -> NDArray[np.float32]:
         raise SpecError(f"got points={found}; expected an array of points; give (..., 2), one (x, y) for each")
     with np.errstate(over="ignore"):
         return (given.astype(np.float64) * factor).astype(np.float32)
+
+
+def _rounded(points: NDArray[np.float32]) -> list[list[float]]:
+    # Adding 0 makes -0.0 a plain 0.0.
+    return [[round(float(x), 1) + 0.0, round(float(y), 1) + 0.0] for x, y in points]
 
 
 def _round_up(side: int) -> int:

@@ -42,6 +42,7 @@ from neuronkit.ocr import (
     load_image,
     load_images,
     processor_from_dict,
+    save_pages,
 )
 from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
 from neuronkit.serving import cores, ray, triton
@@ -538,6 +539,11 @@ def entries(folder: Path) -> list[Entry]:
             2,
         ),
         Entry("neuronkit.ocr.Page.to_json", page.to_json, {"indent": 2}),
+        Entry("neuronkit.ocr.Page.pixels", page.pixels, {"image": picture}),
+        Entry("neuronkit.ocr.Page.save", page.save, {"path": folder / "page.md", "format": "alto"}),
+        Entry(
+            "neuronkit.ocr.save_pages", save_pages, {"pages": [page], "path": folder / "pages.json", "format": None}, 2
+        ),
         Entry("neuronkit.ocr.crop_words", crop_words, {"image": picture, "boxes": [box], "vertical_ratio": 1.5}, 2),
         Entry(
             "neuronkit.ocr.find_boxes",

@@ -35,9 +35,11 @@ from neuronkit.ocr import (
     load_image,
     load_images,
     processor_from_dict,
+    save_pages,
 )
 from neuronkit.ocr.layout import reading_order
 from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
+from neuronkit.ocr.writers import page_text
 
 from .toys import CHARSET, detect, recognize
 
@@ -236,12 +238,18 @@ WORDS = st.builds(Word, TEXTS, st.floats(0, 1), FAR)
 @settings(max_examples=100, deadline=None)
 def test_any_page_is_shown_and_written(lines, thing):
     page = Page((9, 7), tuple(lines), np.zeros((9, 7, 3), np.uint8))
-    ElementTree.fromstring(page.to_hocr())
+    for kind in ("hocr", "alto"):
+        ElementTree.fromstring("".join(page_text([page], kind)).encode())
+    for kind in ("text", "markdown", "csv", "jsonl"):
+        "".join(page_text([page], kind))
+    str(page)
     assert json.loads(page.to_json()) == page.to_dict()
     assert page.draw().shape == (9, 7, 3)
     assert page._repr_png_().startswith(b"\x89PNG")
     assert page._repr_html_().startswith("<div><img")
     documented(page.draw, thing)
+    documented(save_pages, thing, f"{tempfile.gettempdir()}/nowhere/page.txt")
+    documented(save_pages, [thing], "page.json", format=thing)
     documented(page.draw, boxes=False, text=False, heat_map=True)
     boxes = [word.box for word in page.words]
     assert sorted(i for line in reading_order(boxes) for i in line) == list(range(len(boxes)))

@@ -24,7 +24,7 @@ def word(left, top, width, height=20.0, angle=0.0):
 @settings(max_examples=100, deadline=None)
 def test_lines_are_found_on_tilted_pages_whatever_the_order_of_the_words(random, angle, lines, words):
     boxes = {
-        (row, column): word(100 * column + random.uniform(0, 10), 40 * row + random.uniform(-4, 4), 80, 20, angle)
+        (row, column): word(100 * column + random.uniform(0, 10), 40 * row + random.uniform(-4, 4), 90, 20, angle)
         for row in range(lines)
         for column in range(words)
     }
@@ -146,3 +146,55 @@ def test_bent_words_down_the_page_are_turned():
     polygon = np.concatenate([[[x, 10] for x in np.linspace(10, 30, 7)], [[x, 80] for x in np.linspace(30, 10, 7)]])
     (crop,) = crop_words(image, [TextBox([[10, 10], [30, 10], [30, 80], [10, 80]], polygon=polygon)])
     assert crop.shape == (20, 70, 3)
+
+
+def column(left: float, top: float, lines: int, widths: tuple[float, ...] = (60, 50, 70), leading: float = 28.0):
+    """Rows of words with a space of 8 pixels between them."""
+    rows = []
+    for i in range(lines):
+        x, row = left, []
+        for width in widths[i % 2 :] + widths[: i % 2]:
+            row.append(word(x, top + leading * i, width))
+            x += width + 8
+        rows.append(row)
+    return rows
+
+
+def order(blocks, *, angle=0.0):
+    """Number the blocks' lines in the order in which they are read when the words are shuffled and the page turned."""
+    rows = [row for block in blocks for row in block]
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    placed = [(n, TextBox(box.quad @ turn.T)) for n, row in enumerate(rows) for box in row]
+    np.random.default_rng(0).shuffle(placed)
+    lines = [[placed[i][0] for i in line] for line in reading_order([box for _, box in placed])]
+    assert all(len(set(line)) == 1 for line in lines), "words of several lines in one"
+    return [line[0] for line in lines]
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.06, -0.06])
+@pytest.mark.parametrize("shift", [0.0, 9.0, 14.0])
+def test_columns_are_read_one_after_the_other(angle, shift):
+    title, footer = [[word(0, 0, 460, 40)]], [[word(30, 400, 200), word(238, 400, 150)]]
+    two = [title, column(0, 60, 9), column(260, 60 + shift, 10), footer]
+    assert order(two, angle=angle) == list(range(21))
+    three = [column(0, 60, 9), column(240, 60 + shift, 8), column(480, 60, 10, leading=25)]
+    assert order(three, angle=angle) == list(range(27))
+
+
+def test_columns_within_columns_and_below_each_other():
+    above = [column(0, 0, 6), column(260, 0, 6)]
+    below = [column(0, 250, 5, (90, 80, 90, 70, 82)), column(0, 420, 5), column(260, 420, 5)]
+    assert order([*above, *below]) == list(range(27))
+
+
+def test_prices_stay_beside_their_items():
+    items = [[word(0, 30 * i, 150), word(300, 30 * i, 60)] for i in range(12)]
+    assert order([items]) == list(range(12))
+    label_and_value = [[word(0, 30 * i, 80), word(120, 30 * i, 200)] for i in range(12)]
+    assert order([label_and_value]) == list(range(12))
+
+
+def test_a_wide_space_in_a_few_lines_makes_no_columns():
+    assert order([column(0, 0, 2, (140, 140)), column(330, 0, 2, (140, 140))][:1]) == [0, 1]
+    rows = [[word(0, 30 * i, 150), word(174, 30 * i, 150)] for i in range(4)]
+    assert order([rows]) == list(range(4))

@@ -47,7 +47,7 @@ def test_hocr_holds_boxes_and_confidences():
     (word,) = words_of(hocr)
     assert word.get("title") == "bbox 9 10 50 30; x_wconf 88"
     root = ElementTree.fromstring(hocr)
-    assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_page"] == ["bbox 0 0 80 40"]
+    assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_page"] == ["bbox 0 0 80 40; ppageno 0"]
     assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_line"] == ["bbox 9 10 50 30"]
 
 

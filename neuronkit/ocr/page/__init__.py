@@ -1,4 +1,4 @@
-"""Pages: what was read, as objects, JSON, hOCR and pictures."""
+"""Pages: what was read, as objects and as pictures."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from neuronkit.ocr.page.content import Line as Line
     from neuronkit.ocr.page.content import Page as Page
-    from neuronkit.ocr.page.content import Word as Word
+    from neuronkit.ocr.page.words import Line as Line
+    from neuronkit.ocr.page.words import Word as Word
 
 _HOMES = {
-    "Line": "content",
+    "Line": "words",
     "Page": "content",
-    "Word": "content",
+    "Word": "words",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""Results of a pipeline: pages, their lines, and the words in them."""
+"""Results of a pipeline: pages, which can be printed, drawn and saved."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import numpy as np
 
 from neuronkit import checks
 from neuronkit.errors import ImageError, OptionError, SpecError
-from neuronkit.ocr._arrays import real_numbers, to_float
-from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox, TextBox, probability
+from neuronkit.ocr._arrays import to_float
+from neuronkit.ocr.geometry import LONGEST_SIDE, Letterbox
 from neuronkit.ocr.images import MAX_PIXELS, ImagePage, ImageWarning, open_page
 from neuronkit.ocr.page.draw import draw_boxes, draw_heat_map, draw_text
 from neuronkit.ocr.page.fonts import TextWriter
-from neuronkit.ocr.page.hocr import page_to_hocr
+from neuronkit.ocr.page.words import Line, Word, all_of
+from neuronkit.ocr.writers import page_text, save_page
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,76 +35,12 @@ _SHOWN = 1000
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word on a page.
-
-    Attributes:
-        text: The characters that were read.
-        confidence: The recogniser's confidence, 0..1.
-        box: The word's place, in source pixels.
-        char_confidences: The confidence of each character of `text`, 0..1.
-
-    Raises:
-        SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
-        OptionError: If the confidence is no number of at least 0.
-    """
-
-    text: str
-    confidence: float
-    box: TextBox
-    char_confidences: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str):
-            raise SpecError(f"got text={checks.shown(self.text)}; expected text; give a str")
-        if not isinstance(self.box, TextBox):
-            raise SpecError(f"got box={checks.shown(self.box)}; expected a TextBox; give one")
-        # In Python's own numbers, because JSON holds no others: recognisers give NumPy's too.
-        object.__setattr__(self, "confidence", probability("confidence", self.confidence))
-        confidences = real_numbers(self.char_confidences)
-        if confidences is None or confidences.ndim != 1 or not np.isfinite(confidences).all():
-            raise SpecError(
-                f"got char_confidences={checks.shown(self.char_confidences)}; expected finite numbers; "
-                "give one for each character"
-            )
-        object.__setattr__(self, "char_confidences", tuple(confidences.tolist()))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the word as JSON can hold it."""
-        return {
-            "text": self.text,
-            "confidence": self.confidence,
-            "char_confidences": list(self.char_confidences),
-            "box": self.box.to_dict(),
-        }
-
-
-@dataclass(frozen=True)
-class Line:
-    """Words that stand side by side, from left to right.
-
-    Raises:
-        SpecError: If `words` is no list or tuple of `Word` objects.
-    """
-
-    words: tuple[Word, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "words", _all("words", self.words, Word))
-
-    @property
-    def text(self) -> str:
-        """The words, with spaces between them."""
-        return " ".join(word.text for word in self.words if word.text)
-
-
-@dataclass(frozen=True)
 class Page:
     """What was read in one image.
 
     Attributes:
         size: (height, width) of the image in pixels, as it was read; (0, 0) when it could not be read.
-        lines: From top to bottom.
+        lines: In reading order: from top to bottom, column by column.
         source: What was given as the image; `draw` opens it again.
         error: Why there are no lines, when the image could not be read.
         scores: (H/2, W/2, 2) float32, region and affinity score on the detector's canvas, where they were kept.
@@ -113,9 +50,10 @@ class Page:
             ``numpy.rot90(image, rotation // 90)`` does. `size`, boxes and letterbox are those of the turned image.
         warnings: What may be wrong with the result, in sentences: pages of the file that were not read, a scale at
             which text is lost, a page that may be turned.
+        dpi: Pixels per inch of the image; None where its file does not say.
 
     Raises:
-        OptionError: If `size` is not two whole numbers.
+        OptionError: If `size` is not two whole numbers, or another number out of its range.
         SpecError: If `lines` is no list or tuple of `Line` objects.
     """
 
@@ -128,14 +66,16 @@ class Page:
     scale: float | None = None
     rotation: int = 0
     warnings: tuple[str, ...] = ()
+    dpi: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
-        object.__setattr__(self, "lines", _all("lines", self.lines, Line))
-        if self.scale is not None:
-            object.__setattr__(self, "scale", checks.number("scale", self.scale, 0, open_low=True))
+        object.__setattr__(self, "lines", all_of("lines", self.lines, Line))
+        for name in ("scale", "dpi"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, checks.number(name, getattr(self, name), 0, open_low=True))
         object.__setattr__(self, "rotation", checks.choice("rotation", self.rotation, (0, 90, 180, 270)))
-        object.__setattr__(self, "warnings", _all("warnings", self.warnings, str))
+        object.__setattr__(self, "warnings", all_of("warnings", self.warnings, str))
 
     @property
     def words(self) -> list[Word]:
@@ -151,16 +91,18 @@ class Page:
         """Give the page as JSON can hold it.
 
         Returns:
-            ``height``, ``width``, ``scale``, ``rotation``, ``text``, ``lines`` (each with its ``text`` and ``words``),
-            ``warnings``, and ``error``, the message of the error or None.
+            ``height``, ``width``, ``scale``, ``dpi``, ``rotation``, ``text``, ``lines`` (each with its ``text``,
+            ``confidence``, ``box`` and ``words``), ``warnings``, and ``error``, the message of the error or None.
+            docs/page.schema.json describes it. Places are in pixels, to a tenth; confidences have four digits.
         """
         return {
             "height": self.size[0],
             "width": self.size[1],
             "scale": self.scale,
+            "dpi": self.dpi,
             "rotation": self.rotation,
             "text": self.text,
-            "lines": [{"text": line.text, "words": [word.to_dict() for word in line.words]} for line in self.lines],
+            "lines": [line.to_dict() for line in self.lines],
             "warnings": list(self.warnings),
             "error": None if self.error is None else str(self.error),
         }
@@ -176,8 +118,74 @@ class Page:
 
     def to_hocr(self) -> str:
         """Give the page as an hOCR document, with boxes in whole pixels and confidences in percent."""
-        lines = [[(word.text, word.confidence, word.box.bounds) for word in line.words] for line in self.lines]
-        return page_to_hocr(self.size, lines, title=self._name())
+        return "".join(page_text([self], "hocr"))
+
+    def save(self, path: str | os.PathLike[str], *, format: str | None = None) -> None:
+        """Write the page to a file: text, Markdown, CSV, JSON, hOCR, ALTO, PDF, or a picture of it.
+
+        Args:
+            path: The file, whose ending says as what; see `neuronkit.ocr.save_pages`. A ``.json`` holds `to_dict`.
+            format: What to write where the ending does not say it.
+
+        Raises:
+            OptionError: If there is no such format, or the file cannot be written.
+            ImageError: If a picture is needed and the image cannot be opened again.
+            MissingDependencyError: If a PDF is asked for, and what writes it is missing.
+
+        Example:
+            ``page.save("page.pdf")``
+        """
+        save_page(self, path, format=format)
+
+    def show(self) -> None:
+        """Open the drawn page in the system's picture viewer, or in the notebook.
+
+        Raises:
+            ImageError: If the image cannot be opened again.
+        """
+        from PIL import Image
+
+        Image.fromarray(self.draw()).show(title=self.name)
+
+    def __str__(self) -> str:
+        """The text, below a line that says what it is of."""
+        height, width = self.size
+        name = self.name or "page"
+        if self.error is not None:
+            return f"{name}: not read: {self.error}"
+        words = self.words
+        found = f"{_counted(len(words), 'word')} in {_counted(len(self.lines), 'line')}"
+        mean = f", mean confidence {np.mean([word.confidence for word in words]):.2f}" if words else ""
+        notes = [f"({text})" for text in self.warnings]
+        return "\n".join([f"{name}: {width} x {height} pixels, {found}{mean}", *notes, "", self.text]).rstrip()
+
+    @property
+    def name(self) -> str:
+        """The name of the file that the image was read from; empty where it came from none."""
+        file = self.source.source if isinstance(self.source, ImagePage) else self.source
+        return os.path.basename(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else ""
+
+    def pixels(self, image: ImageLike | None = None) -> RGBImage:
+        """Open the page's image again, turned as it was read.
+
+        Args:
+            image: The image, where `source` cannot be opened again (an open file that was read).
+
+        Returns:
+            (H, W, 3) uint8, RGB, of the page's size.
+
+        Raises:
+            ImageError: If there is no image, or one of another size.
+        """
+        most = max(MAX_PIXELS, self.size[0] * self.size[1])
+        opened = open_page(self.source if image is None else image, max_pixels=most).pixels  # type: ignore[arg-type]
+        turned = np.rot90(opened, self.rotation // 90)
+        if turned.shape[:2] != self.size:
+            raise ImageError(
+                f"got an image of {turned.shape[:2]} (height, width); expected the page's {self.size}; "
+                "give the image that was read"
+            )
+        return np.ascontiguousarray(turned)
 
     def draw(
         self,
@@ -214,7 +222,7 @@ class Page:
         boxes, text = checks.flag("boxes", boxes), checks.flag("text", text)
         heat_map = checks.flag("heat_map", heat_map)
         writer = TextWriter(font)
-        pixels = self._pixels(self.source if image is None else image)
+        pixels = self.pixels(image)
         if heat_map:
             if self.scores is None or not isinstance(self.letterbox, Letterbox):
                 raise OptionError(
@@ -231,25 +239,11 @@ class Page:
             warnings.warn(writer.warning, ImageWarning, stacklevel=2)
         return pixels
 
-    def _pixels(self, image: Any) -> RGBImage:
-        most = max(MAX_PIXELS, self.size[0] * self.size[1])
-        pixels = np.rot90(open_page(image, max_pixels=most).pixels, self.rotation // 90)
-        if pixels.shape[:2] != self.size:
-            raise ImageError(
-                f"got an image of {pixels.shape[:2]} (height, width); expected the page's {self.size}; "
-                "give the image that was read"
-            )
-        return np.ascontiguousarray(pixels)
-
     def _region(self) -> NDArray[Any]:
         scores = to_float(self.scores, "scores")
         if scores.ndim != 3 or not scores.size:
             raise SpecError(f"got scores of shape {scores.shape}; expected (H/2, W/2, 2); give what the detector gave")
         return scores[:, :, 0]
-
-    def _name(self) -> str:
-        file = self.source.source if isinstance(self.source, ImagePage) else self.source
-        return os.path.basename(os.fspath(file)) if isinstance(file, (str, os.PathLike)) else ""
 
     def _repr_png_(self) -> bytes | None:
         """Show the drawn page in a notebook; None, so that text is shown, where its image is gone."""
@@ -273,8 +267,5 @@ class Page:
         return f"<div>{picture}<pre>{escape(self.text)}</pre></div>"
 
 
-def _all(name: str, items: Any, kind: type[Any]) -> tuple[Any, ...]:
-    """Check that all items are of one kind."""
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, kind) for item in items):
-        raise SpecError(f"got {name}={checks.shown(items)}; expected {kind.__name__} objects; give a tuple of them")
-    return tuple(items)
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

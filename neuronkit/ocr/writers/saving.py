@@ -1,0 +1,139 @@
+"""Pages saved in a format that the ending of the file names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from neuronkit import checks
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.ocr.writers.alto import alto
+from neuronkit.ocr.writers.hocr import hocr
+from neuronkit.ocr.writers.pdf import write_pdf
+from neuronkit.ocr.writers.pictures import write_pictures
+from neuronkit.ocr.writers.plain import json_array, json_lines, markdown, table, text
+from neuronkit.ocr.writers.types import WritablePage
+from neuronkit.storage.atomic import replacing_file
+
+_Texts = Callable[[Iterable[WritablePage]], Iterator[str]]
+_TEXTS: dict[str, _Texts] = {
+    "text": text,
+    "markdown": markdown,
+    "csv": table,
+    "json": json_array,
+    "jsonl": json_lines,
+    "hocr": hocr,
+    "alto": alto,
+}
+FORMATS = (*_TEXTS, "pdf", "picture")
+"""What pages are written as."""
+
+_ENDINGS = {
+    ".txt": "text",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".hocr": "hocr",
+    ".html": "hocr",
+    ".xml": "alto",
+    ".pdf": "pdf",
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"), "picture"),
+}
+
+
+def save_pages(pages: Iterable[WritablePage], path: Any, *, format: str | None = None) -> None:
+    """Write pages to a file, whole or not at all; pages that are read meanwhile are not kept.
+
+    Args:
+        pages: Any iterable of pages, such as `OCRPipeline.read` gives.
+        path: The file. A ``.txt`` holds the text, with a form feed between pages; a ``.md`` its paragraphs; a
+            ``.csv`` a row for each word; a ``.json`` an array of pages and a ``.jsonl`` one page a line
+            (docs/page.schema.json); a ``.hocr`` or ``.html`` hOCR; a ``.xml`` ALTO 4; a ``.pdf`` the pictures with
+            text that can be searched (needs ``neuronkit[pdf]``); a picture (``.png``, ``.jpg``, ``.webp``, ``.tif``)
+            what `Page.draw` gives, the second and further pages in ``<name>.page-2.png`` and so on, or in one TIFF.
+        format: One of "text", "markdown", "csv", "json", "jsonl", "hocr", "alto", "pdf" and "picture"; None goes by
+            the ending.
+
+    Raises:
+        OptionError: If the ending or `format` is none of these, or the file cannot be written.
+        SpecError: If `pages` is no iterable of pages.
+        ImageError: If a picture is needed and cannot be opened again.
+        MissingDependencyError: If a PDF is asked for, and what writes it is missing.
+
+    Example:
+        ``save_pages(pipeline.read(["1.png", "2.png"]), "scan.pdf")``
+    """
+    _save(_checked(pages), path, format, _TEXTS)
+
+
+def save_page(page: WritablePage, path: Any, *, format: str | None = None) -> None:
+    """Write one page as `save_pages` does, but that JSON is the page and no array of pages."""
+    _save(iter([page]), path, format, {**_TEXTS, "json": json_lines})
+
+
+def page_text(pages: Iterable[WritablePage], format: str) -> Iterator[str]:
+    """Write pages as pieces of text, for a terminal or a connection; see `save_pages`.
+
+    Args:
+        pages: Any iterable of pages.
+        format: One of "text", "markdown", "csv", "json", "jsonl", "hocr" and "alto".
+
+    Raises:
+        OptionError: If `format` is none of these.
+        SpecError: If `pages` is no iterable of pages.
+    """
+    return _TEXTS[checks.choice("format", format, tuple(_TEXTS))](_checked(pages))
+
+
+def _save(pages: Iterator[WritablePage], path: Any, format: str | None, texts: Mapping[str, _Texts]) -> None:
+    file = checks.path("path", path)
+    kind = format_of(file) if format is None else checks.choice("format", format, FORMATS)
+    try:
+        if kind == "picture":
+            write_pictures(pages, file)
+            return
+        with replacing_file(file) as unfinished:
+            if kind == "pdf":
+                write_pdf(pages, unfinished)
+            else:
+                with unfinished.open("w", encoding="utf-8", errors="replace", newline="") as out:
+                    out.writelines(texts[kind](pages))
+    except OSError as error:
+        raise OptionError(
+            f"got path={checks.shown(file)}, which cannot be written ({error.strerror or error}); expected a file in a "
+            "folder that is there; give another path"
+        ) from error
+
+
+def format_of(path: Path) -> str:
+    """Give the format that the ending of a file names.
+
+    Raises:
+        OptionError: If it names none.
+    """
+    try:
+        return _ENDINGS[path.suffix.lower()]
+    except KeyError:
+        raise OptionError(
+            f"got path={checks.shown(path)}; expected the ending of a format, one of {' '.join(_ENDINGS)}; "
+            "give one, or format="
+        ) from None
+
+
+def _checked(pages: Any) -> Iterator[WritablePage]:
+    try:
+        given = iter(pages)
+    except TypeError as error:
+        raise SpecError(
+            f"got pages={checks.shown(pages)}; expected pages; give a list of them, or an iterator"
+        ) from error
+
+    def each() -> Iterator[WritablePage]:
+        for page in given:
+            if not hasattr(type(page), "to_dict") or not hasattr(page, "lines"):
+                raise SpecError(f"got {checks.shown(page)} among the pages; expected a Page; give what a pipeline read")
+            yield page
+
+    return each()
