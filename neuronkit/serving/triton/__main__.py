@@ -31,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
         default=30.0,
         help="pause between two requests to each model, to see that it answers; 0 sends none (%(default)s)",
     )
+    parser.add_argument(
+        "--probe-timeout-s",
+        type=float,
+        default=30.0,
+        help="how long such a request may take: longer than the longest batch (%(default)s)",
+    )
     given, others = parser.parse_known_args(arguments)
     ports = (given.http_port, given.grpc_port, given.metrics_port)
     stopped = threading.Event()
@@ -39,7 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         with running(
-            given.directory, given.host, ports, others, probe_interval_s=given.probe_interval_s or None
+            given.directory,
+            given.host,
+            ports,
+            others,
+            probe_interval_s=given.probe_interval_s or None,
+            probe_timeout_s=given.probe_timeout_s,
         ) as process:
             while process.poll() is None and not stopped.wait(0.2):
                 pass

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neuronkit import checks
 from neuronkit.serving.triton.placement import group_name
-from neuronkit.serving.triton.probe import PRIORITY
 from neuronkit.serving.triton.signature import Port, Signature
 
 MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces it at the next export.\n"
@@ -18,12 +16,11 @@ MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces 
 
 @dataclass(frozen=True)
 class Queue:
-    """How requests wait for a batch.
+    """How requests wait for a batch, in each of a model's processes.
 
     Attributes:
         max_delay_us: How long the first of a batch waits for others, in microseconds.
-        max_size: Requests that may wait; the server refuses more. None takes four batches, at least 10, for each
-            instance.
+        max_size: Requests that may wait for each instance, which refuses more. None takes four batches, at least 10.
         timeout_s: How long a request may wait before the server refuses it; a request may ask for less.
 
     Raises:
@@ -40,17 +37,19 @@ class Queue:
             checks.integer("max_queue_size", self.max_size, 1, 1 << 30)
         checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
 
-    def size_for(self, batch_size: int, instances: int) -> int:
-        """Requests that may wait for a model of so many processes."""
-        return self.max_size or instances * max(10, 4 * batch_size)
+    def parameters(self, batch_size: int) -> dict[str, Any]:
+        """What model.py is told of it."""
+        return {
+            "max_queue_delay_us": self.max_delay_us,
+            "max_queue_size": self.max_size or max(10, 4 * batch_size),
+            "queue_timeout_s": self.timeout_s,
+        }
 
 
 def config_text(
     name: str,
     version: int,
     signature: Signature,
-    queue: Queue,
-    count: int,
     instances: Sequence[str],
     parameters: Mapping[str, Any],
 ) -> str:
@@ -61,33 +60,17 @@ def config_text(
         version: The one that is served. Naming it makes the replacement of this file the moment at which a new version
             takes over, with the shapes that belong to it.
         signature: What it takes and gives.
-        queue: How requests wait.
-        count: Processes that serve it.
         instances: The entries of its `instance_group`.
         parameters: What model.py is told, by name.
     """
-    size = signature.batch_size
     return (
         f"{MARK}"
         f"name: {json.dumps(name)}\n"
         'backend: "python"\n'
-        f"max_batch_size: {size}\n"
+        f"max_batch_size: {signature.batch_size}\n"
         f"version_policy: {{ specific: {{ versions: [ {version} ] }} }}\n"
         f"input [\n{_ports(signature.inputs, ragged=True)}\n]\n"
         f"output [\n{_ports(signature.outputs)}\n]\n"
-        "dynamic_batching {\n"
-        f"  preferred_batch_size: [ {size} ]\n"
-        f"  max_queue_delay_microseconds: {queue.max_delay_us}\n"
-        # The probe does not wait behind clients.
-        f"  priority_levels: {PRIORITY + 1}\n"
-        f"  default_priority_level: {PRIORITY + 1}\n"
-        "  default_queue_policy {\n"
-        "    timeout_action: REJECT\n"
-        f"    default_timeout_microseconds: {math.ceil(queue.timeout_s * 1e6)}\n"
-        "    allow_timeout_override: true\n"
-        f"    max_queue_size: {queue.size_for(size, count)}\n"
-        "  }\n"
-        "}\n"
         "instance_group [\n"
         + ",\n".join(f"  {{ {instance} }}" for instance in instances)
         + "\n]\n"

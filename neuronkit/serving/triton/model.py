@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
 from neuronkit.serving.triton.placement import cores_of_instance
+from neuronkit.serving.triton.probe import MARK
+
+# Between two looks for requests that were cancelled, or have waited too long.
+_SWEEP_S = 0.25
+
+_log = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
-    """One process that serves one version of a model."""
+    """One process that serves one version of a model.
+
+    `execute` only puts requests into a queue, from which a thread takes them in batches; see
+    `neuronkit.serving.triton.waiting` for why that is not left to Triton.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load and warm up, on this instance's own NeuronCores where config.pbtxt gives it some."""
@@ -25,6 +36,7 @@ class TritonPythonModel:
             # The Neuron runtime reads it once, when it starts: so before anything imports torch or an SDK.
             os.environ["NEURON_RT_VISIBLE_CORES"] = cores
         from neuronkit.serving.triton.backend import load_served
+        from neuronkit.serving.triton.waiting import Waiting
 
         config = json.loads(args["model_config"])
         self.inputs = [entry["name"] for entry in config["input"]]
@@ -32,25 +44,75 @@ class TritonPythonModel:
         version = Path(args["model_repository"], args["model_version"])
         self.model = load_served(version, given.get("kind"), max_pixels=int(given["max_pixels"]))
         self.model.warm_up()
-        threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+        self.timeout_s = float(given["queue_timeout_s"])
+        self.waiting = Waiting(
+            size=int(given["max_queue_size"]),
+            rows=int(config["max_batch_size"]),
+            delay_s=int(given["max_queue_delay_us"]) / 1e6,
+        )
         self.metrics = Metrics(self.model, args)
+        self.worker = threading.Thread(target=end_with_error, args=(self.work,), daemon=True)
+        self.worker.start()
+        for function, *arguments in ((self.sweep,), (end_with_parent, os.getppid())):
+            threading.Thread(target=end_with_error, args=(function, *arguments), daemon=True).start()
 
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer requests that Triton's dynamic batcher put together."""
+    def execute(self, requests: list[Any]) -> None:
+        """Let requests wait for a batch, or refuse them where there is no room."""
+        from neuronkit.serving.triton.waiting import Entry
+
+        for request in requests:
+            timeout_s = min(self.timeout_s, request.timeout() / 1e6 or self.timeout_s)
+            ahead = MARK in json.loads(request.parameters() or "{}")
+            if not self.waiting.put(Entry(request, self.read(request), timeout_s, ahead)):
+                self.refuse(request, "the queue is full", pb_utils.TritonError.UNAVAILABLE)
+
+    def read(self, request: Any) -> Any:
+        """The inputs that a request has, by name, or why they cannot be read."""
+        try:
+            tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs}
+            return {name: tensor.as_numpy() for name, tensor in tensors.items() if tensor is not None}
+        except Exception as error:  # It is the answer to this request.
+            return error
+
+    def work(self) -> None:
+        """Answer what waits, batch by batch."""
         from neuronkit.serving.triton.backend import Request
 
-        live = [request for request in requests if not request.is_cancelled()]
-        answers = self.model.answer(
-            [Request(partial(self.read, request), request.requested_output_names()) for request in live]
-        )
-        self.metrics.update(answers)
-        responses = dict(zip(map(id, live), map(respond, answers)))
-        return [responses.get(id(request)) or cancelled() for request in requests]
+        while (taken := self.waiting.take()) is not None:
+            batch = [entry for entry in taken if not self.refuse_if_over(entry)]
+            waited = sum(time.monotonic() - entry.since for entry in batch)
+            answers = self.model.answer([Request(e.read, e.request.requested_output_names()) for e in batch])
+            self.metrics.update(answers, waited)
+            for entry, answer in zip(batch, answers):
+                send(entry.request, respond(answer))
 
-    def read(self, request: Any) -> dict[str, Any]:
-        """The inputs that a request has, by name."""
-        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs}
-        return {name: tensor.as_numpy() for name, tensor in tensors.items() if tensor is not None}
+    def sweep(self) -> None:
+        """Refuse what waits in vain, also while a batch is at work."""
+        while True:
+            time.sleep(_SWEEP_S)
+            for entry in self.waiting.remove(lambda entry: entry.is_late or entry.request.is_cancelled()):
+                self.refuse_if_over(entry)
+            self.metrics.waiting.set(len(self.waiting))
+
+    def refuse_if_over(self, entry: Any) -> bool:
+        """Refuse a request for which nobody waits any longer; False if somebody does."""
+        if entry.request.is_cancelled():
+            self.refuse(entry.request, "the request was cancelled", pb_utils.TritonError.CANCELLED)
+        elif entry.is_late:
+            self.refuse(entry.request, "timeout: the request waited too long", pb_utils.TritonError.UNAVAILABLE)
+        else:
+            return False
+        return True
+
+    def refuse(self, request: Any, why: str, code: Any) -> None:
+        """Answer a request without computing it."""
+        self.metrics.refused.increment(1)
+        send(request, pb_utils.InferenceResponse(error=pb_utils.TritonError(why, code)))
+
+    def finalize(self) -> None:
+        """Answer what has come, before another version takes over."""
+        self.waiting.close()
+        self.worker.join()
 
 
 def respond(answer: Any) -> Any:
@@ -63,11 +125,18 @@ def respond(answer: Any) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{type(answer).__name__}: {answer}", code))
 
 
-def cancelled() -> Any:
-    """The response to a request that nobody waits for."""
-    return pb_utils.InferenceResponse(
-        error=pb_utils.TritonError("the request was cancelled", pb_utils.TritonError.CANCELLED)
-    )
+def send(request: Any, response: Any) -> None:
+    """Give a request its only response."""
+    request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def end_with_error(function: Callable[..., None], *arguments: Any) -> None:
+    """Run a thread's function; where it fails, end the process, which could not answer any longer."""
+    try:
+        function(*arguments)
+    except BaseException:
+        _log.exception("the model's process ends")
+        os._exit(1)
 
 
 def end_with_parent(parent: int, interval_s: float = 1.0) -> None:
@@ -84,29 +153,38 @@ class Metrics:
         from neuronkit.serving.triton.metering import DESCRIPTIONS
 
         self.model = model
-        labels = {
+        self.labels = {
             "model": args["model_name"],
             "version": args["model_version"],
             "instance": args["model_instance_name"],
         }
-        self.families = {name: counter_family(name, text) for name, text in DESCRIPTIONS.items()}
-        self.errors_family = counter_family("request_errors", "Requests answered with an error")
-        self.errors = self.errors_family.Metric(labels=labels)
+        # Metrics live as long as their families.
+        self.families: list[Any] = []
+        self.errors = self.metric("request_errors_total", "Requests answered with an error")
+        self.refused = self.metric("refused_requests_total", "Requests not computed: no room, too late, or cancelled")
+        self.queue_seconds = self.metric("queue_seconds_total", "Seconds that computed requests had waited")
+        self.waiting = self.metric("waiting_requests", "Requests that wait", "GAUGE")
+        counters = {name: self.family(f"{name}_total", text) for name, text in DESCRIPTIONS.items()}
         self.counters = {
-            (graph, name): family.Metric(labels={**labels, "graph": graph})
+            (graph, name): family.Metric(labels={**self.labels, "graph": graph})
             for graph in model.models
-            for name, family in self.families.items()
+            for name, family in counters.items()
         }
 
-    def update(self, answers: list[Any]) -> None:
-        """Add what was computed since the last call."""
+    def family(self, name: str, description: str, kind: str = "COUNTER") -> Any:
+        """One metric for each set of labels."""
+        families = pb_utils.MetricFamily
+        self.families.append(families(f"neuronkit_{name}", description, getattr(families, kind)))
+        return self.families[-1]
+
+    def metric(self, name: str, description: str, kind: str = "COUNTER") -> Any:
+        """A metric of this instance as a whole."""
+        return self.family(name, description, kind).Metric(labels=self.labels)
+
+    def update(self, answers: list[Any], waited: float) -> None:
+        """Add what was computed since the last call, for requests that had waited so long in all."""
         self.errors.increment(sum(isinstance(answer, Exception) for answer in answers))
+        self.queue_seconds.increment(waited)
         for graph, model in self.model.models.items():
             for name, amount in model.take().items():
                 self.counters[graph, name].increment(amount)
-
-
-def counter_family(name: str, description: str) -> Any:
-    """A counter, one for each set of labels."""
-    kind = pb_utils.MetricFamily.COUNTER
-    return pb_utils.MetricFamily(name=f"neuronkit_{name}_total", description=description, kind=kind)

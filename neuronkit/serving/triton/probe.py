@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
 import json
 import math
 import struct
@@ -23,8 +22,8 @@ from typing import Any
 
 from neuronkit.errors import ServerError
 
-PRIORITY = 1
-"""Of the probe's requests; config.pbtxt gives all others a lower one, so that a full queue does not delay a probe."""
+MARK = "neuronkit_probe"
+"""Parameter of the probe's requests, which go ahead of a model's queue, however full it is."""
 
 # Only models that export_repository wrote have this parameter; what others take is not known.
 _OURS = "max_pixels"
@@ -35,8 +34,6 @@ _SIZES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "INT16": 2, "FP16": 2, "BF16": 2, "I
 _PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQAAAABbAUdZAAAAD0lEQVR42mP4DwQMg5cAANrpf4Em8vpjAAAAAElFTkSuQmCC"
 )
-# A batch may take long; a dead process answers at once.
-_WATCH_TIMEOUT_S = 120.0
 # The server on this machine, whatever proxy the environment names.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -105,7 +102,7 @@ def _request(config: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
         parameters = {"binary_data_size": len(payload)}
         tensors.append({"name": entry["name"], "shape": shape, "datatype": kind, "parameters": parameters})
         payloads.append(payload)
-    header = json.dumps({"inputs": tensors, "parameters": {"priority": PRIORITY, "binary_data_output": True}}).encode()
+    header = json.dumps({"inputs": tensors, "parameters": {MARK: True, "binary_data_output": True}}).encode()
     return header + b"".join(payloads), {
         "Content-Type": "application/octet-stream",
         "Inference-Header-Content-Length": str(len(header)),
@@ -120,16 +117,18 @@ class Watch(threading.Thread):
     Args:
         address: As for `probe`.
         interval_s: Pause between two probes.
+        timeout_s: How long a probe may take; a batch may be at work.
         on_failure: Called once, after two failures in a row.
 
     Attributes:
         failure: What the last probe found, once `on_failure` was called.
     """
 
-    def __init__(self, address: str, interval_s: float, on_failure: Callable[[], None]) -> None:
+    def __init__(self, address: str, interval_s: float, timeout_s: float, on_failure: Callable[[], None]) -> None:
         super().__init__(name="neuronkit-triton-watch", daemon=True)
         self.failure: ServerError | None = None
-        self._address, self._interval_s, self._on_failure = address, interval_s, on_failure
+        self._address, self._interval_s, self._timeout_s = address, interval_s, timeout_s
+        self._on_failure = on_failure
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -140,7 +139,7 @@ class Watch(threading.Thread):
         failures = 0
         while not self._stopped.wait(min(1.0, self._interval_s) if failures else self._interval_s):
             try:
-                probe(self._address, timeout_s=_WATCH_TIMEOUT_S)
+                probe(self._address, timeout_s=self._timeout_s)
                 failures = 0
             except ServerError as error:
                 failures += 1
@@ -172,8 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(*probe(given.address, timeout_s=given.timeout_s))
     except ServerError as error:
-        with contextlib.suppress(BrokenPipeError):
-            print(error, file=sys.stderr)
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -41,10 +41,10 @@ def export_repository(
         instances: Processes that serve a model: a number for each, or numbers by name. Those of a Neuron artifact get
             NeuronCores of their own, the lowest that no other model of the repository has.
         max_queue_delay_us: How long the first request of a batch waits for others, in microseconds.
-        max_queue_size: Requests that may wait for a model; the server refuses more, with status 503. Requests that a
+        max_queue_size: Requests that may wait for each instance; it refuses more, with status 503. Requests that a
             client over gRPC cancels leave the queue. Those whose client over HTTP has gone are computed all the same,
             since the server does not notice it: the queue bounds how long they hold up others. None takes four batches,
-            but at least 10, for each instance.
+            but at least 10.
         queue_timeout_s: How long a request may wait before it is refused; a request may ask for less.
         max_pixels: Images of more pixels are refused before they are decoded.
 
@@ -68,9 +68,9 @@ def export_repository(
             _check_ours(directory / model.name)
             count = counts[model.name]
             entries = neuron_instances(count, model.neuroncores, taken) if model.neuroncores else cpu_instances(count)
-            parameters = {"kind": model.kind, "max_pixels": max_pixels}
-            version = int(versions[model.name].name)
-            text = config_text(model.name, version, model.signature, queue, count, entries, parameters)
+            signature, version = model.signature, int(versions[model.name].name)
+            parameters = {"kind": model.kind, "max_pixels": max_pixels, **queue.parameters(signature.batch_size)}
+            text = config_text(model.name, version, signature, entries, parameters)
             model.stage(staging / model.name, version, text)
         for model in models:
             publish(staging / model.name, directory / model.name, int(versions[model.name].name))

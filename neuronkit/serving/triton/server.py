@@ -68,6 +68,7 @@ def serve(
     arguments: Sequence[str] = (),
     ready_timeout_s: float = 120.0,
     probe_interval_s: float | None = 30.0,
+    probe_timeout_s: float = 30.0,
 ) -> Iterator[Server]:
     """Run a tritonserver on a model repository, as long as the block lasts.
 
@@ -84,6 +85,8 @@ def serve(
         ready_timeout_s: How long to wait until all models are loaded and warm.
         probe_interval_s: Pause between two probes of all models (`neuronkit.serving.triton.probe`). A server of which a
             model does not answer is ended. None probes never.
+        probe_timeout_s: How long a probe may take: longer than the longest batch. A model whose process hangs is
+            noticed after the pause and two such times.
 
     Yields:
         The server, once it is ready.
@@ -105,7 +108,15 @@ def serve(
         log = Path(folder) / "log"
         with (
             open(log, "wb") as output,
-            running(directory, host, ports, arguments, output, probe_interval_s=probe_interval_s) as process,
+            running(
+                directory,
+                host,
+                ports,
+                arguments,
+                output,
+                probe_interval_s=probe_interval_s,
+                probe_timeout_s=probe_timeout_s,
+            ) as process,
         ):
             _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
             yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
@@ -120,6 +131,7 @@ def running(
     output: IO[bytes] | None = None,
     *,
     probe_interval_s: float | None = 30.0,
+    probe_timeout_s: float = 30.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a tritonserver as long as the block lasts, ready or not. All its processes end with the block.
 
@@ -130,14 +142,16 @@ def running(
         arguments: Further arguments of tritonserver.
         output: Where it prints; None is where this process does.
         probe_interval_s: Pause between two probes of all models; None probes never.
+        probe_timeout_s: How long a probe may take.
 
     Raises:
         MissingDependencyError: If there is no tritonserver.
-        OptionError: If `probe_interval_s` is out of range.
+        OptionError: If `probe_interval_s` or `probe_timeout_s` is out of range.
         ServerError: At the end of the block, if the server was ended because a model did not answer.
     """
     if probe_interval_s is not None:
         probe_interval_s = checks.number("probe_interval_s", probe_interval_s, 0, 86_400, open_low=True)
+    probe_timeout_s = checks.number("probe_timeout_s", probe_timeout_s, 0, 86_400, open_low=True)
     options = [f"--model-repository={Path(directory).resolve()}"]
     for name, port in zip(("http", "grpc", "metrics"), ports):
         options += [f"--{name}-address={host}", f"--{name}-port={port}"]
@@ -154,7 +168,8 @@ def running(
         reachable = "127.0.0.1" if host in ("0.0.0.0", "") else host
         watch = None
         if probe_interval_s is not None:
-            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, partial(_end, process, _FAILED_EXIT_TIMEOUT_S))
+            end = partial(_end, process, _FAILED_EXIT_TIMEOUT_S)
+            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, probe_timeout_s, end)
             watch.start()
         try:
             yield process
