@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from neuronkit.serving.triton.probe import MARK
 
 # Between two looks for requests that were cancelled, or have waited too long.
 _SWEEP_S = 0.25
+_FROZEN_S = 120.0
 
 _log = logging.getLogger(__name__)
 
@@ -88,11 +90,14 @@ class TritonPythonModel:
 
     def sweep(self) -> None:
         """Refuse what waits in vain, also while a batch is at work."""
+        told = 0
         while True:
             time.sleep(_SWEEP_S)
             for entry in self.waiting.remove(lambda entry: entry.is_late or entry.request.is_cancelled()):
                 self.refuse_if_over(entry)
-            self.metrics.waiting.set(len(self.waiting))
+            if told != len(self.waiting):
+                told = len(self.waiting)
+                self.metrics.waiting.set(told)
 
     def refuse_if_over(self, entry: Any) -> bool:
         """Refuse a request for which nobody waits any longer; False if somebody does."""
@@ -142,6 +147,8 @@ def end_with_error(function: Callable[..., None], *arguments: Any) -> None:
 def end_with_parent(parent: int, interval_s: float = 1.0) -> None:
     """End this process when the server's has gone, however it ended: nobody else would."""
     while os.getppid() == parent:
+        # Metrics of a server that has gone hold the interpreter for good: this timer does not need it.
+        faulthandler.dump_traceback_later(_FROZEN_S, exit=True)
         time.sleep(interval_s)
     os._exit(1)
 
