@@ -116,7 +116,7 @@ def size(count: float) -> str:
     """
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
-            return f"{count:.0f} B" if unit == "B" else f"{count:#.3g} {unit}"
+            return f"{count:.0f} B" if unit == "B" else f"{f'{count:#.3g}'.rstrip('.')} {unit}"
         count /= 1000
     return f"{number(count)} TB"
 

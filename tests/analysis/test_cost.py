@@ -319,7 +319,8 @@ def test_passes_can_be_given():
     static = StaticPARSeq(load_parseq())
     assert estimate(static, target="inf2", passes=3).executions == {"encode": 1, "decode": 3}
     assert estimate(static, target="inf2", passes={"encode": 2}).executions["encode"] == 2
-    for passes in (-1, 0, 1.5, "typical", {"step": 3}, True, {"encode": 0, "decode": 0}):
+    assert estimate(static, target="inf2", passes=3.5).executions == {"encode": 1, "decode": 3.5}
+    for passes in (-1, 0, float("nan"), "typical", {"step": 3}, True, {"encode": 0, "decode": 0}):
         with pytest.raises(OptionError, match="passes="):
             estimate(static, target="inf2", passes=passes)
 
@@ -332,6 +333,43 @@ def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings):
     with pytest.raises(OptionError, match=r"passes=3: the model runs every graph once"):
         estimate(static, target="inf2", passes=3)
     assert estimate(static, target="inf2", passes=1).flops == estimate(static, target="inf2").flops
+
+
+def test_passes_of_a_fused_graph_are_decoder_passes() -> None:
+    static = StaticPARSeq(load_parseq(), batch_size=4, method="fused")
+    images = static.example_inputs()
+    calls = static.passes(*images) / 7  # A guess, five passes and a refinement.
+    assert estimate(static, target="inf2", passes=static.passes(*images)).executions == {"fused": calls}
+    assert estimate(static, target="inf2", passes={"fused": 1.25}).device_calls == 1.25
+
+
+def test_what_crosses_the_host_link_by_hand() -> None:
+    static = StaticPARSeq(load_parseq(), batch_size=4)
+    report = estimate(static, target="inf2", passes=3)
+    memory, images, logits = 4 * 128 * 128 * 4, 4 * 3 * 32 * 128 * 4, 4 * 26 * 37 * 4
+    # Tokens and the kind of the pass go with the memory, which comes out of the first graph and into each pass.
+    assert report.graphs["encode"].count.input_bytes == images
+    assert report.graphs["encode"].count.output_bytes == memory
+    assert report.input_bytes == images + 3 * (memory + 4 * 26 * 4 + 4)
+    assert report.output_bytes == memory + 3 * logits
+    assert report.io_bytes == report.input_bytes + report.output_bytes
+    assert report.device_calls == 4
+    assert report.link_ms is None
+    assert "in 4 device calls" in str(report)
+
+
+def test_a_link_bounds_the_time_where_its_bandwidth_is_given() -> None:
+    report = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2")
+    slow = report.on("inf2", link_gb_s=0.5)
+    # Both directions at once: the inputs are more than the outputs.
+    assert slow.link_ms == pytest.approx(1e3 * 4 * 64 * 1024 / 0.5e9)
+    assert slow.roofline_ms_lower_bound == slow.link_ms
+    assert "for the host link" in str(slow)
+    fast = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2", link_gb_s=1e4)
+    assert fast.roofline_ms_lower_bound == report.roofline_ms_lower_bound
+    for wrong in (0, -1.0, float("inf"), "8", True):
+        with pytest.raises(OptionError, match="link_gb_s"):
+            report.on("inf2", link_gb_s=wrong)  # type: ignore[arg-type]
 
 
 def test_methods_differ_in_cost():

@@ -43,7 +43,8 @@ def test_numbers_are_those_of_one_inference(table):
 
 def test_shows_every_form(table):
     text = str(table)
-    assert len(text.splitlines()) == 1 + len(table.rows)
+    assert len(text.splitlines()) == 2 + 2 + len(table.reports) + len(table.rows)
+    assert max(map(len, text.splitlines())) <= 100
     for expected in ("eight", "inf1.24xlarge", "no public price", "unofficial"):
         assert expected in text
         assert expected in table._repr_html_()
@@ -54,6 +55,25 @@ def test_methods_and_cases_side_by_side():
     static = StaticPARSeq(load_parseq(), max_length=6)
     table = compare_costs({case: estimate(static, target="inf2", passes=case) for case in (None, "worst")})
     assert {row.case for row in table.rows} == {"as on the example inputs", "worst case"}
+
+
+def test_reports_are_ranked() -> None:
+    many, few = (
+        estimate(StaticPARSeq(load_parseq(), batch_size=8, method=method), target="inf2", passes=passes)
+        for method, passes in (("fixed_point", 4), ("fused", 7))
+    )
+    given = {"many calls": many, "few calls": few}
+    assert list(compare_costs(given).reports) == ["many calls", "few calls"]
+    # The fused graph makes more passes than these words need, and moves fewer bytes in fewer calls.
+    assert list(compare_costs(given, rank_by="ms").reports) == ["many calls", "few calls"]
+    for rank_by in ("link_bytes", "device_calls"):
+        ranked = compare_costs(given, rank_by=rank_by)
+        assert list(ranked.reports) == ["few calls", "many calls"]
+        assert ranked.rows[0].link_bytes_per_inference == few.io_bytes / 8
+        assert ranked.rows[0].device_calls_per_inference == 1 / 8
+    assert list(compare_costs(given, rank_by="ms", link_gb_s=1).reports) == ["few calls", "many calls"]
+    with pytest.raises(OptionError, match="rank_by"):
+        compare_costs(given, rank_by="usd")
 
 
 def test_reports_without_names_get_some():

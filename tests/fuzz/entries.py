@@ -357,7 +357,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.estimate",
             neuronkit.estimate,
-            {"model": network, **plain, "auto_cast": "all", "auto_cast_type": "bf16"},
+            {"model": network, **plain, "auto_cast": "all", "auto_cast_type": "bf16", "link_gb_s": 8.0},
             0.6,
         ),
         Entry(
@@ -383,11 +383,16 @@ def entries(folder: Path) -> list[Entry]:
             {"op_whitelist": ("aten::relu",), "cpu_operators": ("aten::relu",)},
         ),
         Entry("neuronkit.analysis.OperatorReport.having", report.having, {"status": "supported"}, 0.5),
-        Entry("neuronkit.analysis.compare_costs", compare_costs, {"reports": {"a": cost}}, 2),
+        Entry(
+            "neuronkit.analysis.compare_costs",
+            compare_costs,
+            {"reports": {"a": cost}, "rank_by": "ms", "link_gb_s": 8.0},
+            2,
+        ),
         Entry(
             "neuronkit.analysis.CostReport.on",
             cost.on,
-            {"target": "inf1", "auto_cast": "all", "auto_cast_type": "bf16"},
+            {"target": "inf1", "auto_cast": "all", "auto_cast_type": "bf16", "link_gb_s": 8.0},
             2,
         ),
         # Models and their files.

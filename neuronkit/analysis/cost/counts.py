@@ -33,9 +33,9 @@ class OperatorCount:
             self.calls + other.calls, self.flops + other.flops, self.activation_bytes + other.activation_bytes
         )
 
-    def times(self, count: int) -> OperatorCount:
+    def times(self, count: float) -> OperatorCount:
         """The same, so many times."""
-        return OperatorCount(count * self.calls, count * self.flops, count * self.activation_bytes)
+        return OperatorCount(*(round(count * n) for n in (self.calls, self.flops, self.activation_bytes)))
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,20 @@ class GraphCount:
             are left out.
         flops_by_dtype: Dtype of the factors → FLOPs.
         weight_bytes_by_dtype: Dtype → bytes of the weights and constants that are read, each once.
-        io_bytes: Bytes of the inputs and outputs.
+        input_bytes: Bytes of the inputs.
+        output_bytes: Bytes of the outputs.
     """
 
     operators: Mapping[str, OperatorCount]
     flops_by_dtype: Mapping[str, int]
     weight_bytes_by_dtype: Mapping[str, int]
-    io_bytes: int
+    input_bytes: int
+    output_bytes: int
+
+    @property
+    def io_bytes(self) -> int:
+        """Bytes of the inputs and outputs."""
+        return self.input_bytes + self.output_bytes
 
     @property
     def flops(self) -> int:
@@ -87,8 +94,8 @@ def count_graph(function: Callable[..., Any], inputs: tuple[Tensor, ...]) -> tup
     mode = _Counting(inputs)
     with watched_by(mode):
         outputs = function(*inputs)
-    io_bytes = sum(map(_bytes, (*inputs, *tensors_in(outputs))))
-    return outputs, GraphCount(mode.operators, dict(mode.flops), mode.weights.by_dtype(), io_bytes)
+    moved = (sum(map(_bytes, tensors)) for tensors in (inputs, tensors_in(outputs)))
+    return outputs, GraphCount(mode.operators, dict(mode.flops), mode.weights.by_dtype(), *moved)
 
 
 def product_flops(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from neuronkit.analysis.cost.hardware import find_chip, precision_on
-from neuronkit.analysis.cost.report import CostReport, cost_on
+from neuronkit.analysis.cost.report import CostReport, check_link, cost_on
 from neuronkit.analysis.cost.workload import measure
 from neuronkit.capture.watching import refuse_fused_script
 from neuronkit.options import Precision
@@ -22,9 +22,10 @@ def estimate(
     target: str,
     auto_cast: str | None = None,
     auto_cast_type: str | None = None,
-    passes: int | str | Mapping[str, int] | None = None,
+    passes: float | str | Mapping[str, float] | None = None,
+    link_gb_s: float | None = None,
 ) -> CostReport:
-    """Count FLOPs and bytes of a call, and compute a lower bound of its time and price on a chip.
+    """Count FLOPs, bytes and device calls, and compute a lower bound of a call's time and price on a chip.
 
     The model is copied and runs once on the CPU, as in eval mode; of a `StaticModel` the graphs that would be compiled,
     joined. The time is a roofline: products at a core's published peak, or weights, inputs and outputs moved once at
@@ -37,9 +38,11 @@ def estimate(
         auto_cast: As in `CompileOptions`: with "matmult" or "all" the peak is that of the narrow type, and weights
             count in its width. None leaves float32 as it is; Inf1 has no float32 products and casts them to bf16.
         auto_cast_type: As in `CompileOptions`; None takes "bf16" where something is cast.
-        passes: How often the graph runs that a model's loop repeats, such as what `StaticPARSeq.passes` says of
-            typical images; or executions by graph name; or "worst" for a loop that never ends early. None counts the
+        passes: Decoder passes of a call, as `StaticPARSeq.passes` counts them on typical images, or their mean over
+            several batches; or executions by graph name; or "worst" for a loop that never ends early. None counts the
             executions on the example inputs, which are random. A model that repeats no graph takes no number.
+        link_gb_s: 10^9 bytes a second over the host link, in each direction, as you measured it. It bounds the time
+            too. None leaves the link as counts of bytes and calls: no bandwidth is assumed.
 
     Raises:
         UnknownTargetError: If there is no such target.
@@ -51,6 +54,7 @@ def estimate(
     static = as_static(model, example_inputs)
     precision = Precision(auto_cast, auto_cast_type)
     # Before the model runs, which takes long.
+    check_link(link_gb_s)
     precision_on(find_chip(target), precision)
     refuse_fused_script(static.source)
-    return cost_on(target, measure(static, passes), precision)
+    return cost_on(target, measure(static, passes), precision, link_gb_s)

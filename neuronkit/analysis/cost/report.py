@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount
 from neuronkit.analysis.cost.hardware import (
     Chip,
@@ -18,10 +18,9 @@ from neuronkit.analysis.cost.hardware import (
 )
 from neuronkit.analysis.cost.workload import Workload
 from neuronkit.options import Precision
+from neuronkit.report import Grid, Report, number, size
 
 NO_PRICE = "no public price"
-Table = tuple[list[str], list[list[str]]]
-"""A header, and rows of as many cells."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +29,22 @@ class GraphCost:
 
     Attributes:
         count: What it computes and moves.
-        executions: How often a call runs it.
+        executions: How often a call of the model runs it; on average, where that is no whole number.
         compute_ms: Its products at the core's peak.
         memory_ms: Weights, inputs and outputs, each moved once, at the core's share of the bandwidth.
+        link_ms: Its inputs, or its outputs where they are more, over the host link; None where no bandwidth was given.
     """
 
     count: GraphCount
-    executions: int
+    executions: float
     compute_ms: float
     memory_ms: float
+    link_ms: float | None
 
     @property
     def roofline_ms_lower_bound(self) -> float:
-        """The longer of both: one execution takes no less."""
-        return max(self.compute_ms, self.memory_ms)
+        """The longest of these: one execution takes no less."""
+        return max(self.compute_ms, self.memory_ms, self.link_ms or 0.0)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class InstanceCost:
     reserved_usd_per_million_lower_bound: float | None
 
 
-@dataclass(frozen=True)
-class CostReport:
+@dataclass(frozen=True, repr=False)
+class CostReport(Report):
     """A lower bound of what a call of a model takes on a chip.
 
     It is not a prediction: a roofline takes the chip's peak and its memory into account, and neither utilisation, nor
@@ -73,12 +74,14 @@ class CostReport:
         chip: Its figures.
         precision: What the cores multiply in.
         workload: What is computed, on whatever chip.
+        link_gb_s: 10^9 bytes a second over the host link, in each direction, as the caller gave it; or None.
     """
 
     target: str
     chip: Chip
     precision: Precision
     workload: Workload
+    link_gb_s: float | None = None
 
     @property
     def flops(self) -> int:
@@ -91,9 +94,24 @@ class CostReport:
         return sum(graph.weight_bytes for graph in self.workload.graphs.values())
 
     @property
+    def input_bytes(self) -> int:
+        """Bytes that the host sends to the graphs in a call."""
+        return self._total(lambda graph: graph.input_bytes)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes that the graphs send to the host in a call."""
+        return self._total(lambda graph: graph.output_bytes)
+
+    @property
     def io_bytes(self) -> int:
-        """Bytes of the graphs' inputs and outputs in a call."""
+        """Bytes of the graphs' inputs and outputs in a call: all of them cross the host link."""
         return self._total(lambda graph: graph.io_bytes)
+
+    @property
+    def device_calls(self) -> float:
+        """Executions of graphs in a call: each is a launch, with its inputs sent and its outputs awaited."""
+        return sum(self.executions.values())
 
     @property
     def activation_bytes(self) -> int:
@@ -109,7 +127,7 @@ class CostReport:
         return self.workload.batch_size
 
     @property
-    def executions(self) -> Mapping[str, int]:
+    def executions(self) -> Mapping[str, float]:
         """Graph → how often a call runs it."""
         return self.workload.executions
 
@@ -131,17 +149,22 @@ class CostReport:
     @property
     def roofline_ms_lower_bound(self) -> float:
         """Least time of a call on one core, in milliseconds, while all cores share the chip's memory."""
-        return sum(graph.executions * graph.roofline_ms_lower_bound for graph in self.graphs.values())
+        return self._sum("roofline_ms_lower_bound")
 
     @property
     def compute_ms(self) -> float:
         """Time of a call's products at one core's peak, in milliseconds."""
-        return sum(graph.executions * graph.compute_ms for graph in self.graphs.values())
+        return self._sum("compute_ms")
 
     @property
     def memory_ms(self) -> float:
         """Time to move weights, inputs and outputs of a call at one core's share of the bandwidth, in milliseconds."""
-        return sum(graph.executions * graph.memory_ms for graph in self.graphs.values())
+        return self._sum("memory_ms")
+
+    @property
+    def link_ms(self) -> float | None:
+        """Time of a call's transfers over the host link, in milliseconds; None where no bandwidth was given."""
+        return None if self.link_gb_s is None else self._sum("link_ms")
 
     @property
     def inferences_per_second_upper_bound(self) -> float:
@@ -161,20 +184,28 @@ class CostReport:
             for instance in found
         }
 
-    def on(self, target: str, *, auto_cast: str | None = None, auto_cast_type: str | None = None) -> CostReport:
-        """The same call on another target or in another precision, without running the model again.
+    def on(
+        self,
+        target: str,
+        *,
+        auto_cast: str | None = None,
+        auto_cast_type: str | None = None,
+        link_gb_s: float | None = None,
+    ) -> CostReport:
+        """The same call on another target, in another precision or over another link, without running the model again.
 
         Raises:
             UnknownTargetError: If there is no such target.
             OptionError: If the target has no published figures, or an option does not fit it.
         """
-        return cost_on(target, self.workload, Precision(auto_cast, auto_cast_type))
+        return cost_on(target, self.workload, Precision(auto_cast, auto_cast_type), link_gb_s)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         names = (
-            "target", "case", "batch_size", "flops", "weight_bytes", "io_bytes", "activation_bytes", "compute_ms",
-            "memory_ms", "roofline_ms_lower_bound", "inferences_per_second_upper_bound",
+            "target", "case", "batch_size", "flops", "weight_bytes", "input_bytes", "output_bytes", "io_bytes",
+            "activation_bytes", "device_calls", "compute_ms", "memory_ms", "link_gb_s", "link_ms",
+            "roofline_ms_lower_bound", "inferences_per_second_upper_bound",
         )  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
@@ -188,16 +219,16 @@ class CostReport:
             "instances": {name: asdict(cost) for name, cost in self.instances.items()},
         }
 
-    def __str__(self) -> str:
-        return "\n".join(part if isinstance(part, str) else text_table(*part) for part in _parts(self))
-
-    def _repr_html_(self) -> str:
-        return "".join(
-            f"<p>{html.escape(part)}</p>" if isinstance(part, str) else html_table(*part) for part in _parts(self)
-        )
+    def parts(self) -> Iterable[str | Grid]:
+        """The case, the graphs, what crosses the host link, the bound, and the instances where any is listed."""
+        instances = _instances(self)
+        return [_headline(self), _graphs(self), _link(self), _bound(self), *([instances] if instances.rows else [])]
 
     def _total(self, value: Any) -> int:
-        return sum(self.executions[name] * value(graph) for name, graph in self.workload.graphs.items())
+        return round(sum(self.executions[name] * value(graph) for name, graph in self.workload.graphs.items()))
+
+    def _sum(self, name: str) -> float:
+        return float(sum(graph.executions * getattr(graph, name) for graph in self.graphs.values()))
 
     def _graph_cost(self, name: str, count: GraphCount) -> GraphCost:
         compute = sum(
@@ -205,7 +236,8 @@ class CostReport:
         )
         weights = sum(stored_bytes(dtype, size, self.precision) for dtype, size in count.weight_bytes_by_dtype.items())
         memory = (weights + count.io_bytes) / self.chip.core_bytes_per_second
-        return GraphCost(count, self.executions[name], 1e3 * compute, 1e3 * memory)
+        link = None if self.link_gb_s is None else max(count.input_bytes, count.output_bytes) / self.link_gb_s / 1e6
+        return GraphCost(count, self.executions[name], 1e3 * compute, 1e3 * memory, link)
 
     def _usd_per_million(self, instance: Instance, usd_per_hour: float | None) -> float | None:
         if usd_per_hour is None:
@@ -214,16 +246,23 @@ class CostReport:
         return usd_per_hour / per_hour * 1e6
 
 
-def cost_on(target: str, workload: Workload, precision: Precision) -> CostReport:
-    """What a workload takes on a target."""
+def cost_on(target: str, workload: Workload, precision: Precision, link_gb_s: float | None) -> CostReport:
+    """What a workload takes on a target.
+
+    Raises:
+        OptionError: If the bandwidth is no positive number, or the target has no such figures.
+    """
     chip = find_chip(target)
-    return CostReport(target, chip, precision_on(chip, precision), workload)
+    return CostReport(target, chip, precision_on(chip, precision), workload, check_link(link_gb_s))
 
 
-def _parts(report: CostReport) -> list[str | Table]:
-    """What a report shows: a line, the graphs, the bound, and the instances where any is listed."""
-    instances = _instance_rows(report)
-    return [_headline(report), _graph_rows(report), _bound(report), *([instances] if instances[1] else [])]
+def check_link(link_gb_s: Any) -> float | None:
+    """The bandwidth of the host link, or None.
+
+    Raises:
+        OptionError: If it is no positive number.
+    """
+    return None if link_gb_s is None else checks.number("link_gb_s", link_gb_s, 0, 1e6, open_low=True)
 
 
 def _headline(report: CostReport) -> str:
@@ -233,37 +272,50 @@ def _headline(report: CostReport) -> str:
     )
 
 
-def _graph_rows(report: CostReport) -> Table:
-    header = ["graph", "runs", "GFLOP", "weights MB", "in + out MB", "unfused MB", "at least ms"]
+def _graphs(report: CostReport) -> Grid:
+    header = ["graph", "runs", "GFLOP", "weights", "in", "out", "unfused", "at least ms"]
     rows = [
-        [
-            name,
-            str(cost.executions),
-            *_numbers(
-                cost.count.flops / 1e9,
-                cost.count.weight_bytes / 1e6,
-                cost.count.io_bytes / 1e6,
-                cost.count.activation_bytes / 1e6,
-                cost.roofline_ms_lower_bound,
-            ),
-        ]
+        _graph_row(name, number(cost.executions), cost.count, cost.roofline_ms_lower_bound)
         for name, cost in report.graphs.items()
     ]
-    total = (report.flops / 1e9, report.weight_bytes / 1e6, report.io_bytes / 1e6, report.activation_bytes / 1e6)
-    return header, [*rows, ["a call", "", *_numbers(*total, report.roofline_ms_lower_bound)]]
+    total = _graph_row("a call", number(report.device_calls), report, report.roofline_ms_lower_bound)
+    return Grid(header, [*rows, total], frozenset(range(1, len(header))))
 
 
-def _bound(report: CostReport) -> str:
-    bound = "its products" if report.compute_ms >= report.memory_ms else "memory"
+def _graph_row(name: str, runs: str, count: GraphCount | CostReport, ms: float) -> list[str]:
+    sizes = (count.weight_bytes, count.input_bytes, count.output_bytes, count.activation_bytes)
+    return [name, runs, number(count.flops / 1e9), *map(size, sizes), number(ms)]
+
+
+def _link(report: CostReport) -> str:
+    calls = report.device_calls
+    text = (
+        f"Over the host link: {size(report.input_bytes)} in and {size(report.output_bytes)} out, in {number(calls)} "
+        f"device call{'s' if calls != 1 else ''}; {size(report.io_bytes / report.batch_size)} an inference"
+    )
+    if report.link_ms is None:
+        return text
     return (
-        f"Lower bound, not a prediction: a call takes at least {report.roofline_ms_lower_bound:.4g} ms on a core, "
-        f"for {bound}; that is at most {report.inferences_per_second_upper_bound:.4g} inferences a second and core"
+        f"{text}; at {number(float(report.link_gb_s or 0))} GB/s in each direction at least {number(report.link_ms)} ms"
     )
 
 
-def _instance_rows(report: CostReport) -> Table:
+def _bound(report: CostReport) -> str:
+    times = {
+        "its products": report.compute_ms,
+        "the chip's memory": report.memory_ms,
+        "the host link": report.link_ms or 0.0,
+    }
+    return (
+        f"Lower bound, not a prediction: a call takes at least {number(report.roofline_ms_lower_bound)} ms on a core, "
+        f"for {max(times, key=lambda name: times[name])}; that is at most "
+        f"{number(report.inferences_per_second_upper_bound)} inferences a second and core"
+    )
+
+
+def _instances(report: CostReport) -> Grid:
     header = ["instance", "cores", "$ an hour", "$ a million, at least", "reserved: $ an hour", "$ a million"]
-    return header, [
+    rows = [
         [
             name,
             str(cost.instance.cores),
@@ -274,27 +326,7 @@ def _instance_rows(report: CostReport) -> Table:
         ]
         for name, cost in report.instances.items()
     ]
-
-
-def _numbers(*values: float) -> list[str]:
-    return [f"{value:.4g}" for value in values]
-
-
-def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two blanks apart, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-        for row in (header, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same as HTML."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return Grid(header, rows, frozenset(range(1, len(header))))
 
 
 def price_text(instance: Instance) -> str:
@@ -306,4 +338,4 @@ def price_text(instance: Instance) -> str:
 
 def money(usd: float | None) -> str:
     """An amount to three digits, or that none is known."""
-    return NO_PRICE if usd is None else f"{usd:.3g}"
+    return NO_PRICE if usd is None else number(usd)

@@ -14,11 +14,14 @@ from torch.utils._pytree import tree_map
 from neuronkit import checks
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount, count_graph
 from neuronkit.errors import OptionError, SpecError
+from neuronkit.report import number
+from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.model import Graphs, StaticModel
 
 # More than any loop of a model runs.
 _MOST = 1_000_000
-Passes = int | str | Mapping[str, int] | None
+Passes = float | str | Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,13 @@ class Workload:
 
     Attributes:
         graphs: Name → one execution of each graph.
-        executions: Name → how often a call runs it.
+        executions: Name → how often a call runs it; on average, where that is no whole number.
         case: Where the numbers of executions come from, in words.
         batch_size: Rows of a call, each of which counts as an inference.
     """
 
     graphs: Mapping[str, GraphCount]
-    executions: Mapping[str, int]
+    executions: Mapping[str, float]
     case: str
     batch_size: int
 
@@ -56,13 +59,14 @@ def measure(model: StaticModel, passes: Passes) -> Workload:
     """
     graphs = model.graphs()
     with model.failures_named():
-        counts, executions = _run(model, graphs)
+        counts, runs = _run(model, graphs)
     batch_size = model.specs[0].shape[0] if model.specs and model.specs[0].shape else 1
     if batch_size == 0:
         raise SpecError("the first input has no rows, and each row is an inference; give at least one")
     case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
+    executions: Mapping[str, float] = runs
     if passes is not None:
-        executions, case = _with_passes(model, graphs, executions, passes)
+        executions, case = _with_passes(model, graphs, runs, passes)
     return Workload(counts, executions, case, batch_size)
 
 
@@ -91,33 +95,44 @@ def _run(model: StaticModel, graphs: Graphs) -> tuple[dict[str, GraphCount], dic
 
 
 def _with_passes(
-    model: StaticModel, graphs: Graphs, executions: dict[str, int], passes: Passes
-) -> tuple[dict[str, int], str]:
+    model: StaticModel, graphs: Graphs, executions: Mapping[str, float], passes: Passes
+) -> tuple[Mapping[str, float], str]:
     if isinstance(passes, str):
         checks.choice("passes", passes, ["worst"])
         return worst_case(model, graphs), "worst case"
     if isinstance(passes, Mapping):
-        chosen = {name: checks.integer(f"passes[{checks.shown(name)}]", n, 0, _MOST) for name, n in passes.items()}
+        chosen = {n: _whole(checks.number(f"passes[{checks.shown(n)}]", x, 0, _MOST)) for n, x in passes.items()}
     else:
-        count = checks.integer("passes", passes, 1, _MOST)
-        chosen = {_repeated(model, graphs, count): count}
+        count = checks.number("passes", passes, 1, _MOST)
+        chosen = {_repeated(model, graphs, count): _whole(count / _passes_each(model))}
     executions = {**executions, **chosen}
     if set(executions) - set(graphs) or not any(executions.values()):
         raise OptionError(
             f"got passes={checks.shown(passes)}; expected executions of some of {', '.join(map(repr, graphs))}, at "
             "least one in all; give a number, {graph: number}, 'worst' or None"
         )
-    given = ", ".join(f"{name} × {count}" for name, count in chosen.items())
+    given = ", ".join(f"{name} × {number(count)}" for name, count in chosen.items())
     return executions, f"as given: {given}"
 
 
-def _repeated(model: StaticModel, graphs: Graphs, passes: int) -> str:
+def _whole(count: float) -> float:
+    return int(count) if count == int(count) else count
+
+
+def _passes_each(model: StaticModel) -> int:
+    """Decoder passes in one execution of the graph that the model's loop repeats."""
+    joining = model.joining
+    fused = isinstance(joining, Decoding) and find_method(joining.method).carry(joining) is not None
+    return joining.passes_in_call if fused else 1
+
+
+def _repeated(model: StaticModel, graphs: Graphs, passes: float) -> str:
     """The graph that the model's loop repeats."""
     most = worst_case(model, graphs)
     name = max(reversed(most), key=lambda name: most[name])
     if most[name] == 1 and passes != 1:
         raise OptionError(
-            f"passes={passes!r}: the model runs every graph once ({', '.join(graphs)}) "
+            f"passes={passes:g}: the model runs every graph once ({', '.join(graphs)}) "
             "and loops inside; leave passes out"
         )
     return name

@@ -62,6 +62,11 @@ class Decoding:
         # A pass settles one position at least, and one more finds that nothing has changed.
         return -(-(self.steps + 1) // self.passes)
 
+    @property
+    def passes_in_call(self) -> int:
+        """Decoder passes in one call of the graph of method "fused", guess and refinement counted."""
+        return int(self.takes_kind) + self.passes + self.refine_iters
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
         state = None if self.state is None else self.state.to_dict()

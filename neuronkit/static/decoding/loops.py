@@ -285,7 +285,7 @@ class FusedLoop(nn.Module):
         self.masked, self.gives_tokens = decoding.inputs > 1, decoding.gives_tokens
         self.steps = decoding.steps
         self.calls = decoding.most_calls
-        self.passes = int(decoding.takes_kind) + decoding.passes + decoding.refine_iters
+        self.passes = decoding.passes_in_call
 
     def forward(self, inputs: Tensor, mask: Optional[Tensor] = None):
         return self.read(inputs, mask)[0]
