@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from neuronkit.adapters.doctr.recognizer import DoctrOptions as DoctrOptions
     from neuronkit.adapters.doctr.sar import SAROptions as SAROptions
     from neuronkit.adapters.huggingface.options import HuggingFaceOptions as HuggingFaceOptions
+    from neuronkit.adapters.lines.model import LineOptions as LineOptions
     from neuronkit.adapters.parseq import PARSeqOptions as PARSeqOptions
     from neuronkit.adapters.parseq import StaticPARSeq as StaticPARSeq
     from neuronkit.adapters.registry import make_static as make_static
@@ -69,6 +70,7 @@ _HOMES = {
     "HuggingFaceOptions": "adapters.huggingface.options",
     "OCRPipeline": "ocr.pipeline.reader",
     "PARSeq": "models.parseq",
+    "LineOptions": "adapters.lines.model",
     "PARSeqOptions": "adapters.parseq",
     "ParityReport": "parity",
     "SAROptions": "adapters.doctr.sar",

@@ -10,6 +10,7 @@ from neuronkit import checks
 from neuronkit.errors import SpecError
 
 DETECTOR, RECOGNIZER, SEQ2SEQ, OTHER = ROLES = ("detector", "recognizer", "seq2seq", "other")
+_TOKENS = ("bos", "eos", "pad", "blank")
 # Kind of a processor → what a model that it surrounds is.
 PROCESSOR_ROLES = {"craft": DETECTOR, "parseq": RECOGNIZER, "ctc": RECOGNIZER, "doctr": RECOGNIZER}
 
@@ -19,12 +20,12 @@ class ValidArea:
     """How much of an output is meaningful when only part of the input is.
 
     Along each of `axes`, the first ``(valid + offset) // stride`` entries are meaningful, `valid` being the number in
-    the same column of the input that gives the valid size.
+    the same column of the input that gives the valid size, or the only one.
 
     Args:
         axes: Axes of the output, as many as the input has columns: (height, width), or (width,).
         stride: Input pixels for each entry of the output.
-        offset: Added before the division; ``stride - 1`` rounds up.
+        offset: Added before the division; ``stride - 1`` rounds up. Negative where a network drops the last entries.
         input: Name of the input: (N, 2) for two axes, (N,) for one.
 
     Raises:
@@ -40,7 +41,7 @@ class ValidArea:
         axes = self.axes if isinstance(self.axes, (tuple, list)) else ()
         object.__setattr__(self, "axes", checks.integers("axes", axes, max(1, len(axes)), 0, error=SpecError))
         checks.integer("stride", self.stride, 1, error=SpecError)
-        checks.integer("offset", self.offset, 0, error=SpecError)
+        checks.integer("offset", self.offset, error=SpecError)
         checks.text("input", self.input, error=SpecError)
 
     def size(self, valid: int) -> int:
@@ -76,6 +77,7 @@ class Interface:
             where the model does not know them.
         confidence: How the original rates a word, where that is not the product of all probabilities: "mean" of the
             characters' or "minimum" over all positions.
+        blank_id: Class that stands for no character, in models whose logits are read by CTC; None for others.
 
     Raises:
         SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
@@ -88,11 +90,12 @@ class Interface:
     pad_id: int | None = None
     characters: str | None = None
     confidence: str | None = None
+    blank_id: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
         checks.choice("role", self.role, ROLES, error=SpecError)
-        for name in ("bos_id", "eos_id", "pad_id"):
+        for name in (f"{token}_id" for token in _TOKENS):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), error=SpecError)
         if self.confidence is not None:
@@ -104,7 +107,7 @@ class Interface:
         """Everything but the outputs, which a manifest lists together with their shapes."""
         return {
             "role": self.role,
-            "tokens": {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
+            "tokens": {token: getattr(self, f"{token}_id") for token in _TOKENS},
             "characters": self.characters,
             "confidence": self.confidence,
         }
@@ -113,7 +116,8 @@ class Interface:
     def from_manifest(cls, manifest: Mapping[str, Any]) -> Interface:
         """Read the interface out of a manifest of format 2."""
         outputs = (Output(o["name"], ValidArea(**o["valid"]) if o["valid"] else None) for o in manifest["outputs"])
-        ids = {f"{name}_id": manifest["tokens"][name] for name in ("bos", "eos", "pad")}
+        # Artifacts of the first releases name no blank.
+        ids = {f"{token}_id": manifest["tokens"].get(token) for token in _TOKENS}
         return cls(
             manifest["role"],
             tuple(outputs),

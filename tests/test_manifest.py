@@ -75,7 +75,7 @@ def test_a_recognizer_names_its_tokens_and_characters() -> None:
     recognizer = compile_for_inferentia(make_static(model), target="cpu")
     expected = Interface("recognizer", (Output("logits"),), bos_id=4, eos_id=0, pad_id=5, characters="xyz")
     assert recognizer.interface == expected
-    assert recognizer.manifest["tokens"] == {"bos": 4, "eos": 0, "pad": 5}
+    assert recognizer.manifest["tokens"] == {"bos": 4, "eos": 0, "pad": 5, "blank": None}
 
 
 def test_the_weights_of_the_source_have_one_hash_in_all_forms() -> None:

@@ -21,6 +21,7 @@ ADAPTER_MODULES = (
     "doctr.sar",
     "doctr.vitstr",
     "trba",
+    "lines.easyocr",
     "huggingface",
 )
 GUIDE = "docs/adding-a-family.md"

@@ -26,7 +26,7 @@ from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.methods import carry_of_joining
 from neuronkit.static.shapes.checks import check_valid_size
-from neuronkit.static.shapes.fixed import VALID_SIZE
+from neuronkit.static.shapes.fixed import VALID_SIZE, VALID_WIDTH
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.storage.atomic import replacing_file
@@ -94,13 +94,21 @@ class CompiledModel:
 
     @property
     def valid_output_sizes(self) -> Callable[[Tensor], tuple[Tensor | None, ...]]:
-        """Function from valid sizes (N, 2) int32, (height, width) in pixels, to those of each output, None where all of
-        it is meaningful. `FixedShape` asks it. There is none where no output depends on a valid size: AttributeError.
+        """Function from valid sizes (N, 2) int32, (height, width) in pixels, or widths (N,) int32, to those of each
+        output, (N, 2) or (N, 1); None where all of it is meaningful. Of a single output it gives that one alone.
+        `FixedShape` asks it. There is none where no output depends on a valid size: AttributeError.
         """
         areas = [output.valid for output in self.interface.outputs]
-        if not any(area is not None and area.input == VALID_SIZE and len(area.axes) == 2 for area in areas):
+        widths = {VALID_SIZE: 2, VALID_WIDTH: 1}
+        if not any(area is not None and widths.get(area.input) == len(area.axes) for area in areas):
             raise AttributeError("valid_output_sizes: no output of this model depends on a valid size")
-        return lambda valid: tuple(None if area is None else (valid + area.offset) // area.stride for area in areas)
+
+        def sizes(valid: Tensor) -> Any:
+            columns = valid.reshape(len(valid), -1)
+            found = [None if area is None else (columns + area.offset) // area.stride for area in areas]
+            return found[0] if len(found) == 1 else tuple(found)
+
+        return sizes
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.
@@ -174,8 +182,9 @@ class CompiledModel:
                     f"takes it; give {spec.name}.cpu()"
                 )
         for name in self._valid_sizes:
-            if name in given and given[name].dim() == 2:
-                check_valid_size(name, given[name], self.specs[0].shape[2:], len(given[name]))
+            if name in given and given[name].dim() <= 2:
+                largest = self.specs[0].shape[-given[name].dim() :]
+                check_valid_size(name, given[name], largest, len(given[name]))
         return tuple(given[name] for name in names)
 
     def _expected(self, given: Mapping[str, Any]) -> Sequence[TensorSpec]:

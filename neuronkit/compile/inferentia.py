@@ -93,7 +93,7 @@ def compile_for_inferentia(
     if processor is not None:
         check_processor(processor, static)
     versions = chosen.check_environment()
-    graphs = static.graphs()
+    graphs = static.graphs(chosen.rules)
     if chosen.rules != "any":
         _check_dtypes(graphs)
     with Progress(progress) as report:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,6 +67,11 @@ class CtcProcessor(ParseqProcessor):
         for index, row in enumerate(ids):
             check_tokens(row, len(charset), index)
         return [_read(row, p.astype(np.float64), charset) for row, p in zip(ids, probabilities, strict=True)]
+
+
+def collapse(ids: Iterable[int], blank: int = 0) -> list[int]:
+    """What a path of classes says: repeats are one character, blanks none."""
+    return [one for one, _ in groupby(ids) if one != blank]
 
 
 def _read(ids: NDArray[np.intp], probabilities: NDArray[np.float64], charset: Charset) -> Recognition:

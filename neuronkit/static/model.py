@@ -100,11 +100,15 @@ class StaticModel(nn.Module, ABC):
         with eval_mode(self.source), torch.no_grad():
             return self.run_original(self.source, *inputs)
 
-    def graphs(self) -> Graphs:
+    def graphs(self, rules: str = "any") -> Graphs:
         """The graphs that a target compiles, without loop or branch: name → (module, its input specs).
 
         The modules hold a copy of the weights, on the CPU and in eval mode, with everything folded that depends on
         weights alone.
+
+        Args:
+            rules: Whose operators the target takes, `Target.rules`. Parts that compute in several forms take the one
+                that suits it.
         """
         specs = self.graph_specs()
         graphs: Graphs = {}
@@ -112,6 +116,7 @@ class StaticModel(nn.Module, ABC):
             module = detached_copy(live)
             for part in list(module.modules()):
                 if isinstance(part, Foldable):
+                    part.suit(rules)
                     part.fold()
             graphs[name] = (module, specs[name])
         return graphs
@@ -293,6 +298,9 @@ class Foldable(nn.Module, ABC):
         if self._num_folded is None:
             return self.compute_constants()
         return tuple(getattr(self, f"folded_{i}") for i in range(self._num_folded))
+
+    def suit(self, rules: str) -> None:
+        """Take the form that suits a target whose operators follow these rules."""
 
     def fold(self) -> None:
         """Fix the constants at their values of this moment."""

@@ -58,9 +58,9 @@ def analyze(
     """
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
-    rules = _RULES[find_target(target).rules]()
-    traced = [_trace(name, *graph) for name, graph in as_static(model, example_inputs).graphs().items()]
-    return _report(target, rules, traced).allowing(op_whitelist, cpu_operators)
+    kind = find_target(target).rules
+    traced = [_trace(name, *graph) for name, graph in as_static(model, example_inputs).graphs(kind).items()]
+    return _report(target, _RULES[kind](), traced).allowing(op_whitelist, cpu_operators)
 
 
 def check_operators(

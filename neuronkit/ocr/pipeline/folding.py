@@ -92,8 +92,8 @@ class _ByteInput(StaticModel):
         images = torch.randint(0, 256, self.specs[0].shape, generator=generator).to(torch.uint8)
         return images, *self.model.example_inputs(seed)[1:]
 
-    def graphs(self) -> Graphs:
-        graphs = self.model.graphs()
+    def graphs(self, rules: str = "any") -> Graphs:
+        graphs = self.model.graphs(rules)
         specs = self.graph_specs()
         return {name: (self._wrap(name, module), specs[name]) for name, (module, _) in graphs.items()}
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, fx, nn
 
 from neuronkit.static.exact import runtime
-from neuronkit.static.exact.sizes import BATCH, SAMPLE, Dim, Extent, Sizes
+from neuronkit.static.exact.sizes import SAMPLE, Dim, Extent, Sizes
 from neuronkit.static.exact.trace import path_in
 from neuronkit.static.exact.values import Fill, Refused, Requirement, Size, Table, Value, to_nodes
 
@@ -28,9 +28,13 @@ class Builder:
         requirements: What an image must be for the network itself to run.
         where: The traced node that is being rewritten, in words.
         runnable: The sizes of `SAMPLE`, per source, for which the network itself can run.
+
+    Args:
+        sources: What the columns of the valid sizes are: `HEIGHT`, `WIDTH` or both.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sequence[int]) -> None:
+        self._columns = {source: column for column, source in enumerate(sources)}
         self.graph = fx.Graph()
         self.attributes: dict[str, Any] = {}
         self.tables: list[Table] = []
@@ -129,14 +133,14 @@ class Builder:
         """
         sizes = self.table(lambda canvas: np.arange(1, canvas[source] + 1, dtype=np.int32), ("sizes", source))
         values = self.table(lambda canvas: compute(np.arange(1, canvas[source] + 1)), key)
-        return self.emit_once(runtime.look_up, self.valid_size, source, sizes, values, key=key)
+        return self.emit_once(runtime.look_up, self.valid_size, self._columns[source], sizes, values, key=key)
 
     def valid(self, dim: Extent) -> fx.Node:
         """Which entries are valid along a dimension: (N, L) bool."""
         if not dim.is_monotone(self.runnable[dim.source]):
             raise Refused("gives a smaller output for some larger inputs")
         thresholds = self.table(lambda canvas: dim.thresholds(canvas[dim.source]), ("thresholds", dim.key))
-        return self.emit_once(runtime.valid, self.valid_size, dim.source, thresholds, key=dim.key)
+        return self.emit_once(runtime.valid, self.valid_size, self._columns[dim.source], thresholds, key=dim.key)
 
     def size(self, dim: Dim) -> fx.Node:
         """Number of valid entries along a dimension, for each row: (N, 1) or (1, 1) float."""
@@ -166,9 +170,10 @@ class Builder:
         """1 inside the valid area of a tensor, 0 outside; over all of its varying dimensions, or some."""
         dims = value.dims or ()
         chosen = [(i, dim) for i, dim in enumerate(dims) if isinstance(dim, Extent) and (only is None or i in only)]
-        key = (len(dims), tuple((i, dim.key) for i, dim in chosen))
+        batch = value.batch or 0
+        key = (len(dims), batch, tuple((i, dim.key) for i, dim in chosen))
         valids = [self.valid(dim) for _, dim in chosen]
-        return self.emit_once(runtime.mask, self.images, len(dims), [i for i, _ in chosen], valids, key=key)
+        return self.emit_once(runtime.mask, self.images, len(dims), [i for i, _ in chosen], valids, batch, key=key)
 
     def zeroed(self, value: Value) -> fx.Node:
         """The tensor with zeros outside its valid area."""
@@ -242,10 +247,7 @@ class Builder:
         for dim in dims or ():
             if isinstance(dim, Extent):
                 self.require_size(dim, lambda n: n > 0, "has nothing left to give. Take a larger image")
-        value = Value(node, None if dims is None else tuple(dims), fill, **kwargs)
-        if value.varying and (value.dims or ())[0] is not BATCH:
-            raise Refused("moves the batch away from the first dimension")
-        return value
+        return Value(node, None if dims is None else tuple(dims), fill, **kwargs)
 
 
 # `Call.same` without dimensions keeps those of the input.

@@ -23,7 +23,7 @@ from neuronkit.static.trees import map_tree
 LARGEST_CANVAS = 1 << 15
 
 
-def exact_padding(module: nn.Module) -> ExactPadding:
+def exact_padding(module: nn.Module, *, height: int | None = None) -> ExactPadding:
     """Rewrite a convolutional network so that padding cannot reach its results.
 
     Zeros around an image stop being zeros after the first bias, and leak back over the border with the next
@@ -36,15 +36,17 @@ def exact_padding(module: nn.Module) -> ExactPadding:
     Args:
         module: Called with images (N, C, H, W). `torch.fx` must be able to trace it. Wrappers of distributed training
             and of torch.compile are looked through.
+        height: Of all images, in pixels, where only their widths vary, as those of text lines do. What is valid is then
+            given as (N,), the width of each row.
 
     Returns:
         A module that is called with images on a canvas and their valid sizes.
 
     Raises:
         SpecError: If the module cannot be traced, or holds an operator that would let padding into the result. The
-            message names the node.
+            message names the node. Or if `height` is no number of pixels.
     """
-    return ExactPadding(module)
+    return ExactPadding(module, height=height)
 
 
 class ExactPadding(nn.Module):
@@ -55,13 +57,15 @@ class ExactPadding(nn.Module):
 
     Args:
         module: The network; its weights are shared.
+        height: Of all images, where only their widths vary.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, height: int | None = None) -> None:
         super().__init__()
         module = unwrap(tensors.module("module", module))
         self._name = type(module).__name__
-        rewritten = rewrite(module)
+        self.height = None if height is None else checks.integer("height", height, 1, LARGEST_CANVAS, error=SpecError)
+        rewritten = rewrite(module, self.height)
         self.network = rewritten.module
         self._tables = rewritten.tables
         self._structure = rewritten.structure
@@ -79,10 +83,10 @@ class ExactPadding(nn.Module):
 
         Args:
             images: (N, C, H, W); what lies outside the valid area has no influence, NaN included.
-            valid_size: (N, 2) int32, (height, width) of each row's valid area, at least 1 and at most (H, W). It is
-                checked where it lies in the host's memory. Inside a traced or compiled graph, and on another device,
-                nothing checks it: a size that is out of range, or that the module cannot run on, gives results without
-                meaning there.
+            valid_size: (N, 2) int32, (height, width) of each row's valid area, at least 1 and at most (H, W); or (N,)
+                int32, the width, where all images have the height that was given. It is checked where it lies in the
+                host's memory. Inside a traced or compiled graph, and on another device, nothing checks it: a size that
+                is out of range, or that the module cannot run on, gives results without meaning there.
 
         Returns:
             What the module returns for images of the canvas's size: right inside the valid area, zero outside.
@@ -98,14 +102,15 @@ class ExactPadding(nn.Module):
                 f"{self._name} is in train mode, where normalisation lets rows, and their padding, influence one "
                 "another; call eval() first"
             )
-        outputs = self.network(images, valid_size, *self._constants(images))
+        columns = valid_size if self.height is None else valid_size.unsqueeze(1)
+        outputs = self.network(images, columns, *self._constants(images))
         return _rebuild(self._structure, outputs)
 
     def valid_output_sizes(self, valid_size: Tensor) -> Any:
         """Size of the valid area of each output.
 
         Args:
-            valid_size: (N, 2) integers, (height, width) of the input's valid area.
+            valid_size: (N, 2) integers, (height, width) of the input's valid area; or (N,), the width.
 
         Returns:
             For each output, in the structure that `forward` returns: (N, 2) int32, (height, width) of its valid area;
@@ -115,9 +120,21 @@ class ExactPadding(nn.Module):
             SpecError: If they are no such tensor, or the module itself cannot run on an image of one of these sizes.
         """
         self.check_sizes(valid_size)
-        sizes = [(height, width) for height, width in valid_size.tolist()]
-        outputs = [_valid_area(dims, sizes) for dims in self._output_dims]
+        outputs = [_valid_area(dims, self._pairs(valid_size)) for dims in self._output_dims]
         return _rebuild(self._structure, outputs)
+
+    def smallest_width(self) -> int:
+        """The narrowest image that the module can run on, in pixels, where all have the height that was given.
+
+        Raises:
+            SpecError: If it can run on none, or no height was given.
+        """
+        if self.height is None:
+            raise SpecError("got no height; expected one, on which the smallest width depends; give exact_padding one")
+        for width in range(1, LARGEST_CANVAS):
+            if self._unmet((self.height, width)) is None:
+                return width
+        raise SpecError(f"{self._name} cannot run on any image of height {self.height}; give another height")
 
     def fix_canvas(self, height: int, width: int, device: torch.device | None = None) -> ExactPadding:
         """Keep the constants of one canvas size as buffers, which move with the module to a target's device.
@@ -137,7 +154,7 @@ class ExactPadding(nn.Module):
         """
         sizes = {"height": height, "width": width}
         height, width = (checks.integer(name, n, 1, LARGEST_CANVAS, error=SpecError) for name, n in sizes.items())
-        self._check_size((height, width))
+        self._check_canvas((height, width))
         self._canvas = (height, width)
         for table in self._tables:
             self.register_buffer(table.name, _to_tensor(table, self._canvas, device), persistent=False)
@@ -154,17 +171,21 @@ class ExactPadding(nn.Module):
                 "images.unsqueeze(0)"
             )
         tensors.model_input("images", images, self.network, (None, None, None, None))
-        if valid_size.dim() != 2 or length(valid_size, 1) != 2 or length(valid_size, 0) != length(images, 0):
+        rows = length(images, 0)
+        wanted = (rows, 2) if self.height is None else (rows,)
+        if tuple(length(valid_size, dim) for dim in range(valid_size.dim())) != wanted:
+            what = "(height, width)" if self.height is None else "the width"
             raise SpecError(
-                f"got valid_size of shape {tuple(valid_size.shape)} for {length(images, 0)} images; expected "
-                f"({length(images, 0)}, 2) int32; give (height, width) of each image"
+                f"got valid_size of shape {tuple(valid_size.shape)} for {rows} images; expected {wanted} int32; give "
+                f"{what} of each image"
             )
         if not known_on_host(valid_size):
             if valid_size.is_meta and not images.is_meta and not tensors.being_traced():
                 tensors.tensor("valid_size", valid_size)
             return
         canvas = length(images, 2), length(images, 3)
-        check_valid_size("valid_size", valid_size, canvas)
+        self._check_canvas(canvas)
+        check_valid_size("valid_size", valid_size, canvas if self.height is None else canvas[1:])
         self.check_sizes(valid_size)
 
     def _constants(self, images: Tensor) -> list[Tensor]:
@@ -175,7 +196,7 @@ class ExactPadding(nn.Module):
                     f"images of {canvas}: the canvas was fixed at {self._canvas}; pad to that, or fix another"
                 )
             return [getattr(self, table.name) for table in self._tables]
-        self._check_size(canvas)
+        self._check_canvas(canvas)
         return [_to_tensor(table, canvas, images.device) for table in self._tables]
 
     def with_examples(self, specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
@@ -187,9 +208,9 @@ class ExactPadding(nn.Module):
         specs = tuple(specs)
         if len(specs) != 2 or len(specs[0].shape) != 4 or specs[1].fill is not None:
             return specs
-        self._check_size((specs[0].shape[2], specs[0].shape[3]))
-        for side in range(min(specs[0].shape[2:]), 0, -1):
-            if self._unmet((side, side)) is None:
+        self._check_canvas((specs[0].shape[2], specs[0].shape[3]))
+        for side in range(min(specs[0].shape[2:]) if self.height is None else specs[0].shape[3], 0, -1):
+            if self._unmet((self.height or side, side)) is None:
                 name, shape, dtype = specs[1].name, specs[1].shape, specs[1].dtype
                 return specs[0], TensorSpec(name, shape, dtype, fill=side)
         return specs
@@ -198,14 +219,26 @@ class ExactPadding(nn.Module):
         """Refuse sizes on which the module itself cannot run.
 
         Args:
-            valid_size: (N, 2) integers, (height, width) of valid areas.
+            valid_size: (N, 2) integers, (height, width) of valid areas; or (N,), their widths.
 
         Raises:
             SpecError: If there is such a size.
         """
-        check_valid_size("valid_size", valid_size, (LARGEST_CANVAS, LARGEST_CANVAS))
-        for size in dict.fromkeys((height, width) for height, width in valid_size.tolist()):
+        check_valid_size("valid_size", valid_size, (LARGEST_CANVAS,) * (2 if self.height is None else 1))
+        for size in dict.fromkeys(self._pairs(valid_size)):
             self._check_size(size)
+
+    def _pairs(self, valid_size: Tensor) -> list[tuple[int, int]]:
+        """(height, width) of each row."""
+        return [(self.height, size) if self.height is not None else tuple(size) for size in valid_size.tolist()]
+
+    def _check_canvas(self, canvas: tuple[int, int]) -> None:
+        if self.height not in (None, canvas[0]):
+            raise SpecError(
+                f"got images of height {canvas[0]} for {self._name}, rewritten for height={self.height}; expected that "
+                "height; scale the images to it, or rewrite for another"
+            )
+        self._check_size(canvas)
 
     def _check_size(self, size: tuple[int, int]) -> None:
         unmet = None if size in self._runnable else self._unmet(size)

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
 from neuronkit.static.exact.builder import Builder, Call
-from neuronkit.static.exact.rules.registry import MODULES, RULES, module_rule, name_of
+from neuronkit.static.exact.rules.registry import BATCH_ANYWHERE, MODULES, RULES, module_rule, name_of
 from neuronkit.static.exact.signs import is_nonnegative
 from neuronkit.static.exact.sizes import BATCH, HEIGHT, WIDTH, Dim, Extent
 from neuronkit.static.exact.trace import INPLACE_OPERATORS, Traced, describe, trace, way_out
-from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Refused, Requirement, Size, Table, Value, Withheld
 from neuronkit.static.trees import find, map_tree
 
 _OUT_OF_PLACE = {function: getattr(operator, name.strip("_")[1:], None) for name, function in INPLACE_OPERATORS.items()}
@@ -56,22 +56,27 @@ class Rewritten:
     mode_dependent: tuple[nn.Module, ...]
 
 
-def rewrite(root: nn.Module) -> Rewritten:
+def rewrite(root: nn.Module, height: int | None = None) -> Rewritten:
     """Rewrite a module that takes images (N, C, H, W).
+
+    Args:
+        root: The module.
+        height: Of all images, where only their widths vary.
 
     Raises:
         SpecError: If it cannot be traced, or holds an operator that would let padding into the result.
     """
     own = tuple(cls for cls in MODULES if not cls.__module__.startswith("torch.nn."))
-    return _Rewriter(root, trace(root, own)).run()
+    return _Rewriter(root, trace(root, own), height).run()
 
 
 class _Rewriter:
-    def __init__(self, root: nn.Module, traced: Traced) -> None:
+    def __init__(self, root: nn.Module, traced: Traced, height: int | None) -> None:
         self.root = root
         self.traced = traced
         self.nodes = list(traced.graph.nodes)
-        self.builder = Builder()
+        self.builder = Builder((HEIGHT, WIDTH) if height is None else (WIDTH,))
+        self.height: Dim = Extent(HEIGHT) if height is None else height
         self.values: dict[fx.Node, Any] = {}
         position = {node: i for i, node in enumerate(self.nodes)}
         self.last_use = {node: max((position[user] for user in node.users), default=-1) for node in self.nodes}
@@ -98,8 +103,7 @@ class _Rewriter:
         return self._call(node, position)
 
     def _images(self) -> Value:
-        height, width = Extent(HEIGHT), Extent(WIDTH)
-        images = Value(self.builder.images, (BATCH, None, height, width), Fill.ANYTHING)
+        images = Value(self.builder.images, (BATCH, None, self.height, Extent(WIDTH)), Fill.ANYTHING)
         # Zeroed here, where there are few channels: the canvas may hold any value outside the image, NaN included.
         return Value(self.builder.zeroed(images), images.dims, Fill.ZERO)
 
@@ -134,14 +138,20 @@ class _Rewriter:
 
     def _apply(self, call: Call, rule: Callable[[Call], Any] | None) -> Any:
         given = (call.args, call.kwargs)
+        withheld = find(given, Withheld)
+        if withheld and call.name != "getitem":
+            call.refuse(withheld[0].reason)
         varies = any(v.varies for v in find(given, Value, Size, Pieces))
         if rule is None and varies:
             call.refuse("is not a known operator")
+        if call.name not in BATCH_ANYWHERE and any(v.varying and v.batch != 0 for v in find(given, Value)):
+            call.refuse("works on a tensor whose first dimension is not the batch")
         if rule is not None:
             try:
                 return rule(call)
             except Refused:
-                if varies:
+                # The network itself would fail where a check does.
+                if varies or call.name == "_assert":
                     raise
         # Nothing here depends on the size of the image: taken as it is.
         node = call.again()
@@ -166,8 +176,12 @@ class _Rewriter:
         def place(leaf: Any) -> Any:
             if leaf is None:
                 return None
+            if isinstance(leaf, Withheld):
+                raise Refused(leaf.reason)
             if not isinstance(leaf, Value):
                 raise Refused(f"returns {type(leaf).__name__}; only tensors can be cut back to the valid size")
+            if leaf.varying and leaf.batch is None:
+                raise Refused("returns a tensor whose rows are not apart; only whole rows can be cut back")
             outputs.append(leaf)
             return len(outputs) - 1
 

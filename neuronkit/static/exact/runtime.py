@@ -27,11 +27,11 @@ def look_up(valid_size: Tensor, source: int, sizes: Tensor, values: Tensor) -> T
     return (found * values).sum(1, keepdim=True, dtype=values.dtype)
 
 
-def mask(images: Tensor, rank: int, dims: Sequence[int], valids: Sequence[Tensor]) -> Tensor:
+def mask(images: Tensor, rank: int, dims: Sequence[int], valids: Sequence[Tensor], batch: int = 0) -> Tensor:
     """1 where every given dimension is valid, 0 elsewhere: of the images' dtype, to broadcast against a tensor."""
     product: Tensor | None = None
     for dim, entries in zip(dims, valids):
-        factor = _along(entries.to(float_dtype(images)), rank, dim)
+        factor = _along(entries.to(float_dtype(images)), rank, dim, batch)
         product = factor if product is None else product * factor
     if product is None:
         raise ValueError("a mask has at least one dimension")
@@ -231,9 +231,11 @@ def float_dtype(x: Tensor) -> torch.dtype:
     return x.dtype if x.is_floating_point() else torch.float32
 
 
-def _along(entries: Tensor, rank: int, dim: int) -> Tensor:
-    """Lay (N, L) along one dimension of a tensor of this rank, the batch along the first."""
-    return entries.reshape(length(entries, 0), *(length(entries, 1) if d == dim else 1 for d in range(1, rank)))
+def _along(entries: Tensor, rank: int, dim: int, batch: int = 0) -> Tensor:
+    """Lay (N, L) along one dimension of a tensor of this rank, the batch along another."""
+    sizes = {batch: length(entries, 0), dim: length(entries, 1)}
+    entries = entries if batch < dim else entries.transpose(0, 1)
+    return entries.reshape([sizes.get(d, 1) for d in range(rank)])
 
 
 def _product(sizes: Sequence[Tensor], rank: int) -> Tensor:

@@ -82,8 +82,27 @@ BATCH = _Mark("batch")
 # Computed from height and width together.
 MIXED = _Mark("mixed")
 
-# One dimension of a tensor: varying, fixed to a number, the batch, or fixed to a number not known here (None).
-Dim = Extent | int | _Mark | None
+
+class Rows:
+    """The batch and a varying dimension in one, as a linear layer may be given them.
+
+    Args:
+        extent: The varying dimension.
+        batch_first: Whether the batch comes first; None of a number, a product of which no order is known.
+    """
+
+    def __init__(self, extent: Extent, batch_first: bool | None = None) -> None:
+        self.extent = extent
+        self.batch_first = batch_first
+
+    @property
+    def dims(self) -> list[Dim]:
+        """Both, in their order."""
+        return [BATCH, self.extent] if self.batch_first else [self.extent, BATCH]
+
+
+# One dimension of a tensor: varying, fixed to a number, the batch, both in one, or fixed to a number not known (None).
+Dim = Extent | int | _Mark | Rows | None
 
 
 def step(dim: Dim, function: Callable[[Sizes], Sizes]) -> Dim:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import dis
 import functools
 import operator
 import os
+import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +36,29 @@ class _Proxy(fx.Proxy):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+    def __bool__(self) -> bool:
+        if not _is_asserted(sys._getframe(1)):
+            return super().__bool__()
+        # torch.fx has this too, for the byte code of older Pythons.
+        self.tracer.create_proxy("call_function", torch._assert, (self, ""), {})
+        return True
+
+
+def _is_asserted(frame: types.FrameType) -> bool:
+    """Whether a condition that a frame evaluates is that of an assert statement."""
+    code = list(dis.get_instructions(frame.f_code))
+    place = next(i for i, instruction in enumerate(code) if instruction.offset == frame.f_lasti)
+    # Some releases convert to bool in an instruction of its own.
+    for i, instruction in enumerate(code[place : place + 4], start=place):
+        if "JUMP" in instruction.opname:
+            failed = code[i + 1] if "IF_TRUE" in instruction.opname else _at(code, instruction.argval)
+            return failed.opname == "LOAD_ASSERTION_ERROR"
+    return False
+
+
+def _at(code: list[dis.Instruction], offset: int) -> dis.Instruction:
+    return next(instruction for instruction in code if instruction.offset == offset)
 
 
 def _recorder(function: Callable[..., Any]) -> Callable[..., Any]:

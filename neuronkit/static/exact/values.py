@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor, fx
 
-from neuronkit.static.exact.sizes import MIXED, Dim, Extent
+from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent, Rows
 from neuronkit.static.trees import map_tree
 
 
@@ -50,7 +50,12 @@ class Value:
     @property
     def varying(self) -> tuple[int, ...]:
         """The dimensions whose valid size varies."""
-        return tuple(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, Extent))
+        return tuple(i for i, dim in enumerate(self.dims or ()) if isinstance(dim, (Extent, Rows)))
+
+    @property
+    def batch(self) -> int | None:
+        """Which dimension is the batch; None where none is, or where it is one with another."""
+        return next((i for i, dim in enumerate(self.dims or ()) if dim is BATCH), None)
 
 
 class Size:
@@ -74,7 +79,7 @@ class Size:
 
     @property
     def varies(self) -> bool:
-        return isinstance(self.dim, Extent) or self.dim is MIXED
+        return isinstance(self.dim, (Extent, Rows)) or self.dim is MIXED
 
 
 @dataclass(eq=False)
@@ -103,6 +108,17 @@ class Opaque:
     """A value that is neither tensor nor size, such as a dtype or a device."""
 
     node: fx.Node
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """What a call returns beside its result, and cannot be had on a canvas: whoever reads it is refused.
+
+    Attributes:
+        reason: In words that follow the reading node's name.
+    """
+
+    reason: str
 
 
 class Refused(Exception):

@@ -15,18 +15,19 @@ def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape[first_padded(len(shape)) :][-2:])
 
 
-def crop(output: Tensor, sizes: Tensor | None) -> Tensor:
+def crop(output: Tensor, sizes: Tensor | None, place: int | None = None) -> Tensor:
     """Cut the dimensions that have the canvas's size.
 
     Args:
         output: (N, ...) any output.
         sizes: (2, K) sizes of K neighbouring dimensions for the input and for the whole canvas; None leaves the output
             alone.
+        place: The first of these dimensions; None takes the last place where the sizes are the canvas's.
     """
     if sizes is None:
         return output
     wanted, canvas = sizes.tolist()
-    place = find_dims(output.shape, canvas)
+    place = find_dims(output.shape, canvas) if place is None else place
     if place is not None:
         for dim, size in enumerate(wanted, start=place):
             output = output.narrow(dim, 0, size)

@@ -106,22 +106,24 @@ def check_fits(spec: TensorSpec, tensor: Any) -> Tensor:
 
 
 def check_valid_size(name: str, valid_size: Any, largest: tuple[int, ...], rows: int | None = None) -> Tensor:
-    """Return valid sizes as a plain tensor; refuse those beyond the input, where there is only padding."""
+    """Return valid sizes as a plain tensor; refuse those beyond the input, where there is only padding.
+
+    They are (N, 2), (height, width), or, where `largest` is one number, (N,), the widths.
+    """
     checked = tensors.tensor(name, valid_size)
     shape, dtype = tuple(checked.shape), tensors.dtype_name(checked.dtype)
-    mend = tensors.remedy(name, shape, dtype, (rows, 2), ("int32", "int64", "int16", "int8", "uint8"))
+    wanted, what = ((rows, 2), "(height, width)") if len(largest) == 2 else ((rows,), "the width")
+    mend = tensors.remedy(name, shape, dtype, wanted, ("int32", "int64", "int16", "int8", "uint8"))
     if mend:
-        count = "rows" if rows is None else rows
-        raise SpecError(
-            f"{name}: got {shape} {dtype}; expected ({count}, 2) int32, (height, width) of all rows; {mend}"
-        )
-    sizes = checked.tolist()
+        expected = str(wanted).replace("None", "rows")
+        raise SpecError(f"{name}: got {shape} {dtype}; expected {expected} int32, {what} of all rows; {mend}")
+    sizes = checked.reshape(-1, len(largest)).tolist()
     wrong = [size for size in sizes if not _lies_within(size, largest)]
     if wrong:
-        swapped = all(_lies_within(size[::-1], largest) for size in sizes)
+        swapped = len(largest) == 2 and all(_lies_within(size[::-1], largest) for size in sizes)
         mend = f"height comes first: {name}.flip(1)" if swapped else "give the part of each image that is no padding"
         raise SpecError(
-            f"{name}: got {shown(wrong)}; expected (height, width) of each row's valid area, from 1 to "
+            f"{name}: got {shown(wrong)}; expected {what} of each row's valid area, from 1 to "
             f"{tuple(largest)}, the size of the input; {mend}"
         )
     return checked

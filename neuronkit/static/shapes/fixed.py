@@ -30,7 +30,7 @@ from neuronkit.static.trees import leaves, map_tensors, transpose
 # A factor, or a function from (N, 2) valid sizes to those of the outputs.
 OutputSizes = float | Callable[[Tensor], Any]
 
-VALID_SIZE = "valid_size"
+VALID_SIZE, VALID_WIDTH = "valid_size", "valid_width"
 
 # Rows that are independent come out equal: same kernel, same shape. This leaves room for devices that are less strict.
 ROW_TOLERANCE = 1e-4
@@ -54,15 +54,15 @@ class FixedShape:
         fn: Any callable that takes tensors of exactly `specs`: eager, TorchScript, or a `CompiledModel`.
         specs: Its inputs, in order; the first dimension of each is the batch. None takes ``fn.specs``.
         pad_value: Value of the canvas outside the input; a mapping gives it by spec name.
-        valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width). A call may leave that
-            tensor out: then each row is valid up to the input's own size. None takes the spec called "valid_size", if
-            there is one.
+        valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width); or (N,) int32, the width
+            alone, in which case every input has the canvas's height. A call may leave that tensor out: then each row is
+            valid up to the input's own size. None takes the spec called "valid_size" or "valid_width", if there is one.
         output_sizes: The (height, width) of the outputs. A number is a factor: 0.5 for outputs of half the input's
-            size, rounded down. A function takes valid sizes (N, 2) int32 and returns those of the outputs, as one
-            (N, 2) tensor for all or in a structure like the outputs', None for those to leave alone. None asks
-            ``fn.valid_output_sizes`` where there is one, and takes 1 elsewhere. In an output, the two neighbouring
-            dimensions that have the canvas's size there, the last such pair, are cut to the input's; an output that
-            has no such pair stays whole.
+            size, rounded down. A function takes valid sizes (N, 2) int32, or widths (N,), and returns those of the
+            outputs, as one (N, 2) or (N, 1) tensor for all or in a structure like the outputs', None for those to leave
+            alone. None asks ``fn.valid_output_sizes`` where there is one, and takes 1 elsewhere. In an output, the two
+            neighbouring dimensions that have the canvas's size there, the last such pair, are cut to the input's; an
+            output that has no such pair stays whole.
 
     Raises:
         SpecError: If `fn` cannot be called, there are no specs, they have no common number of rows, `valid_size` or
@@ -80,18 +80,20 @@ class FixedShape:
     ) -> None:
         self.fn = checks.callable_("fn", fn, error=SpecError)
         self.specs = as_specs(fn, specs)
-        if valid_size is None and any(spec.name == VALID_SIZE for spec in self.specs):
-            valid_size = VALID_SIZE
+        if valid_size is None:
+            valid_size = next((spec.name for spec in self.specs if spec.name in (VALID_SIZE, VALID_WIDTH)), None)
         if valid_size is not None:
             valid_size = checks.choice("valid_size", valid_size, [spec.name for spec in self.specs], error=SpecError)
         self.valid_size = valid_size
         self.batch_size = common_batch_size(self.specs)
         self.data_specs = tuple(spec for spec in self.specs if spec.name != valid_size)
-        if valid_size is not None and self._spec(valid_size).shape != (self.batch_size, 2):
+        shapes = (self.batch_size, 2), (self.batch_size,)
+        if valid_size is not None and self._spec(valid_size).shape not in shapes:
             raise SpecError(
                 f"got valid_size={shown(valid_size)} with specs={listed(self.specs)}; expected a spec of "
-                f"({self.batch_size}, 2) int32, (height, width) of each row; name that one"
+                f"{shapes[0]} int32, (height, width) of each row, or {shapes[1]} int32, the width; name that one"
             )
+        self._widths_only = valid_size is not None and self._spec(valid_size).shape == shapes[1]
         if not self.data_specs:
             raise SpecError(
                 f"got specs={listed(self.specs)}; expected an input beside the valid size; give the images' spec, too"
@@ -109,10 +111,13 @@ class FixedShape:
         own = getattr(self.fn, "valid_output_sizes", 1)
         self._output_sizes = _as_function(own if self._given_sizes is None else self._given_sizes)
         self._check_sizes: Callable[[Tensor], None] | None = getattr(self.fn, "check_sizes", None)
+        outputs = getattr(getattr(self.fn, "interface", None), "outputs", ())
+        self._places = [None if output.valid is None else output.valid.axes[0] for output in outputs]
 
     def __getstate__(self) -> dict[str, Any]:
         check_pickles("FixedShape", fn=self.fn, output_sizes=self._given_sizes)
-        return {name: value for name, value in vars(self).items() if name not in ("_output_sizes", "_check_sizes")}
+        asked = ("_output_sizes", "_check_sizes", "_places")
+        return {name: value for name, value in vars(self).items() if name not in asked}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -191,13 +196,20 @@ class FixedShape:
         """Check that everything fits, and give it as plain tensors."""
         data = [check_fits(spec, tensor) for spec, tensor in zip(self.data_specs, data)]
         size = with_height(padded_size(data[0].shape))
+        if self._widths_only:
+            if size[0] != with_height(self.canvas)[0]:
+                raise SpecError(
+                    f"{self.data_specs[0].name}: got a height of {size[0]}; expected {self.canvas[0]}, since only the "
+                    "widths of rows may vary; scale the input to that height"
+                )
+            size = size[1:]
         if valid_size is not None:
             valid_size = check_valid_size(str(self.valid_size), valid_size, size, len(data[0]))
         rows = [len(tensor) for tensor in data]
         if len(set(rows)) > 1:
             raise SpecError(f"inputs have {rows} rows; expected the same number in each; give as many of each")
         if self._check_sizes is not None:
-            self._check_sizes(torch.tensor([size]) if valid_size is None else valid_size.cpu())
+            self._check_sizes(self._sizes(data[0][:1], None) if valid_size is None else valid_size.cpu())
         return data, valid_size
 
     def _canvases(self, given: Sequence[tuple[list[Tensor], Tensor | None]]) -> dict[str, Tensor]:
@@ -208,7 +220,7 @@ class FixedShape:
             canvases[spec.name] = torch.cat(padded) if len(padded) > 1 else padded[0]
         if self.valid_size is not None:
             dtype = next(spec for spec in self.specs if spec.name == self.valid_size).torch_dtype
-            sizes = [_sizes(data[0], valid_size).to(data[0].device, dtype) for data, valid_size in given]
+            sizes = [self._sizes(data[0], valid_size).to(data[0].device, dtype) for data, valid_size in given]
             canvases[self.valid_size] = torch.cat(sizes)
         return canvases
 
@@ -231,7 +243,15 @@ class FixedShape:
             return torch.cat([rows, rows[:1].expand(missing, *rows.shape[1:])])
         if spec.name != self.valid_size:
             return rows.new_full(spec.shape, self.pad_values[spec.name])
-        return rows.new_tensor(self.canvas).expand(spec.shape)
+        return rows.new_tensor(self.canvas[-1] if self._widths_only else self.canvas).expand(spec.shape)
+
+    def _sizes(self, data: Tensor, valid_size: Tensor | None) -> Tensor:
+        """Each row's valid size: as given, or the input's own."""
+        if valid_size is not None:
+            return valid_size
+        if self._widths_only:
+            return torch.full((len(data),), data.shape[-1])
+        return torch.tensor([with_height(padded_size(data.shape))]).expand(len(data), 2)
 
     def _check_rows(self, inputs: Sequence[Tensor], outputs: Any) -> None:
         """Run a chunk again with another last row: the other rows must give what they gave."""
@@ -253,23 +273,26 @@ class FixedShape:
         """Cut every output's size to what it would be for an input of this size."""
         if size == self.canvas:
             return outputs
-        sizes = self.output_sizes(size)
+        sizes, places = self.output_sizes(size), iter(self._places)
         if isinstance(sizes, Tensor):
-            return map_tensors(lambda output: crop(output, sizes), outputs)
-        return map_tensors(crop, outputs, sizes)
+            return map_tensors(lambda output: crop(output, sizes, next(places, None)), outputs)
+        return map_tensors(lambda output, own: crop(output, own, next(places, None)), outputs, sizes)
 
     def output_sizes(self, size: tuple[int, ...]) -> Any:
         """Sizes of the outputs for an input of this size, and for the whole canvas.
 
         Returns:
-            (2, 2) int32, or (2, 1) where inputs have no height: the row for the input, the row for the canvas; one for
-            all outputs, or a structure of such, with None for outputs to leave alone.
+            (2, 2) int32, or (2, 1) where inputs have no height, or a fixed one: the row for the input, the row for the
+            canvas; one for all outputs, or a structure of such, with None for outputs to leave alone.
 
         Raises:
             SpecError: If there are more or fewer sizes than the canvas has, or one is below 1.
         """
         size = checks.integers("size", size, len(self.canvas), 1, (1 << 31) - 1, error=SpecError)
         both = torch.tensor([with_height(size), with_height(self.canvas)], dtype=torch.int32)
+        if self._widths_only:
+            sizes = self._output_sizes(both[:, 1])
+            return sizes.reshape(2, 1) if isinstance(sizes, Tensor) else sizes
         sizes = self._output_sizes(both)
         return sizes[:, 1:] if isinstance(sizes, Tensor) and len(size) == 1 else sizes
 
@@ -288,13 +311,6 @@ def _cut_rows(output: Tensor, rows: int, batch_size: int) -> Tensor:
             "return one row of output for each row of input"
         )
     return output[:rows]
-
-
-def _sizes(data: Tensor, valid_size: Tensor | None) -> Tensor:
-    """Each row's valid size: as given, or the input's own."""
-    if valid_size is not None:
-        return valid_size
-    return torch.tensor([with_height(padded_size(data.shape))]).expand(len(data), 2)
 
 
 def _with_other_last_row(tensor: Tensor) -> Tensor:

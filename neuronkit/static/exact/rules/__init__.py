@@ -30,6 +30,9 @@ from neuronkit.static.exact.rules import (
     pooling as pooling,
 )
 from neuronkit.static.exact.rules import (
+    recurrent as recurrent,
+)
+from neuronkit.static.exact.rules import (
     reductions as reductions,
 )
 from neuronkit.static.exact.rules import (

@@ -8,15 +8,15 @@ from torch import nn
 
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import Dim, Extent, step
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent, step
 from neuronkit.static.exact.values import Pieces, Value, fixed
 
 
-@rule("linear", modules=[nn.Linear])
+@rule("linear", modules=[nn.Linear], batch_anywhere=True)
 def linear(call: Call, weight: Any) -> Value:
     x = call.input
-    if x.dims is not None and isinstance(x.dims[-1], Extent):
-        call.refuse("has weights for every entry of a dimension that varies")
+    if x.dims is not None and (isinstance(x.dims[-1], Extent) or x.dims[-1] is BATCH):
+        call.refuse("has weights for every entry of a dimension that varies, or for the batch")
     features = weight.dims[0] if isinstance(weight, Value) and weight.dims else None
     return call.same(None if x.dims is None else (*x.dims[:-1], features))
 
@@ -34,8 +34,8 @@ def matmul(call: Call) -> Value:
     return call.same((*left.dims[:-1], right.dims[1]))
 
 
-@rule("log_softmax", modules=[nn.LogSoftmax])
-@rule("softmax", modules=[nn.Softmax, nn.Softmax2d])
+@rule("log_softmax", modules=[nn.LogSoftmax], batch_anywhere=True)
+@rule("softmax", modules=[nn.Softmax, nn.Softmax2d], batch_anywhere=True)
 def softmax(call: Call, dim: int | None = None) -> Value:
     x = call.input
     dim = -3 if isinstance(call.module, nn.Softmax2d) else dim
@@ -43,6 +43,8 @@ def softmax(call: Call, dim: int | None = None) -> Value:
         return call.same()
     if not isinstance(dim, int):
         call.refuse("does not say along which dimension")
+    if dim % len(x.dims or ()) == x.batch:
+        call.refuse("mixes the rows of the batch")
     if dim % len(x.dims or ()) not in x.varying:
         return call.same()
     if call.name == "log_softmax":

@@ -53,7 +53,7 @@ def _bounded(call: Call) -> Value:
 
 for _table, _rule in ((KEEPING, _keep), (BOUNDED, _bounded)):
     for _name, _module in _table.items():
-        rule(_name, modules=[_module] if _module else [])(_rule)
+        rule(_name, modules=[_module] if _module else [], batch_anywhere=True)(_rule)
 
 
 @rule(*UNBOUNDED)
@@ -61,13 +61,17 @@ def _unbounded(call: Call) -> Value:
     return call.same(fill=Fill.ANYTHING)
 
 
-@rule("identity", modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
+@rule(
+    "identity",
+    modules=[nn.Identity, nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout],
+    batch_anywhere=True,
+)
 def identity(call: Call) -> Value:
     """Modules that do nothing outside training."""
     return call.input
 
 
-@rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
+@rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", batch_anywhere=True)
 def dropout(call: Call, p: Any = 0.5, training: Any = True) -> Value:
     """Functions that do nothing when they are told that this is no training."""
     if training:

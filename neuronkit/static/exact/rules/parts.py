@@ -11,16 +11,18 @@ from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
 from neuronkit.static.exact.rules.views import view
-from neuronkit.static.exact.sizes import BATCH, Dim, Extent
-from neuronkit.static.exact.values import Fill, Opaque, Pieces, Size, Value, fixed
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent, Rows
+from neuronkit.static.exact.values import Fill, Opaque, Pieces, Size, Value, Withheld, fixed
 from neuronkit.static.trees import find
 
 
-@rule("getitem")
+@rule("getitem", batch_anywhere=True)
 def getitem(call: Call) -> Any:
     x, index = call.args[:2]
     if isinstance(x, Pieces):
         return x.take(call.again()) if isinstance(index, int) else call.refuse("takes several pieces at once")
+    if isinstance(x, Withheld):
+        return x
     if isinstance(x, (tuple, list, dict)):
         return x[index]
     if not isinstance(x, Value):
@@ -44,6 +46,8 @@ def _slice(call: Call, x: Value, items: list[Any]) -> Value:
     dims: list[Dim] = []
     known = iter(x.dims or ())
     fill = x.fill
+    if any(isinstance(dim, Rows) for dim in x.dims or ()):
+        call.refuse("picks entries of a tensor whose rows are not apart")
     for item in items:
         if item is None:
             dims.append(1)
@@ -53,6 +57,8 @@ def _slice(call: Call, x: Value, items: list[Any]) -> Value:
             dims.append(_sliced(call, dim, item))
             if isinstance(dim, Extent) and item.stop is not None:
                 fill = max(fill, Fill.FINITE)
+        elif dim is BATCH and x.varying:
+            call.refuse("takes a row of the batch")
         elif not isinstance(item, int) or (isinstance(dim, Extent) and item < 0):
             call.refuse("picks an entry counted from the end of a dimension that varies, or one that is computed")
     return view(call, dims, fill)

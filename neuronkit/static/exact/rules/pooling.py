@@ -93,6 +93,11 @@ def adaptive_max_pool2d(call: Call, output_size: Any, return_indices: bool = Fal
 
 @rule("adaptive_avg_pool2d", modules=[nn.AdaptiveAvgPool2d])
 def adaptive_avg_pool2d(call: Call, output_size: Any) -> Value:
+    x, (rows, columns) = call.input, pair(output_size)
+    dims = x.dims or ()
+    if x.varying and len(dims) > 2 and rows in (None, dims[-2]) and columns == 1 and isinstance(dims[-1], int):
+        # Over a dimension that does not vary, wherever height and width are.
+        return call.builder.output(call.emit(torch.mean, x, -1, True), (*dims[:-1], 1), max(x.fill, Fill.FINITE))
     _, known = call.image()
     return average_areas(call, [known[2 + i] if s is None else call.number(s) for i, s in enumerate(pair(output_size))])
 

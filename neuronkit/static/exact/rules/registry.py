@@ -17,11 +17,16 @@ Rule = Callable[[Call], Any]
 RULES: dict[str, Rule] = {}
 MODULES: dict[type[nn.Module], str] = {}
 FUNCTIONS: dict[Callable[..., Any], str] = {}
+# The rules that need not know which dimension is the batch, and ask for it where they do.
+BATCH_ANYWHERE: set[str] = set()
 _NAMESPACES = (torch, F, operator, torch.Tensor)
 
 
 def rule(
-    *names: str, modules: Sequence[type[nn.Module]] = (), functions: Sequence[Callable[..., Any]] = ()
+    *names: str,
+    modules: Sequence[type[nn.Module]] = (),
+    functions: Sequence[Callable[..., Any]] = (),
+    batch_anywhere: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a rule, a function of a `Call` and of the settings that it names, with the defaults of torch's function.
 
@@ -29,6 +34,7 @@ def rule(
         names: Of torch's functions and of methods that it is for; the first names the rule.
         modules: Classes of modules that it is for. Their attributes are the settings.
         functions: Others that it is for, than torch's own.
+        batch_anywhere: Whether it takes tensors whose first dimension is not the batch.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,6 +44,7 @@ def rule(
             return function(call, **call.settings(parameters))
 
         RULES.update(dict.fromkeys(names, apply))
+        BATCH_ANYWHERE.update(names if batch_anywhere else ())
         MODULES.update(dict.fromkeys(modules, names[0]))
         FUNCTIONS.update(dict.fromkeys(functions, names[0]))
         return function

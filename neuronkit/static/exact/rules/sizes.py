@@ -12,12 +12,12 @@ import numpy as np
 
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import MIXED, Dim, Extent
+from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent, Rows
 from neuronkit.static.exact.values import Opaque, Pieces, Size, Value
 from neuronkit.static.ops import length
 
 
-@rule("getattr")
+@rule("getattr", batch_anywhere=True)
 def attribute(call: Call) -> Any:
     x, name = call.args[:2]
     if isinstance(x, Pieces) and name in ("values", "indices"):
@@ -33,7 +33,7 @@ def attribute(call: Call) -> Any:
     call.refuse(f"reads .{name}")
 
 
-@rule("size")
+@rule("size", batch_anywhere=True)
 def size(call: Call, dim: Any = None) -> Any:
     if call.input.dims is None:
         return Opaque(call.again())
@@ -41,7 +41,7 @@ def size(call: Call, dim: Any = None) -> Any:
     return shape if dim is None else shape[dim]
 
 
-@rule("dim", "ndimension")
+@rule("dim", "ndimension", batch_anywhere=True)
 def rank(call: Call) -> Any:
     return Opaque(call.again()) if call.input.dims is None else len(call.input.dims)
 
@@ -55,8 +55,10 @@ def _shape_of(call: Call, x: Value) -> tuple[Size, ...]:
 def check(call: Call) -> Any:
     """A check that holds for every input is left out."""
     condition = call.args[0]
-    if isinstance(condition, bool) and condition:
-        return None
+    if isinstance(condition, bool):
+        return None if condition else call.refuse("checks what is not so for images of this height")
+    if isinstance(condition, Size) and isinstance(condition.dim, Extent):
+        return call.builder.require_size(condition.dim, lambda n: n > 0, "checks a size, and does not take this one")
     if isinstance(condition, Opaque):
         return Opaque(call.again())
     call.refuse("checks a size that varies")
@@ -88,6 +90,8 @@ def of_sizes(call: Call) -> Any:
 
 def _size_dim(function: Any, dims: list[Any]) -> Dim:
     extents = [dim for dim in dims if isinstance(dim, Extent)]
+    if function is operator.mul and len(dims) == 2 and BATCH in dims and extents:
+        return Rows(extents[0])
     if not extents:
         return MIXED if MIXED in dims else None
     if not all(isinstance(dim, (Extent, int, float)) for dim in dims) or len({e.source for e in extents}) > 1:

@@ -10,7 +10,7 @@ from torch import nn
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.elementwise import broadcast
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import BATCH, Dim, Extent, step
+from neuronkit.static.exact.sizes import BATCH, Dim, Extent, Rows, step
 from neuronkit.static.exact.values import Fill, Size, Value, fixed
 from neuronkit.static.trees import find
 
@@ -29,13 +29,13 @@ def _numbers(call: Call, name: str) -> list[Any]:
     return [call.number(n) if isinstance(n, Size) and not isinstance(n.dim, Extent) else n for n in given]
 
 
-@rule("permute")
+@rule("permute", batch_anywhere=True)
 def permute(call: Call) -> Value:
     dims = call.input.dims
     return view(call, None if dims is None else [dims[i] for i in _numbers(call, "dims")])
 
 
-@rule("transpose", "swapaxes", "swapdims")
+@rule("transpose", "swapaxes", "swapdims", batch_anywhere=True)
 def transpose(call: Call) -> Value:
     x = call.input
     first, second = call.args[1:3] if len(call.args) > 2 else tuple(call.kwargs.values())[-2:]
@@ -50,7 +50,7 @@ def transpose_matrix(call: Call) -> Value:
     return view(call, None if call.input.dims is None else call.input.dims[::-1])
 
 
-@rule("unsqueeze")
+@rule("unsqueeze", batch_anywhere=True)
 def unsqueeze(call: Call, dim: int) -> Value:
     x = call.input
     dims = None if x.dims is None else list(x.dims)
@@ -59,29 +59,41 @@ def unsqueeze(call: Call, dim: int) -> Value:
     return view(call, dims)
 
 
-@rule("squeeze")
+@rule("squeeze", batch_anywhere=True)
 def squeeze(call: Call, dim: Any = None) -> Value:
     x = call.input
     if x.dims is None or (not isinstance(dim, int) and not x.varying):
         return view(call, None)
     if not isinstance(dim, int) or isinstance(x.dims[dim], Extent) or x.dims[dim] is None:
-        call.refuse("drops dimensions that are of size one for some inputs only")
+        call.refuse(
+            "drops dimensions that are of size one for some inputs only; where all images have the same height, give "
+            "it: exact_padding(module, height=...)"
+        )
     dims = list(x.dims)
     if dims[dim] == 1:
         dims.pop(dim)
     return view(call, dims)
 
 
-@rule("flatten", modules=[nn.Flatten])
+@rule("flatten", modules=[nn.Flatten], batch_anywhere=True)
 def flatten(call: Call, start_dim: int = 0, end_dim: int = -1) -> Value:
     x = call.input
     if x.dims is None:
         return view(call, None)
     start, end = start_dim % len(x.dims), end_dim % len(x.dims)
     merged = x.dims[start : end + 1]
-    if len(merged) > 1 and any(isinstance(dim, Extent) for dim in merged):
+    if len(merged) > 1 and any(isinstance(dim, Extent) for dim in merged) and _rows(merged) is None:
         call.refuse("flattens height or width that vary, which puts padding between the entries; pool them first")
-    return view(call, [*x.dims[:start], merged[0] if len(merged) == 1 else _product(merged), *x.dims[end + 1 :]])
+    one = merged[0] if len(merged) == 1 else _rows(merged) or _product(merged)
+    return view(call, [*x.dims[:start], one, *x.dims[end + 1 :]])
+
+
+def _rows(dims: Sequence[Dim]) -> Rows | None:
+    """What the batch and a varying dimension next to it become in one; None for other dimensions."""
+    if len(dims) != 2 or BATCH not in dims:
+        return None
+    extent = next((dim for dim in dims if isinstance(dim, Extent)), None)
+    return None if extent is None else Rows(extent, dims[0] is BATCH)
 
 
 def _product(dims: Sequence[Dim]) -> int | None:
@@ -101,7 +113,7 @@ def reshape_as(call: Call) -> Value:
     return view(call, None)
 
 
-@rule("reshape", "view")
+@rule("reshape", "view", batch_anywhere=True)
 def reshape(call: Call) -> Value:
     x, target = call.input, _numbers(call, "shape")
     if not x.varying and any(isinstance(item, Size) and item.varies for item in target):
@@ -117,8 +129,9 @@ def _reshaped(call: Call, dims: list[Dim], target: list[Any]) -> list[Dim]:
         if isinstance(item, Size) and isinstance(item.dim, Extent) and isinstance(dim, Extent):
             return call.builder.agree(dim, item.dim) is dim
         known = item.dim if isinstance(item, Size) else item
-        return known is dim if dim is BATCH else isinstance(dim, int) and known == dim
+        return known is dim or (isinstance(dim, int) and known == dim)
 
+    dims, target = _split(dims, target)
     left = 0
     while left < min(len(dims), len(target)) and same(target[left], dims[left]):
         left += 1
@@ -127,13 +140,36 @@ def _reshaped(call: Call, dims: list[Dim], target: list[Any]) -> list[Dim]:
         right += 1
     middle = dims[left : len(dims) - right]
     regrouped = target[left : len(target) - right]
+    rows = _rows(middle) if len(regrouped) == 1 else None
+    if rows is not None:
+        return [*dims[:left], rows, *dims[len(dims) - right :]]
     if any(isinstance(dim, Extent) for dim in middle) or any(isinstance(i, Size) and i.varies for i in regrouped):
         call.refuse("regroups height or width that vary, which moves padding between the entries")
     made = [fixed(item) for item in regrouped]
+    if middle[:1] == [BATCH] and regrouped[:1] == [-1] and _product(middle[1:]) == _product(made[1:]) is not None:
+        made[0] = BATCH
     whole, known = _product(middle), [n for n in made if isinstance(n, int)]
     if whole is not None and len(known) == len(made) - 1 and -1 in regrouped:
         made[regrouped.index(-1)] = whole // (_product(known) or 1)
     return [*dims[:left], *made, *dims[len(dims) - right :]]
+
+
+def _split(dims: list[Dim], target: list[Any]) -> tuple[list[Dim], list[Any]]:
+    """Take the batch and a varying dimension apart again, where a reshape names both in their order."""
+    for place, dim in enumerate(dims):
+        if isinstance(dim, Rows) and len(target) > len(dims):
+            named = [item.dim if isinstance(item, Size) else item for item in target[place : place + 2]]
+            if named != [-1, -1] and all(map(_names, named, dim.dims)):
+                apart = dim.dims
+                return [*dims[:place], *apart, *dims[place + 1 :]], [*target[:place], *apart, *target[place + 2 :]]
+    return dims, target
+
+
+def _names(item: Any, dim: Dim) -> bool:
+    """Whether an entry of a target shape means this dimension."""
+    if isinstance(item, Extent) and isinstance(dim, Extent):
+        return item.key == dim.key
+    return item is dim or item == -1
 
 
 @rule("expand_as")

@@ -1,0 +1,1 @@
+"""Line recognisers: images of one height and any width, read by convolutions, recurrent layers and CTC."""

@@ -1,0 +1,237 @@
+"""What line recognisers share: one canvas for lines of all widths, each read as it would be alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit import checks, tensors
+from neuronkit.adapters.kit.options import check_sizes
+from neuronkit.errors import SpecError
+from neuronkit.interface import RECOGNIZER, Interface, Output, ValidArea
+from neuronkit.ocr.ctc import collapse
+from neuronkit.specs import TensorSpec
+from neuronkit.static.exact import ExactPadding, exact_padding
+from neuronkit.static.model import StaticModel
+from neuronkit.static.shapes.checks import check_valid_size, known_on_host
+from neuronkit.static.shapes.fixed import VALID_WIDTH
+
+# Where the model does not say.
+DEFAULT_WIDTH = 320
+# Of the blank, outside the valid part: its probability is exactly 1, and every float type holds it.
+CERTAIN = 2.0**13
+
+
+@dataclass(frozen=True)
+class LineOptions:
+    """The canvas.
+
+    Args:
+        width: Of the canvas, in pixels; None follows the model, or takes 320. Lines may have any width up to it.
+        height: Of all lines, in pixels; None follows the model.
+
+    Raises:
+        SpecError: If one is no number of pixels.
+    """
+
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "height")
+
+
+class StaticLine(StaticModel):
+    """A line recogniser on a canvas of fixed size: each row gives what the line alone gives.
+
+    Called with images (N, C, H, W), each line at the left of its canvas, and valid_width (N,) int32, in pixels, it
+    gives logits (N, T, C). What lies on the canvas outside the valid width, has no influence. Outside the valid part of
+    T the blank has probability 1, so that whatever reads the logits reads nothing there.
+
+    An adapter implements `network`, `alone` and `known_characters`, and sets `family` and `blank_id`.
+
+    Attributes:
+        smallest_width: Of a line, in pixels: below it the original fails.
+
+    Args:
+        model: The dynamic model.
+        batch_size: Rows of the fixed batch.
+        channels: Of the images.
+        height: Of all lines, in pixels.
+        width: Of the canvas, in pixels.
+        num_classes: Of the logits.
+
+    Raises:
+        SpecError: If the canvas is too narrow, or the model holds an operator that would let padding into the result.
+    """
+
+    blank_id = 0
+    # The original's modules, by identity, and the graph made of them: rewriting takes longer than a small forward.
+    _rewritten: tuple[tuple[int, ...], LineGraph] | None = None
+
+    def __init__(
+        self, model: nn.Module, *, batch_size: int, channels: int, height: int, width: int, num_classes: int
+    ) -> None:
+        super().__init__(model, ())
+        dtype = next(self.source.parameters()).dtype
+        images = TensorSpec("images", (batch_size, channels, height, width), dtype)
+        self.num_classes = num_classes
+        exact = exact_padding(self.network(self.source), height=height)
+        self.smallest_width = exact.smallest_width()
+        if width < self.smallest_width:
+            raise SpecError(
+                f"got width={width} for {type(self.source).__name__}; expected at least {self.smallest_width} pixels, "
+                "the narrowest line that it can run on; give a wider canvas"
+            )
+        self.area = _valid_area(exact, width)
+        self.specs = (images, TensorSpec(VALID_WIDTH, (batch_size,), "int32", fill=width))
+        self._keep(self._graph(self.source, exact))
+
+    @abstractmethod
+    def network(self, source: Any) -> nn.Module:
+        """A module from images to logits (N, T, C), which torch.fx can trace; made of the source's own layers."""
+
+    @abstractmethod
+    def alone(self, source: Any, images: Tensor) -> Tensor:
+        """Call the original, as its user does, on lines without padding; gives logits (N, T, C)."""
+
+    @property
+    def known_characters(self) -> str | None:
+        """The characters of all classes but the blank, where the model knows them."""
+        return None
+
+    @property
+    def interface(self) -> Interface:
+        """A recogniser whose logits are read by CTC."""
+        outputs = (Output("logits", self.area),)
+        return Interface(RECOGNIZER, outputs, blank_id=self.blank_id, characters=self.known_characters)
+
+    def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        images, valid_width = super().check_inputs(inputs)
+        if known_on_host(valid_width):
+            self.check_sizes(check_valid_size(VALID_WIDTH, valid_width, (images.shape[3],), len(images)))
+        return images, valid_width
+
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        if source is not self.source:
+            return {"read": self._graph(source)}
+        if self._rewritten is None or self._rewritten[0] != tuple(map(id, source.modules())):
+            self._keep(self._graph(source))
+        return {"read": self._rewritten[1]}  # type: ignore[index]
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        return {"read": self.specs}
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        """Run the original on each line alone, and put what it gives beside certain blanks."""
+        images, valid_width = inputs
+        logits = images.new_zeros(len(images), self.area.size(images.shape[3]), self.num_classes)
+        logits[:, :, self.blank_id] = CERTAIN
+        for row, width in enumerate(valid_width.tolist()):
+            read = self.alone(source, images[row : row + 1, :, :, :width])[0]
+            logits[row, : len(read)] = read
+        return logits
+
+    def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """Random images, each valid up to a random width.
+
+        Raises:
+            SpecError: If `seed` is no whole number of 64 bits.
+        """
+        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
+        images = self.specs[0].example(seed)
+        generator = torch.Generator().manual_seed(seed + 1)
+        widths = torch.randint(self.smallest_width, images.shape[3] + 1, (len(images),), generator=generator)
+        return images, widths.to(torch.int32)
+
+    def valid_output_sizes(self, valid_width: Tensor) -> Tensor:
+        """How many of the T positions belong to a line.
+
+        Args:
+            valid_width: (N,) integers, the width of each line in pixels.
+
+        Returns:
+            (N, 1) of the same dtype.
+
+        Raises:
+            SpecError: If `valid_width` is no such tensor.
+        """
+        integers = ("int32", "int64", "int16")
+        checked = tensors.tensor(VALID_WIDTH, valid_width, shape=(None,), dtype=integers)
+        return (checked.unsqueeze(1) + self.area.offset) // self.area.stride
+
+    def check_sizes(self, valid_width: Tensor) -> None:
+        """Raise SpecError if the original cannot run on lines of one of these widths (N,)."""
+        narrow = [width for width in valid_width.tolist() if width < self.smallest_width]
+        if narrow:
+            raise SpecError(
+                f"got lines of width {min(narrow)} for {type(self.source).__name__}; expected at least "
+                f"{self.smallest_width} pixels, below which it fails; scale such lines up, or leave them out"
+            )
+
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Tensor:
+        """The logits with everything outside the valid part set to zero."""
+        sizes = self.valid_output_sizes(inputs[1].to(outputs.device))
+        inside = torch.arange(outputs.shape[1], device=outputs.device) < sizes
+        return torch.where(inside.unsqueeze(2), outputs, outputs.new_zeros(()))
+
+    def decoded(self, outputs: Tensor) -> list[Any]:
+        """What each row says along the best path: text where the characters are known, classes elsewhere."""
+        found = [collapse(row, self.blank_id) for row in outputs.argmax(2).tolist()]
+        characters = self.known_characters
+        if characters is None:
+            return found
+        symbols = [*characters[: self.blank_id], "", *characters[self.blank_id :]]
+        return ["".join(symbols[i] for i in row) for row in found]
+
+    def _graph(self, source: nn.Module, exact: ExactPadding | None = None) -> LineGraph:
+        images = self.specs[0]
+        exact = exact or exact_padding(self.network(source), height=images.shape[2])
+        exact.fix_canvas(images.shape[2], images.shape[3], next(source.parameters()).device)
+        return LineGraph(exact, self.area, self.area.size(images.shape[3]), self.num_classes, self.blank_id)
+
+    def _keep(self, graph: LineGraph) -> None:
+        # Not registered: this holds the original's layers, which stay the original's alone.
+        self.__dict__["_rewritten"] = tuple(map(id, self.source.modules())), graph
+
+
+class LineGraph(nn.Module):
+    """Images and widths → logits, with certain blanks behind each line."""
+
+    reached: Tensor
+    certain: Tensor
+
+    def __init__(self, exact: ExactPadding, area: ValidArea, steps: int, num_classes: int, blank_id: int) -> None:
+        super().__init__()
+        self.exact = exact
+        like = next(exact.parameters())
+        # The narrowest line that reaches each position.
+        reached = torch.arange(1, steps + 1, dtype=torch.int32) * area.stride - area.offset
+        certain = torch.zeros(num_classes, dtype=like.dtype)
+        certain[blank_id] = CERTAIN
+        self.register_buffer("reached", reached.to(like.device), persistent=False)
+        self.register_buffer("certain", certain.to(like.device), persistent=False)
+
+    def forward(self, images: Tensor, valid_width: Tensor) -> Tensor:
+        outside = (valid_width.unsqueeze(1) < self.reached).to(images.dtype)
+        return self.exact(images, valid_width) + outside.unsqueeze(2) * self.certain
+
+
+def _valid_area(exact: ExactPadding, width: int) -> ValidArea:
+    """How the number of positions follows from a line's width."""
+    widths = torch.arange(exact.smallest_width(), max(width, exact.smallest_width() + 256) + 1)
+    counts = exact.valid_output_sizes(widths)[:, 0]
+    grows = (counts[1:] > counts[:-1]).nonzero()[:, 0] + 1
+    stride = int(widths[grows[1]] - widths[grows[0]])
+    offset = int(counts[grows[0]]) * stride - int(widths[grows[0]])
+    if not torch.equal((widths + offset) // stride, counts.to(widths.dtype)):
+        raise SpecError(
+            "got a network whose positions are no whole steps of a line's pixels; expected one position for each so "
+            "many pixels; use exact_padding and its valid_output_sizes"
+        )
+    return ValidArea((1,), stride, offset, VALID_WIDTH)

@@ -1,0 +1,50 @@
+"""Rules for recurrent layers along the width or the height."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from neuronkit.static.exact import runtime
+from neuronkit.static.exact.builder import Call
+from neuronkit.static.exact.recurrent import GatedRecurrent
+from neuronkit.static.exact.rules.registry import rule
+from neuronkit.static.exact.sizes import BATCH
+from neuronkit.static.exact.values import Fill, Value, Withheld
+
+_STATE = (
+    "reads the last state of a recurrent layer, which on a canvas is that of the padding. Take the layer's output at "
+    "the last valid entry"
+)
+
+
+@rule("gated", modules=[nn.LSTM, nn.GRU], batch_anywhere=True)
+def gated(call: Call) -> Any:
+    """Layers with gates that a further input can close."""
+    x, layers = call.input, call.module
+    if not x.varying or x.dims is None:
+        call.refuse("is given no sequence along a dimension that varies")  # Taken as it is.
+    if not isinstance(layers, (nn.LSTM, nn.GRU)) or len(call.args) > 1 or call.kwargs:
+        call.refuse("starts from a state that is given, which its backward half would meet in the padding")
+    if layers.proj_size:
+        call.refuse("projects its state, which gates cannot keep at 0")
+    time = 1 if layers.batch_first else 0
+    if len(x.dims) != 3 or x.dims[1 - time] is not BATCH or x.varying != (time,):
+        call.refuse(f"works along another dimension than {time}, or on more than one that varies")
+    target = f"{call.path}_gated"
+    call.builder.adopt(target, GatedRecurrent(layers))
+    if x.fill is Fill.ANYTHING:
+        call.builder.zeroed(x)
+    outside = call.emit(runtime.outside, call.builder.mask(x), 1.0)
+    node = call.builder.graph.call_module(target, (x.node, outside))
+    directions = 2 if layers.bidirectional else 1
+    dims = (*x.dims[:2], directions * layers.hidden_size)
+    fill = Fill.ZERO if isinstance(layers, nn.LSTM) else Fill.FINITE
+    return call.builder.output(node, dims, fill), Withheld(_STATE)
+
+
+@rule("plain recurrent", modules=[nn.RNN])
+def plain(call: Call) -> Value:
+    """Layers without gates."""
+    call.refuse("is a recurrent layer without gates: nothing keeps its state 0 in the padding. Take an LSTM or a GRU")
