@@ -95,7 +95,7 @@ _HOMES = {
 }
 _SUBPACKAGES = (
     *("adapters", "analysis", "build", "cache", "demo", "errors"),
-    *("models", "ocr", "serving", "static", "tables", "testing"),
+    *("integrations", "models", "ocr", "serving", "static", "tables", "testing"),
 )
 __all__ = ["__version__", *_HOMES]
 __getattr__, __dir__ = lazy_names(__name__, {**_HOMES, **dict.fromkeys(_SUBPACKAGES)})

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, strategies
 from torch import Tensor, nn
 
 import neuronkit
 from neuronkit import CompiledModel, StaticCRAFT, TensorSpec, compile_for_inferentia
+from neuronkit.artifact.generation import Generation
 from neuronkit.errors import ArtifactError, OptionError, SpecError
+from neuronkit.interface import RECOGNIZER, SEQ2SEQ, Interface
 from neuronkit.models import CRAFT
 
 A, B = torch.ones(1, 2), torch.full((1, 2), 3.0)
@@ -100,7 +103,8 @@ def test_what_it_has_not_is_an_error_that_says_so(model: CompiledModel) -> None:
     for name in ("parameters", "state_dict", "half", "cuda"):
         with pytest.raises(AttributeError, match=f"no attribute '{name}': its weights and layers are inside"):
             getattr(model, name)
-    assert not hasattr(model, "generate")
+    with pytest.raises(AttributeError, match="no attribute 'generate'"):
+        _ = model.generate
 
 
 def test_it_pickles_by_its_path(model: CompiledModel, tmp_path: Path) -> None:
@@ -119,3 +123,43 @@ def test_it_pickles_by_its_path(model: CompiledModel, tmp_path: Path) -> None:
     compile_for_inferentia(nn.ReLU(), TensorSpec("x", (1, 2)), target="cpu").save(path)
     with pytest.raises(ArtifactError, match="holds another artifact than when the model was pickled"):
         pickle.loads(pickled)
+
+
+# generate
+
+START, END, PAD = 5, 1, 0
+TEXTS = [TensorSpec("input_ids", (2, 4), "int32"), TensorSpec("attention_mask", (2, 4), "int32")]
+
+
+def as_generate_ends(rows: list[list[int]]) -> list[list[int]]:
+    """Rows up to their first end, filled up to the longest."""
+    cut = [[START, *row[: row.index(END) + 1]] if END in row else [START, *row] for row in rows]
+    return [row + [PAD] * (max(map(len, cut)) - len(row)) for row in cut]
+
+
+@given(strategies.lists(strategies.lists(strategies.integers(0, 5), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_generate_gives_ids_up_to_the_longest_row(rows: list[list[int]]) -> None:
+    def decoder(ids: Tensor, mask: Tensor) -> Tensor:
+        assert torch.equal(mask[0], torch.tensor([1, 1, 1, 0]))
+        assert ids[0, 3] == PAD
+        return nn.functional.one_hot(ids[:, :3].long(), 6).float()
+
+    generate = Generation(decoder, TEXTS, Interface(SEQ2SEQ, (), START, END, PAD))
+    ids = torch.tensor(rows)
+    found = generate(ids, torch.ones_like(ids))
+    assert found.dtype == torch.int64
+    assert found.tolist() == generate(input_ids=ids, attention_mask=torch.ones_like(ids)).tolist()
+    assert found.tolist() == as_generate_ends(rows)
+
+
+def test_generate_is_for_sequences_and_says_what_it_takes() -> None:
+    with pytest.raises(AttributeError, match="no sequences that begin and end with a known token"):
+        Generation(nn.Identity(), TEXTS, Interface(RECOGNIZER, (), START, END))
+    generate = Generation(nn.Identity(), TEXTS, Interface(SEQ2SEQ, (), START, END))
+    ids = torch.ones(1, 3, dtype=torch.int64)
+    with pytest.raises(SpecError, match=r"got 1 inputs in order and \[\]; expected input_ids, attention_mask; give"):
+        generate(ids)
+    with pytest.raises(SpecError, match="got the name of an input='num_beams'; expected one of 'input_ids'"):
+        generate(ids, ids, num_beams=4)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"input_ids: got \(1, 5\) int32; the graph takes at most \(2, 4\)"):
+        generate(torch.ones(1, 5, dtype=torch.int64), ids)

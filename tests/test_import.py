@@ -22,6 +22,7 @@ def loaded_by(statement: str) -> list[str]:
         "import neuronkit.ocr",
         "import neuronkit.serving",
         "import neuronkit.adapters",
+        "import neuronkit.integrations",
     ],
 )
 def test_import_loads_nothing_heavy(statement: str) -> None:

@@ -28,6 +28,8 @@ MODULES = (
     "neuronkit.demo.weights",
     "neuronkit.environment",
     "neuronkit.errors",
+    "neuronkit.integrations.doctr",
+    "neuronkit.integrations.huggingface",
     "neuronkit.models",
     "neuronkit.ocr",
     "neuronkit.ocr.metrics",

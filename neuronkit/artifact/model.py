@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from neuronkit import artifact, checks, tensors
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
+from neuronkit.artifact.generation import Generation
 from neuronkit.artifact.joined import save_graphs
 from neuronkit.artifact.weights import replace_weights
 from neuronkit.capture.serialize import save_script
@@ -109,6 +110,13 @@ class CompiledModel:
             return found[0] if len(found) == 1 else tuple(found)
 
         return sizes
+
+    @cached_property
+    def generate(self) -> Generation:
+        """`generate` of an encoder–decoder; `Generation` says how it is called. A model that generates no tokens has no
+        such attribute.
+        """
+        return Generation(self, self.specs, self.interface)
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from neuronkit.adapters import registry
 from neuronkit.analysis import check_operators, compare_costs
 from neuronkit.build import Recipe, build
 from neuronkit.cache import CompileCache
+from neuronkit.integrations import doctr, huggingface
 from neuronkit.models import CRAFT, PARSeq, load_checkpoint
 from neuronkit.ocr import (
     Charset,
@@ -96,6 +98,26 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.body(images)
+
+
+class Exportable(nn.Module):
+    """Called like a network of docTR."""
+
+    exportable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 1, 1)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.body(images)}
+
+
+def predictor() -> Any:
+    """With the parts of docTR's."""
+    part = {"pre_processor": SimpleNamespace(batch_size=1, resize=SimpleNamespace(size=(4, 4)))}
+    made = {name: SimpleNamespace(model=Exportable().eval(), **part) for name in ("det_predictor", "reco_predictor")}
+    return SimpleNamespace(**made)
 
 
 def double(images: Tensor) -> Tensor:
@@ -183,6 +205,9 @@ def entries(folder: Path) -> list[Entry]:
     out = folder / "out"
 
     return [
+        Entry("neuronkit.integrations.doctr.accelerate", doctr.accelerate, {"predictor": predictor()}, 0.2),
+        Entry("neuronkit.integrations.doctr.restore", doctr.restore, {"predictor": predictor()}),
+        Entry("neuronkit.integrations.huggingface.restore", huggingface.restore, {"model": network}),
         # The one verb, its options and its result.
         Entry("neuronkit.TensorSpec", TensorSpec, {"name": "x", "shape": (2, 3), "dtype": "float32", "fill": 0.5}, 3),
         Entry("neuronkit.TensorSpec.check", image_spec.check, {"tensor": images}),

@@ -114,16 +114,20 @@ class StaticHuggingFace(EncoderDecoder):
             SpecError: If one does not fit, or an id is not in the vocabulary.
         """
         given = super().check_inputs(inputs)
-        ids = given[0]
-        if self.reads_images or not ids.numel() or tensors.being_traced():
-            return given
+        if not self.reads_images:
+            self.check_vocabulary(given[0])
+        return given
+
+    def check_vocabulary(self, ids: Tensor) -> None:
+        """Raise SpecError if one of the ids that the encoder is given is not in the vocabulary."""
+        if not ids.numel() or tensors.being_traced():
+            return
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= self._vocabulary():
             raise SpecError(
                 f"input_ids: got ids from {low} to {high}; expected 0 to {self._vocabulary() - 1}, this model's "
                 "vocabulary; use its own tokenizer"
             )
-        return given
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
         """The ids of each row, without the start and up to EOS, as a tokenizer's `decode` takes them."""
