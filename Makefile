@@ -20,10 +20,10 @@ lint: .venv/.ready
 	.venv/bin/mypy
 
 test-inf1: .venv-inf1/.ready
-	$(call PYTEST,.venv-inf1) -m "not peers and not xla and not inf2 and not torch2 and not tooling and not serving"
+	$(call PYTEST,.venv-inf1) -m "not peers and not xla and not inf2 and not torch2 and not tooling and not serving and not runtimes"
 
 test-inf2: .venv-inf2/.ready
-	PJRT_DEVICE=CPU $(call PYTEST,.venv-inf2) -m "not inf1 and not tooling and not serving"
+	PJRT_DEVICE=CPU $(call PYTEST,.venv-inf2) -m "not inf1 and not tooling and not serving and not runtimes"
 
 test-serving: .venv-serving/.ready
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 .venv-serving/bin/python -m pytest -m serving

@@ -71,6 +71,8 @@ class CompileOptions:
         dynamic_batch: Let the compiled model take any number of rows, where the SDK offers that.
         inline_weights: Keep weights inside the compiled program; False keeps them beside it.
         neuroncores: Cores that one copy of the model uses.
+        threads: Threads that compute one batch on a CPU; None takes as many as torch does, where the model is loaded.
+        opset: The version of ONNX's operators to export to.
         timeout_s: Longest time for the compiler, in seconds, for all graphs together, with the time that another
             process is waited for.
         workdir: Directory that keeps the compiler's intermediate files and logs.
@@ -91,6 +93,8 @@ class CompileOptions:
     dynamic_batch: bool = False
     inline_weights: bool = True
     neuroncores: int | None = None
+    threads: int | None = None
+    opset: int | None = None
     timeout_s: float | None = None
     workdir: Path | None = None
     cache_dir: Path | None = None
@@ -110,6 +114,8 @@ class CompileOptions:
             "neuroncores": None
             if self.neuroncores is None
             else checks.integer("neuroncores", self.neuroncores, 1, 1024),
+            "threads": None if self.threads is None else checks.integer("threads", self.threads, 1, 1024),
+            "opset": None if self.opset is None else checks.integer("opset", self.opset, 13, 30),
             "timeout_s": None
             if self.timeout_s is None
             else checks.number("timeout_s", self.timeout_s, 0, open_low=True),
@@ -136,8 +142,8 @@ class CompileOptions:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-EVERY_OPTION = frozenset(field.name for field in fields(CompileOptions))
-"""The names of all fields of `CompileOptions`."""
+SDK_OPTIONS = frozenset(field.name for field in fields(CompileOptions)) - {"threads", "opset"}
+"""The fields of `CompileOptions` that concern a Neuron SDK."""
 
 
 def check_operator_kinds(argument: str, kinds: Any) -> tuple[str, ...]:

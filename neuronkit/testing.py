@@ -41,6 +41,7 @@ class AdapterConformance:
         rtol, atol: Tolerance of every comparison; an entry passes when its error is at most atol + rtol * |expected|.
         distinct_results: How many different results the inputs must give at least. Fewer would let an adapter pass that
             ignores its input.
+        targets: What it is compiled for.
     """
 
     batch_size: int = 3
@@ -49,6 +50,7 @@ class AdapterConformance:
     rtol: float = 1e-4
     atol: float = 1e-4
     distinct_results: int = 2
+    targets: Sequence[str] = ("cpu",)
 
     def make_model(self) -> nn.Module:
         """Make the dynamic model, the same at every call."""
@@ -169,13 +171,16 @@ class AdapterConformance:
         _require(not list(static.parameters()), "the static model registers the original's parameters as its own")
 
     def test_compiles_saves_and_reloads(self, tmp_path: Path) -> None:
-        """Compiled for the CPU, saved and loaded, it gives what the static model gives."""
+        """Compiled for each of `targets`, saved and loaded, it gives what the static model gives."""
         static = self._static()
-        compiled = compile_for_inferentia(static, target="cpu", progress=False)
-        reloaded = load(compiled.save(tmp_path / "model.pt"))
+        functions: dict[str, Any] = {}
+        for target in self.targets:
+            compiled = compile_for_inferentia(static, target=target, progress=False)
+            functions[f"compiled for {target!r}"] = compiled
+            functions[f"compiled for {target!r}, reloaded"] = load(compiled.save(tmp_path / target))
         for seed, inputs in zip(self.seeds, self._inputs()):
             expected = _run(static, inputs)
-            for name, function in (("compiled", compiled), ("reloaded", reloaded)):
+            for name, function in functions.items():
                 outputs = function(*inputs)
                 ours, theirs = static.meaningful(outputs, inputs), static.meaningful(expected, inputs)
                 self._compare(ours, theirs, f"{name}, seed {seed}, against the static model")

@@ -1,4 +1,4 @@
-"""Models of several graphs as directories: a folder for each graph, and the manifest's word on how they are joined."""
+"""Models of several graphs as directories, and the manifest's word on how they are joined."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.shown import shown
 from neuronkit.static.decoding.methods import join
 from neuronkit.targets.base import Target
-
-_GRAPHS = "graphs"
 
 
 def save_graphs(
@@ -33,9 +31,7 @@ def save_graphs(
             f"got {len(graphs)} graphs ({', '.join(graphs)}) that Python code of {manifest['family']!r} joins; "
             "expected `joining`, the same as data; give the static model one, or make it of a single graph"
         )
-    for name, folder in _folders(list(graphs), directory).items():
-        folder.mkdir(parents=True, exist_ok=True)
-        target.save_directory(graphs[name], folder)
+    target.save_graphs(graphs, directory)
 
 
 def load_graphs(
@@ -49,8 +45,7 @@ def load_graphs(
     Raises:
         ArtifactError: If they cannot be read, or joined.
     """
-    folders = _folders(list(manifest["graphs"]), directory)
-    graphs = {name: target.load_directory(folder) for name, folder in folders.items()}
+    graphs = target.load_graphs(list(manifest["graphs"]), directory)
     if manifest["joining"] is None:
         (function,) = graphs.values()
         return function, graphs
@@ -61,13 +56,3 @@ def load_graphs(
             f"{shown(directory)}: its graphs cannot be joined as its manifest says ({shown(str(error))}); register the "
             "method that it was made with, or compile it again"
         ) from error
-
-
-def _folders(names: list[str], directory: Path) -> dict[str, Path]:
-    """Where each graph lies."""
-    if len(names) == 1:
-        return {names[0]: directory}
-    for name in names:
-        if not name.isidentifier():
-            raise ArtifactError(f"got a graph called {shown(name)}; expected a name of letters and digits; rename it")
-    return {name: directory / _GRAPHS / name for name in names}

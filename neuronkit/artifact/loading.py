@@ -43,7 +43,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     it again. Every byte is checked first: `torch.jit.load` does not notice changed weights.
 
     Args:
-        path: The file, or the directory of a TorchNeuron artifact.
+        path: The file, or the directory that a target of ONNX graphs or TorchNeuron writes.
         sha256: Digest that the artifact must have, as 64 hexadecimal digits, from a source other than the file itself:
             what ``sha256sum FILE`` prints, and for a directory ``sha256sum DIRECTORY/SHA256SUMS``. What is checked is
             what is loaded, also where the file is replaced meanwhile. None checks the seal alone.
@@ -52,7 +52,8 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     Raises:
         ArtifactError: If the file is missing, cut, changed, of a newer format or another digest, not written by
             neuronkit, or if its manifest and its graphs contradict each other.
-        MissingSDKError: If it was compiled for a Neuron target whose SDK is not installed here.
+        MissingDependencyError: If it was compiled for a Neuron target whose SDK (MissingSDKError), or for a runtime
+            that is not installed here.
         OptionError: If `sha256` is no digest, or `neuroncore` no core of this target.
         NeuronCoreError: If another process has the cores.
     """

@@ -271,9 +271,10 @@ class CompiledModel:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.
 
-        The file is a TorchScript archive that plain `torch.jit.load` opens too; for TorchNeuron it is a directory with
-        the compile cache. An earlier artifact is replaced at once, at the end; nothing else is ever replaced. Symbolic
-        links are followed. What earlier calls for the same path left, when they were killed, is removed.
+        The file is a TorchScript archive that plain `torch.jit.load` opens too. For "onnx" and "openvino" it is a
+        directory with an ONNX file a graph and one of weights, for TorchNeuron one with the compile cache. An earlier
+        artifact is replaced at once, at the end; nothing else is ever replaced. Symbolic links are followed. What
+        earlier calls for the same path left, when they were killed, is removed.
 
         Args:
             path: A new path in an existing directory, or that of an earlier artifact.

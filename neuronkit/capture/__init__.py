@@ -1,1 +1,1 @@
-"""A module's graph as TorchScript or as a torch.export program, and the operators in it; for targets and analysis."""
+"""A module's graph as TorchScript, torch.export program or ONNX, and the operators in it; for targets and analysis."""

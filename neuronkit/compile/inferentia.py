@@ -55,7 +55,7 @@ def compile_for_inferentia(
         model: A `StaticModel`, such as `make_static` gives, or any module that is static already.
         example_inputs: The inputs of a plain module: tensors, as `torch.jit.trace` takes them, or `TensorSpec`s.
             None for a `StaticModel`, which knows its own.
-        target: "cpu", "xla", "inf1", "inf2", "trn1", "trn2", ...
+        target: "cpu", "onnx", "openvino", "xla", "inf1", "inf2", "trn1", "trn2", ...
         op_whitelist: Operator kinds (``"aten::embedding"``) that the caller vouches for, added to those that the SDK
             says it supports.
         options: What to ask of the compiler. Where it names no `cache_dir`, the environment variable
@@ -74,7 +74,8 @@ def compile_for_inferentia(
         UnknownModelError: If the model is no module.
         OptionError: If an option is bad, the target cannot honour it, or the processor does not belong to the model.
         UnknownTargetError: If there is no such target.
-        MissingSDKError: If the target's SDK is missing or does not fit; says how to install it.
+        MissingDependencyError: If the target's SDK (MissingSDKError) or runtime is missing or does not fit; says how
+            to install it.
         SpecError: If inputs are missing, or of a shape or dtype that the target or the model cannot take, or if the
             model returns anything but tensors.
         UnsupportedOperatorError: If an operator is neither supported, nor whitelisted, nor left on the CPU.
@@ -132,7 +133,7 @@ def compile_for_inferentia(
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor, graphs=compiled.callables)
         if verification and chosen.runs_here():
             report("comparing the compiled model with the original")
-            parity["compiled"] = verification.compiled(result)
+            parity["compiled"] = verification.compiled(result, options.precision.narrow_type)
     result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))

@@ -20,6 +20,7 @@ SEEDS = range(3)
 # A rewrite differs from its original by rounding alone; the narrower the type, the more a sum in another order differs.
 # Relative tolerance; the absolute one is that, times the typical size of the results where those are large.
 _TOLERANCES = {torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_NARROW = {"fp16": torch.float16, "bf16": torch.bfloat16}
 ATOL = 1e-4
 _MIN_SQNR_DB = 10.0
 # What stands for minus infinity in scores says nothing of their size.
@@ -60,21 +61,26 @@ class Verification:
             Verification(twin).compiled(lambda *inputs: run_eagerly(twin, inputs))
         return self.compiled(lambda *inputs: run_eagerly(self._static, inputs))
 
-    def compiled(self, function: Callable[..., Any]) -> ParityReport:
+    def compiled(self, function: Callable[..., Any], narrow_type: str | None = None) -> ParityReport:
         """Compare a function that takes inputs as the static model's `specs` say with the original.
+
+        Args:
+            function: Such as a compiled model.
+            narrow_type: What `neuronkit.options.Precision.narrow_type` says, of what the function computes in.
 
         Raises:
             ParityError: If they disagree. Names quantised modules of the original, which are the usual cause.
         """
-        static, tolerance = self._static, _TOLERANCES.get(self._dtype, ATOL)
-        decodes = self._dtype in _TOLERANCES and static.interface.eos_id is not None
+        static, dtype = self._static, _NARROW.get(narrow_type or "", self._dtype)
+        tolerance = _TOLERANCES.get(dtype, ATOL)
+        decodes = dtype in _TOLERANCES and static.interface.eos_id is not None
         try:
             return assert_parity(
                 lambda *x: static.meaningful(function(*x), x),
                 self._original,
                 self._inputs,
                 rtol=tolerance,
-                atol=tolerance * max(1.0, self._typical_size()) if self._dtype in _TOLERANCES else ATOL,
+                atol=tolerance * max(1.0, self._typical_size()) if dtype in _TOLERANCES else ATOL,
                 min_sqnr_db=_MIN_SQNR_DB if decodes else None,
             )
         except ParityError as error:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.capture.onnx import name_outputs
 from neuronkit.errors import NeuronKitError, SpecError, UnknownModelError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
@@ -110,7 +111,7 @@ class StaticModel(nn.Module, ABC):
             rules: Whose operators the target takes, `Target.rules`. Parts that compute in several forms take the one
                 that suits it.
         """
-        specs = self.graph_specs()
+        specs, names = self.graph_specs(), self.graph_outputs()
         graphs: Graphs = {}
         for name, live in self.modules_by_name(self.source).items():
             module = detached_copy(live)
@@ -119,7 +120,13 @@ class StaticModel(nn.Module, ABC):
                     part.suit(rules)
                     part.fold()
             graphs[name] = (module, specs[name])
+            name_outputs(module, names.get(name, ()))
         return graphs
+
+    def graph_outputs(self) -> Mapping[str, tuple[str, ...]]:
+        """What the outputs of each graph are called, for targets that name them; a single graph gives the model's."""
+        graphs = self.graph_specs()
+        return {name: tuple(output.name for output in self.interface.outputs) for name in graphs if len(graphs) == 1}
 
     def assemble(self, compiled: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         """Join compiled graphs into one callable that takes `specs`.

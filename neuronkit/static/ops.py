@@ -12,6 +12,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from neuronkit.capture.onnx import pools_by_operator
+
 
 def length(x: Tensor, dim: int) -> int:
     """A size as a plain number. A fixed canvas is what static graphs are for, so a trace may freeze it."""
@@ -131,17 +133,19 @@ def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilati
     """Max pooling without padding, as maxima of shifted slices.
 
     torch-xla lowers `max_pool2d` with its indices, which become a scatter; and on the CPU maxima of slices are several
-    times faster than the operator.
+    times faster than the operator; `neuronkit.capture.onnx.pooling_by_operator` gives the same with it.
 
     Args:
-        x: (..., H, W) float, with any padding already around it.
+        x: (N, C, H, W) float, with any padding already around it.
         kernel: (height, width) of the window.
         stride: (height, width) between windows.
         dilation: (height, width) between the entries of a window.
 
     Returns:
-        (..., Hout, Wout), with only whole windows counted.
+        (N, C, Hout, Wout), with only whole windows counted.
     """
+    if pools_by_operator():
+        return torch.nn.functional.max_pool2d(x, kernel, stride, 0, dilation)
     for dim, size, step, gap in zip((-2, -1), kernel, stride, dilation):
         span = gap * (size - 1)
         starts = range(0, span + 1, gap)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "cpu": ("neuronkit.targets.cpu", "CpuTarget"),
+    "onnx": ("neuronkit.targets.onnx", "OnnxTarget"),
+    "openvino": ("neuronkit.targets.openvino", "OpenVinoTarget"),
     "xla": ("neuronkit.targets.xla", "XlaTarget"),
     "inf1": ("neuronkit.targets.inf1", "Inf1Target"),
     "inf2": ("neuronkit.targets.neuronx", "Inf2Target"),

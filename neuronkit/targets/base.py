@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from neuronkit.cache.store import CompileCache
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
+from neuronkit.shown import shown
 from neuronkit.targets.progress import ProgressCallback
 from neuronkit.tensors import dtype_name
 
@@ -162,7 +163,7 @@ class Target(ABC):
         return function
 
     def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
-        """Write what `compile` made, joined, into an existing directory.
+        """Write a compiled graph into an existing directory.
 
         Raises:
             ArtifactError: If it cannot be written.
@@ -176,6 +177,28 @@ class Target(ABC):
             ArtifactError: If it cannot be read.
         """
         raise ArtifactError(f"target {self.name!r} makes no directory")
+
+    def save_graphs(self, graphs: Mapping[str, Callable[..., Any]], directory: Path) -> None:
+        """Write compiled graphs into an empty directory: a single one into it, several into a folder each.
+
+        Args:
+            graphs: Name → what `compile` made.
+            directory: Where.
+
+        Raises:
+            ArtifactError: If one cannot be written.
+        """
+        for name, folder in _folders(list(graphs), directory).items():
+            folder.mkdir(parents=True, exist_ok=True)
+            self.save_directory(graphs[name], folder)
+
+    def load_graphs(self, names: Sequence[str], directory: Path) -> dict[str, Callable[..., Any]]:
+        """Read what `save_graphs` wrote.
+
+        Raises:
+            ArtifactError: If one cannot be read.
+        """
+        return {name: self.load_directory(folder) for name, folder in _folders(names, directory).items()}
 
     @abstractmethod
     def compile(
@@ -192,6 +215,24 @@ class Target(ABC):
         Raises:
             CompileError: If the compiler fails.
         """
+
+
+def _folders(names: Sequence[str], directory: Path) -> dict[str, Path]:
+    """Where each graph lies."""
+    if len(names) == 1:
+        return {names[0]: directory}
+    return {name: directory / "graphs" / graph_name(name) for name in names}
+
+
+def graph_name(name: str) -> str:
+    """The name of a graph, which a file is to have.
+
+    Raises:
+        ArtifactError: If a file cannot be called so.
+    """
+    if not name.isidentifier():
+        raise ArtifactError(f"got a graph called {shown(name)}; expected a name of letters and digits; rename it")
+    return name
 
 
 def weight_kinds(weights: Mapping[str, Tensor]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.capture.serialize import save_script
 from neuronkit.capture.tracing import trace
 from neuronkit.errors import MissingSDKError, OptionError
-from neuronkit.options import EVERY_OPTION, CompileOptions, Precision
+from neuronkit.options import SDK_OPTIONS, CompileOptions, Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.sdk.flags import flag_given, set_twice
 from neuronkit.targets.sdk.job import Job
@@ -53,7 +53,7 @@ class Inf1Target(SdkTarget):
     sdk = "torch_neuron"
     chip = "Inferentia"
     rules = "torch-neuron"
-    supported_options = EVERY_OPTION - {"model_type"}
+    supported_options = SDK_OPTIONS - {"model_type"}
 
     def check_environment(self) -> dict[str, str]:
         found = check_framework(self.name, torch_versions="1.13", pythons="3.10", command=INSTALL)

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 from neuronkit.capture.exporting import export_graph, load_portable
 from neuronkit.capture.serialize import save_program
 from neuronkit.errors import ArtifactError, CompileError, MissingSDKError, OptionError
-from neuronkit.options import EVERY_OPTION, CompileOptions
+from neuronkit.options import SDK_OPTIONS, CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.cached import Built, GraphCache, with_influence
@@ -60,7 +60,7 @@ class Trn2NativeTarget(Target):
     rules = "torch-neuron-native"
     saves_directory = True
     is_neuron = True
-    supported_options = EVERY_OPTION - {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"}
+    supported_options = SDK_OPTIONS - {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"}
 
     def check_options(self, options: CompileOptions) -> None:
         super().check_options(options)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuronkit.capture.exporting import export_graph, load_portable, make_portable
 from neuronkit.capture.serialize import save_program
 from neuronkit.errors import MissingSDKError
-from neuronkit.options import EVERY_OPTION, CompileOptions
+from neuronkit.options import SDK_OPTIONS, CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.sdk.flags import checked_cores, flag_given, neuronx_flags
 from neuronkit.targets.sdk.job import Job
@@ -41,7 +41,7 @@ class NeuronxTarget(SdkTarget):
 
     sdk = "torch_neuronx"
     rules = "torch-xla"
-    supported_options = EVERY_OPTION
+    supported_options = SDK_OPTIONS
     compiler_target: ClassVar[str]
     cores_per_copy: ClassVar[tuple[int, ...]] = (1,)
 

@@ -18,6 +18,7 @@ from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.greedy import growing_loop
 from neuronkit.static.decoding.loops import end_at_eos, shift_right
 from neuronkit.static.decoding.methods import Graphs, Method, Parts, register_method
+from neuronkit.targets.cpu import CpuTarget
 
 CLASSES, WIDTH = 7, 8
 
@@ -102,16 +103,16 @@ def test_names_of_methods_are_checked() -> None:
 def test_an_artifact_of_an_unknown_method_says_so(tmp_path: Path) -> None:
     from neuronkit.artifact.joined import load_graphs
 
-    class Target:
-        def load_directory(self, folder: Path) -> Any:
-            return folder.name
+    class Folders(CpuTarget):
+        def load_directory(self, directory: Path) -> Any:
+            return directory.name
 
     joining = {**Decoding("all_passes", 7, 1, 0).to_dict()}
     manifest = {"graphs": {"first": [], "second": []}, "joining": joining}
     with pytest.raises(ArtifactError, match=r"got method='all_passes'.*register the method that it was made with"):
-        load_graphs(Target(), manifest, tmp_path)  # type: ignore[arg-type]
+        load_graphs(Folders(), manifest, tmp_path)
     with pytest.raises(ArtifactError, match=r"got a graph called '\.\./second'; expected a name of letters"):
-        load_graphs(Target(), {**manifest, "graphs": {"first": [], "../second": []}}, tmp_path)  # type: ignore[arg-type]
+        load_graphs(Folders(), {**manifest, "graphs": {"first": [], "../second": []}}, tmp_path)
 
 
 @pytest.mark.parametrize("state", [None, TensorSpec("state", (14,), "float16")])

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import neuronkit.tables
+from neuronkit.capture.onnx import pooling_by_operator
 from neuronkit.static import ops
 
 
@@ -60,6 +61,8 @@ def test_max_pool_is_max_pool(kh: int, kw: int, sh: int, sw: int, dilation: int,
     x = torch.randn(2, 3, size, size + 1, generator=torch.Generator().manual_seed(size))
     expected = F.max_pool2d(x, (kh, kw), (sh, sw), dilation=dilation)
     assert torch.equal(ops.max_pool(x, (kh, kw), (sh, sw), (dilation, dilation)), expected)
+    with pooling_by_operator():
+        assert torch.equal(ops.max_pool(x, (kh, kw), (sh, sw), (dilation, dilation)), expected)
 
 
 class _AllOperators(nn.Module):

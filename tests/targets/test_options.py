@@ -23,21 +23,26 @@ SAMPLES = {
     "dynamic_batch": {"dynamic_batch": True},
     "inline_weights": {"inline_weights": False},
     "neuroncores": {"neuroncores": 2},
+    "threads": {"threads": 3},
+    "opset": {"opset": 16},
     "timeout_s": {"timeout_s": 77.0},
     "workdir": {"workdir": "work"},
     "cache_dir": {"cache_dir": "cache"},
     "extra_args": {"extra_args": ("--verbose", "info")},
 }
+RUNTIME = {"threads", "opset"}
 REFUSED = {
     "cpu": set(SAMPLES) - {"cache_dir"},
+    "onnx": set(SAMPLES) - {"cache_dir", *RUNTIME},
+    "openvino": set(SAMPLES) - {"cache_dir", *RUNTIME, "auto_cast_type"},
     "xla": set(SAMPLES),
-    "inf1": {"model_type"},
-    "inf2": {"neuroncores"},
-    "trn1": {"neuroncores"},
-    "trn2": set(),
-    "trn2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
-    "inf2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "neuroncores", "timeout_s"},
-    "trn3": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s"},
+    "inf1": {"model_type", *RUNTIME},
+    "inf2": {"neuroncores", *RUNTIME},
+    "trn1": {"neuroncores", *RUNTIME},
+    "trn2": {*RUNTIME},
+    "trn2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s", *RUNTIME},
+    "inf2-native": {"cpu_operators", "dynamic_batch", "inline_weights", "neuroncores", "timeout_s", *RUNTIME},
+    "trn3": {"cpu_operators", "dynamic_batch", "inline_weights", "timeout_s", *RUNTIME},
 }
 
 

@@ -11,6 +11,15 @@ from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Parts
 from neuronkit.static.ops import cumsum, tokens_of
 
+# What the outputs of the methods' graphs are called.
+OUTPUTS = {
+    "encode": ("memory",),
+    "decode": ("logits",),
+    "start": ("state",),
+    "step": ("logits", "state"),
+    "fused": ("logits", "tokens", "settled"),
+}
+
 
 class AllPositions(nn.Module):
     """A decoder's `logits` or `run` as a graph.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.decoding.graphs import OUTPUTS
 from neuronkit.static.decoding.loops import end_at_eos
 from neuronkit.static.decoding.methods import Parts, choose_method, find_method
 from neuronkit.static.decoding.packing import LogitsStep
@@ -150,6 +151,9 @@ class DecodingModel(StaticModel):
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         with eval_mode(self.source):
             return find_method(self.method).specs(self.parts(self.source))
+
+    def graph_outputs(self) -> Mapping[str, tuple[str, ...]]:
+        return {**super().graph_outputs(), **OUTPUTS}
 
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
         return find_method(self.method).join(self.decoding, graphs)

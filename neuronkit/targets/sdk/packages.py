@@ -14,7 +14,7 @@ from types import ModuleType
 
 import torch
 
-from neuronkit.errors import MissingSDKError, NeuronCoreError
+from neuronkit.errors import MissingDependencyError, MissingSDKError, NeuronCoreError
 
 # AWS's own package index; the SDK wheels are not on PyPI.
 NEURON_INDEX = "https://pip.repos.neuron.amazonaws.com"
@@ -27,22 +27,28 @@ def install_command(*requirements: str) -> str:
     return f"pip install --extra-index-url={NEURON_INDEX} {quoted}"
 
 
-def import_sdk(module: str, target: str, command: str) -> ModuleType:
-    """Import an SDK package.
+def import_sdk(
+    module: str, target: str, command: str, error: type[MissingDependencyError] = MissingSDKError
+) -> ModuleType:
+    """Import a package that a target needs.
+
+    Args:
+        module: Its name.
+        target: The target's.
+        command: What installs it.
+        error: What to raise.
 
     Raises:
-        MissingSDKError: If it is not installed or fails to import, with the command that installs it.
+        MissingDependencyError: As `error` says, if it is not installed or fails to import.
     """
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] == module:
-            raise MissingSDKError(
-                f"target {target!r} needs the package {module}, which is not installed. {command}"
-            ) from error
-        raise MissingSDKError(f"{module} is installed, but needs {error.name}: {error}. {command}") from error
-    except Exception as error:  # A broken SDK raises anything, from ImportError to OSError for a missing library.
-        raise MissingSDKError(f"{module} is installed but cannot be imported: {error}. {command}") from error
+    except ModuleNotFoundError as found:
+        if found.name is not None and found.name.partition(".")[0] == module:
+            raise error(f"target {target!r} needs the package {module}, which is not installed. {command}") from found
+        raise error(f"{module} is installed, but needs {found.name}: {found}. {command}") from found
+    except Exception as found:  # A broken SDK raises anything, from ImportError to OSError for a missing library.
+        raise error(f"{module} is installed but cannot be imported: {found}. {command}") from found
 
 
 def check_framework(target: str, *, torch_versions: str, pythons: str, command: str) -> dict[str, str]:

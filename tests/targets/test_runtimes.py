@@ -1,0 +1,209 @@
+"""ONNX Runtime and OpenVINO: what they compute, what an artifact of theirs holds, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit import CompileOptions, StaticPARSeq, TensorSpec, compile_for_inferentia, exact_padding
+from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError, OptionError, SpecError
+from neuronkit.models import PARSeq
+from neuronkit.static.decoding.loops import end_at_eos
+from neuronkit.targets import find_target
+
+pytestmark = pytest.mark.runtimes
+RUNTIMES = ("onnx", "openvino")
+SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
+
+
+def reader(method: str = "auto") -> StaticPARSeq:
+    torch.manual_seed(26)
+    model = PARSeq(36, max_label_length=7, **SIZES)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data.mul_(3.0)
+    return StaticPARSeq(model, batch_size=2, method=method)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(file.name for file in path.iterdir())
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("method", ["fused", "stepwise"])
+def test_an_artifact_is_a_directory_with_a_file_of_weights(target: str, method: str, tmp_path: Path) -> None:
+    static = reader(method)
+    compiled = compile_for_inferentia(static, target=target)
+    loaded = neuronkit.load(compiled.save(tmp_path / "model"))
+    inputs = static.example_inputs(5)
+    assert torch.equal(loaded(*inputs), compiled(*inputs))
+    assert torch.allclose(end_at_eos(loaded(*inputs), 0), end_at_eos(static(*inputs), 0), atol=1e-4)
+    graphs = [f"{name}.onnx" for name in static.graphs()]
+    assert files(tmp_path / "model") == sorted([*graphs, "SHA256SUMS", "graphs.json", "neuronkit.json", "weights.bin"])
+    # Of what was loaded, another copy can be saved, which needs no file but its own.
+    again = loaded.save(tmp_path / "again")
+    for name in files(tmp_path / "model"):
+        (tmp_path / "model" / name).unlink()
+    assert torch.equal(neuronkit.load(again)(*inputs), compiled(*inputs))
+
+
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise", "fused"])
+def test_graphs_share_their_weights(method: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = PARSeq(36, embed_dim=192, enc_depth=2, enc_num_heads=3, dec_num_heads=6)
+    path = compile_for_inferentia(StaticPARSeq(model, method=method), target="onnx", verify=False).save(tmp_path / "m")
+    weights = sum(4 * parameter.numel() for parameter in model.parameters())
+    # Small ones lie in the graphs' files.
+    assert (path / "weights.bin").stat().st_size <= 1.05 * weights
+
+
+class Several(nn.Module):
+    """Outputs in a structure, one of them an input, and a buffer that has an input's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("x", torch.arange(300.0).reshape(1, 300))
+
+    def forward(self, x: Tensor) -> Any:
+        return {"sum": x + self.x, "rest": [x, (x > 0).sum(1), None]}
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_outputs_come_in_the_structure_of_the_original(target: str, tmp_path: Path) -> None:
+    # TorchScript has no such structure, which the reference is traced to.
+    compiled = find_target(target).compile(
+        {"main": (Several().eval(), (TensorSpec("x", (2, 300)),))}, options=CompileOptions(), progress=print
+    )
+    x = torch.randn(2, 300)
+    given, expected = compiled.callables["main"](x), Several()(x)
+    assert given.keys() == expected.keys()
+    assert torch.equal(given["sum"], expected["sum"])
+    assert [type(item) for item in given["rest"]] == [Tensor, Tensor, type(None)]
+    assert torch.equal(given["rest"][0], x)
+    assert torch.equal(given["rest"][1], expected["rest"][1])
+    assert given["rest"][1].dtype == torch.int64
+
+
+class Ignores(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.full((2, 3), 7.0)
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_inputs_that_nothing_depends_on_are_taken(target: str) -> None:
+    specs = [TensorSpec("x", (2, 4)), TensorSpec("y", (2, 5), "int32")]
+    compiled = compile_for_inferentia(Ignores(), specs, target=target)
+    assert torch.equal(compiled(*(spec.example() for spec in specs)), torch.full((2, 3), 7.0))
+
+
+def test_outputs_have_names(tmp_path: Path) -> None:
+    compile_for_inferentia(reader("stepwise"), target="onnx", verify=False).save(tmp_path / "model")
+    graphs = json.loads((tmp_path / "model" / "graphs.json").read_text())["graphs"]
+    named = {name: [output["name"] for output in graph["outputs"]] for name, graph in graphs.items()}
+    assert named == {"encode": ["memory"], "step": ["logits", "next_state"], "decode": ["logits"]}
+    assert [spec["name"] for spec in graphs["step"]["inputs"]] == ["token", "state", "memory"]
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_max_pooling_is_an_operator_there(target: str, tmp_path: Path) -> None:
+    import onnx
+
+    torch.manual_seed(0)
+    padded = exact_padding(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 2, 3)))
+    specs = [TensorSpec("images", (1, 3, 32, 48)), TensorSpec("valid_size", (1, 2), "int32", fill=20)]
+    compiled = compile_for_inferentia(padded, specs, target=target)
+    compiled.save(tmp_path / "model")
+    operators = [node.op_type for node in onnx.load(str(tmp_path / "model" / "main.onnx")).graph.node]
+    assert operators.count("MaxPool") == 1
+    images, valid = torch.randn(1, 3, 32, 48), torch.tensor([[20, 31]], dtype=torch.int32)
+    assert torch.allclose(compiled(images, valid), padded(images, valid), atol=1e-5)
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_copies_compute_at_once_and_the_same(target: str) -> None:
+    static = reader("fixed_point")
+    compiled = compile_for_inferentia(static, target=target, options=CompileOptions(threads=1), verify=False)
+    inputs = [static.example_inputs(seed)[0] for seed in range(6)]
+    expected = torch.cat([compiled(images) for images in inputs])
+    assert torch.allclose(compiled.replicate(2)(torch.cat(inputs)), expected, atol=1e-5)
+    with ThreadPoolExecutor(3) as pool:
+        assert torch.allclose(torch.cat(list(pool.map(compiled, inputs))), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_the_cache_gives_back_what_it_got(target: str, tmp_path: Path) -> None:
+    static, options = reader("stepwise"), CompileOptions(cache_dir=tmp_path)
+    first, second = (compile_for_inferentia(static, target=target, options=options) for _ in range(2))
+    assert {record["status"] for record in second.manifest["cache"].values()} == {"hit"}
+    assert torch.equal(first(*static.example_inputs()), second(*static.example_inputs()))
+    other = compile_for_inferentia(static, target=target, options=CompileOptions(cache_dir=tmp_path, opset=16))
+    assert {record["status"] for record in other.manifest["cache"].values()} == {"miss"}
+
+
+def test_openvino_computes_in_float32_unless_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from neuronkit.targets import openvino
+
+    asked: list[dict[str, Any]] = []
+    core = openvino._core()
+
+    class Core:
+        def compile_model(self, path: str, device: str, properties: dict[str, Any]) -> Any:
+            asked.append(properties)
+            return core.compile_model(path, device, properties)
+
+    monkeypatch.setattr(openvino, "_core", Core)
+    model, spec = nn.Linear(64, 64), TensorSpec("x", (2, 64))
+    plain = compile_for_inferentia(model, spec, target="openvino", options=CompileOptions(threads=3))
+    assert asked[-1]["INFERENCE_PRECISION_HINT"] == "f32"
+    assert asked[-1]["INFERENCE_NUM_THREADS"] == 3
+    narrow = CompileOptions(auto_cast="all", auto_cast_type="bf16")
+    compiled = compile_for_inferentia(model, spec, target="openvino", options=narrow)
+    neuronkit.load(compiled.save(tmp_path / "model"))
+    assert [properties["INFERENCE_PRECISION_HINT"] for properties in asked[-2:]] == ["bf16", "bf16"]
+    assert plain.manifest["parity"]["compiled"]["rtol"] == 1e-4 < compiled.manifest["parity"]["compiled"]["rtol"]
+
+
+def test_what_a_runtime_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = TensorSpec("x", (2, 4))
+    with pytest.raises(OptionError, match=r"got auto_cast='all'.*target 'onnx' cannot honour"):
+        compile_for_inferentia(nn.Linear(4, 3), spec, target="onnx", options=CompileOptions(auto_cast="all"))
+    with pytest.raises(SpecError, match=r"got x: bfloat16.*; expected a type that NumPy has too"):
+        compile_for_inferentia(
+            nn.Linear(4, 3).bfloat16(), TensorSpec("x", (2, 4), "bfloat16"), target="onnx", verify=False
+        )
+    with pytest.raises(CompileError, match=r"torch\.onnx cannot export the graph at opset 30"):
+        compile_for_inferentia(nn.Linear(4, 3), spec, target="onnx", options=CompileOptions(opset=30))
+    with pytest.raises(ArtifactError, match="expected graphs that target 'openvino' compiled"):
+        find_target("openvino").save_graphs({"main": print}, Path("nowhere"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"needs the package onnxruntime.* pip install onnx onnxruntime"):
+        compile_for_inferentia(nn.Linear(4, 3), spec, target="onnx")
+
+
+def test_loading_needs_the_runtime_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(4, 3)
+    path = compile_for_inferentia(model, TensorSpec("x", (2, 4)), target="onnx").save(tmp_path / "model")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    loaded, x = neuronkit.load(path), torch.randn(2, 4)
+    assert torch.allclose(loaded(x), model(x), atol=1e-6)
+    loaded.save(tmp_path / "again")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime$"):
+        neuronkit.load(path)
+
+
+def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:
+    path = compile_for_inferentia(nn.Linear(40, 30), TensorSpec("x", (2, 40)), target="onnx").save(tmp_path / "model")
+    weights = bytearray((path / "weights.bin").read_bytes())
+    weights[7] ^= 1
+    (path / "weights.bin").write_bytes(weights)
+    with pytest.raises(ArtifactError, match=r"weights\.bin"):
+        neuronkit.load(path)
