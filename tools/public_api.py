@@ -29,6 +29,7 @@ MODULES = (
     "neuronkit.environment",
     "neuronkit.errors",
     "neuronkit.integrations.doctr",
+    "neuronkit.integrations.easyocr",
     "neuronkit.integrations.huggingface",
     "neuronkit.models",
     "neuronkit.ocr",

@@ -12,7 +12,8 @@ from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from neuronkit.integrations import doctr as doctr
+    from neuronkit.integrations import easyocr as easyocr
     from neuronkit.integrations import huggingface as huggingface
 
-__all__ = ["doctr", "huggingface"]
+__all__ = ["doctr", "easyocr", "huggingface"]
 __getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__))

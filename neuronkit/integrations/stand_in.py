@@ -54,15 +54,19 @@ class StandIn(nn.Module):
 
     def serves(self, images: Tensor) -> bool:
         """Whether there is a shape for these images; warns where the original has to compute them."""
+        rows, size = len(images), tuple(images.shape[2:])
         try:
-            fixed = self._shapes.buckets[self._shapes.route(tuple(images.shape[2:]), len(images))]
-        except SpecError as error:
-            given_to_original(f"{error}")
-            return False
-        if fixed.valid_size is None and fixed.canvas != tuple(images.shape[2:]):
-            given_to_original(f"an input of {tuple(images.shape)} is smaller than the compiled {fixed.canvas}")
-            return False
-        return True
+            fixed = self._shapes.buckets[self._shapes.route(size, rows)]
+        except SpecError:
+            fixed = None
+        # Without a valid size, padding would change the result.
+        if fixed is not None and (fixed.valid_size is not None or fixed.canvas == size):
+            return True
+        shapes = ", ".join("x".join(map(str, shape[2:])) for shape in self._shapes.shapes)
+        given_to_original(
+            f"got an input of {size[0]}x{size[1]}; compiled are {shapes}; give accelerate a fitting shape"
+        )
+        return False
 
     def compute(self, images: Tensor) -> Any:
         """What the compiled models give, on the device that the images are on."""

@@ -22,7 +22,7 @@ from neuronkit.adapters import registry
 from neuronkit.analysis import check_operators, compare_costs
 from neuronkit.build import Recipe, build
 from neuronkit.cache import CompileCache
-from neuronkit.integrations import doctr, huggingface
+from neuronkit.integrations import doctr, easyocr, huggingface
 from neuronkit.models import CRAFT, PARSeq, load_checkpoint
 from neuronkit.ocr import (
     Charset,
@@ -207,6 +207,17 @@ def entries(folder: Path) -> list[Entry]:
     return [
         Entry("neuronkit.integrations.doctr.accelerate", doctr.accelerate, {"predictor": predictor()}, 0.2),
         Entry("neuronkit.integrations.doctr.restore", doctr.restore, {"predictor": predictor()}),
+        Entry(
+            "neuronkit.integrations.easyocr.accelerate",
+            easyocr.accelerate,
+            {
+                "reader": SimpleNamespace(detector=craft, readtext=double),
+                "canvas_size": 128,
+                "canvases": [(32, 64)],
+                "widths": [64],
+            },
+            0.1,
+        ),
         Entry("neuronkit.integrations.huggingface.restore", huggingface.restore, {"model": network}),
         # The one verb, its options and its result.
         Entry("neuronkit.TensorSpec", TensorSpec, {"name": "x", "shape": (2, 3), "dtype": "float32", "fill": 0.5}, 3),

@@ -34,7 +34,7 @@ def predictor(detector: str, recognizer: str, **settings: Any) -> Any:
     images = torch.cat(made.det_predictor.pre_processor(pages(8, seed=9)))
     set_statistics(network, lambda: network(images, return_model_output=True))
     head = network.classifier if hasattr(network, "classifier") else network.prob_head
-    fit_last(head[-1], lambda: network(images, return_model_output=True), ink(images), 1.5)
+    fit_last(head[-1], lambda: network(images, return_model_output=True), ink(images), -1.5, 1.5)
     with torch.no_grad():
         maps = network(images, return_model_output=True)["out_map"].flatten()
     network.postprocessor.bin_thresh = float(maps.kthvalue(int(0.88 * len(maps))).values)

@@ -34,14 +34,15 @@ def ink(images: Tensor) -> Tensor:
     return (functional.max_pool2d(edges, (5, 7), 1, (2, 3)) > 0.4).float()
 
 
-def fit_last(layer: nn.Module, run: Callable[[], Any], targets: Tensor, height: float = 4.0) -> None:
+def fit_last(layer: nn.Module, run: Callable[[], Any], targets: Tensor, low: float, high: float) -> None:
     """Set the weights of a last convolution, 1x1 or a transposed one that spreads each place, by least squares.
 
     Args:
         layer: It, within what `run` computes.
         run: Computes the network on the images of the targets.
         targets: (N, K, H, W) from 0 to 1, one for each channel that it gives.
-        height: The layer is to give `height` where a target is 1, and its negative where it is 0.
+        low: What the layer is to give where a target is 0.
+        high: What it is to give where a target is 1.
     """
     seen: list[Tensor] = []
     watch = layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
@@ -54,7 +55,7 @@ def fit_last(layer: nn.Module, run: Callable[[], Any], targets: Tensor, height: 
         bias: Any = layer.bias
         if bias is not None:
             columns = torch.cat([columns, torch.ones(len(columns), 1, dtype=torch.float64)], dim=1)
-        wanted = ((2 * small - 1) * height).permute(0, 2, 3, 1).flatten(0, 2).double()
+        wanted = (low + (high - low) * small).permute(0, 2, 3, 1).flatten(0, 2).double()
         square = columns.T @ columns
         square += 1e-2 * square.diagonal().mean() * torch.eye(len(square), dtype=torch.float64)
         solution = torch.linalg.solve(square, columns.T @ wanted).float()
