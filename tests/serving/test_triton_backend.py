@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from neuronkit import FixedShape, TensorSpec, compile_for_inferentia, load
+from neuronkit import FixedShape, TensorSpec, compile_for_inferentia, load, static_greedy_decoder
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.errors import ImageError, SpecError
 from neuronkit.ocr import OCRPipeline
@@ -252,3 +252,81 @@ def test_a_reader_counts_pages_and_words(reader: Served) -> None:
     words = sum(len(found["words"]) for (page,) in answer["page"] for found in json.loads(page)["lines"])
     assert reader.models["detector"].take()["rows"] == 2
     assert reader.models["recognizer"].take()["rows"] == words > 0
+
+
+class Counter(nn.Module):
+    """A decoder of which each pass settles one position; the memory says where a row ends."""
+
+    def logits(self, tokens: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        place = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
+        ids = torch.where(place < memory[:, :1], tokens.long() % 9 + 1, torch.zeros_like(place))
+        return nn.functional.one_hot(ids, 11).float()
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Served:
+    """Served four rows at a time, of which a row of `n` tokens takes one call for each five positions."""
+    decoder = static_greedy_decoder(
+        Counter(), max_length=20, bos_id=4, eos_id=0, memory=torch.zeros(4, 1), method="fused"
+    )
+    path = compile_for_inferentia(decoder, target="cpu").save(tmp_path / "counter.pt")
+    return load_served(export_repository({"counter": path}, tmp_path / "models")["counter"], max_pixels=MAX_PIXELS)
+
+
+def serve(served: Served, batches: list[list[Request]]) -> dict[int, Any]:
+    """Answers by the requests' sources, where batch after batch is there at once."""
+    left, answers = list(batches), {}
+
+    def take(wait: bool) -> list[Request] | None:
+        if left:
+            return left.pop(0)
+        return None if wait else []
+
+    def reply(requests: Sequence[Request], given: Sequence[Any]) -> None:
+        answers.update({request.source: answer for request, answer in zip(requests, given, strict=True)})
+
+    served.serve(take, reply)
+    return answers
+
+
+def counted(length: float, source: int) -> Request:
+    memory = np.full((1, 1), length, np.float32)
+    return Request(lambda: {"memory": memory}, ("logits",), source)
+
+
+def test_rows_that_have_not_settled_ride_with_the_next_requests(counter: Served) -> None:
+    lengths = [2, 17, 3, 1, 4, 9, 2, 3, 19, 1, 2, 8, 3, 2, 1, 2]
+    requests = [counted(length, i) for i, length in enumerate(lengths)]
+    answers = serve(counter, [requests[i : i + 4] for i in range(0, 16, 4)])
+    for i, length in enumerate(lengths):
+        ids = answers[i]["logits"][0].argmax(-1).tolist()
+        assert ids.index(0) == length
+        np.testing.assert_array_equal(counter.answer([requests[i]])[0]["logits"], answers[i]["logits"])
+    counter.models["model"].take()
+    serve(counter, [requests[i : i + 4] for i in range(0, 16, 4)])
+    flowing = counter.models["model"].take()
+    for i in range(0, 16, 4):
+        counter.answer(requests[i : i + 4])
+    alone = counter.models["model"].take()
+    assert flowing["rows"] == alone["rows"] == 16
+    assert flowing["batch_rows"] < 0.7 * alone["batch_rows"]
+
+
+def test_requests_at_fault_are_found_among_those_under_way(counter: Served, caplog: pytest.LogCaptureFixture) -> None:
+    wrong = Request(lambda: {"memory": np.zeros((1, 2), np.float32)}, ("logits",), 7)
+    answers = serve(counter, [[counted(12, 0), wrong, counted(3, 1)], [counted(2, 2)]])
+    assert isinstance(answers[7], SpecError)
+    assert [answers[i]["logits"][0].argmax(-1).tolist().index(0) for i in range(3)] == [12, 3, 2]
+    model, calls = counter.models["model"], []
+    step = model.step
+
+    def failing(*inputs: torch.Tensor) -> Any:
+        calls.append(len(inputs))
+        if len(calls) == 2:
+            raise RuntimeError("the device is gone for a moment")
+        return step(*inputs)
+
+    model.step = failing  # type: ignore[method-assign]
+    answers = serve(counter, [[counted(12, 0), counted(3, 1)], [counted(2, 2)]])
+    assert [answers[i]["logits"][0].argmax(-1).tolist().index(0) for i in range(3)] == [12, 3, 2]
+    assert "run alone" in caplog.text

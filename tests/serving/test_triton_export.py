@@ -24,10 +24,10 @@ from neuronkit.ocr import CraftProcessor, ParseqProcessor
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton import export_repository, kinds, serve
 from neuronkit.serving.triton.backend import Request, load_served
-from neuronkit.serving.triton.files import locked, publish
+from neuronkit.serving.triton.config import Port, Signature
 from neuronkit.serving.triton.kinds import TensorModel
+from neuronkit.serving.triton.repository import locked, publish
 from neuronkit.serving.triton.server import free_ports
-from neuronkit.serving.triton.signature import Port, Signature
 
 
 def small(rows: int = 4, **options: Any) -> CompiledModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,10 +83,10 @@ class ModelCall:
         outputs = list(output) if isinstance(output, (tuple, list)) and output else [output]
         if carry is not None:
             return (*(self._rows(to_numpy(x), len(inputs[0])) for x in outputs[:2]), outputs[2])
-        first = self._rows(to_numpy(outputs[0]), len(inputs[0]))
-        if first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) > 1:
-            return first, self._rows(to_numpy(outputs[1]), len(inputs[0]))
-        return first
+        found = readable(outputs)
+        if isinstance(found, tuple):
+            return tuple(self._rows(array, len(inputs[0])) for array in found)
+        return self._rows(found, len(inputs[0]))
 
     def _rows(self, output: NDArray[Any], count: int) -> NDArray[Any]:
         if output.ndim == 0 or len(output) != count:
@@ -102,6 +102,13 @@ class ModelCall:
         if name is None or not tensor.is_floating_point():
             return tensor
         return tensor.to(getattr(torch, name))
+
+
+def readable(outputs: Sequence[Any]) -> Any:
+    """What a processor reads of a model's outputs: token ids and their probabilities, or the first output alone."""
+    first = to_numpy(outputs[0])
+    is_tokens = first.ndim == 2 and first.dtype.kind in "iu" and len(outputs) > 1
+    return (first, to_numpy(outputs[1])) if is_tokens else first
 
 
 def _device(function: Callable[..., Any]) -> torch.device:

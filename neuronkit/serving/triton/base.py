@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.pipeline.batches import run_isolated
 from neuronkit.serving.artifact import ServedArtifact
+from neuronkit.serving.triton.config import Signature
 from neuronkit.serving.triton.metering import Metered
-from neuronkit.serving.triton.signature import Signature
 from neuronkit.static.shapes.fixed import FixedShape
 
 Arrays = Mapping[str, NDArray[Any]]
 Answer = Arrays | Exception
+
+# Called with whether to wait.
+Take = Callable[[bool], "Sequence[Request] | None"]
+Reply = Callable[["Sequence[Request]", Sequence[Answer]], None]
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +35,12 @@ class Request:
     Attributes:
         read: Gives its inputs by name, (rows, ...) each; may raise.
         outputs: Names of the outputs that it wants.
+        source: The server's own, to reply to.
     """
 
     read: Callable[[], Arrays]
     outputs: Collection[str]
+    source: Any = None
 
 
 class Served(ABC):
@@ -68,15 +75,25 @@ class Served(ABC):
         Returns:
             For each request the outputs that it wants, or why it has none.
         """
-        prepared = [_attempt(self._read, request) for request in requests]
+        prepared = [attempt(self._read, request) for request in requests]
         results = iter(self._run_good([item for item in prepared if not isinstance(item, Exception)]))
         answers: list[Answer] = []
         for request, item in zip(requests, prepared):
             result = item if isinstance(item, Exception) else next(results)
             if not isinstance(result, Exception):
-                result = _attempt(self._finish, result, request.outputs)
+                result = attempt(self._finish, result, request.outputs)
             answers.append(result)
         return answers
+
+    def serve(self, take: Take, reply: Reply) -> None:
+        """Answer requests until there are no more.
+
+        Args:
+            take: Gives requests that came together. Told not to wait, none where none is there; None at the end.
+            reply: Told the answers of requests, as soon as they are known.
+        """
+        while (batch := take(True)) is not None:
+            reply(batch, self.answer(batch))
 
     def warm_up(self) -> None:
         """Run everything once, on valid data, and forget that it was counted.
@@ -121,7 +138,62 @@ class Served(ABC):
         """A valid request for everything."""
 
 
-def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+class Flow:
+    """Requests under way, whose rows share batches with those of requests that come later.
+
+    Args:
+        take: As for `Served.serve`.
+        reply: As for `Served.serve`.
+        prepare: Gives a request's rows, and what belongs to them; may raise.
+
+    Attributes:
+        held: Requests whose rows are under way, by the number of their group, each with what belongs to it.
+        ended: Whether no more requests come.
+    """
+
+    def __init__(self, take: Take, reply: Reply, prepare: Callable[[Request], tuple[Any, Any]]) -> None:
+        self.held: dict[int, tuple[Request, Any]] = {}
+        self.ended = False
+        self._take, self._reply, self._prepare = take, reply, prepare
+        self._coming: deque[Request] = deque()
+        self._answered: list[tuple[Request, Answer]] = []
+
+    def groups(self) -> Iterator[Any]:
+        """The rows of each request, as `RowStream.finished` takes them."""
+        count = 0
+        while True:
+            while self._coming:
+                request = self._coming.popleft()
+                prepared = attempt(self._prepare, request)
+                if isinstance(prepared, Exception):
+                    self.done(request, prepared)
+                    continue
+                rows, rest = prepared
+                self.held[count] = (request, rest)
+                count += 1
+                yield rows
+            self.flush()
+            batch = self._take(not self.held)
+            if batch is None:
+                self.ended = True
+                return
+            self._coming.extend(batch)
+            if not batch:
+                yield None
+
+    def done(self, request: Request, answer: Answer) -> None:
+        """Note a request's answer, for the next `flush`."""
+        self._answered.append((request, answer))
+
+    def flush(self) -> None:
+        """Reply to the requests that are done."""
+        if self._answered:
+            requests, answers = zip(*self._answered)
+            self._answered = []
+            self._reply(requests, answers)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function gives, or what it raises: whatever goes wrong concerns one request alone."""
     try:
         return function(*arguments)

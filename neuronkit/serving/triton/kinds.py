@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -20,19 +21,25 @@ from neuronkit.interface import DETECTOR, RECOGNIZER
 from neuronkit.ocr.images import load_image
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
-from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.pipeline.calls import ModelCall, readable
 from neuronkit.ocr.pipeline.fitting import fit_recognizer
 from neuronkit.serving.artifact import ServedArtifact
-from neuronkit.serving.triton.base import Arrays, Request, Served
+from neuronkit.serving.triton.base import Arrays, Flow, Reply, Request, Served, Take, attempt
+from neuronkit.serving.triton.config import Port, Signature, file_port, tensor_signature
 from neuronkit.serving.triton.metering import Metered
-from neuronkit.serving.triton.signature import Port, Signature, file_port, tensor_signature
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.fixed import VALID_SIZE, FixedShape
+from neuronkit.static.shapes.rows import RowStream
 from neuronkit.static.trees import leaves
 
 MODEL = "model"
 """Name of an artifact that is served alone."""
 IMAGE, PAGE, TEXT, CONFIDENCE = "image", "page", "text", "confidence"
+# Requests of one row each whose last rows go on.
+_MOST_HELD = 1 << 16
+
+_log = logging.getLogger(__name__)
 
 
 class TensorModel(Served):
@@ -54,14 +61,42 @@ class TensorModel(Served):
         """The graph's tensors."""
         return tensor_signature(artifacts[MODEL])
 
+    def serve(self, take: Take, reply: Reply) -> None:
+        """As that of any model; rows that have not settled ride in the batch of the requests that come next."""
+        if self._model.carry is None:
+            return super().serve(take, reply)
+        flow = Flow(take, reply, self._lay)
+        rows = RowStream(self._model.step, self._fixed.batch_size, self._model.carry)
+        while not flow.ended:
+            try:
+                for index, outputs in rows.finished(flow.groups(), _MOST_HELD):
+                    request, size = flow.held.pop(index)
+                    self._model.counts.rows += len(leaves(outputs)[0])
+                    result = leaves(self._fixed.cut(outputs, size))
+                    flow.done(request, attempt(self._finish, result, request.outputs))
+            except Exception:
+                _log.exception("a batch failed; its requests are run alone")
+                for request, _ in flow.held.values():
+                    flow.done(request, *self.answer([request]))
+                flow.held.clear()
+            flow.flush()
+        return None
+
+    def _lay(self, request: Request) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        rows, size = self._fixed.lay(self._read(request))
+        if not len(rows[0]):
+            raise SpecError("the request has no row; give at least one")
+        return rows, size
+
     def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
         wanted = [spec for spec in self._fixed.specs if spec.name in inputs or spec.name != self._fixed.valid_size]
         missing = [spec.name for spec in wanted if spec.name not in inputs]
         if missing:
             raise SpecError(f"the request lacks {missing}; it has {sorted(inputs)}")
         tensors = tuple(_to_tensor(inputs[spec.name], spec) for spec in wanted)
-        if VALID_SIZE in inputs:
-            _check_valid_size(tensors[[spec.name for spec in wanted].index(VALID_SIZE)], inputs[wanted[0].name])
+        for spec, tensor in zip(wanted, tensors):
+            if spec.name == VALID_SIZE:
+                check_valid_size(VALID_SIZE, tensor, inputs[wanted[0].name].shape[-2:])
         return tensors
 
     def _run(self, items: list[Any]) -> list[Any]:
@@ -120,7 +155,7 @@ class Recognizer(TensorModel):
     def _finish(self, result: Sequence[Tensor], outputs: Collection[str]) -> Arrays:
         answer = dict(super()._finish(result, outputs))
         if TEXT in outputs or CONFIDENCE in outputs:
-            words = self._processor.postprocess(result[0])
+            words = self._processor.postprocess(readable(result))
             answer[TEXT] = _strings([word.text for word in words])
             answer[CONFIDENCE] = np.array([[word.confidence] for word in words], np.float32)
         return {name: array for name, array in answer.items() if name in outputs}
@@ -199,15 +234,6 @@ def _decode_base64(file: bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return file
-
-
-def _check_valid_size(valid_size: Tensor, images: NDArray[Any]) -> None:
-    height, width = images.shape[-2:]
-    if ((valid_size < 1) | (valid_size > torch.tensor([height, width]))).any():
-        raise SpecError(
-            f"{VALID_SIZE} is {valid_size.tolist()} for images of {height} x {width}; expected (height, width) of each "
-            "image, at least 1 and at most the tensor's own"
-        )
 
 
 def _to_tensor(array: NDArray[Any], spec: TensorSpec) -> Tensor:

@@ -80,13 +80,20 @@ class TritonPythonModel:
         """Answer what waits, batch by batch."""
         from neuronkit.serving.triton.backend import Request
 
-        while (taken := self.waiting.take()) is not None:
+        def take(wait: bool) -> Any:
+            taken = self.waiting.take(wait)
+            if taken is None:
+                return None
             batch = [entry for entry in taken if not self.refuse_if_over(entry)]
-            waited = sum(time.monotonic() - entry.since for entry in batch)
-            answers = self.model.answer([Request(e.read, e.request.requested_output_names()) for e in batch])
-            self.metrics.update(answers, waited)
-            for entry, answer in zip(batch, answers):
-                send(entry.request, respond(answer))
+            self.metrics.queue_seconds.increment(sum(time.monotonic() - entry.since for entry in batch))
+            return [Request(e.read, e.request.requested_output_names(), e.request) for e in batch]
+
+        def reply(requests: Any, answers: Any) -> None:
+            self.metrics.update(answers)
+            for request, answer in zip(requests, answers):
+                send(request.source, respond(answer))
+
+        self.model.serve(take, reply)
 
     def sweep(self) -> None:
         """Refuse what waits in vain, also while a batch is at work."""
@@ -188,10 +195,9 @@ class Metrics:
         """A metric of this instance as a whole."""
         return self.family(name, description, kind).Metric(labels=self.labels)
 
-    def update(self, answers: list[Any], waited: float) -> None:
-        """Add what was computed since the last call, for requests that had waited so long in all."""
+    def update(self, answers: list[Any]) -> None:
+        """Add what was computed since the last call."""
         self.errors.increment(sum(isinstance(answer, Exception) for answer in answers))
-        self.queue_seconds.increment(waited)
         for graph, model in self.model.models.items():
             for name, amount in model.take().items():
                 self.counters[graph, name].increment(amount)

@@ -15,9 +15,8 @@ from neuronkit.checks import shown
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.interface import DETECTOR, RECOGNIZER
 from neuronkit.serving.artifact import ArtifactLike, ServedArtifact
-from neuronkit.serving.triton.files import CONFIG
+from neuronkit.serving.triton.config import CONFIG, Signature
 from neuronkit.serving.triton.kinds import MODEL, find_kind
-from neuronkit.serving.triton.signature import Signature
 
 Artifacts = ArtifactLike | Sequence[ArtifactLike] | Mapping[str, ArtifactLike | tuple[ArtifactLike, ArtifactLike]]
 

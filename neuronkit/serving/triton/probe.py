@@ -35,7 +35,7 @@ _PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAACAAAAAgAQAAAABbAUdZAAAAD0lEQVR42mP4DwQMg5cAANrpf4Em8vpjAAAAAElFTkSuQmCC"
 )
 # The server on this machine, whatever proxy the environment names.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def probe(address: str, *, timeout_s: float = 10.0) -> list[str]:
@@ -72,7 +72,7 @@ def _call(address: str, path: str, end: float, body: bytes | None = None, header
     try:
         if left <= 0:
             raise TimeoutError("the time is over")
-        with _DIRECT.open(request, timeout=left) as answer:
+        with DIRECT.open(request, timeout=left) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         if error.code < 500:
@@ -149,7 +149,7 @@ class Watch(threading.Thread):
 
     def _is_ready(self) -> bool:
         try:
-            with _DIRECT.open(f"http://{self._address}/v2/health/ready", timeout=5):
+            with DIRECT.open(f"http://{self._address}/v2/health/ready", timeout=5):
                 return True
         except (OSError, HTTPException):
             return False

@@ -1,15 +1,18 @@
-"""export_repository: artifacts in, a model repository for Triton out."""
+"""export_repository: artifacts in, a model repository out, which a server may read at any moment."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from neuronkit import checks
-from neuronkit.errors import OptionError
-from neuronkit.serving.triton.config import MARK, Queue, config_text, cpu_instances, neuron_instances
-from neuronkit.serving.triton.files import CONFIG, locked, next_version, publish
+from neuronkit.errors import ArtifactError, OptionError
+from neuronkit.serving.triton.config import CONFIG, MARK, Queue, config_text, cpu_instances, neuron_instances
 from neuronkit.serving.triton.models import Artifacts, Model, find_models
 from neuronkit.serving.triton.placement import cores_in_config
 
@@ -103,3 +106,85 @@ def _check_ours(model: Path) -> None:
 def _read(config: Path) -> str:
     """A configuration, which others may have written, in whatever encoding."""
     return config.read_text(encoding="utf-8", errors="replace")
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[Path]:
+    """Hold a repository for one export, making it if need be; other exports wait.
+
+    Yields:
+        An empty directory on the same file system, to write into. It lies beside the repository: whatever directory
+        lies in it is a model to Triton. What an export that was killed left there is removed.
+
+    Raises:
+        ArtifactError: If the repository cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise ArtifactError(f"{directory}: cannot be a repository ({error}); choose a writable directory") from error
+    # Of "." the parent would be the repository itself.
+    directory = directory.resolve()
+    staging = directory.parent / f".{directory.name}.staging-{uuid.uuid4().hex}"
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        _check_same_file_system(directory)
+        for left in directory.parent.iterdir():
+            if left.name[:-32] == staging.name[:-32]:
+                shutil.rmtree(left)
+        staging.mkdir()
+        yield staging
+    except OSError as error:
+        raise ArtifactError(
+            f"{directory}: was not updated ({error}); free some space or choose another directory"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        os.close(handle)
+
+
+def _check_same_file_system(directory: Path) -> None:
+    if directory.stat().st_dev != directory.parent.stat().st_dev:
+        raise ArtifactError(
+            f"{directory}: is a mounted volume itself, so that nothing can be moved into it from beside it in one "
+            f"step; give a directory in it, such as {directory / 'models'}"
+        )
+
+
+def next_version(model: Path) -> int:
+    """The number of the version after those that exist, whether they are served or not."""
+    numbers = [int(path.name) for path in model.glob("[0-9]*") if path.name.isdecimal()] if model.exists() else []
+    return max(numbers, default=0) + 1
+
+
+def publish(staged: Path, model: Path, version: int) -> None:
+    """Move a staged model, its configuration and one version, into the repository.
+
+    A new model appears in one step. A new version of an existing one is moved in first, where nothing serves it yet;
+    replacing the configuration, which names it, is the step that counts.
+    """
+    _sync_tree(staged)
+    if model.exists():
+        os.rename(staged / str(version), model / str(version))
+        _sync(model)
+        os.replace(staged / CONFIG, model / CONFIG)
+        _sync(model)
+    else:
+        os.rename(staged, model)
+    _sync(model.parent)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

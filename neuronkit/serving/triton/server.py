@@ -15,7 +15,6 @@ import sys
 import sysconfig
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from typing import IO
 import neuronkit
 from neuronkit import checks
 from neuronkit.errors import MissingDependencyError, ServerError
-from neuronkit.serving.triton.probe import Watch
+from neuronkit.serving.triton.probe import DIRECT, Watch
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
 EXIT_TIMEOUT_S = 60.0
@@ -34,8 +33,6 @@ EXIT_TIMEOUT_S = 60.0
 _FAILED_EXIT_TIMEOUT_S = 5.0
 # Linux gives out ports from 32768 on.
 _PORTS = range(20_000, 32_000)
-# This machine's own server, whatever proxy the environment names.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -250,7 +247,7 @@ def free_ports(host: str, count: int) -> list[int]:
 def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path, timeout_s: float) -> None:
     end = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError, HTTPException), _DIRECT.open(address, timeout=5):
+        with contextlib.suppress(OSError, HTTPException), DIRECT.open(address, timeout=5):
             return
         time.sleep(0.1)
     state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"

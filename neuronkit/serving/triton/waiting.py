@@ -82,14 +82,20 @@ class Waiting:
             self._changed.notify()
         return True
 
-    def take(self) -> list[Entry] | None:
-        """Wait for requests, and take as many as fill a batch, at least one; None when it is closed and empty."""
+    def take(self, wait: bool = True) -> list[Entry] | None:
+        """Take as many requests as fill a batch; None when it is closed and empty.
+
+        Args:
+            wait: Wait for one, and for those that may come with it; else take what is there, which may be nothing.
+        """
         with self._changed:
             while not self._entries:
                 if self._closed:
                     return None
+                if not wait:
+                    return []
                 self._changed.wait()
-            end = self._entries[0].since + self._delay_s
+            end = self._entries[0].since + (self._delay_s if wait else 0)
             while self._entries and not self._closed and sum(entry.rows for entry in self._entries) < self._batch:
                 left = end - time.monotonic()
                 if left <= 0:

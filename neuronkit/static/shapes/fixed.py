@@ -174,9 +174,22 @@ class FixedShape:
         results, start = [], 0
         for (data, _), count in zip(given, rows):
             window = slice(start, start + count)
-            results.append(self._crop(map_tensors(lambda t, w=window: t[w], joined), padded_size(data[0].shape)))
+            results.append(self.cut(map_tensors(lambda t, w=window: t[w], joined), padded_size(data[0].shape)))
             start += count
         return results
+
+    def lay(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        """Put one input on its canvases, for those who run batches themselves.
+
+        Returns:
+            The rows, one tensor for each of `specs`; and the input's own size, for `cut`.
+
+        Raises:
+            SpecError: As a call.
+        """
+        data, valid_size = self._check(*self._split(inputs))
+        canvases = self._canvases([(data, valid_size)])
+        return tuple(canvases[spec.name] for spec in self.specs), padded_size(data[0].shape)
 
     def _spec(self, name: str) -> TensorSpec:
         return next(spec for spec in self.specs if spec.name == name)
@@ -269,7 +282,7 @@ class FixedShape:
                 )
         self._rows_checked = True
 
-    def _crop(self, outputs: Any, size: tuple[int, ...]) -> Any:
+    def cut(self, outputs: Any, size: tuple[int, ...]) -> Any:
         """Cut every output's size to what it would be for an input of this size."""
         if size == self.canvas:
             return outputs

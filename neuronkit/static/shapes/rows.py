@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_END = object()
 Rows = tuple[Tensor, ...]
 """Tensors with the same number of rows, one for each input."""
 
@@ -67,28 +68,45 @@ class RowStream:
         return next(self.stream([inputs]))
 
     def stream(self, groups: Iterable[Rows], ahead: int = 1) -> Iterator[Any]:
-        """Run groups.
-
-        Args:
-            groups: The inputs of each. The next one is taken when a batch has room for it.
-            ahead: Most groups that are held. What waits is run then, in a batch that is not full.
+        """Run groups; as `finished`, and in order.
 
         Yields:
-            For each group what the function returns for it, in order; None for a group without rows.
+            What the function returns for each group; None for a group without rows.
         """
-        source, held, waiting = iter(groups), deque[_Group](), deque[_Row]()
-        more = True
+        ready: dict[int, Any] = {}
+        place = 0
+        for index, outputs in self.finished(groups, ahead):
+            ready[index] = outputs
+            while place in ready:
+                yield ready.pop(place)
+                place += 1
+
+    def finished(self, groups: Iterable[Rows | None], ahead: int) -> Iterator[tuple[int, Any]]:
+        """Run groups, and give each as soon as all its rows are done.
+
+        Args:
+            groups: The inputs of each. The next one is taken when a batch has room for it; None is no group, and says
+                that there is none now: what waits is run then, in a batch that is not full.
+            ahead: Most groups that are held, with the same effect.
+
+        Yields:
+            The number of a group, counted from 0, and what the function returns for it.
+        """
+        source, held, waiting = iter(groups), dict[int, _Group](), deque[_Row]()
+        more, count = True, 0
         while more or held:
             while more and len(held) < ahead and len(waiting) < self._batch_size:
-                inputs = next(source, None)
-                more = inputs is not None
-                if inputs is not None:
-                    held.append(_Group(inputs))
-                    waiting.extend(held[-1].rows)
+                inputs = next(source, _END)
+                more = inputs is not _END
+                if not more or inputs is None:
+                    break
+                held[count] = _Group(inputs)  # type: ignore[arg-type]
+                waiting.extend(held[count].rows)
+                count += 1
             if waiting:
                 self._run([waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))], waiting)
-            while held and not held[0].left:
-                yield held.popleft().outputs()
+            for index in [index for index, group in held.items() if not group.left]:
+                yield index, held.pop(index).outputs()
 
     def _run(self, rows: list[_Row], waiting: deque[_Row]) -> None:
         """Run a batch; rows that have to go on are put before those that wait."""
