@@ -21,7 +21,7 @@ from neuronkit.shown import shown
 
 __all__ = ["accelerate", "restore"]
 _NAME = "generate"
-_INPUTS = ("inputs", "pixel_values", "input_ids", "attention_mask")
+_INPUTS = ("inputs", "pixel_values", "input_ids", "attention_mask", "decoder_input_ids")
 # Given, they count otherwise than at the same value by default.
 _LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
 
@@ -151,7 +151,8 @@ class Generate:
         Raises:
             SpecError: If they are not this model's.
         """
-        names = [name for name in _INPUTS if given.get(name) is not None]
+        self._check_prompt(given.get("decoder_input_ids"))
+        names = [name for name in _INPUTS[:-1] if given.get(name) is not None]
         expected = {self._static.source.main_input_name, "inputs"}
         mask = given.get("attention_mask")
         if len(names) != 1 + (mask is not None) or names[0] not in expected:
@@ -163,6 +164,13 @@ class Generate:
         if mask is None and bool((first == self._static.generation.pad_id).any()):
             raise SpecError("generate was called with padding and no attention_mask, which releases read differently")
         return [first, torch.ones_like(first) if mask is None else mask]
+
+    def _check_prompt(self, given: Tensor | None) -> None:
+        """Raise SpecError unless every row starts from what was compiled."""
+        prompt = self._static.prompt
+        same = given is None if prompt is None else given is not None and given.shape[1:] == (len(prompt),)
+        if not same or (given is not None and bool((given.cpu() != torch.tensor(prompt)).any())):
+            raise SpecError(f"generate was called with decoder_input_ids={shown(given)}, and is compiled for {prompt}")
 
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:

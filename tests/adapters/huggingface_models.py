@@ -145,3 +145,15 @@ def generated(model: Any, inputs: tuple[Tensor, ...], **arguments: Any) -> list[
     sequences = model.generate(**dict(zip(names, values)), **arguments).tolist()
     end = model.generation_config.eos_token_id
     return [ids[1 : ids.index(end, 1)] if end in ids[1:] else ids[1:] for ids in sequences]
+
+
+def donut(seed: int) -> Any:
+    """A Swin encoder and mBART, as Donut is made of."""
+    from transformers import DonutSwinConfig, MBartConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+
+    torch.manual_seed(seed)
+    encoder = DonutSwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4)
+    decoder = MBartConfig(**SIZES, is_decoder=True, add_cross_attention=True, is_encoder_decoder=False)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 2, 1, 2
+    return VisionEncoderDecoderModel(config=config)

@@ -184,6 +184,32 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
             neuronkit.make_static(model)
 
 
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
+def test_decoding_goes_on_from_a_prompt(method: str) -> None:
+    model: Any = lively(trocr(0), 2.0, 16.0)
+    options = HuggingFaceOptions(prompt=(5, 17, 9), max_length=6, method=method)
+    static: Any = neuronkit.make_static(model, batch_size=4, options=options)
+    assert neuronkit.compile_for_inferentia(static, target="cpu").output_specs[0].shape == (4, 8 + 1, VOCABULARY)
+    (images,) = static.example_inputs()
+    found = static.decoded(static(images))
+    # The release puts the model's own start before it.
+    assert all(row[:3] == [5, 17, 9] for row in found)
+    prompt = torch.tensor([[5, 17, 9]] * 4)
+    assert found == generated(model, (images,), decoder_input_ids=prompt, max_new_tokens=6)
+
+
+def test_prompts_that_cannot_be_gone_on_from_are_refused() -> None:
+    for prompt, message in (
+        ((5, 2), r"got the prompt \(2, 5, 2\), which holds the end, 2"),
+        ((5, 61), "got decoder_start_token_id=61 in the generation settings; expected an id below 61"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            neuronkit.make_static(trocr(0), options=HuggingFaceOptions(prompt=prompt))
+    for given in ((), (0.5,), "task"):
+        with pytest.raises(SpecError, match="got prompt"):
+            HuggingFaceOptions(prompt=given)  # type: ignore[arg-type]
+
+
 def test_the_page_about_these_models_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "huggingface.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -13,7 +13,7 @@ from torch import Tensor
 from neuronkit import HuggingFaceOptions, load
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.integrations import huggingface
-from tests.adapters.huggingface_models import lively, marian, trocr
+from tests.adapters.huggingface_models import donut, lively, marian, trocr
 from tests.integrations.page import run_block
 
 pytestmark = pytest.mark.peers
@@ -33,6 +33,14 @@ def images(rows: int) -> dict[str, Tensor]:
     return {"pixel_values": torch.randn(rows, 3, 32, 32, generator=torch.Generator().manual_seed(rows))}
 
 
+PROMPT = HuggingFaceOptions(prompt=(5, 17, 9))
+
+
+def prompted(rows: int) -> dict[str, Tensor]:
+    """Images, and what the decoder starts from."""
+    return {**images(rows), "decoder_input_ids": torch.tensor([PROMPT.prompt] * rows)}
+
+
 def original(model: Any, **arguments: Any) -> Tensor:
     """What the model's class generates."""
     with warnings.catch_warnings():
@@ -45,8 +53,9 @@ def original(model: Any, **arguments: Any) -> Tensor:
     [
         (lambda: lively(trocr(0), 2.0, 16.0), images, None),
         (lambda: lively(marian(1), 4.0, 8.0), texts, TEXTS),
+        (lambda: lively(donut(0), 2.0, 8.0), prompted, PROMPT),
     ],
-    ids=["TrOCR", "Marian"],
+    ids=["TrOCR", "Marian", "Donut"],
 )
 def test_ids_are_those_of_the_original(make: Any, inputs: Any, sizes: HuggingFaceOptions | None) -> None:
     model = make()
@@ -92,6 +101,18 @@ def test_other_calls_go_to_the_original_and_say_why() -> None:
         model.generate(**outside, max_new_tokens=5)
     with pytest.warns(RuntimeWarning, match="called with no inputs"), pytest.raises(ValueError, match="input_ids"):
         model.generate(max_new_tokens=5)
+
+
+def test_other_prompts_go_to_the_original() -> None:
+    model: Any = huggingface.accelerate(lively(donut(0), 2.0, 8.0), sizes=PROMPT, verify=False)
+    for ids in ([[5, 17, 9], [5, 17, 8]], [[5, 17], [5, 17]], None):
+        given = {**images(2), **({} if ids is None else {"decoder_input_ids": torch.tensor(ids)})}
+        with pytest.warns(RuntimeWarning, match=r"called with decoder_input_ids=.* and is compiled for \(5, 17, 9\)"):
+            found = model.generate(**given)
+        assert torch.equal(found, original(model, **given))
+    model = huggingface.accelerate(lively(donut(0), 2.0, 8.0), verify=False)
+    with pytest.warns(RuntimeWarning, match="and is compiled for None"):
+        assert torch.equal(model.generate(**prompted(2)), original(model, **prompted(2)))
 
 
 def test_a_model_compiled_before_is_taken(tmp_path: Path) -> None:

@@ -25,17 +25,18 @@ class Generation:
     """Greedy generation as the installed release does it.
 
     Attributes:
-        start_id: The token that decoding starts from.
+        prompt: The tokens that decoding starts from: one, or more where the options say so. All but the first count
+            among those that are generated, and are forced.
         eos_id: The token that ends it.
         pad_id: The token that fills rows up which have ended.
-        new_tokens: Longest sequence, in tokens, EOS counted and the start not.
+        new_tokens: Longest sequence, in tokens, EOS counted and the first not.
         vocabulary: Number of different tokens.
         rules: What happens to the logits of each position.
         uses_cache: Whether the decoder sees one token at a time: then positions after a padding token go on as if it
             counted, and an expert's capacity is never reached.
     """
 
-    start_id: int
+    prompt: tuple[int, ...]
     eos_id: int
     pad_id: int
     new_tokens: int
@@ -80,9 +81,9 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         warnings.simplefilter("ignore")
         refuse_settings(model, arguments)
         call = asked(model, lambda: record_generate(model, inputs, arguments))
-        start_id, eos_id, new_tokens = _tokens(call)
+        prompt, eos_id, new_tokens = _tokens(call)
         vocabulary = asked(model, lambda: _decode_once(model, call, new_tokens))
-        for name, value in (("decoder_start_token_id", start_id), ("eos_token_id", eos_id)):
+        for name, value in (*(("decoder_start_token_id", token) for token in prompt), ("eos_token_id", eos_id)):
             if not 0 <= value < vocabulary:
                 raise SpecError(
                     f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
@@ -91,7 +92,7 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         rules = asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
     pad_id = call.config.pad_token_id
     return Generation(
-        start_id=start_id,
+        prompt=prompt,
         eos_id=eos_id,
         pad_id=pad_id if isinstance(pad_id, int) else eos_id,
         new_tokens=new_tokens,
@@ -129,8 +130,8 @@ def plain_token(model: Any) -> int:
     return next(i for i in itertools.count() if i not in padding)
 
 
-def _tokens(call: GenerateCall) -> tuple[int, int, int]:
-    """The start, the end, and how many tokens are generated at most."""
+def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], int, int]:
+    """The start, the end, and how many tokens follow the first at most."""
     criteria = {type(criterion).__name__: criterion for criterion in call.criteria}
     unknown = [name for name in criteria if name not in _STOPS]
     if unknown:
@@ -138,12 +139,7 @@ def _tokens(call: GenerateCall) -> tuple[int, int, int]:
             f"got the stopping criteria {', '.join(unknown)}; expected a length and an EOS token alone; "
             "unset what adds them in model.generation_config"
         )
-    start = call.input_ids[0].tolist()
-    if len(start) != 1:
-        raise SpecError(
-            f"got {len(start)} tokens that decoding starts from; expected one; "
-            "set generation_config.decoder_start_token_id to one id"
-        )
+    start = tuple(call.input_ids[0].tolist())
     ends = criteria["EosTokenCriteria"].eos_token_id.tolist() if "EosTokenCriteria" in criteria else []
     if len(ends) != 1:
         raise SpecError(
@@ -152,13 +148,17 @@ def _tokens(call: GenerateCall) -> tuple[int, int, int]:
         )
     if "MaxLengthCriteria" not in criteria:
         raise SpecError("got no longest length in the generation settings; expected one; set max_length in the options")
-    new_tokens = criteria["MaxLengthCriteria"].max_length - len(start)
+    new_tokens = criteria["MaxLengthCriteria"].max_length - 1
     if new_tokens > LONGEST:
         raise SpecError(
             f"got {new_tokens} new tokens in the generation settings; expected at most {LONGEST}; pass "
             "HuggingFaceOptions(max_length=...)"
         )
-    return start[0], ends[0], new_tokens
+    if ends[0] in start[1:]:
+        raise SpecError(
+            f"got the prompt {start}, which holds the end, {ends[0]}; expected none; give a prompt without it"
+        )
+    return start, ends[0], new_tokens
 
 
 def _decode_once(model: Any, call: GenerateCall, steps: int) -> int:
@@ -172,7 +172,7 @@ def _decode_once(model: Any, call: GenerateCall, steps: int) -> int:
     def logits(positions: int) -> Tensor | None:
         try:
             with CheckedLookups():
-                return _decode(model, call, torch.full_like(call.input_ids, token).expand(-1, positions))
+                return _decode(model, call, torch.full_like(call.input_ids[:, :1], token).expand(-1, positions))
         except (IndexError, RuntimeError):
             if positions == 1:
                 raise

@@ -58,13 +58,13 @@ class StaticHuggingFace(EncoderDecoder):
         self.reads_images = check_kind(core) == "pixel_values"
         specs = image_specs(core, batch_size, options) if self.reads_images else text_specs(core, batch_size, options)
         check_routers(core)
-        self.arguments = options.arguments()
+        self.arguments, self.prompt = options.arguments(), options.prompt
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
         super().__init__(
             model,
             specs,
             steps=self.generation.new_tokens,
-            bos_id=self.generation.start_id,
+            bos_id=self.generation.prompt[0],
             eos_id=self.generation.eos_id,
             method=options.method,
         )
@@ -91,6 +91,10 @@ class StaticHuggingFace(EncoderDecoder):
                 **self._named(inputs), **self.arguments, return_dict_in_generate=True, output_scores=True
             )
         scores = torch.stack(generated.scores, dim=1).clamp(min=BANNED)
+        forced = torch.tensor(self.generation.prompt[1:], dtype=torch.long, device=scores.device)
+        before = torch.full_like(scores[:, :1], BANNED).repeat(1, len(forced), 1)
+        before.scatter_(2, forced.view(1, -1, 1).expand(len(scores), -1, 1), 0.0)
+        scores = torch.cat([before, scores], dim=1)
         if scores.shape[1] > self.steps:
             raise SpecError(
                 f"generate gives {scores.shape[1]} tokens, expected {self.steps} at most; the model's settings have "
@@ -100,9 +104,13 @@ class StaticHuggingFace(EncoderDecoder):
 
     def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Inputs under the names and in the types that `generate` takes."""
+        prompt: dict[str, Tensor] = {}
+        if self.prompt is not None:
+            ids = torch.tensor(self.prompt, dtype=torch.long, device=inputs[0].device)
+            prompt = {"decoder_input_ids": ids.expand(len(inputs[0]), -1)}
         if self.reads_images:
-            return {"pixel_values": inputs[0]}
-        return dict(zip(("input_ids", "attention_mask"), (x.long() for x in inputs)))
+            return {"pixel_values": inputs[0], **prompt}
+        return {**dict(zip(("input_ids", "attention_mask"), (x.long() for x in inputs))), **prompt}
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Check the inputs against `specs`, and ids against the vocabulary.
@@ -130,7 +138,7 @@ class StaticHuggingFace(EncoderDecoder):
             )
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
-        """The ids of each row, without the start and up to EOS, as a tokenizer's `decode` takes them."""
+        """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them."""
         rows = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1).tolist()
         return [row[: row.index(self.eos_id)] if self.eos_id in row else row for row in rows]
 

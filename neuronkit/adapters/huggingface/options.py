@@ -23,11 +23,13 @@ class HuggingFaceOptions:
         height: Of an image given to the encoder, in pixels.
         width: Of an image given to the encoder, in pixels.
         num_beams: 1 decodes greedily where the model's settings ask for beam search, which is not reproduced.
+        prompt: Ids that the decoder starts from in every row, such as Donut's task; `generate` takes them as
+            `decoder_input_ids`. None starts from the model's own token.
         method: "fixed_point" decodes all positions at once until they stop changing, "stepwise" one position a call,
             "unrolled" all in one graph. "auto" takes "fixed_point".
 
     Raises:
-        SpecError: If a size is not a whole number from 1 to 16384, or num_beams is not 1.
+        SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1, or the prompt has no ids.
     """
 
     max_length: int | None = None
@@ -35,6 +37,7 @@ class HuggingFaceOptions:
     height: int | None = None
     width: int | None = None
     num_beams: int | None = None
+    prompt: tuple[int, ...] | None = None
     method: str = "auto"
 
     def __post_init__(self) -> None:
@@ -43,6 +46,10 @@ class HuggingFaceOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checks.integer(name, value, 1, high, error=SpecError))
+        if self.prompt is not None:
+            ids = checks.items("prompt", self.prompt, "ids", error=SpecError)
+            prompt = checks.integers("prompt", ids, max(1, len(ids)), 0, 1 << 31, error=SpecError)
+            object.__setattr__(self, "prompt", prompt)
 
     def arguments(self) -> dict[str, Any]:
         """What `generate` is called with, for the same result, beside the inputs."""

@@ -49,8 +49,8 @@ def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> 
 
     Args:
         processors: The call's LogitsProcessorList.
-        prompt: (1, P) the ids that decoding starts from.
-        steps: T, how many tokens are generated at most.
+        prompt: (1, P) the ids that decoding starts from; all but the first are forced.
+        steps: T, how many tokens follow the first at most.
         vocabulary: V.
 
     Raises:
@@ -72,8 +72,12 @@ def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> 
     kinds: list[Tensor] = []
     pattern: list[int] = []
     for i in range(steps):
-        ids = torch.cat([prompt, prompt[:, -1:].expand(-1, i)], dim=1)
-        found = _kinds(before, processors(ids, before.unsqueeze(0).clone())[0])
+        if i + 1 < prompt.shape[1]:
+            found = torch.full((vocabulary,), _BANNED, dtype=torch.uint8)
+            found[prompt[0, i + 1]] = _FORCED
+        else:
+            ids = torch.cat([prompt, prompt[:, -1:].expand(-1, i + 1 - prompt.shape[1])], dim=1)
+            found = _kinds(before, processors(ids, before.unsqueeze(0).clone())[0])
         known = next((k for k, kind in enumerate(kinds) if torch.equal(kind, found)), len(kinds))
         kinds += [found] if known == len(kinds) else []
         pattern.append(known)
