@@ -91,7 +91,7 @@ class TensorSpec:
         return getattr(torch, self.dtype)  # type: ignore[no-any-return]
 
     def example(self, seed: int = 0) -> torch.Tensor:
-        """Make such a tensor: of `fill`, or standard normal for floats, 0 or 1 for integers and bools.
+        """Make such a tensor: of `fill`, or standard normal for floats, 0..255 for uint8, 0 or 1 for other integers.
 
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
@@ -104,7 +104,8 @@ class TensorSpec:
         generator = torch.Generator().manual_seed(seed)
         if self.torch_dtype.is_floating_point:
             return torch.randn(self.shape, generator=generator).to(self.torch_dtype)
-        return torch.randint(0, 2, self.shape, generator=generator).to(self.torch_dtype)
+        values = 256 if self.dtype == "uint8" else 2
+        return torch.randint(0, values, self.shape, generator=generator).to(self.torch_dtype)
 
     def check(self, tensor: torch.Tensor) -> None:
         """Check that a tensor has exactly this shape and dtype.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
-from neuronkit.adapters.kit.options import either
+from neuronkit.adapters.kit.options import VisionOptions, either
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
+from neuronkit.ocr.craft import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
@@ -24,21 +25,27 @@ SCORE_STRIDE = 2
 
 
 @dataclass(frozen=True)
-class CRAFTOptions:
-    """The canvas.
+class CRAFTOptions(VisionOptions):
+    """The canvas, and what comes out.
 
     Args:
         height: Of the canvas, in pixels.
         width: Of the canvas, in pixels.
+        features: Give the features beside the score maps, which nothing in this library reads: 13 times their bytes.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
         SpecError: If the canvas is smaller than the network's stride.
+        OptionError: If a flag is neither True nor False.
     """
 
     height: int
     width: int
+    features: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "features", checks.flag("features", self.features))
         for name in ("height", "width"):
             # At least CRAFT's stride.
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), STRIDE, error=SpecError))
@@ -50,14 +57,15 @@ class StaticCRAFT(StaticModel):
     Takes `neuronkit.models.CRAFT` and the public implementations. Called with images (N, 3, H, W), each at the top left
     of its canvas, and valid_size (N, 2) int32, (height, width) in pixels, it gives score maps (N, H/2, W/2, 2), channel
     0 region and 1 affinity, and features (N, C, H/2, W/2). What lies on the canvas outside the valid area, has no
-    influence; outputs are zero there.
+    influence; outputs are zero there. With ``features=False`` it gives score maps alone, with ``raw_images`` it takes
+    uint8, 0..255.
 
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
         height: Of the canvas, in pixels.
         width: Of the canvas, in pixels.
-        options: Both in one, instead of them.
+        options: Both and more in one, instead of them.
 
     Raises:
         UnknownModelError: If the model is no module, or has no weights.
@@ -94,6 +102,8 @@ class StaticCRAFT(StaticModel):
             TensorSpec("images", (batch_size, 3, self.options.height, self.options.width), dtype),
             TensorSpec("valid_size", (batch_size, 2), "int32", fill=STRIDE),
         )
+        if self.options.raw_images:
+            self.take_raw_images(NORMALIZATION)
         if not matches(self.source):
             # Another backbone may do as well; what cannot is told here, and not at the first call.
             self.modules_by_name(self.source)
@@ -111,14 +121,18 @@ class StaticCRAFT(StaticModel):
         return self._rewritten[1]  # type: ignore[index]
 
     def _rewrite(self, source: nn.Module) -> ExactPadding:
-        return exact_padding(_ScoresAndFeatures(source)).fix_canvas(
+        return exact_padding(self._network(source)).fix_canvas(
             self.options.height, self.options.width, next(source.parameters()).device
         )
+
+    def _network(self, source: nn.Module) -> nn.Module:
+        both = _ScoresAndFeatures(source)
+        return both if self.options.features else _Scores(both)
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"craft": self.specs}
 
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Run the original on each row's valid area alone, and paste what it gives into zeros of the canvas's size."""
         images, valid_size = inputs
         check_valid_size("valid_size", valid_size, tuple(images.shape[2:]))
@@ -133,7 +147,8 @@ class StaticCRAFT(StaticModel):
                 pasted = [images.new_zeros(len(images), t.shape[1], *size, dtype=t.dtype) for t in (scores, features)]
             for canvas, output in zip(pasted, (scores, features)):
                 canvas[row, :, : output.shape[2], : output.shape[3]] = output[0]
-        return pasted[0].permute(0, 2, 3, 1), pasted[1]
+        scores = pasted[0].permute(0, 2, 3, 1)
+        return (scores, pasted[1]) if self.options.features else scores
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random images, each valid up to a random multiple of 32 in both directions.
@@ -151,37 +166,39 @@ class StaticCRAFT(StaticModel):
     def interface(self) -> Interface:
         """A detector: score maps, and features, at half the input's size."""
         scores = Output("score_maps", ValidArea((1, 2), SCORE_STRIDE))
-        return Interface(DETECTOR, (scores, Output("features", ValidArea((2, 3), SCORE_STRIDE))))
+        features = (Output("features", ValidArea((2, 3), SCORE_STRIDE)),) if self.options.features else ()
+        return Interface(DETECTOR, (scores, *features))
 
-    def valid_output_sizes(self, valid_size: Tensor) -> tuple[Tensor, Tensor]:
+    def valid_output_sizes(self, valid_size: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Size of the valid area of each output.
 
         Args:
             valid_size: (N, 2) integers, (height, width) of each image.
 
         Returns:
-            (N, 2) of the same dtype, (height, width), once for each output.
+            (N, 2) of the same dtype, (height, width), once for each output; a single one without features.
 
         Raises:
             SpecError: If `valid_size` is no such tensor.
         """
         integers = ("int32", "int64", "int16", "int8", "uint8")
         sizes = tensors.tensor("valid_size", valid_size, shape=(None, 2), dtype=integers) // SCORE_STRIDE
-        return sizes, sizes
+        return (sizes, sizes) if self.options.features else sizes
 
     def check_sizes(self, valid_size: Tensor) -> None:
         """Raise SpecError if the original cannot run on images of one of these sizes (N, 2), (height, width)."""
         self._exact(self.source).check_sizes(valid_size)
 
-    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, Tensor]:
         """The outputs with everything outside the valid area set to zero."""
-        scores, features = outputs
-        valid = self.valid_output_sizes(inputs[1].to(scores.device))[0]
-        rows = torch.arange(features.shape[2], device=scores.device) < valid[:, :1]
-        columns = torch.arange(features.shape[3], device=scores.device) < valid[:, 1:]
+        scores = outputs[0] if self.options.features else outputs
+        valid = inputs[1].to(scores.device) // SCORE_STRIDE
+        rows = torch.arange(scores.shape[1], device=scores.device) < valid[:, :1]
+        columns = torch.arange(scores.shape[2], device=scores.device) < valid[:, 1:]
         inside = rows[:, :, None] & columns[:, None, :]
         zero = scores.new_zeros(())
-        return torch.where(inside[..., None], scores, zero), torch.where(inside[:, None], features, zero)
+        scores = torch.where(inside[..., None], scores, zero)
+        return (scores, torch.where(inside[:, None], outputs[1], zero)) if self.options.features else scores
 
 
 class _ScoresAndFeatures(nn.Module):
@@ -202,6 +219,17 @@ class _ScoresAndFeatures(nn.Module):
             return self.model(images)["logits"], features[0]
         finally:
             watch.remove()
+
+
+class _Scores(nn.Module):
+    """Score maps alone."""
+
+    def __init__(self, both: _ScoresAndFeatures) -> None:
+        super().__init__()
+        self.both = both
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.both(images)[0]
 
 
 def matches(model: nn.Module) -> bool:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.kit.options import check_sizes
+from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
 from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
-from neuronkit.interface import RECOGNIZER, Interface, Output
+from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
@@ -26,23 +27,26 @@ DEFAULT_MAX_LENGTH = 25
 
 
 @dataclass(frozen=True)
-class TRBAOptions:
+class TRBAOptions(ReadingOptions):
     """How to decode.
 
     Args:
         max_length: Longest word, in characters; None follows the model, or takes 25 where it does not say.
         method: "stepwise" calls a small graph once per character, "unrolled" does all steps in one large graph.
             "auto" takes "stepwise".
+        outputs: "logits", or "tokens": the ids and their probabilities, zero after the end.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
         SpecError: If the length is no whole number of at least 1.
-        OptionError: If the method does not exist.
+        OptionError: If another option has no such value.
     """
 
     max_length: int | None = None
     method: str = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sizes(self, "max_length")
         check_method(self.method)
 
@@ -77,7 +81,17 @@ class StaticTRBA(EncoderDecoder):
         size = core.Transformation.I_size
         spec = TensorSpec("images", (batch_size, 3, *size), core.Prediction.generator.weight.dtype)
         bos_id = core.Prediction.num_class - 2
-        super().__init__(model, (spec,), steps=longest + 1, bos_id=bos_id, eos_id=0, method=options.method)
+        super().__init__(
+            model,
+            (spec,),
+            steps=longest + 1,
+            bos_id=bos_id,
+            eos_id=0,
+            method=options.method,
+            outputs=options.outputs,
+        )
+        if options.raw_images:
+            self.take_raw_images(NORMALIZATION)
 
     @property
     def source(self) -> nn.Module:
@@ -88,7 +102,7 @@ class StaticTRBA(EncoderDecoder):
     def interface(self) -> Interface:
         """A recognizer; its classes are EOS, the characters, BOS and PAD."""
         characters = known_characters(unwrap(self.original), self.bos_id - 1)
-        return Interface(RECOGNIZER, (Output("logits"),), self.bos_id, self.eos_id, self.bos_id + 1, characters)
+        return Interface(RECOGNIZER, self.decoding.named_outputs, self.bos_id, self.eos_id, self.bos_id + 1, characters)
 
     def encoder(self, source: nn.Module) -> TRBAEncoder:
         return TRBAEncoder(source)
@@ -100,7 +114,7 @@ class StaticTRBA(EncoderDecoder):
         (images,) = inputs
         return source(images, self.steps - 1, torch.full([1], self.bos_id, dtype=torch.int64, device=images.device))
 
-    def decoded(self, outputs: Tensor) -> list[list[int]]:
+    def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, up to EOS."""
         return until_eos(outputs, self.eos_id)
 

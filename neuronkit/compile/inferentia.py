@@ -91,6 +91,8 @@ def compile_for_inferentia(
     chosen = find_target(target)
     options = _with_cache(options or CompileOptions(), chosen)
     chosen.check_options(options)
+    static = static.for_target(is_neuron=chosen.is_neuron)
+    _check_inputs(static, chosen)
     if processor is not None:
         check_processor(processor, static)
     versions = chosen.check_environment()
@@ -156,6 +158,15 @@ def _with_cache(options: CompileOptions, target: Target) -> CompileOptions:
     if options.cache_dir is not None or not directory or "cache_dir" not in target.supported_options:
         return options
     return replace(options, cache_dir=Path(directory))
+
+
+def _check_inputs(static: StaticModel, target: Target) -> None:
+    for spec in static.specs:
+        if spec.dtype in target.refused_dtypes:
+            raise OptionError(
+                f"got a model that takes {spec}, for target {target.name!r}, which documents no such input; expected "
+                "normalised float32 images; make the static model without raw_images"
+            )
 
 
 def _check_dtypes(graphs: Graphs) -> None:

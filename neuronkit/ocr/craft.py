@@ -24,6 +24,13 @@ from neuronkit.ocr.images.normalization import Normalization
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+
+
+def _normalization(mean: tuple[float, ...], std: tuple[float, ...]) -> Normalization:
+    return Normalization(1.0, tuple(m * 255.0 for m in mean), tuple(s * 255.0 for s in std))
+
+
+NORMALIZATION = _normalization(MEAN, STD)
 _ORIGINS: dict[str, dict[str, Any]] = {
     "clovaai": {},
     "easyocr": {"canvas_size": 2560, "mag_ratio": 1.0},
@@ -152,7 +159,7 @@ class CraftProcessor:
     @property
     def normalization(self) -> Normalization:
         """The normalisation of levels 0..255."""
-        return Normalization(1.0, tuple(m * 255.0 for m in self.mean), tuple(s * 255.0 for s in self.std))
+        return _normalization(self.mean, self.std)
 
     def letterbox(self, source_size: tuple[int, int]) -> Letterbox:
         """Plan where an image of (height, width) goes in the canvas.

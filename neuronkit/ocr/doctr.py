@@ -16,7 +16,7 @@ from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
-from neuronkit.ocr.parseq import Recognition, most_likely
+from neuronkit.ocr.parseq import Recognition, check_tokens, most_likely, tokens_and_probabilities
 
 MEAN = (0.694, 0.695, 0.693)
 STD = (0.299, 0.296, 0.301)
@@ -103,21 +103,30 @@ class DoctrProcessor:
 
         Args:
             logits: (N, T, C) array or tensor; C is the vocabulary's size and one or more special classes, of which the
-                first ends a word.
+                first ends a word. Or a pair, as models with ``outputs="tokens"`` give it: tokens (N, T) of an integer
+                type, and the probability of each, (N, T) floating point.
 
         Returns:
             N results, rated as docTR does.
 
         Raises:
-            SpecError: If the shape does not fit the vocabulary, or a logit is NaN or infinite.
+            SpecError: If the shape does not fit the vocabulary, a logit is NaN or infinite, or a token is no class.
         """
-        scores, count = to_float(logits, "logits"), len(self.characters)
+        count = len(self.characters)
+        if isinstance(logits, (tuple, list)):
+            ids, probabilities = tokens_and_probabilities(logits)
+            for index, row in enumerate(ids):
+                check_tokens(row, count + 2, index)
+            return self._words(ids, probabilities)
+        scores = to_float(logits, "logits")
         if scores.ndim != 3 or not count < scores.shape[2] <= count + 3 or scores.shape[1] == 0:
             raise SpecError(
                 f"got logits of shape {scores.shape}, which do not fit a vocabulary of {count} characters; expected "
                 f"(N, T, {count + 1} to {count + 3}); give the vocabulary that the model was trained with"
             )
-        ids, probabilities = most_likely(scores)
+        return self._words(*most_likely(scores))
+
+    def _words(self, ids: NDArray[np.intp], probabilities: NDArray[Any]) -> list[Recognition]:
         if not np.isfinite(probabilities).all():
             raise SpecError("got logits that are NaN or infinite; expected finite ones; check the model's weights")
         symbols = [*self.characters, _END, "<sos>", "<pad>"]

@@ -17,6 +17,8 @@ from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 
+NORMALIZATION = Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
+
 
 @dataclass(frozen=True)
 class Recognition:
@@ -87,7 +89,7 @@ class ParseqProcessor:
     @property
     def normalization(self) -> Normalization:
         """The normalisation of levels 0..255: torchvision's ToTensor and Normalize(0.5, 0.5)."""
-        return Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
+        return NORMALIZATION
 
     def postprocess(self, logits: Any) -> list[Recognition]:
         """Read the text out of logits, greedily, or out of tokens.

@@ -152,10 +152,16 @@ def _check_images(processor: Any, images: TensorSpec, error: type[NeuronKitError
             f"got {name}={chosen} (height, width) for a model that takes {images}; expected {size}; give "
             f"{type(processor).__name__}({name}={size})"
         )
-    if images.dtype != "uint8" and processor.raw_images:
+    takes_bytes = images.dtype == "uint8"
+    if processor.raw_images and not takes_bytes:
         raise error(
             f"got raw_images=True for a model that takes {images}; expected False, or a model that takes uint8; leave "
-            "raw_images out, or fold the normalisation into the model with fold_normalization"
+            "raw_images out, or give the model's options raw_images=True"
+        )
+    if takes_bytes and not processor.raw_images:
+        raise error(
+            f"got a {type(processor).__name__} that normalises images for a model that takes {images}, and normalises "
+            f"them itself; expected raw bytes; give {type(processor).__name__}(raw_images=True)"
         )
 
 

@@ -18,11 +18,12 @@ from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.raw import RawImages
 
 Graphs = dict[str, tuple[nn.Module, tuple[TensorSpec, ...]]]
 
 
-class StaticModel(nn.Module, ABC):
+class StaticModel(RawImages, nn.Module, ABC):
     """A dynamic model rewritten in fixed shapes, computing what the original computes.
 
     The original is shared, not copied and not registered: an optimizer step on it shows at once, while `train()`,
@@ -77,7 +78,7 @@ class StaticModel(nn.Module, ABC):
         """
         inputs = self.check_inputs(inputs)
         with eval_mode(self.source):
-            return self.join(self.modules_by_name(self.source))(*inputs)
+            return self.join(self.live_graphs(self.source))(*inputs)
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Check that there is a tensor for each of `specs`, of its shape but for the number of rows.
@@ -99,7 +100,20 @@ class StaticModel(nn.Module, ABC):
         """
         inputs = self.check_inputs(inputs)
         with eval_mode(self.source), torch.no_grad():
-            return self.run_original(self.source, *inputs)
+            return self.as_outputs(self.run_original(self.source, *self.normalized(inputs)))
+
+    def live_graphs(self, source: nn.Module) -> dict[str, nn.Module]:
+        """The graphs' modules on the live weights of `source`, as `specs` and `graph_specs` say."""
+        modules = self.modules_by_name(source)
+        return modules if self.normalization is None else self.with_raw_images(modules, self.graph_specs())
+
+    def for_target(self, *, is_neuron: bool) -> StaticModel:
+        """The model as a target compiles it: what its options leave open is settled here.
+
+        Args:
+            is_neuron: Whether the target's graphs run on Neuron devices.
+        """
+        return self
 
     def graphs(self, rules: str = "any") -> Graphs:
         """The graphs that a target compiles, without loop or branch: name → (module, its input specs).
@@ -113,7 +127,7 @@ class StaticModel(nn.Module, ABC):
         """
         specs, names = self.graph_specs(), self.graph_outputs()
         graphs: Graphs = {}
-        for name, live in self.modules_by_name(self.source).items():
+        for name, live in self.live_graphs(self.source).items():
             module = detached_copy(live)
             for part in list(module.modules()):
                 if isinstance(part, Foldable):
@@ -187,6 +201,10 @@ class StaticModel(nn.Module, ABC):
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Any:
         """Call the original so that its outputs line up with those of `forward`."""
 
+    def as_outputs(self, outputs: Any) -> Any:
+        """What `run_original` gave, in the form of the static model's outputs."""
+        return outputs
+
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         """Connect the graphs; a model of one graph is that graph."""
         (graph,) = graphs.values()
@@ -213,7 +231,9 @@ class PlainModel(StaticModel):
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """The tensors that the caller gave, and random ones for specs, which may lie outside the model's domain."""
         return tuple(
-            given if isinstance(given, Tensor) and not given.is_meta else spec.example(seed + i)
+            given
+            if isinstance(given, Tensor) and not given.is_meta and given.dtype == spec.torch_dtype
+            else spec.example(seed + i)
             for i, (given, spec) in enumerate(zip(self._given, self.specs))
         )
 

@@ -50,6 +50,7 @@ class Target(ABC):
         chip: Its chip in `neuronkit.tables.hardware`, for `estimate`; None without published figures.
         rules: Whose operators it takes: "torch-neuron", "torch-xla", "torch-neuron-native", or "any" for TorchScript.
         is_neuron: Whether what it makes runs on Neuron devices.
+        refused_dtypes: Dtypes of inputs that its devices do not take, beside int64 and float64.
     """
 
     name: ClassVar[str]
@@ -59,6 +60,7 @@ class Target(ABC):
     chip: ClassVar[str | None] = None
     rules: ClassVar[str] = "any"
     is_neuron: ClassVar[bool] = False
+    refused_dtypes: ClassVar[frozenset[str]] = frozenset()
 
     def check_options(self, options: CompileOptions) -> None:
         """Raise OptionError for a field that this target cannot honour, or a cache that is none."""

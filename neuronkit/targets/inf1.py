@@ -50,6 +50,7 @@ class Inf1Target(SdkTarget):
     """AWS Inferentia of the first generation. The SDK is frozen: torch 1.13.1 and Python 3.10."""
 
     name = "inf1"
+    refused_dtypes = frozenset({"uint8"})
     sdk = "torch_neuron"
     chip = "Inferentia"
     rules = "torch-neuron"

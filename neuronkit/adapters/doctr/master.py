@@ -9,21 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.doctr.recognizer import (
+    DoctrDecoder,
     DoctrOptions,
-    DoctrRecognizer,
     attended,
-    image_spec,
     keys_values,
     queries,
+    self_attended,
 )
 from neuronkit.adapters.kit.attention import causal, hiding
-from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import cumsum, one_hot_embedding
 
 
-class StaticMASTER(DoctrRecognizer, EncoderDecoder):
+class StaticMASTER(DoctrDecoder):
     """docTR's MASTER at a fixed batch, computing what the dynamic model computes for each row alone.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length, C), C being the vocabulary, EOS, SOS and PAD. All
@@ -34,7 +33,7 @@ class StaticMASTER(DoctrRecognizer, EncoderDecoder):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The input's size.
+        options: Size, outputs and method.
     """
 
     family = "doctr_master"
@@ -43,9 +42,7 @@ class StaticMASTER(DoctrRecognizer, EncoderDecoder):
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
         core: Any = unwrap(model)
-        spec = image_spec(core, batch_size, options or DoctrOptions())
-        end = core.vocab_size
-        super().__init__(model, (spec,), steps=core.max_length, bos_id=end + 1, eos_id=end, method="fixed_point")
+        super().__init__(model, batch_size, options, steps=core.max_length)
 
     def encoder(self, source: nn.Module) -> MASTEREncoder:
         return MASTEREncoder(source)
@@ -100,8 +97,7 @@ class MASTERDecoder(Foldable):
         decoder = self.decoder
         layers = zip(decoder.attention, decoder.source_attention, decoder.position_feed_forward)
         for i, (attention, cross, feed_forward) in enumerate(layers):
-            normed = decoder.layer_norm_input(x)
-            x = x + attended(attention, queries(attention, normed), *keys_values(attention, normed), mask)
+            x = x + self_attended(attention, decoder.layer_norm_input(x), mask)
             query = queries(cross, decoder.layer_norm_masked_attention(x))
             x = x + attended(cross, query, memory[:, 2 * i], memory[:, 2 * i + 1])
             x = x + feed_forward(decoder.layer_norm_attention(x))

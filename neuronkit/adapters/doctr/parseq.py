@@ -9,16 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.doctr.recognizer import (
+    DoctrDecoder,
     DoctrOptions,
-    DoctrRecognizer,
     VisionFeatures,
     attended,
-    image_spec,
     keys_values,
     queries,
 )
 from neuronkit.adapters.kit.attention import pass_mask, pass_masks
-from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import CAUSAL
@@ -26,7 +24,7 @@ from neuronkit.static.model import Foldable, unwrap
 from neuronkit.static.ops import one_hot_embedding
 
 
-class StaticDoctrPARSeq(DoctrRecognizer, EncoderDecoder):
+class StaticDoctrPARSeq(DoctrDecoder):
     """docTR's PARSeq at a fixed batch, computing what the dynamic model computes for each row alone.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -35,18 +33,14 @@ class StaticDoctrPARSeq(DoctrRecognizer, EncoderDecoder):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The input's size.
+        options: Size, outputs and method.
     """
 
     family = "doctr_parseq"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
         core: Any = unwrap(model)
-        spec = image_spec(core, batch_size, options or DoctrOptions())
-        end = core.vocab_size
-        super().__init__(
-            model, (spec,), steps=core.max_length + 1, bos_id=end + 1, eos_id=end, method="fixed_point", refine_iters=1
-        )
+        super().__init__(model, batch_size, options, steps=core.max_length + 1, refine_iters=1)
 
     def encoder(self, source: nn.Module) -> DoctrPARSeqEncoder:
         return DoctrPARSeqEncoder(source, self.specs[0])

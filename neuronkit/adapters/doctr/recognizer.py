@@ -10,32 +10,45 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.kit.attention import attend
-from neuronkit.adapters.kit.options import check_sizes
-from neuronkit.interface import RECOGNIZER, Interface, Output
+from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
+from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.ocr.doctr import MEAN, STD, DoctrProcessor
+from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, StaticModel
+from neuronkit.static.decoding.decoding import named_outputs
+from neuronkit.static.decoding.methods import AUTO, check_method
+from neuronkit.static.model import Foldable, StaticModel, unwrap
 from neuronkit.static.ops import length
 
 INPUT_SIZE = (32, 128)
 
 
 @dataclass(frozen=True)
-class DoctrOptions:
-    """The input.
+class DoctrOptions(ReadingOptions):
+    """The input, the outputs, and how to decode.
 
     Args:
         height: Of the images, in pixels; None follows the model, or takes 32 where the model does not say.
         width: Of the images, in pixels; None follows the model, or takes 128.
+        method: As in `PARSeqOptions`, for PARSeq and MASTER. ViTSTR reads all characters at once, without a method.
+        outputs: "logits", or "tokens": the ids and their probabilities, zero after the end where docTR's confidence
+            does not count what follows it.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If one is no number of pixels.
+        SpecError: If a size is no number of pixels.
+        OptionError: If another option has no such value.
     """
 
     height: int | None = None
     width: int | None = None
+    method: str = AUTO
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sizes(self, "height", "width")
+        check_method(self.method)
 
 
 def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec:
@@ -45,18 +58,26 @@ def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec
     return TensorSpec("images", (batch_size, 3, height, width), next(model.parameters()).dtype)
 
 
+def normalization(model: Any) -> Normalization:
+    """How docTR normalises the images of a model."""
+    settings = getattr(model, "cfg", None) or {}
+    return Normalization(255.0, tuple(settings.get("mean", MEAN)), tuple(settings.get("std", STD)))
+
+
 class DoctrRecognizer(StaticModel):
     """How the originals are called, and what becomes of their logits."""
 
     # How docTR rates a word.
     confidence = "mean"
+    options: DoctrOptions
 
     @property
     def interface(self) -> Interface:
         """A recognizer; its classes are the vocabulary, then EOS, SOS and PAD, of which some heads lack the last."""
         vocabulary = str(self.source.vocab)
         count = len(vocabulary)
-        return Interface(RECOGNIZER, (Output("logits"),), count + 1, count, count + 2, vocabulary, self.confidence)
+        outputs = named_outputs(self.options.outputs)
+        return Interface(RECOGNIZER, outputs, count + 1, count, count + 2, vocabulary, self.confidence)
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """The original's logits, each row alone: docTR stops a batch when its last row has ended."""
@@ -64,13 +85,48 @@ class DoctrRecognizer(StaticModel):
         # A model made to be exported gives its logits under another name.
         return torch.cat([row["logits" if "logits" in row else "out_map"] for row in rows])
 
-    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """All of them: docTR's confidences count what comes after EOS, too."""
         return outputs
 
-    def decoded(self, outputs: Tensor) -> list[tuple[str, float]]:
-        """Text and confidence (0..1) of each row, by the original's own post-processor."""
-        return [(text, float(confidence)) for text, confidence in self.source.postprocessor(outputs.detach())]
+    def decoded(self, outputs: Any) -> list[tuple[str, float]]:
+        """Text and confidence (0..1) of each row: of logits, by the original's own post-processor."""
+        if isinstance(outputs, Tensor):
+            return [(text, float(confidence)) for text, confidence in self.source.postprocessor(outputs.detach())]
+        read = DoctrProcessor(str(self.source.vocab), confidence=self.confidence).postprocess(outputs)
+        return [(word.text, word.confidence) for word in read]
+
+
+class DoctrDecoder(DoctrRecognizer, EncoderDecoder):
+    """A docTR recogniser that decodes character by character.
+
+    Args:
+        model: The dynamic model.
+        batch_size: Rows of the fixed batch.
+        options: Size, outputs and method.
+        steps: T, the longest sequence in tokens, EOS counted.
+        refine_iters: Refinement passes.
+    """
+
+    def __init__(
+        self, model: nn.Module, batch_size: int, options: DoctrOptions | None, *, steps: int, refine_iters: int = 0
+    ) -> None:
+        core: Any = unwrap(model)
+        self.options = options = options or DoctrOptions()
+        # Where no class stands for the beginning, the table of tokens has one more row for it.
+        end = len(core.vocab)
+        super().__init__(
+            model,
+            (image_spec(core, batch_size, options),),
+            steps=steps,
+            bos_id=end + 1,
+            eos_id=end,
+            method=options.method,
+            outputs=options.outputs,
+            refine_iters=refine_iters,
+        )
+        if options.raw_images:
+            self.take_raw_images(normalization(core))
 
 
 class VisionFeatures(Foldable):
@@ -97,8 +153,7 @@ class VisionFeatures(Foldable):
         x = torch.cat([first.expand(length(images, 0), -1, -1), x], dim=1)
         blocks = self.blocks
         for attention, feed_forward in zip(blocks.attention, blocks.position_feed_forward):
-            normed = blocks.layer_norm_input(x)
-            x = x + attended(attention, queries(attention, normed), *keys_values(attention, normed))
+            x = x + self_attended(attention, blocks.layer_norm_input(x))
             x = x + feed_forward(blocks.layer_norm_attention(x))
         return blocks.layer_norm_output(x)
 
@@ -116,6 +171,11 @@ def keys_values(attention: Any, x: Tensor) -> tuple[Tensor, Tensor]:
 def split_heads(attention: Any, x: Tensor) -> Tensor:
     """(N, T, D) → (N, heads, T, D / heads)."""
     return x.reshape(-1, length(x, 1), attention.num_heads, attention.d_k).transpose(1, 2)
+
+
+def self_attended(attention: Any, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What a docTR attention gives for normed x (N, T, D), which attends to itself: (N, T, D)."""
+    return attended(attention, queries(attention, x), *keys_values(attention, x), mask)
 
 
 def attended(attention: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

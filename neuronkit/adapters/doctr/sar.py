@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrRecognizer, image_spec
-from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.doctr.recognizer import DoctrDecoder, DoctrOptions
 from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import Foldable, unwrap
@@ -19,23 +18,23 @@ from neuronkit.static.ops import length, one_hot_embedding
 
 @dataclass(frozen=True)
 class SAROptions(DoctrOptions):
-    """The input, and how to decode.
+    """The options of SAR: those of `DoctrOptions`, but that it decodes step by step.
 
     Args:
         height: Of the images, in pixels; None follows the model.
         width: Of the images, in pixels; None follows the model.
         method: "stepwise" calls a small graph once per character, "unrolled" does all steps in one large graph.
             "auto" takes "stepwise".
+        outputs: "logits", or "tokens": the ids and their probabilities, at all positions.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
         SpecError: If height or width is no whole number of at least 1.
-        OptionError: If `method` is no text.
+        OptionError: If another option has no such value.
     """
 
-    method: str = "auto"
 
-
-class StaticSAR(DoctrRecognizer, EncoderDecoder):
+class StaticSAR(DoctrDecoder):
     """docTR's SAR at a fixed batch, computing what the dynamic model computes.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -53,17 +52,7 @@ class StaticSAR(DoctrRecognizer, EncoderDecoder):
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: SAROptions | None = None) -> None:
         core: Any = unwrap(model)
-        options = options or SAROptions()
-        end = core.decoder.vocab_size
-        # No class stands for the beginning; the table of tokens has one more row for it.
-        super().__init__(
-            model,
-            (image_spec(core, batch_size, options),),
-            steps=core.decoder.max_length,
-            bos_id=end + 1,
-            eos_id=end,
-            method=options.method,
-        )
+        super().__init__(model, batch_size, options, steps=core.decoder.max_length)
 
     def encoder(self, source: nn.Module) -> SAREncoder:
         return SAREncoder(source)

@@ -6,9 +6,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrRecognizer, VisionFeatures, image_spec
+from neuronkit.adapters.doctr.recognizer import (
+    DoctrOptions,
+    DoctrRecognizer,
+    VisionFeatures,
+    image_spec,
+    normalization,
+)
 from neuronkit.adapters.registry import Family
+from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import TOKENS
+from neuronkit.static.decoding.graphs import tokens_until_end
+from neuronkit.static.decoding.methods import AUTO
 
 
 class StaticViTSTR(DoctrRecognizer):
@@ -20,17 +30,30 @@ class StaticViTSTR(DoctrRecognizer):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The input's size.
+        options: Size and outputs.
     """
 
     family = "doctr_vitstr"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
+        self.options = options = options or DoctrOptions()
+        if options.method != AUTO:
+            raise OptionError(
+                f"got method={options.method!r} for ViTSTR, which reads all characters at once; expected {AUTO!r}; "
+                "leave the method out"
+            )
         super().__init__(model, ())
-        self.specs = (image_spec(self.source, batch_size, options or DoctrOptions()),)
+        self.specs = (image_spec(self.source, batch_size, options),)
+        if options.raw_images:
+            self.take_raw_images(normalization(self.source))
 
-    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        return {"read": ViTSTRReading(source, self.specs[0])}
+    def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
+        reading = ViTSTRReading(source, self.specs[0])
+        return {"read": Tokens(reading, len(source.vocab)) if self.options.outputs == TOKENS else reading}
+
+    def as_outputs(self, outputs: Any) -> Any:
+        """Logits, or their tokens and probabilities where these are wanted."""
+        return tokens_until_end(outputs, len(self.source.vocab)) if self.options.outputs == TOKENS else outputs
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
@@ -47,6 +70,18 @@ class ViTSTRReading(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images)[:, 1 : self.places])
+
+
+class Tokens(nn.Module):
+    """A module that gives logits (N, T, C), giving tokens and their probabilities, zero after the first EOS."""
+
+    def __init__(self, module: nn.Module, eos_id: int) -> None:
+        super().__init__()
+        self.module = module
+        self.eos_id = eos_id
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return tokens_until_end(self.module(*inputs), self.eos_id)
 
 
 FAMILY = Family(

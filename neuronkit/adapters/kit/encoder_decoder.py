@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.interface import SEQ2SEQ, Interface, Output
+from neuronkit.interface import SEQ2SEQ, Interface
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.model import DecodingModel
 from neuronkit.static.model import eval_mode
@@ -26,7 +26,7 @@ class EncoderDecoder(DecodingModel):
     @property
     def interface(self) -> Interface:
         """An encoder–decoder that gives logits over its vocabulary; recognisers say more."""
-        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id)
+        return Interface(SEQ2SEQ, self.decoding.named_outputs, self.bos_id, self.eos_id)
 
     @abstractmethod
     def encoder(self, source: nn.Module) -> nn.Module:
@@ -37,13 +37,13 @@ class EncoderDecoder(DecodingModel):
         """The decoder, in one of the protocols of `neuronkit.static.decoding.protocols`."""
 
     @abstractmethod
-    def decoded(self, outputs: Tensor) -> list[Any]:
-        """What each row of logits says: text, ids, with a confidence where the original gives one."""
+    def decoded(self, outputs: Any) -> list[Any]:
+        """What each row of the outputs says: text, ids, with a confidence where the original gives one."""
 
     def memory_example(self) -> Tensor:
         device = next(self.source.parameters()).device
         if self._memory is None:
             with eval_mode(self.source), torch.no_grad():
-                memory = self.encoder(self.source)(*(x.to(device) for x in self.example_inputs()))
+                memory = self.encoder(self.source)(*self.normalized([x.to(device) for x in self.example_inputs()]))
             self._memory = TensorSpec.of("memory", memory)
         return torch.zeros(self._memory.shape, dtype=self._memory.torch_dtype, device=device)

@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
+from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS
 from neuronkit.static.decoding.methods import AUTO
 
 Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionOptions:
+    """What can be chosen for every model of images.
+
+    Args:
+        raw_images: Take images as bytes, 0..255, and normalise them inside as the model's processor does: a quarter of
+            the bytes travel to the device. Not for "inf1", which takes no bytes.
+
+    Raises:
+        OptionError: If `raw_images` is neither True nor False.
+    """
+
+    raw_images: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "raw_images", checks.flag("raw_images", self.raw_images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(VisionOptions):
+    """What can be chosen for every recogniser.
+
+    Args:
+        outputs: "logits", or "tokens": the ids and their probabilities, which is all that reading them needs.
+        raw_images: Take images as bytes; see `VisionOptions`.
+
+    Raises:
+        OptionError: If `outputs` is neither, or `raw_images` is no flag.
+    """
+
+    outputs: str = LOGITS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("outputs", self.outputs, OUTPUTS)
 
 
 def either(wanted: type[Options], whole: Any, **single: Any) -> Options:

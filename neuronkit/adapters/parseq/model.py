@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from neuronkit import checks
 from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
-from neuronkit.adapters.kit.options import either
+from neuronkit.adapters.kit.options import ReadingOptions, either
 from neuronkit.adapters.parseq.graphs import PARSeqDecoder, PARSeqEncoder, PARSeqStep
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
-from neuronkit.interface import RECOGNIZER, Interface, Output
+from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
 from neuronkit.static.model import unwrap
 
 
 @dataclass(frozen=True)
-class PARSeqOptions:
+class PARSeqOptions(ReadingOptions):
     """How to decode. None follows the model.
 
     Args:
@@ -35,10 +37,14 @@ class PARSeqOptions:
         refine_iters: Refinement passes after decoding.
         method: "fixed_point" decodes all positions at once until they stop changing, in few calls of one small graph;
             "stepwise" calls a smaller one once per character; "unrolled" does everything in one large graph; "fused"
-            makes five passes in one graph, and calls it again for rows that have not settled. All give the same.
-            "auto" takes "fixed_point": on words it needs two or three calls where "stepwise" needs one per character,
-            and on the CPU both take the same time (``benchmarks/decoding.py``; no device was measured). On weights
-            whose tokens never settle, "stepwise" is the faster one.
+            makes several passes in one graph, and calls it again for rows that have not settled. All give the same.
+            "auto" takes "fused" where a Neuron target compiles it, since one call moves the fewest bytes, and elsewhere
+            "fixed_point": on words it needs two or three calls where "stepwise" needs one per character, and on the CPU
+            both take the same time (``benchmarks/decoding.py``; no device was measured). On weights whose tokens never
+            settle, "stepwise" is the faster one.
+        passes: Passes in the graph of "fused". Of the demo's words, 0.35 to 0.55 % have not settled after five.
+        outputs: "logits", or "tokens": the ids and their probabilities, zero after the end.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
         OptionError: If a value is none of these, or a number is not whole.
@@ -48,8 +54,11 @@ class PARSeqOptions:
     decoding: str | None = None
     refine_iters: int | None = None
     method: str = "auto"
+    passes: int = Decoding.passes
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.integer("passes", self.passes, 1, 1 << 10)
         checks.choice("decoding", self.decoding, (None, "ar", "nar"))
         check_method(self.method)
         if self.refine_iters is not None:
@@ -61,7 +70,9 @@ class StaticPARSeq(EncoderDecoder):
 
     Takes `neuronkit.models.PARSeq` and both classes of baudm/parseq. Called with images (N, 3, H, W) float32 in -1..1,
     it gives logits (N, max_length + 1, C) float32. Positions up to and including a row's first EOS are those of the
-    dynamic model; with refinement, or ``decoding="nar"``, all positions are.
+    dynamic model; with refinement, or ``decoding="nar"``, all positions are. With ``outputs="tokens"`` it gives tokens
+    (N, max_length + 1) int32 and their probabilities float32, zero after the first EOS; with ``raw_images`` it takes
+    uint8, 0..255.
 
     Args:
         model: The dynamic model.
@@ -70,7 +81,7 @@ class StaticPARSeq(EncoderDecoder):
         decoding: "ar" decodes greedily, "nar" without context; None follows the model.
         refine_iters: Refinement passes; None follows the model.
         method: "auto", "fixed_point", "stepwise", "unrolled" or "fused"; see `PARSeqOptions`.
-        options: All four in one, instead of them.
+        options: All four and more in one, instead of them.
 
     Raises:
         UnknownModelError: If the model does not have PARSeq's parts.
@@ -113,7 +124,11 @@ class StaticPARSeq(EncoderDecoder):
             method=options.method if causal else "fixed_point",
             causal=causal,
             refine_iters=int(core.refine_iters) if options.refine_iters is None else options.refine_iters,
+            passes=options.passes,
+            outputs=options.outputs,
         )
+        if options.raw_images:
+            self.take_raw_images(NORMALIZATION)
 
     @property
     def source(self) -> Any:
@@ -124,7 +139,7 @@ class StaticPARSeq(EncoderDecoder):
     def interface(self) -> Interface:
         """A recognizer; its classes are EOS and the characters."""
         characters = known_characters(unwrap(self.original), self.bos_id - 1)
-        return Interface(RECOGNIZER, (Output("logits"),), self.bos_id, self.eos_id, self.bos_id + 1, characters)
+        return Interface(RECOGNIZER, self.decoding.named_outputs, self.bos_id, self.eos_id, self.bos_id + 1, characters)
 
     def encoder(self, source: nn.Module) -> PARSeqEncoder:
         return PARSeqEncoder(source)
@@ -140,7 +155,7 @@ class StaticPARSeq(EncoderDecoder):
         layers, heads = core.decoder.layers, core.decoder.layers[0].cross_attn.num_heads
         width, patches = core.pos_queries.shape[-1], core.encoder.pos_embed.shape[1]
         shape = (2 * len(layers), self.specs[0].shape[0], heads, patches, width // heads)
-        return torch.zeros(shape, dtype=self.specs[0].torch_dtype, device=core.pos_queries.device)
+        return torch.zeros(shape, dtype=core.pos_queries.dtype, device=core.pos_queries.device)
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """Let the original run all its steps: what it gives before it would have stopped early is the same."""
@@ -152,7 +167,7 @@ class StaticPARSeq(EncoderDecoder):
         logits: Tensor = original(*([tokens] if takes_tokenizer else []), *inputs, self.steps - 1)
         return logits
 
-    def decoded(self, outputs: Tensor) -> list[list[int]]:
+    def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, up to EOS."""
         return until_eos(outputs, self.eos_id)
 

@@ -119,7 +119,7 @@ class EmulatedModel(nn.Module):
     def _run_static(self, model: StaticModel, inputs: tuple[Any, ...]) -> Any:
         inputs = model.check_inputs(inputs)
         with torch.no_grad(), eval_mode(model.source):
-            graphs = model.modules_by_name(model.source)
+            graphs = model.live_graphs(model.source)
             with _folded(graphs.values()):
                 return model.join({name: self._rounded(graph) for name, graph in graphs.items()})(*inputs)
 

@@ -13,6 +13,7 @@ from neuronkit.capture.watching import refuse_fused_script
 from neuronkit.options import Precision
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import as_static
+from neuronkit.targets import find_target
 
 
 def estimate(
@@ -51,7 +52,7 @@ def estimate(
         UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
         UnknownModelError: If the model is no module.
     """
-    static = as_static(model, example_inputs)
+    static = as_static(model, example_inputs).for_target(is_neuron=find_target(target).is_neuron)
     precision = Precision(auto_cast, auto_cast_type)
     # Before the model runs, which takes long.
     check_link(link_gb_s)

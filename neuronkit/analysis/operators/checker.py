@@ -58,9 +58,10 @@ def analyze(
     """
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
-    kind = find_target(target).rules
-    traced = [_trace(name, *graph) for name, graph in as_static(model, example_inputs).graphs(kind).items()]
-    return _report(target, _RULES[kind](), traced).allowing(op_whitelist, cpu_operators)
+    found = find_target(target)
+    static = as_static(model, example_inputs).for_target(is_neuron=found.is_neuron)
+    traced = [_trace(name, *graph) for name, graph in static.graphs(found.rules).items()]
+    return _report(target, _RULES[found.rules](), traced).allowing(op_whitelist, cpu_operators)
 
 
 def check_operators(

@@ -66,9 +66,6 @@ def _fit(given: Any, model: ModelCall) -> Any:
     # Processors of one's own are taken as they are.
     if type(processor) in PROCESSORS:
         check_processor(processor, _describe(model, processor), role=model.name)
-    if model.dtype() == "uint8" and hasattr(processor, "raw_images"):
-        # A model that takes bytes normalises them itself.
-        return dataclasses.replace(processor, raw_images=True)
     return processor
 
 

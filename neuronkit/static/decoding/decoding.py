@@ -7,9 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neuronkit.interface import Output
 from neuronkit.specs import TensorSpec
 
 LOGITS, TOKENS = OUTPUTS = ("logits", "tokens")
+
+
+def named_outputs(outputs: str) -> tuple[Output, ...]:
+    """The outputs of a recogniser or decoder that gives "logits" or "tokens", as an interface names them."""
+    return (Output("tokens"), Output("probabilities")) if outputs == TOKENS else (Output("logits"),)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,11 @@ class Decoding:
     def gives_tokens(self) -> bool:
         """Whether tokens and probabilities come out in place of logits."""
         return self.outputs == TOKENS
+
+    @property
+    def named_outputs(self) -> tuple[Output, ...]:
+        """What comes out, as an interface names it."""
+        return named_outputs(self.outputs)
 
     @property
     def zero_after_end(self) -> bool:

@@ -11,16 +11,6 @@ from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Parts
 from neuronkit.static.ops import cumsum, tokens_of
 
-# What the outputs of the methods' graphs are called.
-OUTPUTS = {
-    "encode": ("memory",),
-    "decode": ("logits",),
-    "start": ("state",),
-    "step": ("logits", "state"),
-    "fused": ("logits", "tokens", "settled"),
-}
-
-
 class AllPositions(nn.Module):
     """A decoder's `logits` or `run` as a graph.
 
@@ -52,19 +42,36 @@ class Finish(nn.Module):
         for i in range(decoding.refine_iters):
             tokens = logits.argmax(-1).to(torch.int32) if i else tokens
             logits = self.decoder.run(loops.shift_right(tokens, decoding.bos_id), loops.REFINE, memory)
-        if not decoding.gives_tokens:
-            return logits
-        tokens, probabilities = tokens_of(logits)
-        if decoding.stops_at_eos:
-            after = ended(tokens, decoding.eos_id)
-            tokens, probabilities = (torch.where(after, torch.zeros_like(x), x) for x in (tokens, probabilities))
+        return tokens_until_end(logits, decoding.eos_id, decoding.stops_at_eos) if decoding.gives_tokens else logits
+
+
+def tokens_until_end(logits: Tensor, eos_id: int, stops_at_eos: bool = True) -> tuple[Tensor, Tensor]:
+    """Logits (N, T, C) → tokens (N, T) int32 and probabilities (N, T), zero after the first EOS, if that is the end."""
+    tokens, probabilities = tokens_of(logits)
+    if not stops_at_eos:
         return tokens, probabilities
+    after = ended(tokens, eos_id)
+    tokens, probabilities = (torch.where(after, torch.zeros_like(x), x) for x in (tokens, probabilities))
+    return tokens, probabilities
 
 
 def ended(tokens: Tensor, eos_id: int) -> Tensor:
     """`loops.after_eos` in operators of a graph: (N, T) bool, False up to and including the first EOS."""
     is_eos = (tokens == eos_id).to(torch.float32)
     return cumsum(is_eos) - is_eos > 0
+
+
+def output_names(decoding: Decoding) -> dict[str, tuple[str, ...]]:
+    """What the outputs of the methods' graphs are called."""
+    results = tuple(output.name for output in decoding.named_outputs)
+    step = ("token", "probability") if decoding.gives_tokens else results
+    return {
+        "encode": ("memory",),
+        "decode": results,
+        "start": ("state",),
+        "step": (*step, "state"),
+        "fused": (*dict.fromkeys((*results, "tokens")), "settled"),
+    }
 
 
 def encode_module(parts: Parts) -> dict[str, nn.Module]:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from neuronkit import checks
 from neuronkit.errors import SpecError
-from neuronkit.interface import OTHER, Interface, Output
+from neuronkit.interface import OTHER, Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.decoding.model import DecodingModel
@@ -28,6 +29,7 @@ def static_greedy_decoder(
     eos_id: int,
     memory: TensorSpec | Tensor | None = None,
     method: str = "auto",
+    outputs: str = LOGITS,
 ) -> GreedyDecoder:
     """Decode greedily in fixed shapes, with the result of the growing loop.
 
@@ -43,17 +45,21 @@ def static_greedy_decoder(
         method: "fixed_point" decodes all positions at once until they stop changing (few calls of one graph),
             "stepwise" one position a call, "unrolled" all in one graph, "fused" several passes in one graph, which is
             called again for rows that have not settled. "auto" takes "fixed_point" for the first protocol, whose every
-            call computes all positions anyway, and "stepwise" for the second, which cannot compute them at once.
+            call computes all positions anyway, and "stepwise" for the second, which cannot compute them at once;
+            compiled for a Neuron target, "fused" for the first.
+        outputs: "logits", or "tokens": token ids and their probabilities.
 
     Returns:
-        A static model: memory → logits (N, max_length + 1, C), right up to and including each row's first EOS.
+        A static model: memory → logits (N, max_length + 1, C), right up to and including each row's first EOS; or
+        tokens (N, max_length + 1) int32 and their probabilities, zero after it.
 
     Raises:
         OptionError: If the method does not exist, or the protocol cannot serve it.
         SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
             is outside the vocabulary, or the memory has no dimension.
     """
-    return GreedyDecoder(decoder, max_length=max_length, bos_id=bos_id, eos_id=eos_id, memory=memory, method=method)
+    ids = {"bos_id": bos_id, "eos_id": eos_id}
+    return GreedyDecoder(decoder, max_length=max_length, **ids, memory=memory, method=method, outputs=outputs)
 
 
 class GreedyDecoder(DecodingModel):
@@ -70,6 +76,7 @@ class GreedyDecoder(DecodingModel):
         eos_id: int,
         memory: TensorSpec | Tensor | None = None,
         method: str = "auto",
+        outputs: str = LOGITS,
     ) -> None:
         if isinstance(memory, Tensor):
             memory = TensorSpec.of("memory", tensor("memory", memory))
@@ -86,6 +93,7 @@ class GreedyDecoder(DecodingModel):
             bos_id=checks.integer("bos_id", bos_id, 0, (1 << 31) - 1, error=SpecError),
             eos_id=checks.integer("eos_id", eos_id, 0, (1 << 31) - 1, error=SpecError),
             method=method,
+            outputs=checks.choice("outputs", outputs, OUTPUTS),
         )
         self._checked = False
         if memory is not None:
@@ -94,7 +102,7 @@ class GreedyDecoder(DecodingModel):
     @property
     def interface(self) -> Interface:
         """A decoder alone: memory to logits."""
-        return Interface(OTHER, (Output("logits"),), self.bos_id, self.eos_id)
+        return Interface(OTHER, self.decoding.named_outputs, self.bos_id, self.eos_id)
 
     def decoder(self, source: nn.Module) -> nn.Module:
         return source
@@ -120,16 +128,16 @@ class GreedyDecoder(DecodingModel):
         with torch.no_grad():
             return until_eos(self(memory), self.eos_id)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Memory → logits (N, max_length + 1, C).
+    def forward(self, *inputs: Tensor) -> Any:
+        """Memory → logits (N, max_length + 1, C), or tokens and probabilities (N, max_length + 1).
 
         Raises:
             SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.
         """
         return self.read(*inputs)[0]
 
-    def read(self, *inputs: Tensor) -> tuple[Tensor, int]:
-        """Logits, and the number of decoder calls.
+    def read(self, *inputs: Tensor) -> tuple[Any, int]:
+        """What `forward` gives, and the number of decoder calls.
 
         Raises:
             SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import Decoding
-from neuronkit.static.decoding.graphs import OUTPUTS
+from neuronkit.static.decoding.decoding import LOGITS, Decoding
+from neuronkit.static.decoding.graphs import output_names, tokens_until_end
 from neuronkit.static.decoding.loops import end_at_eos
-from neuronkit.static.decoding.methods import Parts, choose_method, find_method
+from neuronkit.static.decoding.methods import AUTO, Parts, choose_method, find_method
 from neuronkit.static.decoding.packing import LogitsStep
 from neuronkit.static.model import StaticModel, eval_mode
 
@@ -31,6 +33,8 @@ class DecodingModel(StaticModel):
         method: One of `neuronkit.static.decoding.methods`, or "auto".
         causal: Whether to decode; otherwise the decoder's guess without context is all.
         refine_iters: Refinement passes after decoding.
+        passes: Causal passes in the graph of method "fused".
+        outputs: "logits", or "tokens" with their probabilities.
 
     Raises:
         OptionError: If the method does not exist, or the decoder cannot be run by it.
@@ -54,10 +58,13 @@ class DecodingModel(StaticModel):
         method: str = "auto",
         causal: bool = True,
         refine_iters: int = 0,
+        passes: int = Decoding.passes,
+        outputs: str = LOGITS,
     ) -> None:
         super().__init__(model, specs)
         self.steps, self.bos_id, self.eos_id = steps, bos_id, eos_id
         decoder = self.decoder(self.source)
+        self.wanted_method = method
         self.method = choose_method(method, decoder, f"the decoder of {self.family!r}")
         self.decoding = Decoding(
             self.method,
@@ -69,6 +76,8 @@ class DecodingModel(StaticModel):
             causal=causal,
             refine_iters=refine_iters,
             stops_at_eos=self.stops_at_eos,
+            outputs=outputs,
+            passes=passes,
             state=getattr(self.stepper(self.source), "state", None),
         )
 
@@ -89,19 +98,29 @@ class DecodingModel(StaticModel):
         """A memory of the fixed batch, on the model's device; its values do not matter."""
         raise NotImplementedError
 
+    def for_target(self, *, is_neuron: bool) -> DecodingModel:
+        """The model as a target compiles it: method "auto" is "fused" on Neuron devices, where the decoder can."""
+        if not is_neuron or self.wanted_method != AUTO or self.method != "fixed_point":
+            return self
+        twin = copy.copy(self)
+        twin.method = twin.wanted_method = "fused"
+        twin.decoding = replace(self.decoding, method="fused")
+        return twin
+
     @property
     def joining(self) -> Decoding:
         """How the graphs are joined."""
         return self.decoding
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Any:
         """Inputs as `specs` say → logits (N, T, C), right up to and including each row's first EOS.
+
+        Where tokens are wanted: tokens (N, T) int32 and their probabilities (N, T), zero after each row's first EOS.
 
         Raises:
             SpecError: If the inputs do not fit.
         """
-        logits: Tensor = super().forward(*inputs)
-        return logits
+        return super().forward(*inputs)
 
     def passes(self, *inputs: Tensor) -> int:
         """Number of decoder calls that decoding these inputs takes; the steps in one graph count too.
@@ -112,27 +131,32 @@ class DecodingModel(StaticModel):
         with torch.no_grad():
             return self.read(*inputs)[1]
 
-    def read(self, *inputs: Tensor) -> tuple[Tensor, int]:
-        """Logits (N, T, C), and the number of decoder calls.
+    def read(self, *inputs: Tensor) -> tuple[Any, int]:
+        """What `forward` gives, and the number of decoder calls.
 
         Raises:
             SpecError: If the inputs do not fit.
         """
         inputs = self.check_inputs(inputs)
         with eval_mode(self.source):
-            return self.run_joined(self.join(self.modules_by_name(self.source)), *inputs)
+            return self.run_joined(self.join(self.live_graphs(self.source)), *inputs)
 
-    def run_joined(self, joined: Any, *inputs: Tensor) -> tuple[Tensor, int]:
+    def run_joined(self, joined: Any, *inputs: Tensor) -> tuple[Any, int]:
         """What joined graphs give, and the number of decoder calls."""
         calls = find_method(self.method).calls(self.decoding)
         if calls is not None:
             return joined(*inputs), calls
-        logits, passes = joined.read(*inputs)
-        return logits, passes
+        outputs, passes = joined.read(*inputs)
+        return outputs, passes
 
-    def meaningful(self, outputs: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        """The logits, zero after each row's first EOS."""
-        return end_at_eos(outputs, self.eos_id)
+    def as_outputs(self, outputs: Any) -> Any:
+        """The original's logits, or their tokens and probabilities where these are wanted."""
+        decoding = self.decoding
+        return tokens_until_end(outputs, self.eos_id, decoding.stops_at_eos) if decoding.gives_tokens else outputs
+
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
+        """The logits, zero after each row's first EOS; tokens and probabilities are so already."""
+        return outputs if self.decoding.gives_tokens else end_at_eos(outputs, self.eos_id)
 
     def parts(self, source: nn.Module, memory: Callable[[], Tensor] | None = None) -> Parts:
         """What a method builds graphs of, from the weights of `source`."""
@@ -153,7 +177,7 @@ class DecodingModel(StaticModel):
             return find_method(self.method).specs(self.parts(self.source))
 
     def graph_outputs(self) -> Mapping[str, tuple[str, ...]]:
-        return {**super().graph_outputs(), **OUTPUTS}
+        return {**super().graph_outputs(), **output_names(self.decoding)}
 
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Any:
         return find_method(self.method).join(self.decoding, graphs)
