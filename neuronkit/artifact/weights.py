@@ -40,6 +40,7 @@ def replace_weights(function: Callable[..., Any], manifest: Mapping[str, Any], m
     static = as_static(
         model, None if isinstance(model, StaticModel) else [TensorSpec.from_dict(spec) for spec in manifest["inputs"]]
     )
+    static = static.for_target(is_neuron=target.is_neuron)
     graphs = static.graphs(target.rules)
     given = {name: target.separate_weights(*graph) for name, graph in graphs.items()}
     kinds = {name: weight_kinds(weights) for name, weights in given.items()}

@@ -55,17 +55,20 @@ def one_hot_embedding(ids: Tensor, weight: Tensor, positions: Tensor | None = No
     return torch.matmul(one_hot(ids, weight.shape[0], weight.dtype, positions), weight)
 
 
-def cumsum(x: Tensor) -> Tensor:
+def cumsum(x: Tensor, triangle: Tensor | None = None) -> Tensor:
     """Sum from the first entry up to each, along the last dimension, as a product with a triangular matrix.
 
     Args:
         x: (..., T) float.
+        triangle: (T, T) of the same dtype, ones on and above the diagonal, where the caller keeps it; None makes it.
 
     Returns:
         (..., T), of the same dtype.
     """
-    steps = torch.arange(x.shape[-1], dtype=torch.int32, device=x.device)
-    return torch.matmul(x, (steps.unsqueeze(1) <= steps).to(x.dtype))
+    if triangle is None:
+        steps = torch.arange(x.shape[-1], dtype=torch.int32, device=x.device)
+        triangle = (steps.unsqueeze(1) <= steps).to(x.dtype)
+    return torch.matmul(x, triangle)
 
 
 def tokens_of(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,8 @@ def tokens_of(logits: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Classes (...) int32, and their softmax probabilities (...) float32.
     """
-    return logits.argmax(-1).to(torch.int32), logits.to(torch.float32).softmax(-1).amax(-1)
+    exact = logits if logits.dtype == torch.float32 else logits.to(torch.float32)
+    return logits.argmax(-1).to(torch.int32), exact.softmax(-1).amax(-1)
 
 
 def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:

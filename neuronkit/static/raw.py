@@ -75,7 +75,8 @@ class Normalize(nn.Module):
         levels = images.to(torch.float32)
         if self.divides:
             levels = levels / self.divisor
-        return ((levels - self.mean) / self.std).to(self.dtype)
+        normalized = (levels - self.mean) / self.std
+        return normalized if self.dtype == torch.float32 else normalized.to(self.dtype)
 
 
 class Normalized(nn.Module):

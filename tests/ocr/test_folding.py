@@ -79,10 +79,11 @@ def test_the_reader_follows_the_models_input():
 
     recognizer = Bytes()
     recognizer.specs = (type("ByteSpec", (), {"name": "images", "shape": (2, 3, 32, 128), "dtype": "uint8"})(),)
-    reader = OCRPipeline(
-        detect, recognizer, detector_processor=CraftProcessor(), recognizer_processor=ParseqProcessor(CHARSET)
-    )
+    processors = [ParseqProcessor(CHARSET, raw_images=flag) for flag in (True, False)]
+    reader = OCRPipeline(detect, recognizer, detector_processor=CraftProcessor(), recognizer_processor=processors[0])
     assert reader(grid("abc")).text == "a b c"
+    with pytest.raises(OptionError, match=r"normalises images for a model that takes images: uint8.*raw_images=True"):
+        OCRPipeline(detect, recognizer, detector_processor=CraftProcessor(), recognizer_processor=processors[1])
 
 
 def test_normalising_twice_or_never_is_refused():

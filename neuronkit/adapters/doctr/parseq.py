@@ -89,7 +89,7 @@ class DoctrPARSeqDecoder(Foldable):
     def run(self, tokens: Tensor, kind: Tensor | int, memory: Tensor) -> Tensor:
         """Tokens (N, T) int32, BOS first → logits (N, T, C) of a pass of one kind."""
         table, token_ids, query, positions, projected, *masks = self.constants
-        mask = pass_mask((masks[0], masks[1], masks[2]), kind, tokens, self.eos_id)
+        mask = pass_mask((masks[0], masks[1], masks[2], masks[3]), kind, tokens, self.eos_id)
         layer = self.layer
         content = layer.content_norm(one_hot_embedding(tokens, table, token_ids) + positions)
         keys, values = keys_values(layer.attention, content)

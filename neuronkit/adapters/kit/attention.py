@@ -22,7 +22,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     Returns:
         (N, heads, T, D).
     """
-    scores = q @ k.transpose(-2, -1)
+    return attend_transposed(q, k.transpose(-2, -1), v, mask)
+
+
+def attend_transposed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """`attend` with keys (N, heads, D, S), as several passes share them."""
+    scores = q @ k
     return (scores if mask is None else scores + mask).softmax(-1) @ v
 
 
@@ -36,8 +41,11 @@ def hiding(seen: Tensor) -> Tensor:
     return torch.where(seen > 0, torch.zeros_like(seen), torch.full_like(seen, -sentinel(seen.dtype)))
 
 
-def pass_masks(steps: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Masks (T, T) to add to attention scores: of a guess, of a causal pass and of a refinement.
+Masks = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def pass_masks(steps: int, like: Tensor) -> Masks:
+    """Masks (T, T) to add to attention scores: of a guess, of a causal pass and of a refinement; and a triangle.
 
     A query sees BOS alone, the tokens up to the one before its own, or every token but its own, which stands one place
     to the right of it, behind BOS.
@@ -45,10 +53,10 @@ def pass_masks(steps: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     seen = causal(steps, like)
     first = torch.zeros_like(seen)
     first[:, 0] = 1
-    return hiding(first), hiding(seen), hiding(1 - torch.diag(torch.ones_like(seen[0, 1:]), 1))
+    return hiding(first), hiding(seen), hiding(1 - torch.diag(torch.ones_like(seen[0, 1:]), 1)), seen.t().contiguous()
 
 
-def pass_mask(masks: tuple[Tensor, Tensor, Tensor], kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
+def pass_mask(masks: Masks, kind: Tensor | int, tokens: Tensor, eos_id: int) -> Tensor:
     """The mask of a pass, (1 or N, 1, T, T), to add to attention scores.
 
     Args:
@@ -59,9 +67,9 @@ def pass_mask(masks: tuple[Tensor, Tensor, Tensor], kind: Tensor | int, tokens: 
     """
     if isinstance(kind, int) and kind != REFINE:
         return masks[kind]
-    guess, decode, refine = masks
-    ended = (cumsum((tokens == eos_id).to(refine.dtype)) > 0).unsqueeze(1)
-    refine = torch.where(ended, torch.full_like(refine, -sentinel(refine.dtype)), refine)
+    guess, decode, refine, triangle = masks
+    ended = (cumsum((tokens == eos_id).to(refine.dtype), triangle) > 0).unsqueeze(1)
+    refine = refine.masked_fill(ended, -sentinel(refine.dtype))
     if not isinstance(kind, int):
         refine = torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode))
     return refine.unsqueeze(1)

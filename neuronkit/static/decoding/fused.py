@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -55,32 +57,39 @@ class FusedDecoder(nn.Module):
         *given, start = inputs
         decoding = self.decoding
         memory = self.encode(*given)
-        tokens = torch.where(start < 0, self._guess(start, memory), start)
+        if hasattr(self.decoder, "prepare"):
+            memory = self.decoder.prepare(memory)
+        bos = torch.full_like(start.split([1, decoding.steps - 1], dim=1)[0], decoding.bos_id)
+        before = tokens = torch.where(start < 0, self._guess(start, bos, memory), self._checked(start))
         for _ in range(decoding.passes):
             before = tokens
-            logits = self._predict(loops.shift_right(before, decoding.bos_id), loops.CAUSAL, memory)
+            logits = self._predict(parts_of.behind(bos, before), loops.CAUSAL, memory)
             tokens = logits.argmax(-1).to(torch.int32)
-        after = parts_of.ended(tokens, decoding.eos_id)
-        changed = torch.where(after, torch.zeros_like(tokens), tokens - before)
-        settled = (changed * changed).sum(1) == 0
+        after = self.finish.ended(tokens)
+        settled = (torch.where(after, before, tokens) == before).all(1)
         if decoding.zero_after_end and not decoding.gives_tokens:
-            logits = torch.where(after.unsqueeze(-1), torch.zeros_like(logits), logits)
-        results = self.finish(logits, tokens, memory)
+            logits = logits.masked_fill(after.unsqueeze(-1), 0)
+        results = self.finish(logits, tokens, memory, bos)
         if not decoding.gives_tokens:
             return results, tokens, settled.to(torch.int32)
         found, probabilities = results
         return torch.where(settled.unsqueeze(-1), found, tokens), probabilities, settled.to(torch.int32)
 
-    def _predict(self, tokens: Tensor, kind: int, memory: Tensor) -> Tensor:
-        logits: Tensor = (
-            self.decoder.run(tokens, kind, memory) if self.decoding.takes_kind else self.decoder.logits(tokens, memory)
-        )
+    def _checked(self, start: Tensor) -> Tensor:
+        """No id but those that the decoder predicts: where compilers make gathers of one-hot products, others crash."""
+        classes = getattr(self.decoder, "classes", None)
+        return start if classes is None else start.clamp(max=classes - 1)
+
+    def _predict(self, tokens: Tensor, kind: int, memory: Any) -> Tensor:
+        decoder = self.decoder
+        takes_kind = self.decoding.takes_kind
+        logits: Tensor = decoder.run(tokens, kind, memory) if takes_kind else decoder.logits(tokens, memory)
         return logits
 
-    def _guess(self, start: Tensor, memory: Tensor) -> Tensor:
+    def _guess(self, start: Tensor, bos: Tensor, memory: Any) -> Tensor:
         if not self.decoding.takes_kind:
             return torch.full_like(start, self.decoding.eos_id)
-        null_context = torch.full_like(start, self.decoding.bos_id)
+        null_context = bos.expand(-1, self.decoding.steps)
         return self._predict(null_context, loops.GUESS, memory).argmax(-1).to(torch.int32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Parts
-from neuronkit.static.ops import cumsum, tokens_of
+from neuronkit.static.ops import cumsum, length, tokens_of
 
 class AllPositions(nn.Module):
     """A decoder's `logits` or `run` as a graph.
@@ -31,34 +33,50 @@ class AllPositions(nn.Module):
 class Finish(nn.Module):
     """What follows decoding in a graph that holds it: refinement, and tokens where they are wanted."""
 
+    triangle: Tensor
+
     def __init__(self, parts: Parts) -> None:
         super().__init__()
         self.decoder = parts.decoder
         self.decoding = parts.decoding
+        steps = parts.decoding.steps
+        self.register_buffer("triangle", torch.ones(steps, steps).triu(), persistent=False)
 
-    def forward(self, logits: Tensor, tokens: Tensor, memory: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits (N, T, C) and their argmax (N, T) int32 → logits, or tokens (N, T) int32 and probabilities (N, T)."""
+    def forward(self, logits: Tensor, tokens: Tensor, memory: Any, bos: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits (N, T, C), their argmax (N, T) int32 and BOS (N, 1) → logits, or tokens and probabilities (N, T)."""
         decoding = self.decoding
         for i in range(decoding.refine_iters):
             tokens = logits.argmax(-1).to(torch.int32) if i else tokens
-            logits = self.decoder.run(loops.shift_right(tokens, decoding.bos_id), loops.REFINE, memory)
-        return tokens_until_end(logits, decoding.eos_id, decoding.stops_at_eos) if decoding.gives_tokens else logits
+            logits = self.decoder.run(behind(bos, tokens), loops.REFINE, memory)
+        if not decoding.gives_tokens:
+            return logits
+        return tokens_until_end(logits, decoding.eos_id, decoding.stops_at_eos, self.triangle.to(logits.device))
+
+    def ended(self, tokens: Tensor) -> Tensor:
+        """(N, T) bool, False up to and including the first EOS."""
+        return ended(tokens, self.decoding.eos_id, self.triangle.to(tokens.device))
 
 
-def tokens_until_end(logits: Tensor, eos_id: int, stops_at_eos: bool = True) -> tuple[Tensor, Tensor]:
+def tokens_until_end(
+    logits: Tensor, eos_id: int, stops_at_eos: bool = True, triangle: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Logits (N, T, C) → tokens (N, T) int32 and probabilities (N, T), zero after the first EOS, if that is the end."""
     tokens, probabilities = tokens_of(logits)
     if not stops_at_eos:
         return tokens, probabilities
-    after = ended(tokens, eos_id)
-    tokens, probabilities = (torch.where(after, torch.zeros_like(x), x) for x in (tokens, probabilities))
-    return tokens, probabilities
+    after = ended(tokens, eos_id, triangle)
+    return tokens.masked_fill(after, 0), probabilities.masked_fill(after, 0)
 
 
-def ended(tokens: Tensor, eos_id: int) -> Tensor:
+def behind(bos: Tensor, tokens: Tensor) -> Tensor:
+    """A decoder's input from its predictions (N, T): BOS (N, 1), then all but the last."""
+    return torch.cat([bos, tokens.split([length(tokens, 1) - 1, 1], dim=1)[0]], dim=1)
+
+
+def ended(tokens: Tensor, eos_id: int, triangle: Tensor | None = None) -> Tensor:
     """`loops.after_eos` in operators of a graph: (N, T) bool, False up to and including the first EOS."""
     is_eos = (tokens == eos_id).to(torch.float32)
-    return cumsum(is_eos) - is_eos > 0
+    return cumsum(is_eos, triangle) - is_eos > 0
 
 
 def output_names(decoding: Decoding) -> dict[str, tuple[str, ...]]:

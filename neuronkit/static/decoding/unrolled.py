@@ -53,7 +53,7 @@ class UnrolledDecoder(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         memory = self.encode(*inputs)
         state = self.start(memory, inputs[0].shape[0])
-        token = self.bos.to(memory.device).expand(state.shape[0])
+        bos = token = self.bos.to(memory.device).expand(state.shape[0])
         rows = []
         tokens = []
         for _ in range(self.steps):
@@ -61,7 +61,7 @@ class UnrolledDecoder(nn.Module):
             token = logits.argmax(-1).to(torch.int32)
             rows.append(logits)
             tokens.append(token)
-        return self.finish(torch.stack(rows, dim=1), torch.stack(tokens, dim=1), memory)
+        return self.finish(torch.stack(rows, dim=1), torch.stack(tokens, dim=1), memory, bos.unsqueeze(1))
 
 
 METHOD = Unrolled()
