@@ -112,7 +112,7 @@ def test_other_chips_by_hand(target, core_tflops, core_bandwidth):
 
 
 def test_each_graph_has_its_own_bound():
-    report = estimate(StaticPARSeq(load_parseq(), batch_size=8), target="inf2", passes=5)
+    report = estimate(StaticPARSeq(load_parseq(), batch_size=8, method="fixed_point"), target="inf2", passes=5)
     assert report.executions == {"encode": 1, "decode": 5}
     encode, decode = report.graphs["encode"], report.graphs["decode"]
     assert report.flops == encode.count.flops + 5 * decode.count.flops
@@ -308,7 +308,7 @@ def test_the_worst_case_runs_every_loop_to_its_end(method, executions):
 
 
 def test_passes_are_those_of_the_example_inputs_by_default():
-    static = StaticPARSeq(load_parseq(), batch_size=4)
+    static = StaticPARSeq(load_parseq(), batch_size=4, method="fixed_point")
     report = estimate(static, target="inf2")
     assert report.executions["decode"] == static.passes(*static.example_inputs())
     assert "example inputs" in report.case
@@ -316,7 +316,7 @@ def test_passes_are_those_of_the_example_inputs_by_default():
 
 
 def test_passes_can_be_given():
-    static = StaticPARSeq(load_parseq())
+    static = StaticPARSeq(load_parseq(), method="fixed_point")
     assert estimate(static, target="inf2", passes=3).executions == {"encode": 1, "decode": 3}
     assert estimate(static, target="inf2", passes={"encode": 2}).executions["encode"] == 2
     assert estimate(static, target="inf2", passes=3.5).executions == {"encode": 1, "decode": 3.5}
@@ -344,7 +344,7 @@ def test_passes_of_a_fused_graph_are_decoder_passes() -> None:
 
 
 def test_what_crosses_the_host_link_by_hand() -> None:
-    static = StaticPARSeq(load_parseq(), batch_size=4)
+    static = StaticPARSeq(load_parseq(), batch_size=4, method="fixed_point")
     report = estimate(static, target="inf2", passes=3)
     memory, images, logits = 4 * 128 * 128 * 4, 4 * 3 * 32 * 128 * 4, 4 * 26 * 37 * 4
     # Tokens and the kind of the pass go with the memory, which comes out of the first graph and into each pass.

@@ -13,6 +13,7 @@ from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Parts
 from neuronkit.static.ops import cumsum, length, tokens_of
 
+
 class AllPositions(nn.Module):
     """A decoder's `logits` or `run` as a graph.
 
