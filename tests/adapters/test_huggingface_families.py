@@ -45,6 +45,12 @@ def test_equals_generate(name: str) -> None:
         assert static.decoded(static(ids, mask)) == expected
     # The graphs were traced with other inputs.
     assert static.decoded(compiled(ids, mask)) == expected
+    stepwise = HuggingFaceOptions(source_length=9, method="stepwise")
+    cached: Any = neuronkit.make_static(model, batch_size=8, options=stepwise)
+    # LED's decoder drops the mask of a single token.
+    assert (cached.decoding.prefix is None) == (name == "LED")
+    with torch.no_grad():
+        assert cached.decoded(cached(ids, mask)) == expected
     # Padding does not count.
     lengths = mask.sum(1).tolist()
     assert expected == [generated(model, (ids[i : i + 1, :n], mask[i : i + 1, :n]))[0] for i, n in enumerate(lengths)]

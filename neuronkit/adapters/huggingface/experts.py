@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from neuronkit.errors import SpecError
 
 
-def dense_experts(model: nn.Module, *, capacity: int = 0) -> None:
+def dense_experts(model: nn.Module, *, capacity: int = 0, decodes: bool = False) -> None:
     """Make the mixtures of experts of a copy static; the model is changed.
 
     Args:
         model: A model, with or without such layers.
         capacity: Tokens that an expert takes at least: those of a whole sequence, where the original is given them one
             at a time.
+        decodes: Whether the model only decodes. Then no token is padding, though entries of a cache are hidden.
     """
     module: Any
     for module in model.modules():
@@ -34,6 +35,8 @@ def dense_experts(model: nn.Module, *, capacity: int = 0) -> None:
             module.forward = types.MethodType(forward, module)
         if getattr(module, "expert_capacity", None) is not None:
             module.expert_capacity = max(int(module.expert_capacity), capacity)
+        if decodes and hasattr(module, "router_ignore_padding_tokens"):
+            module.router_ignore_padding_tokens = True
 
 
 def check_routers(model: nn.Module) -> None:

@@ -34,6 +34,7 @@ class Generation:
         rules: What happens to the logits of each position.
         uses_cache: Whether the decoder sees one token at a time: then positions after a padding token go on as if it
             counted, and an expert's capacity is never reached.
+        width: Of the encoder's hidden states.
     """
 
     prompt: tuple[int, ...]
@@ -43,6 +44,7 @@ class Generation:
     vocabulary: int
     rules: ScoreRules
     uses_cache: bool
+    width: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         vocabulary=vocabulary,
         rules=rules,
         uses_cache=call.config.use_cache is not False,
+        width=call.model_kwargs["encoder_outputs"][0].shape[-1],
     )
 
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from neuronkit.adapters.huggingface.generation import Generation
 from neuronkit.adapters.huggingface.scores import Scores
 
-_SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)  # type: ignore[attr-defined]
+_SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
 
 
 # In half precision encoders ask whether a layer has overflown, and clamp what it gave if so. A graph clamps in any
@@ -48,7 +48,7 @@ class PlainSizes(TorchFunctionMode):
             return result
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            return int(result) if isinstance(result, Tensor) else torch.Size(int(size) for size in result)
+            return int(result) if isinstance(result, (int, Tensor)) else torch.Size(int(size) for size in result)
 
 
 def plain_sizes() -> contextlib.AbstractContextManager[Any]:
@@ -166,7 +166,7 @@ class EncodeTokens(nn.Module):
 class Decode(nn.Module):
     """All positions at once, in the logits protocol, on the encoder's hidden states and, for texts, their mask."""
 
-    def __init__(self, model: nn.Module, settings: Generation, masked: bool) -> None:
+    def __init__(self, model: Any, settings: Generation, masked: bool) -> None:
         super().__init__()
         self.model = model
         self.masked = masked
@@ -175,18 +175,24 @@ class Decode(nn.Module):
         self.without = {"output_router_logits": False} if "output_router_logits" in takes else {}
         self.scores = Scores(settings.rules)
 
+    def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is in the memory, and the mask in its last channel, (N, S, 1), for models that take one."""
+        return (memory[..., :-1], memory[..., -1:]) if self.masked else (memory, None)
+
+    def compute(self, tokens: Tensor, states: Tensor, mask: Tensor | None, **cache: Any) -> Tensor:
+        """Tokens (N, W), hidden states (N, S, D) and their mask (N, S, 1) → logits (N, W, V) float32."""
+        named = {} if mask is None else {"attention_mask": (mask[..., 0] > 0.5).long()}
+        decoded = self.model(
+            encoder_outputs=EncoderOutputs([states]),
+            decoder_input_ids=tokens.long(),
+            use_cache=bool(cache),
+            return_dict=True,
+            **named,
+            **cache,
+            **self.without,
+        )
+        return decoded.logits.float()  # type: ignore[no-any-return]
+
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         with plain_sizes():
-            mask: dict[str, Any] = {}
-            if self.masked:
-                mask["attention_mask"] = (memory[..., -1] > 0.5).long()
-                memory = memory[..., :-1]
-            decoded = self.model(
-                encoder_outputs=EncoderOutputs([memory]),
-                decoder_input_ids=tokens.long(),
-                use_cache=False,
-                return_dict=True,
-                **mask,
-                **self.without,
-            )
-            return self.scores(decoded.logits.float())
+            return self.scores(self.compute(tokens, *self.split(memory)))

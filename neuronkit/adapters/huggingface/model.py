@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import tensors
+from neuronkit.adapters.huggingface.cached import CachedDecode, Layout, find_layout
 from neuronkit.adapters.huggingface.experts import check_routers, dense_experts
 from neuronkit.adapters.huggingface.generation import read_generation
 from neuronkit.adapters.huggingface.graphs import (
@@ -50,7 +51,7 @@ class StaticHuggingFace(EncoderDecoder):
 
     family = "huggingface"
     # Copies of the model that share its weights: the tensors they share, one that encodes, one that decodes.
-    _copies: tuple[tuple[Any, ...], Any, Any] | None = None
+    _copies: tuple[tuple[Any, ...], Any, Any, Layout | None] | None = None
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: HuggingFaceOptions | None = None) -> None:
         core: Any = unwrap(model)
@@ -59,6 +60,7 @@ class StaticHuggingFace(EncoderDecoder):
         specs = image_specs(core, batch_size, options) if self.reads_images else text_specs(core, batch_size, options)
         check_routers(core)
         self.arguments, self.prompt = options.arguments(), options.prompt
+        self.wants_caches = options.method == "stepwise"
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
         super().__init__(
             model,
@@ -79,7 +81,12 @@ class StaticHuggingFace(EncoderDecoder):
         return EncodeImages(encoder) if self.reads_images else EncodeTokens(encoder)
 
     def decoder(self, source: Any) -> nn.Module:
-        decoder = Decode(self._shared(source)[1], self.generation, masked=not self.reads_images)
+        _, decodes, layout = self._shared(source)
+        masked = not self.reads_images
+        if layout is None:
+            decoder = Decode(decodes, self.generation, masked)
+        else:
+            decoder = CachedDecode(decodes, self.generation, masked, layout)
         return decoder.to(next(source.parameters()).device)
 
     def run_original(self, source: Any, *inputs: Tensor) -> Tensor:
@@ -155,18 +162,19 @@ class StaticHuggingFace(EncoderDecoder):
     def _vocabulary(self) -> int:
         return len(self.source.get_input_embeddings().weight)
 
-    def _shared(self, source: nn.Module) -> tuple[Any, Any]:
+    def _shared(self, source: nn.Module) -> tuple[Any, Any, Layout | None]:
         shared = (*source.parameters(), *source.buffers())
         key = (*map(id, shared), *map(id, source.modules()))
         if self._copies is None or self._copies[0] != key:
             encodes, decodes = sharing_copy(source), without_encoder(sharing_copy(source))
             cached = self.generation.uses_cache
             dense_experts(encodes)
-            dense_experts(decodes, capacity=self.steps if cached else 0)
+            dense_experts(decodes, capacity=self.generation.new_tokens if cached else 0, decodes=True)
             if cached:
                 count_padding_in_positions(decodes)
+            layout = find_layout(decodes, self.generation, not self.reads_images) if self.wants_caches else None
             # Not registered: the weights stay the original's alone.
-            self.__dict__["_copies"] = key, encodes, decodes
+            self.__dict__["_copies"] = key, encodes, decodes, layout
         return self._copies[1:]  # type: ignore[index]
 
 

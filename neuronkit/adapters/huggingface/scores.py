@@ -118,10 +118,16 @@ class Scores(nn.Module):
         self.register_buffer("banned", (kinds == _BANNED).float(), persistent=False)
         self.register_buffer("forced", (kinds == _FORCED).float(), persistent=False)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Scores (N, T, V) of the logits of all T positions."""
+    def forward(self, logits: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Scores (N, W, V) of the logits at these positions (N, W) int32; None: of all T."""
+        if not self.places.shape[1]:
+            return logits
+        places = self.places
+        if positions is not None:
+            # Beyond the last one nothing is asked.
+            places = nn.functional.embedding(positions.clamp(max=len(places) - 1), places)
         if self.forces:
-            logits = torch.where(self.places @ self.forced > 0, torch.zeros_like(logits[:1, :1, :1]), logits)
+            logits = torch.where(places @ self.forced > 0, torch.zeros_like(logits[:1, :1, :1]), logits)
         if self.bans:
-            logits = torch.where(self.places @ self.banned > 0, torch.full_like(logits[:1, :1, :1], BANNED), logits)
+            logits = torch.where(places @ self.banned > 0, torch.full_like(logits[:1, :1, :1], BANNED), logits)
         return logits

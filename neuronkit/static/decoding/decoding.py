@@ -36,6 +36,7 @@ class Decoding:
         passes: Causal passes in the graph of method "fused".
         state: The packed state before the first step, where it is the same for every memory: its first entry is 1, the
             others 0. None where a graph computes it.
+        prefix: How many entries of a cache come before BOS; None for a decoder without caches.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Decoding:
     # Of the demo's words, 0.35 to 0.55 % have not settled after so many, and 2.3 to 2.7 % after three.
     passes: int = 5
     state: TensorSpec | None = None
+    prefix: int | None = None
 
     @property
     def gives_tokens(self) -> bool:
@@ -78,6 +80,11 @@ class Decoding:
         """Decoder passes in one call of the graph of method "fused", guess and refinement counted."""
         return int(self.takes_kind) + self.passes + self.refine_iters
 
+    @property
+    def entries(self) -> int:
+        """Entries of a cache: of all positions but the last one, and at least 1."""
+        return max(1, self.steps - 1 + (self.prefix or 0))
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
         state = None if self.state is None else self.state.to_dict()
@@ -87,6 +94,6 @@ class Decoding:
     def from_dict(cls, fields: Mapping[str, Any]) -> Decoding:
         """Read what `to_dict` gave."""
         state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
-        # Earlier releases wrote neither outputs nor passes.
-        given = {"outputs": LOGITS, "passes": cls.passes, **fields, "state": state}
+        # Earlier releases wrote none of these.
+        given = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, **fields, "state": state}
         return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls)})

@@ -19,6 +19,16 @@ from neuronkit.static.decoding.packing import LogitsStep
 from neuronkit.static.model import StaticModel, eval_mode
 
 
+class Passes(int):
+    """Decoder calls, with the positions of a row that they computed together.
+
+    Attributes:
+        positions: As many for each row; those before BOS are not counted.
+    """
+
+    positions: int
+
+
 class DecodingModel(StaticModel):
     """A static model that gives logits (N, T, C), position by position, after an encoder where there is one.
 
@@ -79,6 +89,7 @@ class DecodingModel(StaticModel):
             outputs=outputs,
             passes=passes,
             state=getattr(self.stepper(self.source), "state", None),
+            prefix=getattr(decoder, "prefix", None) if self.method == "stepwise" else None,
         )
 
     def encoder(self, source: nn.Module) -> nn.Module | None:
@@ -122,14 +133,19 @@ class DecodingModel(StaticModel):
         """
         return super().forward(*inputs)
 
-    def passes(self, *inputs: Tensor) -> int:
+    def passes(self, *inputs: Tensor) -> Passes:
         """Number of decoder calls that decoding these inputs takes; the steps in one graph count too.
+
+        Its attribute ``positions`` says how many positions of a row they compute together.
 
         Raises:
             SpecError: If the inputs do not fit.
         """
         with torch.no_grad():
-            return self.read(*inputs)[1]
+            passes = Passes(self.read(*inputs)[1])
+        one_each = self.decoding.prefix is not None or not hasattr(self.decoder(self.source), "logits")
+        passes.positions = passes * (1 if one_each else self.steps)
+        return passes
 
     def read(self, *inputs: Tensor) -> tuple[Any, int]:
         """What `forward` gives, and the number of decoder calls.

@@ -1,0 +1,293 @@
+"""A Hugging Face decoder that keeps the keys and values of earlier positions: its own modules on its own cache classes.
+
+The cache is one tensor (N, P, E), the latest position last, whose first entries are hidden by a decoder mask, as the
+padding at the left of a batch is. So all lengths are constants to the model's code, in every release. Only tables of
+absolute positions would be read at the wrong place, and are read by `PositionTable` instead.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuronkit.adapters.huggingface.generation import Generation, plain_token
+from neuronkit.adapters.huggingface.graphs import Decode, plain_sizes
+from neuronkit.static.model import Foldable
+
+
+class Place:
+    """Which tokens (N, W) are computed at which positions (N, W); None while tables are read as the model does."""
+
+    tokens: Tensor | None = None
+    positions: Tensor
+
+
+class PositionTable(Foldable):
+    """Stands for a module that embeds positions, and embeds those of `Place`.
+
+    Args:
+        inner: The module.
+        place: Shared by all of a model.
+    """
+
+    def __init__(self, inner: nn.Module, place: Place) -> None:
+        super().__init__()
+        self.inner = inner
+        self.place = place
+        self.padding_idx: int | None = getattr(inner, "padding_idx", None)
+        # The arguments of whole passes: on plain tokens, and on padding where that has positions of its own.
+        self.calls: list[Any] = []
+        self.called: Any = None
+
+    def compute_constants(self) -> tuple[Tensor, ...]:
+        """(T, D) what the positions of ordinary tokens are, and those of padding."""
+        held = next(itertools.chain(self.inner.parameters(), self.inner.buffers()), None)
+        calls = self.calls if held is None else _moved(self.calls, held.device)
+        return tuple(self.inner(*args, **kwargs).flatten(0, -2) for args, kwargs in calls)
+
+    def keep(self) -> None:
+        """Keep the latest call, of a whole pass, unless it gives what the one before gave."""
+        self.calls.append(self.called)
+        tables = self.compute_constants()
+        if len(tables) > 1 and torch.equal(tables[0], tables[1]):
+            self.calls.pop()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        if self.place.tokens is None:
+            self.called = args, kwargs
+            return self.inner(*args, **kwargs)
+        plain, *padding = self.constants
+        positions = self.place.positions.to(plain.device).clamp(max=len(plain) - 1)
+        embedded = nn.functional.embedding(positions, plain)
+        for table in padding:
+            is_padding = self.place.tokens.eq(self.padding_idx or 0).unsqueeze(-1)
+            embedded = torch.where(is_padding, nn.functional.embedding(positions, table), embedded)
+        return embedded
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+
+def _moved(value: Any, device: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device or value.device)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
+    return {k: _moved(v, device) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def replace_tables(model: nn.Module, place: Place) -> list[PositionTable]:
+    """Replace the modules that embed absolute positions; the model is changed."""
+    tables = []
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if name == "wpe" or ("position" in name and "relative" not in name):
+                table = PositionTable(child, place)
+                setattr(parent, name, table)
+                tables.append(table)
+    return tables
+
+
+class Entries:
+    """Keys and values (N, H, L, D) of all layers, as they lie in a tensor (N, L, E).
+
+    Args:
+        tensors: An example of them.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.shapes = [(int(t.shape[1]), int(t.shape[3])) for t in tensors]
+        self.widths = [math.prod(shape) for shape in self.shapes]
+
+    def pack(self, tensors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([t.transpose(1, 2).flatten(2) for t in tensors], dim=2)
+
+    def unpack(self, packed: Tensor) -> list[Tensor]:
+        pieces = zip(packed.split(self.widths, dim=2), self.shapes)
+        return [piece.unflatten(2, shape).transpose(1, 2) for piece, shape in pieces]
+
+
+def keeping(past: Sequence[Tensor] = ()) -> Any:
+    """A cache of the installed release, which keeps apart what is new in `kept`.
+
+    Args:
+        past: Keys and values of each layer, in order; empty: nothing was computed yet.
+    """
+    # The model is of it, so that it is imported.
+    base: Any = sys.modules["transformers"].DynamicCache
+    seen = past[0].shape[2] if past else 0
+
+    def update(self: Any, keys: Tensor, values: Tensor, layer_idx: int, *rest: Any, **named: Any) -> Any:
+        self.kept += [keys, values]
+        if not past:
+            return keys, values
+        return tuple(torch.cat(pair, dim=2) for pair in zip(past[2 * layer_idx :], (keys, values)))
+
+    def mask_sizes(self: Any, query: Any, layer_idx: int = 0) -> tuple[int, int]:
+        return seen + int(query if isinstance(query, int) else query.shape[0]), 0
+
+    methods = {
+        "update": update,
+        "get_seq_length": lambda self, *rest, **named: seen,
+        "get_mask_sizes": mask_sizes,
+    }
+    cache = type("Keeping", (base,), methods)()
+    cache.kept = []
+    return cache
+
+
+def filled(tensors: Sequence[Tensor]) -> Any:
+    """A cache of the installed release that holds these keys and values of each layer."""
+    cache: Any = sys.modules["transformers"].DynamicCache()
+    for i in range(0, len(tensors), 2):
+        cache.update(tensors[i], tensors[i + 1], i // 2)
+        # An update writes them behind nothing, which no graph needs.
+        cache.layers[i // 2].keys, cache.layers[i // 2].values = tensors[i], tensors[i + 1]
+    return cache
+
+
+def both(own: Any, cross: Any) -> Any:
+    """The caches of both attentions in one."""
+    return sys.modules["transformers"].EncoderDecoderCache(own, cross)
+
+
+class Layout:
+    """How a decoder's caches lie in tensors, found by decoding a little with caches of the installed release.
+
+    Args:
+        decode: Around a copy of the model that only decodes, in which tables of positions are replaced.
+        width: Of the encoder's hidden states.
+        positions: How many are decoded at most.
+    """
+
+    def __init__(self, decode: Decode, width: int, positions: int) -> None:
+        self.width, self.place = width, Place()
+        tables = replace_tables(decode.model, self.place)
+        weight = next(decode.model.parameters())
+        states = torch.zeros(1, 2, width, dtype=weight.dtype, device=weight.device)
+        mask = torch.ones_like(states[..., :1]) if decode.masked else None
+        tokens = torch.full((1, positions), plain_token(decode.model), device=weight.device)
+        decode.compute(tokens, states, mask)
+        for table in tables:
+            table.keep()
+        for padding in {table.padding_idx for table in tables if table.padding_idx is not None}:
+            decode.compute(torch.full_like(tokens, padding), states, mask)
+            for table in tables:
+                if table.padding_idx == padding:
+                    table.keep()
+        # Whether positions depend on the tokens before, where all are seen.
+        self.numbers_padding = any(len(table.calls) > 1 for table in tables)
+        own, cross = keeping(), keeping()
+        decode.compute(tokens[:, :1], states, mask, past_key_values=both(own, cross))
+        self.own, self.cross = Entries(own.kept), Entries(cross.kept)
+
+
+class CachedDecode(Decode):
+    """Decodes new positions alone, on the keys and values of those before; see `neuronkit.static.decoding.caches`.
+
+    Args:
+        model: A copy of the model that only decodes, as `Layout` prepared it.
+        settings: What happens to logits.
+        masked: Whether the decoder takes a mask of the memory.
+        layout: Of the model's caches.
+    """
+
+    start: Tensor
+
+    def __init__(self, model: nn.Module, settings: Generation, masked: bool, layout: Layout) -> None:
+        super().__init__(model, settings, masked)
+        self.layout = layout
+        self.prefix = 0
+        self.register_buffer("start", torch.full((1, 1), settings.prompt[0], dtype=torch.int32), persistent=False)
+
+    def prefill(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory (N, S, D) → keys and values of it (N, S, K), with its mask, and of what comes before BOS (N, M, E)."""
+        with plain_sizes():
+            own, cross = keeping(), keeping()
+            states, mask = self.split(memory)
+            tokens = self.start.expand(memory.shape[0], -1)
+            self.compute(tokens, states, mask, past_key_values=both(own, cross))
+            context, entry = self.layout.cross.pack(cross.kept), self.layout.own.pack(own.kept)
+            # What no loop uses is computed in no graph.
+            entry = entry if self.prefix else torch.zeros_like(entry)
+            return context if mask is None else torch.cat([context, mask], dim=2), entry
+
+    def advance(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, W) at `position` (N,) → logits (N, W, V), and what they add to the cache (N, W, E)."""
+        with plain_sizes():
+            (rows, window), past = tokens.shape, cache.shape[1]
+            context, mask = self.split(context)
+            entry = torch.arange(past + window, dtype=torch.int32, device=tokens.device)
+            position = position.unsqueeze(1)
+            own = keeping(self.layout.own.unpack(cache))
+            place = self.layout.place
+            place.tokens, place.positions = tokens, (position + (self.prefix + entry[:window])).long()
+            try:
+                logits = self.compute(
+                    tokens,
+                    # Of these the keys and values are in the cache.
+                    context.new_zeros(()).expand(rows, context.shape[1], self.layout.width),
+                    mask,
+                    past_key_values=both(own, filled(self.layout.cross.unpack(context))),
+                    decoder_attention_mask=(entry >= past - self.prefix - position).long(),
+                )
+            finally:
+                place.tokens = None
+            return self.scores(logits, position + entry[:window]), self.layout.own.pack(own.kept)
+
+
+_FAILURES = (AttributeError, TypeError, ValueError, LookupError, RuntimeError)
+
+
+def find_layout(model: nn.Module, settings: Generation, masked: bool) -> Layout | None:
+    """How the caches of a copy of a model lie in tensors; tables of positions are replaced in it.
+
+    Returns:
+        None where the decoder cannot be given caches from outside, or gives something else with them than without.
+    """
+    decode = Decode(model, settings, masked)
+    if not settings.uses_cache and any(getattr(m, "expert_capacity", None) is not None for m in model.modules()):
+        # Experts are full after tokens that a call does not see.
+        return None
+    with torch.no_grad():
+        try:
+            layout = Layout(decode, settings.width, settings.new_tokens)
+            if not settings.uses_cache and layout.numbers_padding:
+                return None
+            cached = CachedDecode(model, settings, masked, layout).to(next(model.parameters()).device)
+            return layout if _agrees(cached, settings) else None
+        except _FAILURES:
+            return None
+
+
+def _agrees(cached: CachedDecode, settings: Generation) -> bool:
+    """Whether a few tokens give the same logits one by one as all at once."""
+    weight = next(cached.model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    memory = torch.randn(1, 5, settings.width + cached.masked, generator=generator)
+    if cached.masked:
+        memory[..., -1] = torch.tensor([1, 1, 1, 1, 0])
+    memory = memory.to(weight)
+    steps = min(settings.new_tokens, 6)
+    tokens = torch.randint(0, settings.vocabulary, (1, steps), generator=generator, dtype=torch.int32)
+    tokens = torch.cat([cached.start, tokens.to(weight.device)[:, 1:]], dim=1)
+    positions = torch.arange(steps, dtype=torch.int32, device=weight.device)
+    expected = cached.scores(cached.compute(tokens, *cached.split(memory)), positions.unsqueeze(0))
+    context, entry = cached.prefill(memory)
+    cache = entry.new_zeros(1, max(1, settings.new_tokens - 1), entry.shape[2])
+    for step in range(steps):
+        logits, entry = cached.advance(tokens[:, step : step + 1], positions[step : step + 1], cache, context)
+        cache = torch.cat([cache, entry], dim=1)[:, 1:]
+        tolerance = 100 * torch.finfo(weight.dtype).eps * (1 + float(expected[:, step].abs().clamp(max=1e6).max()))
+        if not torch.allclose(logits[:, 0], expected[:, step], rtol=0, atol=tolerance):
+            return False
+    return True

@@ -1,0 +1,113 @@
+"""Decoders of transformers decode one position a call, on caches in fixed buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neuronkit
+from neuronkit.adapters.huggingface import HuggingFaceOptions
+from tests.adapters.huggingface_models import bart, generated, lively, marian, roberta, text_model, trocr
+
+pytestmark = pytest.mark.peers
+
+MODELS = {
+    "trocr": lambda: lively(trocr(0), 2.0, 16.0),
+    "sinusoidal": lambda: lively(trocr(2, use_learned_position_embeddings=False), 4.0, 8.0),
+    "roberta": lambda: lively(roberta(0), -0.5, 8.0),
+    "marian": lambda: lively(marian(1), 4.0, 8.0),
+    "bart": lambda: lively(bart(1), 2.0, 8.0),
+    "t5": lambda: lively(text_model("T5"), 2.0, 4.0),
+}
+
+
+def make(model: nn.Module, method: str = "stepwise", **options: Any) -> Any:
+    return neuronkit.make_static(model, batch_size=6, options=HuggingFaceOptions(method=method, **options))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_position_of_each_row_is_computed_in_a_call(name: str) -> None:
+    model: Any = MODELS[name]()
+    static = make(model)
+    inputs = static.example_inputs(3)
+    sizes: list[tuple[int, ...]] = []
+
+    def record(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        sizes.append(tuple(given[0].shape[:2]))
+
+    weight = model.get_output_embeddings().weight
+    copied = static.decoder(static.source).model.modules()
+    head = next(m for m in copied if isinstance(m, nn.Linear) and m.weight is weight)
+    handle = head.register_forward_pre_hook(record)
+    calls = static.passes(*inputs)
+    handle.remove()
+    # One more before them, which makes what all calls share.
+    assert sizes == [(6, 1)] * (calls + 1)
+    assert calls.positions == calls
+    assert make(model, "fixed_point").passes(*inputs).positions % static.steps == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_compiled_it_gives_what_generate_gives(name: str) -> None:
+    model: Any = MODELS[name]()
+    static = make(model, max_length=9)
+    inputs = static.example_inputs(3)
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu", progress=False)
+    expected = generated(model, inputs, max_new_tokens=9)
+    assert len({tuple(row) for row in expected}) > 1
+    assert static.decoded(compiled(*inputs)) == expected
+    assert sorted(compiled.manifest["graphs"]) == ["encode", "start", "step"]
+
+
+def test_a_graph_gives_back_what_it_wrote_and_no_more() -> None:
+    static = make(lively(trocr(0), 2.0, 16.0))
+    step, specs = static.graphs()["step"]
+    with torch.no_grad():
+        _, written = step(*(spec.example() for spec in specs))
+    tokens, position, cache, context = specs
+    assert tuple(written.shape) == (6, 1, cache.shape[2])
+    assert (tokens.shape, position.shape, cache.shape[1]) == ((6, 1), (6,), static.steps - 1)
+    # Two layers of keys and values of 32 numbers.
+    assert (cache.shape[2], context.shape[2]) == (128, 128)
+
+
+def test_positions_after_padding_count_as_in_generate_without_caches() -> None:
+    model: Any = lively(roberta(0), -0.5, 8.0)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[1] *= 4
+    for cached in (True, False):
+        model.generation_config.use_cache = cached
+        static = make(model)
+        images = static.example_inputs()
+        with torch.no_grad():
+            ids = static.decoded(static(*images))
+        assert any(1 in row[:-2] for row in ids)
+        assert ids == generated(model, images)
+        # Without them, positions are numbered by all tokens before, which a call does not see.
+        assert (static.decoding.prefix is None) == (not cached)
+
+
+def test_a_decoder_of_other_caches_computes_all_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    def refuse(*caches: Any) -> None:
+        raise TypeError("other caches")
+
+    model = lively(trocr(0), 2.0, 16.0)
+    monkeypatch.setattr(transformers, "EncoderDecoderCache", refuse)
+    static = make(model)
+    images = static.example_inputs()
+    assert static.decoding.prefix is None
+    assert static.passes(*images).positions == static.passes(*images) * static.steps
+
+
+@pytest.mark.xla
+def test_xla_takes_the_graphs() -> None:
+    model = lively(marian(1), 4.0, 8.0)
+    static = make(model, max_length=6, source_length=7)
+    inputs = static.example_inputs(3)
+    compiled = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
+    assert static.decoded(compiled(*inputs)) == generated(model, inputs, max_new_tokens=6)
