@@ -55,12 +55,16 @@ def integer(
     *,
     error: type[NeuronKitError] = OptionError,
 ) -> int:
-    """Return `value` as an int in [low, high]; NumPy's integers are such, True and 2.0 are not."""
+    """Return `value` as an int of 64 bits in [low, high]; NumPy's integers are such, True and 2.0 are not."""
+    large = False
     if _is_number(value, Integral):
         result = int(value)
-        if (low is None or low <= result) and (high is None or result <= high):
+        # Python itself does not write very large ones, which would break whatever message names them later.
+        large = result.bit_length() > 63
+        if not large and (low is None or low <= result) and (high is None or result <= high):
             return result
-    expected = "a whole number" + _between(str(low), str(high), low is not None, high is not None, False)
+    expected = "a whole number" + " of 64 bits" * large
+    expected += _between(str(low), str(high), low is not None, high is not None, False)
     raise error(f"got {name}={shown(value)}; expected {expected}; {_number_hint(value, Integral)}")
 
 

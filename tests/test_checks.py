@@ -17,9 +17,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuronkit import checks
+from neuronkit import StaticPARSeq, checks
 from neuronkit.checks import shown
-from neuronkit.errors import ImageError, NeuronKitError, OptionError
+from neuronkit.errors import ImageError, NeuronKitError, OptionError, SpecError
+from neuronkit.models import PARSeq
 from neuronkit.tensors import module, tensor
 
 
@@ -339,3 +340,14 @@ def test_nested_and_fake_tensors_are_refused() -> None:
 def test_what_is_no_module_is_told_how_to_become_one(value: Any, message: str) -> None:
     with pytest.raises(NeuronKitError, match=message):
         module("model", value)
+
+
+@pytest.mark.parametrize("value", [1 << 63, -(1 << 64), 10**5000])
+def test_whole_numbers_have_64_bits(value: int) -> None:
+    with pytest.raises(OptionError, match="expected a whole number of 64 bits"):
+        checks.integer("n", value)
+
+
+def test_numbers_that_python_does_not_write_are_refused_in_words() -> None:
+    with pytest.raises(SpecError, match="a whole number of 16610 bits; expected a whole number of 64 bits"):
+        StaticPARSeq(PARSeq("abc", embed_dim=8, enc_depth=1, enc_num_heads=1, dec_num_heads=1), max_length=10**5000)

@@ -19,6 +19,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
 from neuronkit.static.shapes.checks import check_valid_size
+from neuronkit.static.shapes.refused import RefusedSizes
 
 STRIDE = 32
 SCORE_STRIDE = 2
@@ -184,6 +185,11 @@ class StaticCRAFT(StaticModel):
         integers = ("int32", "int64", "int16", "int8", "uint8")
         sizes = tensors.tensor("valid_size", valid_size, shape=(None, 2), dtype=integers) // SCORE_STRIDE
         return (sizes, sizes) if self.options.features else sizes
+
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """Those of the network."""
+        return self._exact(self.source).refused_sizes(self.specs)
 
     def check_sizes(self, valid_size: Tensor) -> None:
         """Raise SpecError if the original cannot run on images of one of these sizes (N, 2), (height, width)."""

@@ -22,6 +22,7 @@ from neuronkit.interface import (
 )
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.targets import find_target
 
 FORMAT = 2
@@ -86,6 +87,9 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     if not manifest["inputs"] or not manifest["outputs"] or not manifest["graphs"]:
         raise ArtifactError("it names no inputs, no outputs or no graphs")
     Interface.from_manifest(manifest)
+    refused = RefusedSizes.from_manifest(manifest)
+    if refused is not None and refused.input not in [spec["name"] for spec in manifest["inputs"]]:
+        raise ArtifactError(f"it refuses sizes of {shown(refused.input)}, which is no input")
     options = manifest["options"]
     if options["neuroncores"] is not None:
         checks.integer("neuroncores", options["neuroncores"], 1)

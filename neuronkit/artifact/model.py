@@ -26,8 +26,10 @@ from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.methods import carry_of_joining
+from neuronkit.static.shapes.canvas import padded_size
 from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.fixed import VALID_SIZE, VALID_WIDTH
+from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.storage.atomic import replacing_file
@@ -76,6 +78,7 @@ class CompiledModel:
         self.carry = carry_of_joining(manifest.get("joining")) if callable(self._graph) else None
         outputs = manifest.get("outputs", ())
         self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
+        self._refused = RefusedSizes.from_manifest(manifest)
         self._path: Path | None = None
 
     @property
@@ -118,6 +121,20 @@ class CompiledModel:
         """
         return Generation(self, self.specs, self.interface)
 
+    def check_sizes(self, valid_size: Tensor) -> None:
+        """Refuse sizes on which the original model cannot run; `FixedShape` asks it, and a call checks its valid sizes.
+
+        Args:
+            valid_size: (N, 2) integers, (height, width) in pixels; or (N,), widths, where the model takes those.
+
+        Raises:
+            SpecError: If there is such a size, or `valid_size` is no such tensor, or beyond the canvas.
+        """
+        if self._refused is not None:
+            (shape,) = (spec.shape for spec in self.specs if spec.name == self._refused.input)
+            largest = padded_size(self.specs[0].shape)[-2 if len(shape) == 2 else -1 :]
+            self._refused.check(check_valid_size(self._refused.input, valid_size, largest))
+
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
         """Run the compiled graph.
 
@@ -133,7 +150,7 @@ class CompiledModel:
 
         Raises:
             SpecError: If an input is missing or unknown; if a shape, a dtype or a device differs; or if a valid size
-                is not within the image.
+                is not within the image, or one on which the original model cannot run.
             ArtifactError: If the first call fails, or gives something else than the manifest says.
             NeuronCoreError: If another process has the cores.
         """
@@ -193,6 +210,8 @@ class CompiledModel:
             if name in given and given[name].dim() <= 2:
                 largest = self.specs[0].shape[-given[name].dim() :]
                 check_valid_size(name, given[name], largest, len(given[name]))
+        if self._refused is not None:
+            self.check_sizes(given[self._refused.input])
         return tuple(given[name] for name in names)
 
     def _expected(self, given: Mapping[str, Any]) -> Sequence[TensorSpec]:
@@ -266,6 +285,8 @@ class CompiledModel:
         function, specs = (self._run, self.specs) if self.carry is None else (self._graph, self._graph_specs)
         with taken_cores_explained():
             functions = find_target(self.manifest["target"]).replicate(function, copies)
+        if self._refused is not None:
+            functions = [_with_check(function, self.check_sizes) for function in functions]
         return Replicas(functions, specs, copies=copies, processor=self.processor, carry=self.carry)
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -383,3 +404,10 @@ class CompiledModel:
             processor=[type(self.processor).__name__] if self.processor is not None else [],
             file=[str(self._path)] if self._path is not None else [],
         )
+
+
+def _with_check(function: Callable[..., Any], check: Callable[[Tensor], None]) -> Callable[..., Any]:
+    """The function, which `FixedShape` may ask about sizes."""
+    checked = partial(function)
+    checked.check_sizes = check  # type: ignore[attr-defined]
+    return checked

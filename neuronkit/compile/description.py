@@ -18,7 +18,7 @@ from neuronkit.static.model import Graphs, StaticModel
 
 def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -> dict[str, Any]:
     """Role, source, inputs and graphs of a model."""
-    joining, interface = static.joining, static.interface
+    joining, interface, refused = static.joining, static.interface, static.refused_sizes
     if interface.role == OTHER and processor is not None:
         # A plain module does not say what it is; its processor does.
         interface = replace(interface, role=PROCESSOR_ROLES.get(processor.kind, OTHER))
@@ -31,6 +31,7 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
             "weight_hash": hash_tensors(static.source.state_dict()),
         },
         "joining": joining.to_dict() if joining is not None else None,
+        "refused_sizes": refused.to_dict() if refused is not None else None,
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
         "weight_hash": hash_weights(graphs),

@@ -19,6 +19,7 @@ from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.raw import RawImages
+from neuronkit.static.shapes.refused import RefusedSizes
 
 Graphs = dict[str, tuple[nn.Module, tuple[TensorSpec, ...]]]
 
@@ -46,6 +47,11 @@ class StaticModel(RawImages, nn.Module, ABC):
     def interface(self) -> Interface:
         """What the model is for, and what its outputs mean; the manifest of an artifact holds it."""
         return Interface()
+
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """Sizes of images on which the original cannot run, where valid sizes are an input; None if there are none."""
+        return None
 
     def __init__(self, original: nn.Module, specs: Sequence[TensorSpec]) -> None:
         super().__init__()
@@ -236,6 +242,12 @@ class PlainModel(StaticModel):
             else spec.example(seed + i)
             for i, (given, spec) in enumerate(zip(self._given, self.specs))
         )
+
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """What a module made by `exact_padding` says."""
+        known = getattr(self.source, "refused_sizes", None)
+        return known(self.specs) if callable(known) else None
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return {"main": source}

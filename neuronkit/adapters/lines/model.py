@@ -20,6 +20,7 @@ from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 from neuronkit.static.shapes.fixed import VALID_WIDTH
+from neuronkit.static.shapes.refused import RefusedSizes
 
 # Where the model does not say.
 DEFAULT_WIDTH = 320
@@ -164,6 +165,12 @@ class StaticLine(StaticModel):
         integers = ("int32", "int64", "int16")
         checked = tensors.tensor(VALID_WIDTH, valid_width, shape=(None,), dtype=integers)
         return (checked.unsqueeze(1) + self.area.offset) // self.area.stride
+
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """Lines that are too narrow."""
+        narrow = self.smallest_width - 1
+        return RefusedSizes(VALID_WIDTH, widths=((1, narrow),)) if narrow else None
 
     def check_sizes(self, valid_width: Tensor) -> None:
         """Raise SpecError if the original cannot run on lines of one of these widths (N,)."""

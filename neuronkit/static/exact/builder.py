@@ -198,9 +198,11 @@ class Builder:
         outside = self.emit_once(runtime.lowest, mask, sign, key=(mask, sign))
         return self.emit(operator.add, self.zeroed(value), outside)
 
-    def require(self, unmet: Callable[[tuple[int, int]], str | None]) -> None:
-        """Note what the node that is being rewritten needs of an image's size."""
-        self.requirements.append(Requirement(self.where, unmet))
+    def require(
+        self, unmet: Callable[[tuple[int, int]], str | None], met: Callable[[tuple[Sizes, Sizes]], Any]
+    ) -> None:
+        """Note what the node that is being rewritten needs of an image's size; see `Requirement`."""
+        self.requirements.append(Requirement(self.where, unmet, met))
 
     def require_size(self, dim: Extent, fits: Callable[[Sizes], Any], reason: str) -> None:
         """Note that a size must pass a test; `reason` is formatted with the size."""
@@ -212,7 +214,7 @@ class Builder:
                 n = dim.at(size[dim.source])
                 return None if fits(np.array([n])).all() else reason.format(n)
 
-            self.require(unmet)
+            self.require(unmet, lambda sizes: fits(dim.function(sizes[dim.source])))
 
     def agree(self, left: Extent, right: Extent) -> Extent:
         """The size of two that the network needs to be equal."""
@@ -228,7 +230,7 @@ class Builder:
                 a, b = (dim.at(size[dim.source]) for dim in (left, right))
                 return None if a == b else f"joins sizes {a} and {b}. Take a multiple of its stride"
 
-            self.require(unmet)
+            self.require(unmet, lambda sizes: left.function(sizes[left.source]) == right.function(sizes[right.source]))
             self.runnable[left.source] = runnable & equal
         return left
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from neuronkit.static.exact.values import Table
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
+from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.static.trees import map_tree
 
 # A height or width beyond this is taken for a mistake: tables of each size up to it are made.
@@ -214,6 +216,22 @@ class ExactPadding(nn.Module):
                 name, shape, dtype = specs[1].name, specs[1].shape, specs[1].dtype
                 return specs[0], TensorSpec(name, shape, dtype, fill=side)
         return specs
+
+    def refused_sizes(self, specs: Sequence[TensorSpec]) -> RefusedSizes | None:
+        """The sizes of images within the specs' canvas on which the module itself cannot run; None if it always can.
+
+        Args:
+            specs: Of images (N, C, H, W) and their valid sizes, or widths.
+        """
+        if len(specs) != 2 or len(specs[0].shape) != 4:
+            return None
+        height, width = specs[0].shape[2:]
+        heights = np.arange(1, height + 1) if self.height is None else np.array([self.height])
+        sizes = heights[:, None], np.arange(1, width + 1)[None]
+        runs = np.ones((len(heights), width), np.bool_)
+        for requirement in self._requirements:
+            runs &= np.asarray(requirement.met(sizes), np.bool_)
+        return RefusedSizes.of(specs[1].name, runs)
 
     def check_sizes(self, valid_size: Tensor) -> None:
         """Refuse sizes on which the module itself cannot run.

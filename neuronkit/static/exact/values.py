@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor, fx
 
-from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent, Rows
+from neuronkit.static.exact.sizes import BATCH, MIXED, Dim, Extent, Rows, Sizes
 from neuronkit.static.trees import map_tree
 
 
@@ -146,10 +146,12 @@ class Requirement:
         where: The node that needs it.
         unmet: Says what is wrong with an image of (height, width), in words that follow the node's name; None if
             nothing is.
+        met: The same of many sizes at once: from heights and widths, two arrays that broadcast, to whether all is well.
     """
 
     where: str
     unmet: Callable[[tuple[int, int]], str | None]
+    met: Callable[[tuple[Sizes, Sizes]], Any]
 
 
 def to_nodes(tree: Any, replaced: Mapping[Any, fx.Node] | None = None) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from neuronkit.static.exact import runtime
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.registry import rule
-from neuronkit.static.exact.sizes import Dim, Extent
+from neuronkit.static.exact.sizes import Dim, Extent, Sizes
 from neuronkit.static.exact.values import Value
 
 
@@ -50,7 +51,8 @@ def _normalize(call: Call, groups: int | None, weight: Any, bias: Any, eps: floa
         # torch refuses to normalise a single entry.
         call.builder.require(
             lambda size: "normalises a single entry. Take a larger image" if _at(rows, size) == _at(columns, size) == 1
-            else None
+            else None,
+            lambda sizes: (_all(rows, sizes) != 1) | (_all(columns, sizes) != 1),
         )  # fmt: skip
     builder = call.builder
     sizes = [builder.size(rows), builder.size(columns)]
@@ -60,6 +62,10 @@ def _normalize(call: Call, groups: int | None, weight: Any, bias: Any, eps: floa
 
 def _at(dim: Dim, size: tuple[int, int]) -> Dim:
     return dim.at(size[dim.source]) if isinstance(dim, Extent) else dim
+
+
+def _all(dim: Dim, sizes: tuple[Sizes, Sizes]) -> Any:
+    return dim.function(sizes[dim.source]) if isinstance(dim, Extent) else np.asarray(dim)
 
 
 @rule("layer_norm", "rms_norm", modules=[nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else [])])
