@@ -342,7 +342,7 @@ def test_what_is_no_module_is_told_how_to_become_one(value: Any, message: str) -
         module("model", value)
 
 
-@pytest.mark.parametrize("value", [1 << 63, -(1 << 64), 10**5000])
+@pytest.mark.parametrize("value", [1 << 63, -(1 << 64), 10**5000], ids=["64", "-65", "16610"])
 def test_whole_numbers_have_64_bits(value: int) -> None:
     with pytest.raises(OptionError, match="expected a whole number of 64 bits"):
         checks.integer("n", value)
