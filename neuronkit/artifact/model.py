@@ -71,10 +71,9 @@ class CompiledModel:
         self.manifest = dict(manifest)
         self.specs = tuple(TensorSpec.from_dict(spec) for spec in manifest["inputs"])
         self.processor = processor
-        specs = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
-        self._run = find_target(manifest["target"]).accelerate(function, specs)
-        name, self._graph_specs = next(iter(specs.items()))
-        self._graph: Any = getattr(self._run, name, None)
+        name, inputs = next(iter(manifest["graphs"].items()))
+        self._graph_specs = [TensorSpec.from_dict(spec) for spec in inputs]
+        self._graph: Any = getattr(self._function, name, None)
         self.carry = carry_of_joining(manifest.get("joining")) if callable(self._graph) else None
         outputs = manifest.get("outputs", ())
         self._valid_sizes = sorted({output["valid"]["input"] for output in outputs if output["valid"]})
@@ -157,7 +156,7 @@ class CompiledModel:
         checked = self._bound(inputs, named)
         if self.carry is not None:
             return RowStream(self.step, self.specs[0].shape[0], self.carry)(*checked)
-        return self._guarded(self._run, checked)
+        return self._guarded(self._function, checked)
 
     def step(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the graph of a model with ``method="fused"`` once, on a batch.
@@ -282,7 +281,7 @@ class CompiledModel:
                 f"one copy spans {spans} cores already, and DataParallel takes models of one core; "
                 "compile with neuroncores=1, or run one process for each copy"
             )
-        function, specs = (self._run, self.specs) if self.carry is None else (self._graph, self._graph_specs)
+        function, specs = (self._function, self.specs) if self.carry is None else (self._graph, self._graph_specs)
         with taken_cores_explained():
             functions = find_target(self.manifest["target"]).replicate(function, copies)
         if self._refused is not None:

@@ -112,7 +112,7 @@ class Target(ABC):
         """Make what computes several batches at once.
 
         Args:
-            function: What `accelerate` gave.
+            function: What `compile` made, joined.
             copies: How many batches.
 
         Returns:
@@ -152,17 +152,6 @@ class Target(ABC):
     def runs_here(self) -> bool:
         """Whether this machine has the device that a compiled graph runs on."""
         return True
-
-    def accelerate(
-        self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
-    ) -> Callable[..., Any]:
-        """Make the form of a compiled function that runs fastest on this machine, where that is not the one to save.
-
-        Args:
-            function: What `compile` made, joined.
-            graphs: Name → input specs.
-        """
-        return function
 
     def save_directory(self, function: Callable[..., Any], directory: Path) -> None:
         """Write a compiled graph into an existing directory.

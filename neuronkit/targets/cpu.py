@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import platform
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,7 +15,6 @@ from neuronkit.capture.tracing import trace
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.cached import Built, GraphCache
-from neuronkit.targets.onednn import reload, with_onednn
 from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.job import RESULT
 from neuronkit.targets.sdk.packages import numbers
@@ -40,11 +39,6 @@ class CpuTarget(Target):
         cache = GraphCache(self, options, op_whitelist, arguments={}, progress=progress)
         return cache.compile(graphs, capture=_trace, build=_freeze, load=_load)
 
-    def accelerate(
-        self, function: Callable[..., Any], graphs: Mapping[str, Sequence[TensorSpec]]
-    ) -> Callable[..., Any]:
-        return with_onednn(function, graphs) if isinstance(function, torch.jit.ScriptModule) else function
-
 
 def _trace(module: nn.Module, specs: tuple[TensorSpec, ...]) -> torch.jit.ScriptModule:
     # Convolutions are fastest on channels_last, and the layout of the weights decides. Not on torch 1.13, whose fuser
@@ -56,7 +50,10 @@ def _trace(module: nn.Module, specs: tuple[TensorSpec, ...]) -> torch.jit.Script
 
 def _freeze(graph: str, traced: torch.jit.ScriptModule, specs: tuple[TensorSpec, ...]) -> Built:
     # Loaded, because torch.jit.script refuses a freshly frozen module as a submodule.
-    frozen = reload(torch.jit.freeze(traced))
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.freeze(traced), buffer)
+    buffer.seek(0)
+    frozen = torch.jit.load(buffer)
     return Built(
         frozen, "torch.jit.trace + torch.jit.freeze", lambda directory: save_script(frozen, directory / RESULT)
     )
