@@ -124,9 +124,14 @@ def restore(reader: Any) -> Any:
 class DetectorStandIn(StandIn):
     """In place of CRAFT."""
 
-    def forward(self, images: Tensor) -> tuple[Any, ...]:
-        """Images (N, 3, H, W), as EasyOCR scales them → score maps (N, H / 2, W / 2, 2), and features."""
-        return tuple(self.compute(images) if self.serves(images) else self.original(images))
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Images (N, 3, H, W), as EasyOCR scales them → score maps (N, H / 2, W / 2, 2), and no features: EasyOCR does
+        not look at them.
+        """
+        if not self.serves(images):
+            return self.original(images)  # type: ignore[no-any-return]
+        maps = self.compute(images)
+        return maps if isinstance(maps, tuple) else (maps, None)
 
 
 class RecognizerStandIn(StandIn):
@@ -156,7 +161,9 @@ def _detectors(network: nn.Module, canvases: Sequence[Sequence[int]]) -> list[St
             'form is known; make the Reader with detect_network="craft"'
         )
     sizes = {tuple(-(-side // STRIDE) * STRIDE for side in canvas) for canvas in canvases}
-    return [make_static(network, options=CRAFTOptions(height, width)) for height, width in sorted(sizes)]
+    return [
+        make_static(network, options=CRAFTOptions(height, width, features=False)) for height, width in sorted(sizes)
+    ]
 
 
 def _recognizers(network: nn.Module, widths: Sequence[int], rows: Sequence[int]) -> list[StaticModel]:
