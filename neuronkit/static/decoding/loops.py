@@ -48,6 +48,11 @@ def zero_where(values: Tensor, places: Tensor) -> Tensor:
     return values.masked_fill(places if values.dim() == 2 else places.unsqueeze(-1), 0)
 
 
+def keep_rows(kept: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """Values (N, ...) of the rows marked in kept (N,), and the others' of the rest."""
+    return torch.where((kept > 0).reshape([-1] + [1] * (values.dim() - 1)), values, others)
+
+
 def end_at_eos(logits: Tensor, eos_id: int) -> Tensor:
     """Zero what follows each row's first EOS: what a loop leaves there depends on when the other rows ended.
 
@@ -305,7 +310,10 @@ class FusedLoop(nn.Module):
         first, second, settled = self.call(inputs, mask, start)
         calls = 1
         while calls < self.calls and not bool((settled > 0).all()):
-            first, second, settled = self.call(inputs, mask, first if self.gives_tokens else second)
+            again = self.call(inputs, mask, first if self.gives_tokens else second)
+            # The tokens of a row that has settled are refined, and no place to go on from.
+            first, second = keep_rows(settled, first, again[0]), keep_rows(settled, second, again[1])
+            settled = torch.max(settled, again[2])
             calls += 1
         if self.gives_tokens:
             return (first, second), calls * self.passes
