@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.images import image_pages as image_pages
     from neuronkit.ocr.images import load_image as load_image
     from neuronkit.ocr.images import load_images as load_images
+    from neuronkit.ocr.images import page_stream as page_stream
     from neuronkit.ocr.page import Line as Line
     from neuronkit.ocr.page import Page as Page
     from neuronkit.ocr.page import Word as Word
@@ -51,6 +52,7 @@ _HOMES = {
     "image_pages": "images",
     "load_image": "images",
     "load_images": "images",
+    "page_stream": "images",
     "processor_from_dict": "processors",
     "save_pages": "writers",
 }

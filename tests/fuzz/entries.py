@@ -43,6 +43,7 @@ from neuronkit.ocr import (
     image_pages,
     load_image,
     load_images,
+    page_stream,
     processor_from_dict,
     save_pages,
 )
@@ -600,8 +601,14 @@ def entries(folder: Path) -> list[Entry]:
             },
             3,
         ),
-        Entry("neuronkit.ocr.ImagePage", ImagePage, {"source": picture, "index": 0}),
-        Entry("neuronkit.ocr.image_pages", image_pages, {"source": picture}),
+        Entry("neuronkit.ocr.ImagePage", ImagePage, {"source": picture, "index": 0, "dpi": 72.0, "rotation": 0}),
+        Entry("neuronkit.ocr.image_pages", image_pages, {"source": picture, "dpi": 72.0, "rotation": 90}),
+        Entry(
+            "neuronkit.ocr.page_stream",
+            lambda **arguments: list(page_stream(**arguments)),
+            {"sources": [picture], "pages": "1-", "dpi": 72.0, "rotation": 90},
+            documented=page_stream,
+        ),
         Entry(
             "neuronkit.ocr.load_images",
             load_images,

@@ -34,6 +34,7 @@ from neuronkit.ocr import (
     image_pages,
     load_image,
     load_images,
+    page_stream,
     processor_from_dict,
     save_pages,
 )
@@ -248,6 +249,7 @@ def test_any_page_is_shown_and_written(lines, thing):
     assert page._repr_png_().startswith(b"\x89PNG")
     assert page._repr_html_().startswith("<div><img")
     documented(page.draw, thing)
+    documented(lambda: list(page_stream([thing], pages=thing)))
     documented(save_pages, thing, f"{tempfile.gettempdir()}/nowhere/page.txt")
     documented(save_pages, [thing], "page.json", format=thing)
     documented(page.draw, boxes=False, text=False, heat_map=True)

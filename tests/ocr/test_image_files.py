@@ -240,7 +240,6 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
         (HEIC, "HEIC", "pip install pillow-heif"),
         (b"\xff\x0a" + bytes(40), "JPEG XL", "pip install pillow-jxl-plugin"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL", "pip install pillow-jxl-plugin"),
-        (b"%PDF-1.7\n", "PDF", "pdftoppm"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "PNG"),
         (b"  <!DOCTYPE html><html></html>", "a web page", "download the image itself"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS", "git lfs pull"),

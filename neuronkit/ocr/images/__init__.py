@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from neuronkit.ocr.images.loading import open_page as open_page
     from neuronkit.ocr.images.opening import image_endings as image_endings
     from neuronkit.ocr.images.opening import is_image_file as is_image_file
+    from neuronkit.ocr.images.sources import page_stream as page_stream
     from neuronkit.ocr.images.types import MAX_PIXELS as MAX_PIXELS
+    from neuronkit.ocr.images.types import PDF_DPI as PDF_DPI
     from neuronkit.ocr.images.types import ImageLike as ImageLike
     from neuronkit.ocr.images.types import ImagePage as ImagePage
     from neuronkit.ocr.images.types import ImageWarning as ImageWarning
@@ -29,6 +31,8 @@ _HOMES = {
     "is_image_file": "opening",
     "describe": "types",
     "load_images": "loading",
+    "page_stream": "sources",
+    "PDF_DPI": "types",
     "image_pages": "loading",
     "image_endings": "opening",
     "ImagePage": "types",

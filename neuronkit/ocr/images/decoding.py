@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neuronkit.ocr.images.types import RGBImage
 
 _ORIENTATION = 0x0112
+_DPI = 30, 2400
 _NEW_SUBFILE_TYPE = 254
 _REDUCED_OR_MASK = 0b101
 # What further frames of these formats are: other sizes, layers or views of the one image.
@@ -90,6 +91,13 @@ def decode(image: Image.Image, max_pixels: int, background: Colour | None) -> RG
         for top, bottom in row_blocks(image.height, image.width):
             out[top:bottom] = np.asarray(_rows(image, top, bottom).convert("RGB"))
     return upright(out, orientation)
+
+
+def resolution(image: Image.Image) -> float | None:
+    """Give the pixels per inch that a file notes; None where it notes none, or none that a scan has."""
+    across, down = (float(number) for number in image.info.get("dpi", (0, 0)))
+    plausible = _DPI[0] <= across <= _DPI[1] and abs(across - down) < 1
+    return round(across, 1) if plausible else None
 
 
 def upright(image: RGBImage, orientation: Any) -> RGBImage:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,20 @@ import numpy as np
 from neuronkit import checks
 from neuronkit.errors import ImageError, NeuronKitError, SpecError
 from neuronkit.ocr._arrays import to_numpy
-from neuronkit.ocr.images.decoding import check_size, decode, page_frames
+from neuronkit.ocr.images.decoding import check_size, decode, page_frames, resolution
 from neuronkit.ocr.images.ground import Colour, parse_background, write_flat
 from neuronkit.ocr.images.levels import array_to_rgb, array_to_rgba
 from neuronkit.ocr.images.opening import open_image
-from neuronkit.ocr.images.types import MAX_PIXELS, ImageLike, ImagePage, ImageWarning, RGBImage, describe
+from neuronkit.ocr.images.pdf import count_pages, draw_page, is_pdf
+from neuronkit.ocr.images.types import (
+    MAX_PIXELS,
+    PDF_DPI,
+    ImageLike,
+    ImagePage,
+    ImageWarning,
+    RGBImage,
+    describe,
+)
 
 _MOST_ARRAY_PIXELS = 1 << 31
 
@@ -33,10 +42,12 @@ class LoadedImage:
     Attributes:
         pixels: (H, W, 3) uint8, RGB.
         unread: Pages of the file that were not asked for.
+        dpi: Pixels per inch, where the file says how many.
     """
 
     pixels: RGBImage
     unread: int
+    dpi: float | None = None
 
     @property
     def warning(self) -> str | None:
@@ -51,7 +62,7 @@ def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: s
     """Read an image, whatever it is given as.
 
     Args:
-        source: A path, the bytes of an image file, an open binary file, a Pillow image, an `ImagePage`, or an array:
+        source: A path, the bytes of an image or PDF, an open binary file, a Pillow image, an `ImagePage`, or an array:
             (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA; uint8 or another integer type in 0..255, uint16 in
             0..65535, bool, or floating point in 0..1.
         max_pixels: Largest height * width that is accepted; larger images are refused before they are decoded.
@@ -87,7 +98,7 @@ def load_pixels(source: ImageLike) -> RGBImage:
 def load_images(
     source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: str | Colour | None = None
 ) -> list[RGBImage]:
-    """Read all pages of a file: of a TIFF, of a GIF, WebP or PNG animation; one page of what has no more.
+    """Read all pages of a file: of a PDF, a TIFF, of a GIF, WebP or PNG animation; one page of what has no more.
 
     All pages are held at once; `image_pages` and `OCRPipeline.read_pages` take one after the other.
 
@@ -108,27 +119,36 @@ def load_images(
     return [open_page(page, max_pixels=max_pixels, background=background).pixels for page in pages]
 
 
-def image_pages(source: ImageLike) -> list[ImagePage]:
+def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -> list[ImagePage]:
     """List the pages of a file without decoding them.
 
     Args:
         source: See `load_image`. An open file is read once, here.
+        dpi: Resolution at which pages of a PDF are drawn.
+        rotation: By how many degrees, 0, 90, 180 or 270, each page is turned counter-clockwise.
 
     Returns:
         At least one page, each of which `load_image` and `OCRPipeline` take.
 
     Raises:
         ImageError: If `source` is not an image.
+        OptionError: If `dpi` or `rotation` has no such value.
     """
     if isinstance(source, ImagePage):
         return [source]
+    first = ImagePage(source, 0, dpi, rotation)
     if _is_array(source):
-        return [ImagePage(source)]
+        return [first]
     with _image_errors(source):
         if hasattr(source, "read") and not hasattr(source, "getexif"):
             source = source.read()  # type: ignore[union-attr]
-        with _alone(source), open_image(source) as image:
-            return [ImagePage(source, frame) for frame in page_frames(image)]
+        frames: Sequence[int]
+        if is_pdf(source):
+            frames = range(count_pages(source))
+        else:
+            with _alone(source), open_image(source) as image:
+                frames = page_frames(image)
+        return [ImagePage(source, frame, first.dpi, first.rotation) for frame in frames]
 
 
 def open_page(
@@ -139,11 +159,21 @@ def open_page(
     ground = parse_background(background)
     with _image_errors(source):
         page = source if isinstance(source, ImagePage) else None
-        file = page.source if page else source
-        if _is_array(file):
-            return LoadedImage(_from_array(file, max_pixels, ground), 0)
-        with _alone(file), open_image(file) as image:
-            return _open_frame(image, page, max_pixels, ground)
+        loaded = _load(page.source if page else source, page, max_pixels, ground)
+    if page is None or not page.rotation:
+        return loaded
+    return replace(loaded, pixels=np.ascontiguousarray(np.rot90(loaded.pixels, page.rotation // 90)))
+
+
+def _load(file: Any, page: ImagePage | None, max_pixels: int, ground: Colour | None) -> LoadedImage:
+    if _is_array(file):
+        return LoadedImage(_from_array(file, max_pixels, ground), 0)
+    if is_pdf(file):
+        wanted = page or ImagePage(file)
+        pixels, count = draw_page(file, wanted.index, dpi=wanted.dpi, max_pixels=max_pixels)
+        return LoadedImage(pixels, 0 if page else count - 1, wanted.dpi)
+    with _alone(file), open_image(file) as image:
+        return _open_frame(image, page, max_pixels, ground)
 
 
 @contextlib.contextmanager
@@ -177,7 +207,7 @@ def _open_frame(image: Any, page: ImagePage | None, max_pixels: int, background:
             image.seek(page.index)
         except EOFError as error:
             raise ImageError(f"got {describe(page)}; expected a page that is there; image_pages lists them") from error
-    return LoadedImage(decode(image, max_pixels, background), unread)
+    return LoadedImage(decode(image, max_pixels, background), unread, resolution(image))
 
 
 def _is_array(source: Any) -> bool:

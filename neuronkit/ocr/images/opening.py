@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from neuronkit import checks
 from neuronkit.errors import ImageError
+from neuronkit.ocr.images.pdf import is_pdf
 from neuronkit.ocr.images.types import describe
 
 if TYPE_CHECKING:
@@ -21,10 +23,9 @@ _HEAD = 64
 # Reentrant: reading an open file is its owner's code.
 _filtering_warnings = threading.RLock()
 _PLUGINS = {
-    "HEIC": "`pip install pillow-heif` and call `pillow_heif.register_heif_opener()`, or convert it to PNG or JPEG",
-    "AVIF": "update Pillow to 11.3 or newer, or `pip install pillow-avif-plugin` and `import pillow_avif`",
-    "JPEG XL": "`pip install pillow-jxl-plugin` and `import pillow_jxl`, or convert it to PNG or JPEG",
-    "PDF": "turn its pages into images first, as `pdftoppm -r 200 -png` does",
+    "HEIC": "`pip install pillow-heif`, or convert it to PNG or JPEG",
+    "AVIF": "update Pillow to 11.3 or newer, or `pip install pillow-avif-plugin`",
+    "JPEG XL": "`pip install pillow-jxl-plugin`, or convert it to PNG or JPEG",
     "SVG": "turn it into a PNG first, as `rsvg-convert` does",
     "DjVu": "turn its pages into images first, as `ddjvu -format=tiff` does",
     "DICOM": "take the pixels out with pydicom and give the array",
@@ -32,10 +33,11 @@ _PLUGINS = {
     "a web page": "download the image itself",
     "a pointer of Git LFS": "run `git lfs pull`",
 }
+# Those that add themselves to Pillow, or are asked to.
+_PACKAGES = {"HEIC": "pillow_heif", "AVIF": "pillow_avif", "JPEG XL": "pillow_jxl"}
 _SIGNATURES = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (b"%PDF", "PDF"),
     (b"AT&TFORM", "DjVu"),
     (b"II\xbc", "JPEG XR"),
     (b"version https://git-lfs", "a pointer of Git LFS"),
@@ -85,9 +87,11 @@ def image_endings() -> frozenset[str]:
 
 
 def is_image_file(path: os.PathLike[str]) -> bool:
-    """Whether a file's header is that of an image, whatever its name."""
+    """Whether a file's header is that of an image or a PDF, whatever its name."""
     from PIL import Image, UnidentifiedImageError
 
+    if is_pdf(path):
+        return True
     try:
         with _opened(path):
             return True
@@ -98,6 +102,31 @@ def is_image_file(path: os.PathLike[str]) -> bool:
 
 
 def _opened(file: Any) -> Image.Image:
+    from PIL import UnidentifiedImageError
+
+    start = file.tell() if hasattr(file, "tell") else 0
+    try:
+        return _identified(file)
+    except UnidentifiedImageError:
+        if not _add_plugin(_format(_head(file, start))):
+            raise
+        if hasattr(file, "seek"):
+            file.seek(start)
+        return _identified(file)
+
+
+def _add_plugin(name: str | None) -> bool:
+    """Have Pillow read a format by a package that is installed; tell whether there is one."""
+    package = _PACKAGES.get(name or "")
+    if package is None or importlib.util.find_spec(package) is None:
+        return False
+    plugin = importlib.import_module(package)
+    if hasattr(plugin, "register_heif_opener"):
+        plugin.register_heif_opener()
+    return True
+
+
+def _identified(file: Any) -> Image.Image:
     """Open without Pillow's warning of many pixels, which `max_pixels` decides on; its limit stays an error."""
     from PIL import Image
 
@@ -135,11 +164,15 @@ def _head(file: Any, start: int) -> bytes:
     return head if isinstance(head, bytes) else b""
 
 
+def _format(head: bytes) -> str | None:
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12])
+    return next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
+
+
 def _unknown(source: Any, head: bytes) -> str:
     # Pillow's own text names the address of an object in memory.
-    known = next((name for signature, name in _SIGNATURES if head.startswith(signature)), None)
-    if head[4:8] == b"ftyp":
-        known = _BRANDS.get(head[8:12], known)
+    known = _format(head)
     start = head.lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         known = "a web page"

@@ -24,28 +24,38 @@ MAX_PIXELS = 1 << 26
 """Largest image that is decoded by default: 67 million pixels, 0.2 GB as RGB, and twice that while it is decoded."""
 
 
+PDF_DPI = 200.0
+"""Resolution, in pixels per inch, at which pages of PDF are drawn by default: text of 10 points is 28 pixels high."""
+
+
 class ImageWarning(UserWarning):
     """Part of an image was not read, or may have been read wrongly."""
 
 
 @dataclass(frozen=True)
 class ImagePage:
-    """One page of a file of several (TIFF, GIF, WebP, ...); every function that takes an image takes it.
+    """One page of a file of several (PDF, TIFF, GIF, WebP, ...); every function that takes an image takes it.
 
     Attributes:
         source: The file: a path, its bytes, an open file or a Pillow image.
         index: Which frame of the file, counted from 0; `image_pages` lists those that are pages.
+        dpi: Resolution, in pixels per inch, at which a page of a PDF is drawn; 10 to 2,400.
+        rotation: By how many degrees, 0, 90, 180 or 270, the page is turned counter-clockwise.
 
     Raises:
-        OptionError: If `index` is not a whole number of at least 0.
+        OptionError: If `index` is not a whole number of at least 0, or another number out of its range.
         ImageError: If `source` is a page itself.
     """
 
     source: Any
     index: int = 0
+    dpi: float = PDF_DPI
+    rotation: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", checks.integer("index", self.index, 0))
+        object.__setattr__(self, "dpi", checks.number("dpi", self.dpi, 10, 2400))
+        object.__setattr__(self, "rotation", checks.choice("rotation", self.rotation, (0, 90, 180, 270)))
         if isinstance(self.source, ImagePage):
             raise ImageError(f"got source={describe(self.source)}; expected a file of pages; give its own source")
 

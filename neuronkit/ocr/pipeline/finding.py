@@ -26,6 +26,7 @@ class Opened:
         error: Why there is no image.
         warnings: What has to be said of it.
         rotation: By how many degrees it was turned, counter-clockwise.
+        dpi: Pixels per inch, where the file says.
     """
 
     source: ImageLike
@@ -33,6 +34,7 @@ class Opened:
     error: NeuronKitError | None = None
     warnings: tuple[str, ...] = ()
     rotation: int = 0
+    dpi: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def open_source(source: ImageLike, *, max_pixels: int, background: Any) -> Opene
         loaded = open_page(source, max_pixels=max_pixels, background=background)
     except ImageError as error:
         return Opened(source, None, error)
-    return Opened(source, loaded.pixels, None, (loaded.warning,) if loaded.warning else ())
+    return Opened(source, loaded.pixels, None, (loaded.warning,) if loaded.warning else (), dpi=loaded.dpi)
 
 
 class WordFinder:

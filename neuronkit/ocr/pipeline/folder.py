@@ -11,12 +11,12 @@ from typing import Any
 
 from neuronkit import checks
 from neuronkit.errors import ImageError, NeuronKitError, OptionError
-from neuronkit.ocr.images import ImagePage, image_endings, image_pages, is_image_file
+from neuronkit.ocr.images import image_endings, image_pages, is_image_file
 from neuronkit.ocr.page import Page
 from neuronkit.storage.atomic import replacing_file, sweep
 
 READ_BEFORE = "read before, and not changed since"
-NO_IMAGE = "not an image that Pillow reads"
+NO_IMAGE = "not an image that Pillow reads, nor a PDF"
 NO_FILE = "not a regular file"
 
 
@@ -101,7 +101,7 @@ def _pages(root: Path, target: Path, paths: Iterable[Path], report: FolderReport
         for i in left:
             result = _result_path(root, target, path, i + 1)
             jobs.append(_Job(path, i + 1, len(pages), result, mark, i == left[-1]))
-            yield path if len(pages) == 1 else ImagePage(path, pages[i].index)
+            yield path if len(pages) == 1 else pages[i]
 
 
 def _folders(folder: Any, output: Any) -> tuple[Path, Path]:

@@ -157,7 +157,7 @@ class OCRPipeline:
         return read_stream(self._stages, images)
 
     def read_pages(self, source: ImageLike) -> Iterator[Page]:
-        """Read all pages of a file, one after the other: of a TIFF, GIF, WebP or APNG.
+        """Read all pages of a file, one after the other: of a PDF, TIFF, GIF, WebP or APNG.
 
         Args:
             source: See `load_images`.

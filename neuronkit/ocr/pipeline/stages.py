@@ -110,5 +110,6 @@ class Stages:
             letterbox,
             scale=scale,
             rotation=opened.rotation,
+            dpi=opened.dpi,
             warnings=tuple(text for text in said if text),
         )

@@ -52,6 +52,8 @@ def _write_part(pages: Sequence[WritablePage], path: Path) -> Path:
     for page in pages:
         _add(document, page)
     document.output(str(path))
+    for font in document.fonts.values():
+        font.ttfont.close()
     return path
 
 
