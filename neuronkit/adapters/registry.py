@@ -22,6 +22,9 @@ ADAPTER_MODULES = (
     "doctr.vitstr",
     "trba",
     "lines.easyocr",
+    "lines.benchmark",
+    "lines.crnn",
+    "doctr.crnn",
     "huggingface",
 )
 GUIDE = "docs/adding-a-family.md"

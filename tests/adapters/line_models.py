@@ -18,12 +18,13 @@ def lively(model: nn.Module, images: Tensor) -> nn.Module:
                 nn.init.kaiming_normal_(module.weight)
                 if module.bias is not None:
                     module.bias.normal_(0, 0.1)
-            elif isinstance(module, (nn.LSTM, nn.GRU)):
+            elif isinstance(module, (nn.LSTM, nn.LSTMCell)):
                 for parameter in module.parameters():
                     parameter.mul_(1.25)
             elif isinstance(module, nn.Linear):
                 module.weight.mul_(4)
-                module.bias.mul_(0.1)
+                if module.bias is not None:
+                    module.bias.mul_(0.1)
         features = getattr(model, "FeatureExtraction", None) or getattr(model, "feat_extractor", None) or model
         features.train()(images)
     return model.eval()

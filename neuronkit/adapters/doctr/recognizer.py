@@ -51,7 +51,7 @@ class DoctrOptions(ReadingOptions):
         check_method(self.method)
 
 
-def image_spec(model: Any, batch_size: int, options: DoctrOptions) -> TensorSpec:
+def image_spec(model: Any, batch_size: int, options: Any) -> TensorSpec:
     """Images (N, 3, H, W), of the size that the model was made for."""
     shape = (getattr(model, "cfg", None) or {}).get("input_shape") or (3, *INPUT_SIZE)
     height, width = options.height or shape[1], options.width or shape[2]
@@ -81,9 +81,7 @@ class DoctrRecognizer(StaticModel):
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """The original's logits, each row alone: docTR stops a batch when its last row has ended."""
-        rows = [source(row, return_model_output=True) for row in inputs[0].split(1)]
-        # A model made to be exported gives its logits under another name.
-        return torch.cat([row["logits" if "logits" in row else "out_map"] for row in rows])
+        return torch.cat([logits_of(source, row) for row in inputs[0].split(1)])
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """All of them: docTR's confidences count what comes after EOS, too."""
@@ -127,6 +125,12 @@ class DoctrDecoder(DoctrRecognizer, EncoderDecoder):
         )
         if options.raw_images:
             self.take_raw_images(normalization(core))
+
+
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """A docTR recogniser's logits; one that is made to be exported gives them under another name."""
+    outputs = model(images, return_model_output=True)
+    return outputs["logits" if "logits" in outputs else "out_map"]  # type: ignore[no-any-return]
 
 
 class VisionFeatures(Foldable):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.lines.model import DEFAULT_WIDTH, LineOptions, StaticLine
+from neuronkit.adapters.lines.model import LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
 from neuronkit.static.model import unwrap
 
@@ -30,16 +30,9 @@ class StaticEasyOCR(StaticLine):
     family = "easyocr"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
-        options = options or LineOptions()
         core: Any = unwrap(model)
-        super().__init__(
-            model,
-            batch_size=batch_size,
-            channels=next(part for part in core.modules() if isinstance(part, nn.Conv2d)).in_channels,
-            height=options.height or HEIGHT,
-            width=options.width or DEFAULT_WIDTH,
-            num_classes=core.Prediction.out_features,
-        )
+        images = line_images(core, batch_size, options or LineOptions(), height=HEIGHT)
+        super().__init__(model, images, core.Prediction.out_features)
 
     def network(self, source: Any) -> nn.Module:
         return _WithoutText(source)

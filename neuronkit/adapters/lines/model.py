@@ -47,6 +47,77 @@ class LineOptions:
         check_sizes(self, "width", "height")
 
 
+def line_images(
+    model: nn.Module, batch_size: int, options: LineOptions, *, height: int, width: int = DEFAULT_WIDTH
+) -> TensorSpec:
+    """The canvas of a model: of the options' size, or of this one, and with the channels of the first convolution."""
+    first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+    shape = batch_size, first.in_channels, options.height or height, options.width or width
+    return TensorSpec("images", shape, first.weight.dtype)
+
+
+class Canvas:
+    """A canvas for lines of one height, and what may lie on it.
+
+    Attributes:
+        specs: Of the images and of their widths.
+        smallest_width: Of a line, in pixels: below it the original fails.
+        area: How the number of positions follows from a line's width.
+
+    Args:
+        name: Of the model, for messages.
+        exact: Its network.
+        images: The canvas.
+
+    Raises:
+        SpecError: If the canvas is too narrow, or positions are no whole steps of pixels.
+    """
+
+    def __init__(self, name: str, exact: ExactPadding, images: TensorSpec) -> None:
+        self._name = name
+        self.smallest_width = exact.smallest_width()
+        batch_size, width = images.shape[0], images.shape[3]
+        if width < self.smallest_width:
+            raise SpecError(
+                f"got width={width} for {name}; expected at least {self.smallest_width} pixels, the narrowest line "
+                "that it can run on; give a wider canvas"
+            )
+        self.area = _valid_area(exact, self.smallest_width, width)
+        self.specs = (images, TensorSpec(VALID_WIDTH, (batch_size,), "int32", fill=width))
+
+    @property
+    def steps(self) -> int:
+        """Positions of a line as wide as the canvas."""
+        return self.area.size(self.specs[0].shape[3])
+
+    def reached(self) -> Tensor:
+        """The width from which on a line has each of the positions, (T,) int32."""
+        return torch.arange(1, self.steps + 1, dtype=torch.int32) * self.area.stride - self.area.offset
+
+    def check_sizes(self, valid_width: Tensor) -> None:
+        """Raise SpecError if the original cannot run on lines of one of these widths (N,)."""
+        narrow = [width for width in valid_width.tolist() if width < self.smallest_width]
+        if narrow:
+            raise SpecError(
+                f"got lines of width {min(narrow)} for {self._name}; expected at least {self.smallest_width} pixels, "
+                "below which it fails; scale such lines up, or leave them out"
+            )
+
+    def check_inputs(self, images: Tensor, valid_width: Tensor) -> tuple[Tensor, Tensor]:
+        """Check the widths, where they lie in the host's memory."""
+        if known_on_host(valid_width):
+            self.check_sizes(check_valid_size(VALID_WIDTH, valid_width, (images.shape[3],), len(images)))
+        return images, valid_width
+
+    def example_inputs(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Random images, each valid up to a random width."""
+        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
+        images = self.specs[0].example(seed)
+        generator = torch.Generator().manual_seed(seed + 1)
+        widths = torch.randint(self.smallest_width, images.shape[3] + 1, (len(images),), generator=generator)
+        return images, widths.to(torch.int32)
+
+
 class StaticLine(StaticModel):
     """A line recogniser on a canvas of fixed size: each row gives what the line alone gives.
 
@@ -54,17 +125,15 @@ class StaticLine(StaticModel):
     gives logits (N, T, C). What lies on the canvas outside the valid width, has no influence. Outside the valid part of
     T the blank has probability 1, so that whatever reads the logits reads nothing there.
 
-    An adapter implements `network`, `alone` and `known_characters`, and sets `family` and `blank_id`.
+    An adapter implements `network` and `alone`, sets `family`, and, where they differ, `blank_id` and
+    `known_characters`.
 
     Attributes:
         smallest_width: Of a line, in pixels: below it the original fails.
 
     Args:
         model: The dynamic model.
-        batch_size: Rows of the fixed batch.
-        channels: Of the images.
-        height: Of all lines, in pixels.
-        width: Of the canvas, in pixels.
+        images: The canvas.
         num_classes: Of the logits.
 
     Raises:
@@ -75,22 +144,12 @@ class StaticLine(StaticModel):
     # The original's modules, by identity, and the graph made of them: rewriting takes longer than a small forward.
     _rewritten: tuple[tuple[int, ...], LineGraph] | None = None
 
-    def __init__(
-        self, model: nn.Module, *, batch_size: int, channels: int, height: int, width: int, num_classes: int
-    ) -> None:
+    def __init__(self, model: nn.Module, images: TensorSpec, num_classes: int) -> None:
         super().__init__(model, ())
-        dtype = next(self.source.parameters()).dtype
-        images = TensorSpec("images", (batch_size, channels, height, width), dtype)
         self.num_classes = num_classes
-        exact = exact_padding(self.network(self.source), height=height)
-        self.smallest_width = exact.smallest_width()
-        if width < self.smallest_width:
-            raise SpecError(
-                f"got width={width} for {type(self.source).__name__}; expected at least {self.smallest_width} pixels, "
-                "the narrowest line that it can run on; give a wider canvas"
-            )
-        self.area = _valid_area(exact, width)
-        self.specs = (images, TensorSpec(VALID_WIDTH, (batch_size,), "int32", fill=width))
+        exact = exact_padding(self.network(self.source), height=images.shape[2])
+        self.canvas = Canvas(type(self.source).__name__, exact, images)
+        self.specs, self.smallest_width, self.area = self.canvas.specs, self.canvas.smallest_width, self.canvas.area
         self._keep(self._graph(self.source, exact))
 
     @abstractmethod
@@ -113,10 +172,7 @@ class StaticLine(StaticModel):
         return Interface(RECOGNIZER, outputs, blank_id=self.blank_id, characters=self.known_characters)
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        images, valid_width = super().check_inputs(inputs)
-        if known_on_host(valid_width):
-            self.check_sizes(check_valid_size(VALID_WIDTH, valid_width, (images.shape[3],), len(images)))
-        return images, valid_width
+        return self.canvas.check_inputs(*super().check_inputs(inputs))
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         if source is not self.source:
@@ -131,7 +187,7 @@ class StaticLine(StaticModel):
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
         """Run the original on each line alone, and put what it gives beside certain blanks."""
         images, valid_width = inputs
-        logits = images.new_zeros(len(images), self.area.size(images.shape[3]), self.num_classes)
+        logits = images.new_zeros(len(images), self.canvas.steps, self.num_classes)
         logits[:, :, self.blank_id] = CERTAIN
         for row, width in enumerate(valid_width.tolist()):
             read = self.alone(source, images[row : row + 1, :, :, :width])[0]
@@ -144,11 +200,7 @@ class StaticLine(StaticModel):
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
         """
-        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
-        images = self.specs[0].example(seed)
-        generator = torch.Generator().manual_seed(seed + 1)
-        widths = torch.randint(self.smallest_width, images.shape[3] + 1, (len(images),), generator=generator)
-        return images, widths.to(torch.int32)
+        return self.canvas.example_inputs(seed)
 
     def valid_output_sizes(self, valid_width: Tensor) -> Tensor:
         """How many of the T positions belong to a line.
@@ -174,12 +226,7 @@ class StaticLine(StaticModel):
 
     def check_sizes(self, valid_width: Tensor) -> None:
         """Raise SpecError if the original cannot run on lines of one of these widths (N,)."""
-        narrow = [width for width in valid_width.tolist() if width < self.smallest_width]
-        if narrow:
-            raise SpecError(
-                f"got lines of width {min(narrow)} for {type(self.source).__name__}; expected at least "
-                f"{self.smallest_width} pixels, below which it fails; scale such lines up, or leave them out"
-            )
+        self.canvas.check_sizes(valid_width)
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Tensor:
         """The logits with everything outside the valid part set to zero."""
@@ -197,10 +244,10 @@ class StaticLine(StaticModel):
         return ["".join(symbols[i] for i in row) for row in found]
 
     def _graph(self, source: nn.Module, exact: ExactPadding | None = None) -> LineGraph:
-        images = self.specs[0]
-        exact = exact or exact_padding(self.network(source), height=images.shape[2])
-        exact.fix_canvas(images.shape[2], images.shape[3], next(source.parameters()).device)
-        return LineGraph(exact, self.area, self.area.size(images.shape[3]), self.num_classes, self.blank_id)
+        height, width = self.specs[0].shape[2:]
+        exact = exact or exact_padding(self.network(source), height=height)
+        exact.fix_canvas(height, width, next(source.parameters()).device)
+        return LineGraph(exact, self.canvas.reached(), self.num_classes, self.blank_id)
 
     def _keep(self, graph: LineGraph) -> None:
         # Not registered: this holds the original's layers, which stay the original's alone.
@@ -213,12 +260,10 @@ class LineGraph(nn.Module):
     reached: Tensor
     certain: Tensor
 
-    def __init__(self, exact: ExactPadding, area: ValidArea, steps: int, num_classes: int, blank_id: int) -> None:
+    def __init__(self, exact: ExactPadding, reached: Tensor, num_classes: int, blank_id: int) -> None:
         super().__init__()
         self.exact = exact
         like = next(exact.parameters())
-        # The narrowest line that reaches each position.
-        reached = torch.arange(1, steps + 1, dtype=torch.int32) * area.stride - area.offset
         certain = torch.zeros(num_classes, dtype=like.dtype)
         certain[blank_id] = CERTAIN
         self.register_buffer("reached", reached.to(like.device), persistent=False)
@@ -229,9 +274,9 @@ class LineGraph(nn.Module):
         return self.exact(images, valid_width) + outside.unsqueeze(2) * self.certain
 
 
-def _valid_area(exact: ExactPadding, width: int) -> ValidArea:
+def _valid_area(exact: ExactPadding, smallest: int, width: int) -> ValidArea:
     """How the number of positions follows from a line's width."""
-    widths = torch.arange(exact.smallest_width(), max(width, exact.smallest_width() + 256) + 1)
+    widths = torch.arange(smallest, max(width, smallest + 256) + 1)
     counts = exact.valid_output_sizes(widths)[:, 0]
     grows = (counts[1:] > counts[:-1]).nonzero()[:, 0] + 1
     stride = int(widths[grows[1]] - widths[grows[0]])
