@@ -78,6 +78,7 @@ class Interface:
         confidence: How the original rates a word, where that is not the product of all probabilities: "mean" of the
             characters' or "minimum" over all positions.
         blank_id: Class that stands for no character, in models whose logits are read by CTC; None for others.
+        keep_ratio: Whether the original's images keep their proportions, and are padded on the right.
 
     Raises:
         SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
@@ -91,6 +92,7 @@ class Interface:
     characters: str | None = None
     confidence: str | None = None
     blank_id: int | None = None
+    keep_ratio: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
@@ -110,6 +112,7 @@ class Interface:
             "tokens": {token: getattr(self, f"{token}_id") for token in _TOKENS},
             "characters": self.characters,
             "confidence": self.confidence,
+            "keep_ratio": self.keep_ratio,
         }
 
     @classmethod
@@ -124,6 +127,7 @@ class Interface:
             **ids,
             characters=manifest["characters"],
             confidence=manifest.get("confidence"),
+            keep_ratio=bool(manifest.get("keep_ratio")),
         )
 
 

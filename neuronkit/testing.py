@@ -15,7 +15,7 @@ from neuronkit.adapters.registry import make_static
 from neuronkit.artifact import load
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.parity import assert_parity
-from neuronkit.static.model import StaticModel
+from neuronkit.static.model import StaticModel, eval_mode
 from neuronkit.static.trees import leaves, map_tensors
 
 _WIDE_DTYPES = (torch.int64, torch.float64)
@@ -202,6 +202,65 @@ class AdapterConformance:
 
     def _compare_results(self, actual: Any, expected: Any, what: str) -> None:
         _require(_same(actual, expected, self.rtol, self.atol), f"{what}: got {actual!r}, expected {expected!r}")
+
+
+class PaddedConformance(AdapterConformance):
+    """Further tests, for line recognisers and detectors: models that take the valid size of each row.
+
+    Their second input is ``valid_size`` (N, 2), (height, width), or ``valid_width`` (N,), as example inputs make them:
+    of different sizes, on which the original can run. `interface` says along which axes of an output how much is valid.
+
+    Attributes:
+        paddings: What rows are padded with, beside what the example inputs hold there.
+    """
+
+    paddings: Sequence[float] = (float("nan"), 1e3, 0.0)
+
+    def test_equals_the_original_on_what_is_valid(self) -> None:
+        """Each row gives what the original gives for its valid part alone, cut out."""
+        static = self._static()
+        for seed, inputs in zip(self.seeds, self._inputs()):
+            outputs = _run(static, inputs)
+            for i, (images, valid) in enumerate(_rows(self._padded(inputs))):
+                own: Any = (..., *map(slice, valid.reshape(-1).tolist()))
+                alone = images[own]
+                with torch.no_grad(), eval_mode(static.source):
+                    expected = static.run_original(static.source, alone, valid)
+                ours, theirs = (_valid_parts(static, o, valid) for o in (_row(outputs, i), expected))
+                self._compare(ours, theirs, f"row {i} of seed {seed} against the original on {tuple(alone.shape[2:])}")
+
+    def test_padding_has_no_influence(self) -> None:
+        """Whatever lies outside the valid size, NaN included, the outputs are the same."""
+        static = self._static()
+        for inputs in self._inputs():
+            images, valid = self._padded(inputs)
+            expected = static.meaningful(_run(static, inputs), inputs)
+            for padding in self.paddings:
+                padded = torch.full_like(images, padding)
+                for row, image, size in zip(padded, images, valid.reshape(len(valid), -1).tolist()):
+                    part: tuple[Any, ...] = (..., *map(slice, size))
+                    row[part] = image[part]
+                outputs = static.meaningful(_run(static, (padded, valid)), inputs)
+                self._compare(outputs, expected, f"padded with {padding}, against padded with the example's values,")
+
+    def _padded(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Images and valid sizes, of which at least one is smaller than the canvas."""
+        _require(len(inputs) == 2, f"got {len(inputs)} inputs; expected images and the valid size of each row")
+        images, valid = inputs
+        canvas = torch.tensor(images.shape[-valid.reshape(len(valid), -1).shape[1] :])
+        _require(bool((valid < canvas).any()), "no row is smaller than the canvas; make inputs that have padding")
+        return images, valid
+
+
+def _valid_parts(static: StaticModel, outputs: Any, valid: Tensor) -> list[Tensor]:
+    """The outputs of one row, cut to what its valid size (1, ...) makes valid."""
+    sizes = valid.reshape(-1).tolist()
+    parts = leaves(static.meaningful(outputs, (outputs, valid)))
+    for i, output in enumerate(static.interface.outputs):
+        area = output.valid
+        for axis, size in zip(area.axes if area else (), sizes):
+            parts[i] = parts[i].narrow(axis, 0, area.size(size))  # type: ignore[union-attr]
+    return parts
 
 
 def _require(condition: bool, message: str) -> None:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
+from neuronkit.adapters.lines.model import StaticLine
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import StaticModel
-from neuronkit.testing import AdapterConformance
+from neuronkit.testing import AdapterConformance, PaddedConformance
 
 CLASSES, WIDTH, STEPS, EOS, BOS = 9, 16, 8, 0, 8
 
@@ -377,3 +378,113 @@ def test_decoded_artifacts_are_compared_too(tmp_path: Path) -> None:
 def test_a_missing_model_is_asked_for() -> None:
     with pytest.raises(NotImplementedError, match=r"Forgetful must define make_model\(self\)"):
         type("Forgetful", (AdapterConformance,), {})().test_shapes_are_static()
+
+
+class LineReader(nn.Module):
+    """A line recogniser of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d((8, 2)))
+        self.read = nn.LSTM(6, 8, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.read(self.look(images).squeeze(2).transpose(1, 2))[0])
+
+
+class StaticLineReader(StaticLine):
+    family = "toy_lines"
+
+    def __init__(self, model: nn.Module, batch_size: int) -> None:
+        super().__init__(model, TensorSpec("images", (batch_size, 1, 8, 24)), 5)
+
+    def network(self, source: Any) -> nn.Module:
+        return source
+
+    def alone(self, source: Any, images: Tensor) -> Tensor:
+        return source(images)
+
+
+class PaddedLines(PaddedConformance):
+    adapter: Callable[[nn.Module, int], StaticModel] = StaticLineReader
+    atol = 1e-5
+
+    def make_model(self) -> nn.Module:
+        torch.manual_seed(0)
+        model = LineReader()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(2)
+            model.look[1].bias.normal_(0, 1)
+        return model.eval()
+
+    def make_static(self, model: nn.Module, batch_size: int) -> StaticModel:
+        return type(self).adapter(model, batch_size)
+
+
+class TestLinesOfOnesOwn(PaddedLines):
+    pass
+
+
+class Padded(nn.Module):
+    """Zeros the padding of images and results, and forgets the backward half in between, which starts in it."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, images: Tensor, valid_width: Tensor) -> Tensor:
+        columns = torch.arange(images.shape[3]) < valid_width[:, None]
+        logits = self.source(torch.where(columns[:, None, None], images, torch.zeros_like(images)))
+        steps = torch.arange(logits.shape[1]) < (valid_width // 2)[:, None]
+        return torch.where(steps[:, :, None], logits, torch.zeros_like(logits))
+
+
+class Forgets(StaticLineReader):
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        return {"read": Padded(source)}
+
+
+class ForgetsThroughout(Forgets):
+    """Compares itself with an original that is padded as it is."""
+
+    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
+        return Padded(source)(*inputs)
+
+
+class Leaks(StaticLineReader):
+    def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+        right = super().modules_by_name(source)["read"]
+
+        class Adds(nn.Module):
+            def forward(self, images: Tensor, valid_width: Tensor) -> Tensor:
+                return right(images, valid_width) + 1e-3 * images.mean((1, 2, 3))[:, None, None]
+
+        return {"read": Adds()}
+
+
+def failing_lines(adapter: type[StaticModel], test: str) -> str:
+    conformance = type("Wrong", (PaddedLines,), {"adapter": adapter})()
+    with pytest.raises(AssertionError) as error:
+        getattr(conformance, test)()
+    return str(error.value)
+
+
+@pytest.mark.parametrize("adapter", [Forgets, ForgetsThroughout])
+def test_an_adapter_that_forgets_the_backward_half_fails(adapter: type[StaticModel]) -> None:
+    message = failing_lines(adapter, "test_equals_the_original_on_what_is_valid")
+    assert "row 0 of seed 0 against the original on (8, " in message
+
+
+def test_padding_that_leaks_fails() -> None:
+    assert "padded with nan, against padded with" in failing_lines(Leaks, "test_padding_has_no_influence")
+
+
+def test_inputs_without_padding_show_nothing_and_fail() -> None:
+    class Full(StaticLineReader):
+        def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
+            images, valid = super().example_inputs(seed)
+            return images, torch.full_like(valid, images.shape[3])
+
+    assert "no row is smaller than the canvas" in failing_lines(Full, "test_padding_has_no_influence")

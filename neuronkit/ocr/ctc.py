@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
@@ -10,29 +11,118 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
+from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.parseq import ParseqProcessor, Recognition, check_tokens, most_likely, tokens_and_probabilities
 
 
 @dataclass(frozen=True)
 class CtcProcessor(ParseqProcessor):
-    """Turns word images into a CTC recogniser's input, and its logits into text.
+    """Turns images of words or lines into a CTC recogniser's input, and its logits into text.
 
-    Images are scaled and normalised as for PARSeq, which is how baudm/parseq feeds its CRNN.
+    Images are scaled and normalised as for PARSeq, which is how baudm/parseq feeds its CRNN; or, with `keep_ratio` and
+    one channel, as EasyOCR and deep-text-recognition-benchmark feed theirs.
 
     Args:
         charset: See `ParseqProcessor`. Class 0 of the logits is the blank, classes 1..n are the characters in order.
         image_size: See `ParseqProcessor`.
         tall_ratio: See `ParseqProcessor`.
         raw_images: See `ParseqProcessor`.
+        channels: 3 for RGB, 1 for grey.
+        keep_ratio: Keep proportions: images get the height, and the width that follows, rounded up, or the whole width
+            where that is too much. `valid_widths` says how wide each is.
+        smallest_width: What is narrower is widened to this, since recognisers fail on lines that are too narrow.
 
     Raises:
         OptionError: If a value is out of its range.
     """
 
     kind: ClassVar[str] = "ctc"
+
+    channels: int = 3
+    keep_ratio: bool = False
+    smallest_width: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "channels", checks.choice("channels", self.channels, (1, 3)))
+        object.__setattr__(self, "keep_ratio", checks.flag("keep_ratio", self.keep_ratio))
+        smallest = checks.integer("smallest_width", self.smallest_width, 1, 4096)
+        object.__setattr__(self, "smallest_width", smallest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON can hold them."""
+        own = {name: getattr(self, name) for name in ("channels", "keep_ratio", "smallest_width")}
+        return {**super().to_dict(), **own}
+
+    def lines(self, crops: Sequence[ImageLike]) -> list[NDArray[Any]]:
+        """Scale and normalise images, each as wide as it is: what `neuronkit.Buckets` takes as a list, as tensors.
+
+        Args:
+            crops: N images of one line each; see `load_image` for what serves as one.
+
+        Returns:
+            N arrays (C, H, W) float32, -1..1; or uint8, 0..255, with `raw_images`. W is that of the line.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        planes = [self._planes(self._scaled(crop)) for crop in as_batch(crops)]
+        return planes if self.raw_images else [self.normalization.table()[0][plane] for plane in planes]
+
+    def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
+        """Scale and normalise images, and lay each at the left of a canvas of zeros.
+
+        Args:
+            crops: N images of one word or line each; see `load_image` for what serves as one.
+
+        Returns:
+            (N, C, H, W) float32, -1..1; or uint8, 0..255, with `raw_images`.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        lines = self.lines(crops)
+        canvas = np.zeros((len(lines), self.channels, *self.image_size), lines[0].dtype)
+        for image, line in zip(canvas, lines, strict=True):
+            image[:, :, : line.shape[2]] = line
+        return canvas
+
+    def valid_widths(self, crops: Sequence[ImageLike]) -> NDArray[np.int32]:
+        """How wide `preprocess` makes each image, in pixels: (N,) int32.
+
+        Args:
+            crops: What `preprocess` is given.
+
+        Raises:
+            ImageError: If an image is empty, unreadable or not an image.
+            SpecError: If there is no image.
+        """
+        return np.array([self._width(*self._image(crop).size) for crop in as_batch(crops)], np.int32)
+
+    def _image(self, crop: ImageLike) -> Any:
+        from PIL import Image
+
+        image = self._upright(Image.fromarray(load_pixels(crop)))
+        return image.convert("L") if self.channels == 1 else image
+
+    def _width(self, width: int, height: int) -> int:
+        most = self.image_size[1]
+        if not self.keep_ratio:
+            return most
+        return min(max(math.ceil(self.image_size[0] * (width / height)), self.smallest_width), most)
+
+    def _scaled(self, crop: ImageLike) -> NDArray[np.uint8]:
+        image = self._image(crop)
+        return self._resize_image(image, (self._width(*image.size), self.image_size[0]))
+
+    def _planes(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image.reshape(*image.shape[:2], self.channels).transpose(2, 0, 1)
 
     def postprocess(self, logits: Any) -> list[Recognition]:
         """Read the text out of logits along the best path: repeats are one character, blanks are none.
@@ -66,7 +156,7 @@ class CtcProcessor(ParseqProcessor):
             )
         for index, row in enumerate(ids):
             check_tokens(row, len(charset), index)
-        return [_read(row, p.astype(np.float64), charset) for row, p in zip(ids, probabilities, strict=True)]
+        return [_read(row, p, charset) for row, p in zip(ids.tolist(), probabilities.astype(np.float64), strict=True)]
 
 
 def collapse(ids: Iterable[int], blank: int = 0) -> list[int]:
@@ -74,9 +164,13 @@ def collapse(ids: Iterable[int], blank: int = 0) -> list[int]:
     return [one for one, _ in groupby(ids) if one != blank]
 
 
-def _read(ids: NDArray[np.intp], probabilities: NDArray[np.float64], charset: Charset) -> Recognition:
-    begins = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
-    best = np.maximum.reduceat(probabilities, begins)
-    spoken = ids[begins] != 0
-    text = "".join(charset.characters[i - 1] for i in ids[begins][spoken].tolist())
-    return Recognition(text, float(probabilities.prod()), tuple(best[spoken].tolist()))
+def best_path(ids: Sequence[int], probabilities: NDArray[Any], blank: int) -> list[tuple[int, float]]:
+    """The classes that a path says, each with the highest probability of the positions that it spans."""
+    spans = [list(group) for _, group in groupby(enumerate(ids), key=lambda place: place[1])]
+    return [(span[0][1], float(max(probabilities[i] for i, _ in span))) for span in spans if span[0][1] != blank]
+
+
+def _read(ids: Sequence[int], probabilities: NDArray[np.float64], charset: Charset) -> Recognition:
+    best = best_path(ids, probabilities, 0)
+    text = "".join(charset.characters[i - 1] for i, _ in best)
+    return Recognition(text, float(probabilities.prod()), tuple(p for _, p in best))

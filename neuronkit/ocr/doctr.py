@@ -14,6 +14,7 @@ from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr._settings import settings_of
 from neuronkit.ocr.charset import Charset
+from neuronkit.ocr.ctc import best_path
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.ocr.parseq import Recognition, check_tokens, most_likely, tokens_and_probabilities
@@ -38,6 +39,7 @@ class DoctrProcessor:
         mean: Mean of red, green and blue, 0..1.
         std: Their standard deviation.
         raw_images: Give uint8 images, for a recogniser that normalises them itself.
+        ctc: Read logits along the best path, as docTR's CRNNs are: the class after the vocabulary is the blank.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -51,6 +53,7 @@ class DoctrProcessor:
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
     raw_images: bool = False
+    ctc: bool = False
 
     def __post_init__(self) -> None:
         given = self.charset if isinstance(self.charset, Charset) else Charset(self.charset)
@@ -61,6 +64,7 @@ class DoctrProcessor:
             "mean": checks.numbers("mean", self.mean, 3, 0, 1),
             "std": checks.numbers("std", self.std, 3, 0, 1, open_low=True),
             "raw_images": checks.flag("raw_images", self.raw_images),
+            "ctc": checks.flag("ctc", self.ctc),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -129,6 +133,8 @@ class DoctrProcessor:
     def _words(self, ids: NDArray[np.intp], probabilities: NDArray[Any]) -> list[Recognition]:
         if not np.isfinite(probabilities).all():
             raise SpecError("got logits that are NaN or infinite; expected finite ones; check the model's weights")
+        if self.ctc:
+            return [self._read_path(row, p) for row, p in zip(ids.tolist(), probabilities, strict=True)]
         symbols = [*self.characters, _END, "<sos>", "<pad>"]
         return [self._read("".join(symbols[i] for i in row), p) for row, p in zip(ids, probabilities, strict=True)]
 
@@ -142,6 +148,7 @@ class DoctrProcessor:
             "mean": list(self.mean),
             "std": list(self.std),
             "raw_images": self.raw_images,
+            "ctc": self.ctc,
         }
 
     @classmethod
@@ -164,6 +171,12 @@ class DoctrProcessor:
         elif ratio < height / width:
             height = max(int(width * ratio), 1)
         return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+    def _read_path(self, ids: list[int], probabilities: NDArray[Any]) -> Recognition:
+        best = best_path(ids, probabilities, len(self.characters))
+        return Recognition(
+            "".join(self.characters[i] for i, _ in best), float(probabilities.min()), tuple(p for _, p in best)
+        )
 
     def _read(self, written: str, probabilities: NDArray[Any]) -> Recognition:
         text = written.split(_END)[0]

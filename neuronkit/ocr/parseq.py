@@ -167,10 +167,15 @@ class ParseqProcessor:
     def _resize(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image
 
-        image = self._upright(Image.fromarray(load_pixels(crop)))
         height, width = self.image_size
+        return self._resize_image(self._upright(Image.fromarray(load_pixels(crop))), (width, height))
+
+    def _resize_image(self, image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        width, height = size
         try:
-            return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+            return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
         except MemoryError as error:
             # Pillow scales one side after the other: what is one pixel wide and millions high grows before it shrinks.
             raise ImageError(

@@ -96,11 +96,18 @@ def processor_for(
     images, characters = specs[0] if specs else None, interface.characters
     if interface.role != RECOGNIZER or characters is None or images is None:
         return None
-    if len(specs) > 1 or len(images.shape) != 4 or images.shape[1] != 3:
+    if len(images.shape) != 4 or [spec.name for spec in specs[1:]] not in ([], ["valid_width"]):
         return None
     size, raw = (images.shape[2], images.shape[3]), images.dtype == "uint8"
     found: Reader | None = None
-    if interface.eos_id == 0:
+    if interface.blank_id == 0 and images.shape[1] in (1, 3):
+        channels, keep_ratio = images.shape[1], interface.keep_ratio
+        found = CtcProcessor(Charset(characters), size, raw_images=raw, channels=channels, keep_ratio=keep_ratio)
+    elif images.shape[1] != 3:
+        return None
+    elif interface.blank_id == len(characters):
+        found = DoctrProcessor(Charset(characters), size, interface.confidence or "minimum", raw_images=raw, ctc=True)
+    elif interface.eos_id == 0:
         found = ParseqProcessor(Charset(characters), size, raw_images=raw)
     elif interface.eos_id == len(characters):
         found = DoctrProcessor(Charset(characters), size, interface.confidence or "mean", raw_images=raw)
@@ -139,10 +146,11 @@ def _check_roles(processor: Any, given: str, model_role: str, used_as: str | Non
 
 
 def _check_images(processor: Any, images: TensorSpec, error: type[NeuronKitError]) -> None:
-    if len(images.shape) != 4 or images.shape[1] != 3:
+    channels = getattr(processor, "channels", 3)
+    if len(images.shape) != 4 or images.shape[1] != channels:
         raise error(
-            f"got a {type(processor).__name__} for a model that takes {images}; expected images (N, 3, height, width) "
-            "first; compile without a processor, or give the model such an input"
+            f"got a {type(processor).__name__} for a model that takes {images}; expected images (N, {channels}, "
+            "height, width) first; compile without a processor, or give the model such an input"
         )
     size = tuple(images.shape[2:])
     name = "canvas" if isinstance(processor, CraftProcessor) else "image_size"
@@ -182,6 +190,21 @@ def _check_characters(processor: Reader, known: str | None, error: type[NeuronKi
     )
 
 
+def _check_blank(processor: Reader, interface: Interface, error: type[NeuronKitError]) -> None:
+    """By CTC, or not, as the model says; and with the blank where the model has it."""
+    if interface.role != RECOGNIZER or interface.blank_id == interface.eos_id:  # Both None: it does not say.
+        return
+    blank = 0 if isinstance(processor, CtcProcessor) else None
+    if isinstance(processor, DoctrProcessor) and processor.ctc:
+        blank = len(processor.characters)
+    if blank != interface.blank_id:
+        taken, has = (f"class {i}" if i is not None else "no class" for i in (blank, interface.blank_id))
+        raise error(
+            f"got a {type(processor).__name__} that takes {taken} for the blank; expected {has}, as in the model; give "
+            "a CtcProcessor where class 0 is the blank, a DoctrProcessor(ctc=True) where the last one is"
+        )
+
+
 def _check_classes(
     processor: Reader,
     interface: Interface,
@@ -189,6 +212,7 @@ def _check_classes(
     error: type[NeuronKitError],
 ) -> None:
     name, charset = type(processor).__name__, Charset.named(processor.charset)
+    _check_blank(processor, interface, error)
     end = len(charset) if isinstance(processor, DoctrProcessor) else 0
     if interface.eos_id not in (None, end) and interface.role == RECOGNIZER:
         other = "ParseqProcessor" if interface.eos_id == 0 else "DoctrProcessor"

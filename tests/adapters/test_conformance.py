@@ -19,8 +19,13 @@ from neuronkit.errors import OptionError
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr.craft import find_boxes
 from neuronkit.static.model import StaticModel
-from neuronkit.testing import AdapterConformance
+from neuronkit.testing import AdapterConformance, PaddedConformance
 
+# Line recognisers have one file of tests: which class is whose.
+LINES = {
+    "lines.easyocr": "TestEasyOCR", "lines.crnn": "TestCRNN", "lines.benchmark": "TestBenchmark",
+    "doctr.crnn": "TestDoctrCRNN",
+}  # fmt: skip
 SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
 
 
@@ -54,7 +59,7 @@ class TestPARSeqFused(TestPARSeq):
     options = PARSeqOptions(method="fused")
 
 
-class TestCRAFT(AdapterConformance):
+class TestCRAFT(PaddedConformance):
     batch_size = 2
     seeds = (0, 1)
     options = CRAFTOptions(height=96, width=128)
@@ -83,6 +88,10 @@ def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
     family = importlib.import_module(f"neuronkit.adapters.{module}").FAMILY
     assert family in families()
     if module in ("craft", "parseq"):
+        return
+    if module in LINES:
+        lines = (Path(__file__).parent / "test_lines.py").read_text()
+        assert re.search(rf"^class {LINES[module]}\(Lines\)", lines, re.MULTILINE)
         return
     tests = (Path(__file__).parent / f"test_{module.replace('.', '_')}.py").read_text()
     assert re.search(r"^class Test\w+\((AdapterConformance|Generates)\)", tests, re.MULTILINE)

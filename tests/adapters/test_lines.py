@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,23 +13,52 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit.adapters.lines.model import LineOptions, StaticLine
-from neuronkit.errors import SpecError
+from neuronkit import LineOptions
+from neuronkit.adapters.lines.model import StaticLine
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.ocr import Charset, CtcProcessor, ParseqProcessor
+from neuronkit.ocr.doctr import DoctrProcessor
+from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.pipeline.recognizing import WordRecognizer
+from neuronkit.testing import PaddedConformance
 from tests.adapters import line_models
 
 WIDTH = 160
-# Family → how a model of it is made, how its users call it, and its smallest width.
 Original = Callable[[nn.Module, Tensor], Tensor]
+
+
+def _with_text(model: nn.Module, images: Tensor) -> Tensor:
+    return model(images, torch.zeros(len(images), 26, dtype=torch.int64))
+
+
+def _of_doctr(model: nn.Module, images: Tensor) -> Tensor:
+    return model(images, return_model_output=True)["out_map"]
+
+
+# Family → how a model of it is made, how its users call it, and its smallest width.
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], Original, int]] = {
-    f"easyocr, generation {generation}": (
-        lambda generation=generation: line_models.easyocr(generation),
-        lambda model, images: model(images, torch.zeros(len(images), 26, dtype=torch.int64)),
-        smallest,
-    )
-    for generation, smallest in ((1, 4), (2, 8))
-}  # fmt: skip
-IN_PEERS = [pytest.param(name, marks=pytest.mark.peers) for name in FAMILIES if name.startswith("easyocr")]
-NAMES = [*IN_PEERS]
+    "easyocr, generation 1": (lambda: line_models.easyocr(1), _with_text, 4),
+    "easyocr, generation 2": (lambda: line_models.easyocr(2), _with_text, 8),
+    "crnn_vgg16_bn": (lambda: line_models.doctr("crnn_vgg16_bn"), _of_doctr, 4),
+    "crnn_mobilenet_v3_small": (lambda: line_models.doctr("crnn_mobilenet_v3_small"), _of_doctr, 1),
+    "crnn_mobilenet_v3_large": (lambda: line_models.doctr("crnn_mobilenet_v3_large"), _of_doctr, 1),
+    "crnn": (line_models.crnn, lambda model, images: model(images), 4),
+    "crnn, time first": (
+        lambda: line_models.crnn(time_first=True),
+        lambda model, images: model(images).transpose(0, 1),
+        4,
+    ),
+    "benchmark VGG": (lambda: line_models.benchmark("VGG", "CTC"), _with_text, 8),
+    "benchmark RCNN": (lambda: line_models.benchmark("RCNN", "CTC"), _with_text, 4),
+    "benchmark ResNet": (lambda: line_models.benchmark("ResNet", "CTC"), _with_text, 4),
+    "benchmark VGG without recurrence": (lambda: line_models.benchmark("VGG", "CTC", "None"), _with_text, 8),
+}
+OF_PEERS = ("easyocr", "crnn_")
+SLOW = ("crnn_vgg16_bn",)
+NAMES = [
+    pytest.param(name, marks=[*[pytest.mark.peers] * name.startswith(OF_PEERS), *[pytest.mark.slow] * (name in SLOW)])
+    for name in FAMILIES
+]
 
 
 def error(name: str, widths: list[int], seed: int, dtype: torch.dtype) -> float:
@@ -45,11 +76,8 @@ def error(name: str, widths: list[int], seed: int, dtype: torch.dtype) -> float:
         rows = static(images, valid)
     sizes = static.valid_output_sizes(valid)[:, 0].tolist()
     assert sizes == [len(row) for row in alone]
-    assert (
-        rows.softmax(2)[:, :, static.interface.blank_id][torch.arange(rows.shape[1]) >= torch.tensor(sizes)[:, None]]
-        .eq(1)
-        .all()
-    )
+    behind = torch.arange(rows.shape[1]) >= torch.tensor(sizes)[:, None]
+    assert rows.softmax(2)[:, :, static.interface.blank_id][behind].eq(1).all()
     return max(float((row[: len(own)] - own).abs().max() / own.abs().max()) for row, own in zip(rows, alone))
 
 
@@ -61,7 +89,7 @@ def test_rows_are_what_lines_give_alone(name: str) -> None:
     assert error(name, widths, 1, torch.float32) <= 5e-6
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name.values[0] not in SLOW])
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_at_any_width_and_batch(name: str, data: st.DataObject) -> None:
@@ -79,9 +107,138 @@ def test_the_smallest_width_is_the_originals(name: str) -> None:
     channels, height = static.specs[0].shape[1:3]
     with pytest.raises(RuntimeError):
         call(model, torch.zeros(1, channels, height, smallest - 1))
-    with pytest.raises(
-        SpecError, match=f"got lines of width {smallest - 1} for .*; expected at least {smallest} pixels"
-    ):
+    if smallest == 1:
+        return
+    with pytest.raises(SpecError, match=f"got lines of width {smallest - 1} for .*; expected at least {smallest} p"):
         static(torch.zeros(static.specs[0].shape), torch.tensor([smallest - 1], dtype=torch.int32))
     with pytest.raises(SpecError, match=f"got width={smallest - 1} for .*; expected at least {smallest} pixels"):
         neuronkit.make_static(model, options=LineOptions(width=smallest - 1))
+
+
+class Lines(PaddedConformance):
+    options = LineOptions(width=96)
+    seeds = (0, 1)
+
+
+class TestCRNN(Lines):
+    def make_model(self) -> nn.Module:
+        return line_models.crnn(time_first=True)
+
+
+class TestBenchmark(Lines):
+    def make_model(self) -> nn.Module:
+        return line_models.benchmark("ResNet", "CTC")
+
+
+class TestBenchmarkAttention(Lines):
+    def make_model(self) -> nn.Module:
+        return line_models.benchmark("VGG", "Attn")
+
+
+@pytest.mark.peers
+class TestEasyOCR(Lines):
+    def make_model(self) -> nn.Module:
+        return line_models.easyocr(2)
+
+
+@pytest.mark.peers
+class TestDoctrCRNN(Lines):
+    def make_model(self) -> nn.Module:
+        return line_models.doctr("crnn_mobilenet_v3_large")
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+        images, (width,) = inputs
+        return [text for text, _ in model.eval()(images[:, :, :, : int(width)])["preds"]]
+
+
+@pytest.mark.parametrize("features", ["VGG", "RCNN", "ResNet"])
+@pytest.mark.parametrize("sequence", ["BiLSTM", "None"])
+def test_attention_sees_the_line_alone(features: str, sequence: str) -> None:
+    model = line_models.benchmark(features, "Attn", sequence).double()
+    static = neuronkit.make_static(model, batch_size=4, options=LineOptions(width=WIDTH))
+    images, valid = static.example_inputs(3)
+    expected = static.reference(images, valid)
+    for image, width in zip(images, valid.tolist()):
+        image[:, :, width:] = float("nan")
+    with torch.no_grad():
+        logits = static.meaningful(static(images, valid), (images, valid))
+    assert float((logits - static.meaningful(expected, (images, valid))).abs().max()) <= 1e-11
+    assert static.interface.characters == "0123456789"
+
+
+def test_rectification_is_refused() -> None:
+    model = line_models.benchmark("VGG", "CTC")
+    model.stages["Trans"] = "TPS"  # type: ignore[index,operator,union-attr]
+    with pytest.raises(SpecError, match="got a model with Transformation='TPS'; expected 'None'"):
+        neuronkit.make_static(model)
+
+
+def test_from_crops_to_text() -> None:
+    model = line_models.benchmark("VGG", "CTC")
+    static = neuronkit.make_static(model, batch_size=2, options=LineOptions(width=WIDTH))
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    processor = compiled.processor
+    assert processor == CtcProcessor(Charset("0123456789"), (32, WIDTH), channels=1, keep_ratio=True)
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (40, width, 3), np.uint8) for width in (150, 60, 400, 3, 91)]
+    widths = processor.valid_widths(crops)
+    assert widths.tolist() == [120, 48, WIDTH, 8, 73]
+    # One by one, as the original reads them.
+    lines = processor.lines(crops)
+    with torch.no_grad():
+        alone = [_with_text(model, torch.from_numpy(line[None])) for line in lines]
+    expected = [processor.postprocess(logits)[0].text for logits in alone]
+    assert len(set(expected)) > 2
+    canvas = torch.from_numpy(processor.preprocess(crops))
+    read = neuronkit.FixedShape(compiled)(canvas, torch.from_numpy(widths))
+    assert [result.text for result in processor.postprocess(read)] == expected
+    buckets = neuronkit.Buckets({(2, 1, 32, WIDTH): compiled, (1, 1, 32, 80): _compiled(model, 80)})
+    results = buckets([torch.from_numpy(line) for line in lines])
+    assert [len(logits) for logits in results] == [len(logits[0]) for logits in alone]
+    assert [processor.postprocess(logits[None])[0].text for logits in results] == expected
+
+
+def _compiled(model: nn.Module, width: int) -> neuronkit.CompiledModel:
+    return neuronkit.compile_for_inferentia(
+        neuronkit.make_static(model, options=LineOptions(width=width)), target="cpu"
+    )
+
+
+def test_a_pipeline_reads_lines() -> None:
+    model = line_models.crnn()
+    static = neuronkit.make_static(model, batch_size=3, options=LineOptions(width=WIDTH))
+    processor = CtcProcessor(Charset("0123456789"), (32, WIDTH), keep_ratio=True)
+    recognizer = WordRecognizer(ModelCall(static, "recognizer", 1), processor, vertical_ratio=None)
+    rng = np.random.default_rng(0)
+    crops = [rng.integers(0, 256, (30, width, 3), np.uint8) for width in (100, 47, 12, 300)]
+    with torch.no_grad():
+        alone = [processor.postprocess(model(torch.from_numpy(line[None])))[0] for line in processor.lines(crops)]
+    read = recognizer.recognize(crops)
+    assert [result.text for result in read] == [result.text for result in alone]
+    assert [result.confidence for result in read] == pytest.approx([result.confidence for result in alone], rel=1e-4)
+    assert recognizer.recognize([]) == []
+
+
+def test_processors_that_read_another_blank_are_refused() -> None:
+    static = neuronkit.make_static(line_models.benchmark("VGG", "CTC"))
+    for wrong in (DoctrProcessor("0123456789", (32, 100), ctc=True), ParseqProcessor("0123456789", (32, 100))):
+        with pytest.raises(OptionError, match=r"expected images \(N, 3|takes .* for the blank; expected class 0"):
+            neuronkit.compile_for_inferentia(static, target="cpu", processor=wrong)
+    with pytest.raises(OptionError, match=r"takes no class for the blank; expected class 0, as in the model"):
+        neuronkit.compile_for_inferentia(
+            neuronkit.make_static(line_models.crnn()), target="cpu", processor=ParseqProcessor("0123456789", (32, 320))
+        )
+
+
+@pytest.mark.peers
+def test_docTRs_own_post_processing_reads_the_same() -> None:
+    model = line_models.doctr("crnn_mobilenet_v3_small")
+    static = neuronkit.make_static(model, batch_size=3)
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    assert compiled.processor == DoctrProcessor("abcdefghij", (32, 128), "minimum", ctc=True)
+    images = static.example_inputs()[0]
+    with torch.no_grad():
+        expected = model(images)["preds"]
+    results = compiled.processor.postprocess(compiled(images, torch.full((3,), 128, dtype=torch.int32)))
+    assert [result.text for result in results] == [text for text, _ in expected]
+    assert [result.confidence for result in results] == pytest.approx([float(p) for _, p in expected], rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,6 +62,11 @@ class StaticBenchmark(StaticLine):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = unwrap(model)
         super().__init__(model, _images(core, batch_size, options), core.Prediction.out_features)
+
+    @property
+    def interface(self) -> Interface:
+        """A recogniser read by CTC, whose images keep their proportions where it was made to."""
+        return replace(super().interface, keep_ratio=bool(getattr(self.source.opt, "PAD", False)))
 
     @property
     def known_characters(self) -> str | None:

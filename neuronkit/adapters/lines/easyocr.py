@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from neuronkit.adapters.lines.model import LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
+from neuronkit.interface import Interface
 from neuronkit.static.model import unwrap
 
 # EasyOCR scales every line to it.
@@ -33,6 +35,11 @@ class StaticEasyOCR(StaticLine):
         core: Any = unwrap(model)
         images = line_images(core, batch_size, options or LineOptions(), height=HEIGHT)
         super().__init__(model, images, core.Prediction.out_features)
+
+    @property
+    def interface(self) -> Interface:
+        """A recogniser read by CTC, whose images keep their proportions; its characters only its Reader knows."""
+        return replace(super().interface, keep_ratio=True)
 
     def network(self, source: Any) -> nn.Module:
         return _WithoutText(source)
