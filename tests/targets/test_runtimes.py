@@ -47,7 +47,9 @@ def test_an_artifact_is_a_directory_with_a_file_of_weights(target: str, method: 
     assert torch.equal(loaded(*inputs), compiled(*inputs))
     assert torch.allclose(end_at_eos(loaded(*inputs), 0), end_at_eos(static(*inputs), 0), atol=1e-4)
     graphs = [f"{name}.onnx" for name in static.graphs()]
-    assert files(tmp_path / "model") == sorted([*graphs, "SHA256SUMS", "graphs.json", "neuronkit.json", "weights.bin"])
+    assert files(tmp_path / "model") == sorted(
+        [*graphs, "SHA256SUMS", "graphs.json", "neuronkit.json", "run.py", "weights.bin"]
+    )
     # Of what was loaded, another copy can be saved, which needs no file but its own.
     again = loaded.save(tmp_path / "again")
     for name in files(tmp_path / "model"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -91,6 +92,8 @@ class RuntimeTarget(Target):
                 "compile_for_inferentia gave"
             )
         bundle.copy(graph.folder.directory, directory)
+        # Runs the artifact where neither neuronkit nor torch is.
+        shutil.copyfile(Path(__file__).with_name("page.py"), directory / "run.py")
 
     def load_graphs(self, names: Sequence[str], directory: Path) -> dict[str, Callable[..., Any]]:
         return dict(self._opened(_Folder.at(directory), names))
