@@ -338,3 +338,19 @@ def _dtype_ways(name: str, given: str, dims: int, wanted: tuple[str, ...]) -> li
     if given.startswith("complex") and "complex" not in wanted[0]:
         return [f"take its real part: {name}.real"]
     return [f"convert it: {convert}"]
+
+
+def check_ids(name: str, ids: Tensor, range_: Sequence[int]) -> None:
+    """Refuse ids that a model does not know; those of a graph that is being made are not looked at.
+
+    Raises:
+        SpecError: If one lies outside `range_`, (lowest, highest).
+    """
+    if not ids.numel() or being_traced():
+        return
+    low, high = int(ids.min()), int(ids.max())
+    if low < range_[0] or high > range_[1]:
+        raise SpecError(
+            f"{name}: got ids from {low} to {high}; expected {range_[0]} to {range_[1]}, this model's vocabulary; use "
+            "its own tokenizer"
+        )

@@ -1,6 +1,5 @@
 """What verification finds: on several inputs, in every float type, with quantised modules."""
 
-import re
 import warnings
 from typing import Any
 
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 
 from neuronkit import PARSeqOptions, StaticCRAFT, StaticModel, TensorSpec, assert_parity, compile_for_inferentia
 from neuronkit import make_static as rewrite
-from neuronkit.compile.verification import quantised_modules
 from neuronkit.errors import OptionError, ParityError, SpecError
 from neuronkit.models import CRAFT, PARSeq
+from neuronkit.static.model import quantised_modules
 
 SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 1, "enc_num_heads": 2, "dec_num_heads": 2, "patch_size": (8, 16)}
 X = torch.ones(2, 3)
@@ -88,17 +87,8 @@ def test_quantised_modules_are_named() -> None:
         named = quantised_modules(quantised)
         assert any(name.startswith("encoder.blocks.0.attn.qkv (") for name in named)
         assert quantised_modules(parseq()) == []
-        message = ""
-        try:
-            compiled = compile_for_inferentia(rewrite(quantised, batch_size=2), target="cpu")
-        except ParityError as error:
-            # On most releases of torch: the scale of activations depends on everything in a call.
-            message = str(error)
-        else:
-            assert compiled.manifest["parity"]["compiled"]["passed"]
-            assert len(compiled.manifest["source"]["weight_hash"]) == 64
-    if message:
-        assert re.search(r"quantised modules \(.* more\)\. .*as it was before it was quantised", message)
+        with pytest.raises(SpecError, match=r"quantised modules \(encoder\..* more\), .*before it was quantised"):
+            rewrite(quantised, batch_size=2)
 
 
 def test_parity_refuses_what_compares_nothing() -> None:

@@ -90,6 +90,9 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     refused = RefusedSizes.from_manifest(manifest)
     if refused is not None and refused.input not in [spec["name"] for spec in manifest["inputs"]]:
         raise ArtifactError(f"it refuses sizes of {shown(refused.input)}, which is no input")
+    for name, ids in manifest.get("input_ranges", {}).items():
+        checks.choice("input_ranges", name, [spec["name"] for spec in manifest["inputs"]])
+        checks.integers("input_ranges", ids, 2)
     options = manifest["options"]
     if options["neuroncores"] is not None:
         checks.integer("neuroncores", options["neuroncores"], 1)

@@ -149,7 +149,8 @@ class CompiledModel:
 
         Raises:
             SpecError: If an input is missing or unknown; if a shape, a dtype or a device differs; or if a valid size
-                is not within the image, or one on which the original model cannot run.
+                is not within the image, or one on which the original model cannot run; or
+                if an id is outside the vocabulary.
             ArtifactError: If the first call fails, or gives something else than the manifest says.
             NeuronCoreError: If another process has the cores.
         """
@@ -209,6 +210,8 @@ class CompiledModel:
             if name in given and given[name].dim() <= 2:
                 largest = self.specs[0].shape[-given[name].dim() :]
                 check_valid_size(name, given[name], largest, len(given[name]))
+        for name, ids in self.manifest.get("input_ranges", {}).items():
+            tensors.check_ids(name, given[name], ids)
         if self._refused is not None:
             self.check_sizes(given[self._refused.input])
         return tuple(given[name] for name in names)

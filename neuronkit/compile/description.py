@@ -31,6 +31,7 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
             "weight_hash": hash_tensors(static.source.state_dict()),
         },
         "joining": joining.to_dict() if joining is not None else None,
+        "input_ranges": {name: list(ids) for name, ids in static.input_ranges.items()},
         "refused_sizes": refused.to_dict() if refused is not None else None,
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},

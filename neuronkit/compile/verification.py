@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuronkit.errors import ParityError
 from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import PlainModel, StaticModel, detached_copy, unwrap
+from neuronkit.static.model import PlainModel, StaticModel, detached_copy, quantised_modules, unwrap
 from neuronkit.static.trees import leaves
 
 # One input can agree by chance: a quantised model may be right on the first and wrong on the second.
@@ -126,18 +126,6 @@ def in_float32(static: StaticModel) -> StaticModel:
         for spec, is_float in zip(static.specs, floats)
     )
     return twin
-
-
-def quantised_modules(model: nn.Module) -> list[str]:
-    """Names of a model's quantised modules, with their classes."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        tensors = [*module._parameters.values(), *module._buffers.values()]
-        quantised = ".quantized" in type(module).__module__ or any(t is not None and t.is_quantized for t in tensors)
-        # Of a quantised module, its own parts are not named again.
-        if quantised and not any(name.startswith(f"{known.split(' ')[0]}.") for known in found):
-            found.append(f"{name or 'the model'} ({type(module).__name__})")
-    return found
 
 
 def _different(cases: Sequence[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:

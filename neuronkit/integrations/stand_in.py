@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from neuronkit import checks
 from neuronkit.artifact import CompiledModel
 from neuronkit.capture.fingerprint import hash_tensors
-from neuronkit.compile.verification import quantised_modules
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
-from neuronkit.static.model import StaticModel, unwrap
+from neuronkit.static.model import StaticModel, quantised_modules, unwrap
 from neuronkit.static.shapes.buckets import Buckets
 from neuronkit.static.trees import map_tensors
 

@@ -49,6 +49,11 @@ class StaticModel(RawImages, nn.Module, ABC):
         return Interface()
 
     @property
+    def input_ranges(self) -> dict[str, tuple[int, int]]:
+        """Name of an input of ids → (lowest, highest) of those that the original knows."""
+        return {}
+
+    @property
     def refused_sizes(self) -> RefusedSizes | None:
         """Sizes of images on which the original cannot run, where valid sizes are an input; None if there are none."""
         return None
@@ -56,6 +61,15 @@ class StaticModel(RawImages, nn.Module, ABC):
     def __init__(self, original: nn.Module, specs: Sequence[TensorSpec]) -> None:
         super().__init__()
         self.__dict__["original"] = original
+        quantised = [] if isinstance(self, PlainModel) else quantised_modules(self.source)
+        if quantised:
+            more = f" and {len(quantised) - 5} more" if len(quantised) > 5 else ""
+            raise SpecError(
+                f"got a {type(self.source).__name__} with quantised modules ({', '.join(quantised[:5])}{more}), whose "
+                "results depend on the whole batch, so that no rewrite agrees with them; expected the model as it was "
+                "before it was quantised; give that, and let the target choose its precision "
+                "(CompileOptions(auto_cast=...))"
+            )
         self.specs = tuple(specs)
 
     def __repr__(self) -> str:
@@ -348,6 +362,18 @@ class Foldable(nn.Module, ABC):
         for i, constant in enumerate(constants):
             self.register_buffer(f"folded_{i}", constant.detach().clone(), persistent=False)
         self._num_folded = len(constants)
+
+
+def quantised_modules(model: nn.Module) -> list[str]:
+    """Names of a model's quantised modules, with their classes."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        tensors = [*module._parameters.values(), *module._buffers.values()]
+        quantised = ".quantized" in type(module).__module__ or any(t is not None and t.is_quantized for t in tensors)
+        # Of a quantised module, its own parts are not named again.
+        if quantised and not any(name.startswith(f"{known.split(' ')[0]}.") for known in found):
+            found.append(f"{name or 'the model'} ({type(module).__name__})")
+    return found
 
 
 def unwrap(model: nn.Module) -> nn.Module:

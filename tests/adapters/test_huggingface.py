@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
-from neuronkit.errors import SpecError, UnknownModelError
+from neuronkit.errors import ArtifactError, SpecError, UnknownModelError
 from neuronkit.testing import AdapterConformance
 from tests.adapters.huggingface_models import (
     SIZES,
@@ -182,6 +182,22 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
         setattr(model.generation_config, setting, VOCABULARY)
         with pytest.raises(SpecError, match=f"got {setting}=61 in the generation settings; expected an id below 61"):
             neuronkit.make_static(model)
+
+
+def test_compiled_models_refuse_ids_outside_the_vocabulary(tmp_path: Path) -> None:
+    static: Any = neuronkit.make_static(marian(0), batch_size=2, options=HuggingFaceOptions(source_length=4))
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    ids, mask = static.example_inputs()
+    for model in (compiled, neuronkit.load(compiled.save(tmp_path / "m.pt"))):
+        model(ids, mask)
+        for wrong in (VOCABULARY, -1):
+            spoilt = ids.clone()
+            spoilt[1, 2] = wrong
+            with pytest.raises(SpecError, match=f"input_ids: got ids from .*{wrong}.*; expected 0 to 60"):
+                model(spoilt, mask)
+    compiled.manifest["input_ranges"] = {"input_ids": [0]}
+    with pytest.raises(ArtifactError, match="manifest is damaged"):
+        neuronkit.load(compiled.save(tmp_path / "n.pt"))
 
 
 @pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])

@@ -46,6 +46,19 @@ def test_all_pages_are_read_and_a_single_call_says_how_many_it_left(format, tmp_
         assert load_image(path)[0, 0, 0] == GREYS[0]
 
 
+def test_pages_that_are_too_much_together_are_refused() -> None:
+    data = pages()
+    height, width = load_image(image_pages(data)[0]).shape[:2]
+    frame = Image.open(io.BytesIO(data))
+    many = io.BytesIO()
+    frame.save(many, "TIFF", save_all=True, append_images=[frame.copy() for _ in range(8)])
+    with pytest.raises(
+        ImageError, match=r"whose first 9 of 11 pages have more pixels together than 8 times max_pixels"
+    ):
+        load_images(many.getvalue(), max_pixels=height * width)
+    assert len(load_images(many.getvalue(), max_pixels=2 * height * width)) == 11
+
+
 def test_pages_are_taken_one_by_one():
     data = pages()
     listed = image_pages(data)

@@ -135,14 +135,12 @@ class StaticHuggingFace(EncoderDecoder):
 
     def check_vocabulary(self, ids: Tensor) -> None:
         """Raise SpecError if one of the ids that the encoder is given is not in the vocabulary."""
-        if not ids.numel() or tensors.being_traced():
-            return
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= self._vocabulary():
-            raise SpecError(
-                f"input_ids: got ids from {low} to {high}; expected 0 to {self._vocabulary() - 1}, this model's "
-                "vocabulary; use its own tokenizer"
-            )
+        tensors.check_ids("input_ids", ids, self.input_ranges["input_ids"])
+
+    @property
+    def input_ranges(self) -> dict[str, tuple[int, int]]:
+        """The ids of the vocabulary."""
+        return {} if self.reads_images else {"input_ids": (0, self._vocabulary() - 1)}
 
     def decoded(self, outputs: Tensor) -> list[list[int]]:
         """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them."""

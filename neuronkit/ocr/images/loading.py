@@ -95,6 +95,10 @@ def load_pixels(source: ImageLike) -> RGBImage:
     return load_image(source, max_pixels=_MOST_ARRAY_PIXELS if _is_array(source) else MAX_PIXELS)
 
 
+# Pages that `load_images` holds at once, of the largest size.
+_PAGES_TOGETHER = 8
+
+
 def load_images(
     source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: str | Colour | None = None
 ) -> list[RGBImage]:
@@ -104,7 +108,7 @@ def load_images(
 
     Args:
         source: See `load_image`. A Pillow image stands at its last page afterwards.
-        max_pixels: Largest height * width of a page.
+        max_pixels: Largest height * width of a page; all pages together have at most eight times as many.
         background: See `load_image`.
 
     Returns:
@@ -116,7 +120,17 @@ def load_images(
         OptionError: If `max_pixels` or `background` has no such value.
     """
     pages = image_pages(source)
-    return [open_page(page, max_pixels=max_pixels, background=background).pixels for page in pages]
+    left, found = _PAGES_TOGETHER * checks.integer("max_pixels", max_pixels, 1, 1 << 40), []
+    for number, page in enumerate(pages):
+        found.append(open_page(page, max_pixels=max_pixels, background=background).pixels)
+        left -= found[-1].shape[0] * found[-1].shape[1]
+        if left < 0:
+            raise ImageError(
+                f"got {describe(source)}, whose first {number + 1} of {len(pages)} pages have more pixels together "
+                f"than {_PAGES_TOGETHER} times max_pixels={max_pixels}; expected fewer; read one page after the other: "
+                "load_image of each that image_pages lists, or OCRPipeline.read_pages"
+            )
+    return found
 
 
 def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -> list[ImagePage]:
