@@ -20,6 +20,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from neuronkit import checks
+
 _WORK = re.compile(r"\.(.+)\.[0-9a-f]{32}", re.DOTALL)
 # Of the 255 bytes of a name, room for a dot before and a unique part behind.
 _LONGEST_STEM = 200
@@ -33,10 +35,10 @@ def replacing_file(path: Path, *, sweep_first: bool = True) -> Iterator[Path]:
     """Write a file, whole or not at all.
 
     What earlier writers of the same file left, if they were killed, is removed first. The new file gets the permissions
-    that any new file gets, also where an old one had others.
+    that any new file gets, also where an old one had others. Symbolic links are followed.
 
     Args:
-        path: Where the file shall be; an existing one is replaced at once, at the end.
+        path: Where the file shall be; an existing one is replaced at once, at the end. Nothing but a file is.
         sweep_first: False where the caller has swept: it takes a look at every name in the directory.
 
     Yields:
@@ -44,8 +46,11 @@ def replacing_file(path: Path, *, sweep_first: bool = True) -> Iterator[Path]:
         error, and removed otherwise.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written, or something other than a file is there.
     """
+    path = Path(os.path.realpath(path))
+    if os.path.lexists(path) and not path.is_file():
+        raise FileExistsError(errno.EEXIST, f"{checks.file_kind(os.lstat(path).st_mode)} is there", str(path))
     if sweep_first:
         sweep([path])
     with _locked(path, directory=False) as work:

@@ -52,9 +52,7 @@ def test_pages_that_are_too_much_together_are_refused() -> None:
     frame = Image.open(io.BytesIO(data))
     many = io.BytesIO()
     frame.save(many, "TIFF", save_all=True, append_images=[frame.copy() for _ in range(8)])
-    with pytest.raises(
-        ImageError, match="whose first 9 of 11 pages have more pixels together than 8 times"
-    ):
+    with pytest.raises(ImageError, match="whose first 9 of 11 pages have more pixels together than 8 times"):
         load_images(many.getvalue(), max_pixels=height * width)
     assert len(load_images(many.getvalue(), max_pixels=2 * height * width)) == 11
 

@@ -39,7 +39,7 @@ def make_pdf(pages: int = 3, *, rotate: dict[int, int] | None = None) -> bytes:
 
     document = fpdf.FPDF(unit="in", format=(2, 1))
     document.set_auto_page_break(False)
-    for number in range(pages):
+    for _ in range(pages):
         document.add_page()
         for left, colour in ((0.0, RED), (1.0, BLUE)):
             document.set_fill_color(*colour)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,3 +215,19 @@ def test_a_page_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "show", lambda self, title=None: shown.append(self))
     page([FIRST]).show()
     np.testing.assert_array_equal(np.asarray(shown[0]), page([FIRST]).draw())
+
+
+def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
+    page = Page((10, 20), ())
+    pipe, file, link = tmp_path / "pipe.md", tmp_path / "file.md", tmp_path / "link.md"
+    os.mkfifo(pipe)
+    (tmp_path / "folder.md").mkdir()
+    for path, kind in ((pipe, "a named pipe"), (tmp_path / "folder.md", "a folder")):
+        with pytest.raises(OptionError, match=f"cannot be written \\({kind} is there\\)"):
+            page.save(path)
+    assert pipe.is_fifo()
+    file.write_text("old")
+    link.symlink_to(file)
+    page.save(link)
+    assert link.is_symlink()
+    assert file.read_text() != "old"

@@ -145,3 +145,8 @@ def test_sizes_may_be_rows_of_an_array_or_of_a_tensor() -> None:
     sizes = [(40, 60), (33, 64), (20, 20)]
     plans = {plan_buckets(given, 2).shapes for given in (sizes, np.array(sizes), torch.tensor(sizes), iter(sizes))}
     assert plans == {((32, 32), (64, 64))}
+
+
+def test_shapes_without_an_end_are_refused() -> None:
+    with pytest.raises(SpecError, match="expected \\(height, width\\) of each input"):
+        plan_buckets([itertools.repeat("x")], 2)  # type: ignore[list-item]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ REFINED_LEVELS = 96
 MAX_LEVELS_1D = 4096
 # Products of two of these, summed over all inputs, stay within 64 bits.
 _LARGEST, _MOST_SHAPES = 1 << 20, 4_000_000
+# Dimensions of a shape.
+_MOST_SIZES = 64
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,7 +177,7 @@ def _sizes(observed: Iterable[Sequence[int]]) -> Ints:
     if not isinstance(observed, np.ndarray):
         listed = checks.items("observed_shapes", observed, "sizes", most=_MOST_SHAPES, error=SpecError)
     try:
-        array = np.array([tuple(shape)[-2:] for shape in listed], dtype=np.float64)
+        array = np.array([tuple(islice(shape, _MOST_SIZES))[-2:] for shape in listed], dtype=np.float64)
     except Exception:  # Sizes turn themselves into numbers, by code of their own.
         raise wrong from None
     if array.size == 0:
