@@ -23,7 +23,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 import neuronkit
-from neuronkit import CompiledModel, FixedShape, StaticCRAFT, StaticPARSeq, compile_for_inferentia, estimate
+from neuronkit import (
+    CompiledModel,
+    CRAFTOptions,
+    FixedShape,
+    PARSeqOptions,
+    StaticCRAFT,
+    StaticPARSeq,
+    compile_for_inferentia,
+    estimate,
+)
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq
@@ -32,7 +41,7 @@ from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 from neuronkit.serving.triton.metering import Metered
 
 BATCH = 32
-FEW_BYTES: dict[str, Any] = {"raw_images": True, "outputs": "tokens"}
+FEW_BYTES = PARSeqOptions(method="fused", raw_images=True, outputs="tokens")
 PAGE = (640, 480)
 
 
@@ -82,9 +91,7 @@ def count_words(count: int, seed: int) -> dict[str, Any]:
     loop = StaticPARSeq(model, batch_size=BATCH, method="fixed_point")
     once = StaticPARSeq(model, batch_size=BATCH, method="fused")
     filled = torch.cat([floats, floats[:1].expand(batches * BATCH - count, -1, -1, -1)]).split(BATCH)
-    few = Counted(
-        compile_for_inferentia(StaticPARSeq(model, batch_size=BATCH, method="fused", **FEW_BYTES), target="cpu")
-    )
+    few = Counted(compile_for_inferentia(StaticPARSeq(model, batch_size=BATCH, options=FEW_BYTES), target="cpu"))
     carried = Counted(compile_for_inferentia(once, target="cpu"))
     processor = ParseqProcessor(charset=model.charset)
     for compiled, images in ((few, levels), (carried, floats)):
@@ -96,7 +103,11 @@ def count_words(count: int, seed: int) -> dict[str, Any]:
     passes = sum(loop.passes(batch) for batch in tqdm(filled, desc="fixed point"))
     repeated = sum(once.passes(batch) // each for batch in tqdm(filled, desc="fused"))
     rows = [
-        _row("fixed point", {"encode": batches, "decode": passes}, StaticPARSeq(full, batch_size=BATCH)),
+        _row(
+            "fixed point",
+            {"encode": batches, "decode": passes},
+            StaticPARSeq(full, batch_size=BATCH, method="fixed_point"),
+        ),
         _row("fused, batches repeated", {"fused": repeated}, StaticPARSeq(full, batch_size=BATCH, method="fused")),
         _row(
             "fused, rows carried over", {"fused": carried.calls}, StaticPARSeq(full, batch_size=BATCH, method="fused")
@@ -104,7 +115,7 @@ def count_words(count: int, seed: int) -> dict[str, Any]:
         _row(
             "the same, bytes in and tokens out",
             {"fused": few.calls},
-            StaticPARSeq(full, batch_size=BATCH, method="fused", **FEW_BYTES),
+            StaticPARSeq(full, batch_size=BATCH, options=FEW_BYTES),
         ),
     ]
     if rows[-1]["bytes"] != few.bytes:
@@ -122,7 +133,7 @@ def count_pages(count: int, seed: int) -> dict[str, Any]:
     detector = compile_for_inferentia(
         StaticCRAFT(craft, height=PAGE[0], width=PAGE[1]), target="cpu", processor=for_pages
     )
-    fused = StaticPARSeq(parseq, batch_size=BATCH, method="fused", **FEW_BYTES)
+    fused = StaticPARSeq(parseq, batch_size=BATCH, options=FEW_BYTES)
     recognizer = Counted(compile_for_inferentia(fused, target="cpu"))
     pipeline = OCRPipeline(detector, recognizer, progress=False)
     dynamic = OCRPipeline(detector, parseq, recognizer_processor=for_words, recognizer_batch_size=1, progress=False)
@@ -144,14 +155,14 @@ def count_pages(count: int, seed: int) -> dict[str, Any]:
 
 def count_craft() -> list[dict[str, Any]]:
     """One picture of 1280 x 1280 pixels, in three forms."""
-    forms: dict[str, dict[str, Any]] = {
-        "score maps and features": {},
-        "score maps alone": {"features": False},
-        "the same, bytes in": {"features": False, "raw_images": True},
+    forms = {
+        "score maps and features": CRAFTOptions(1280, 1280),
+        "score maps alone": CRAFTOptions(1280, 1280, features=False),
+        "the same, bytes in": CRAFTOptions(1280, 1280, features=False, raw_images=True),
     }
     model = CRAFT()
     return [
-        _row(name, {"main": 1}, StaticCRAFT(model, height=1280, width=1280, **options))
+        _row(name, {"detect": 1}, StaticCRAFT(model, options=options))
         for name, options in tqdm(forms.items(), desc="CRAFT")
     ]
 
