@@ -104,7 +104,7 @@ def _with_passes(
         chosen = {n: _whole(checks.number(f"passes[{checks.shown(n)}]", x, 0, _MOST)) for n, x in passes.items()}
     else:
         count = checks.number("passes", passes, 1, _MOST)
-        chosen = {_repeated(model, graphs, count): _whole(count / _passes_each(model))}
+        chosen = {_repeated(model, graphs, count): _whole(max(1.0, count / _passes_each(model)))}
     executions = {**executions, **chosen}
     if set(executions) - set(graphs) or not any(executions.values()):
         raise OptionError(
