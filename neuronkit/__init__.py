@@ -28,6 +28,7 @@ from neuronkit.version import __version__ as __version__
 if TYPE_CHECKING:
     from neuronkit.adapters.craft import CRAFTOptions as CRAFTOptions
     from neuronkit.adapters.craft import StaticCRAFT as StaticCRAFT
+    from neuronkit.adapters.doctr.detector import DoctrDetectorOptions as DoctrDetectorOptions
     from neuronkit.adapters.doctr.recognizer import DoctrOptions as DoctrOptions
     from neuronkit.adapters.doctr.sar import SAROptions as SAROptions
     from neuronkit.adapters.huggingface.options import HuggingFaceOptions as HuggingFaceOptions
@@ -65,6 +66,7 @@ _HOMES = {
     "CRAFTOptions": "adapters.craft",
     "CompileOptions": "options",
     "CompiledModel": "artifact",
+    "DoctrDetectorOptions": "adapters.doctr.detector",
     "DoctrOptions": "adapters.doctr.recognizer",
     "FixedShape": "static.shapes.fixed",
     "HuggingFaceOptions": "adapters.huggingface.options",

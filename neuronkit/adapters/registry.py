@@ -25,6 +25,7 @@ ADAPTER_MODULES = (
     "lines.benchmark",
     "lines.crnn",
     "doctr.crnn",
+    "doctr.detector",
     "huggingface",
 )
 GUIDE = "docs/adding-a-family.md"

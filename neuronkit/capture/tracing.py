@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,32 @@ def trace_watched(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[torc
     """
     # Parity against the original is checked on the whole model, which says more than running the trace again.
     with quiet_tracing() as watcher:
-        traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
+        traced = torch.jit.trace(_plain(module), examples, check_trace=False, strict=False)
     return traced, tuple(dict.fromkeys(watcher.escapes))
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """The module itself; in place of a LightningModule one that has its parts and calls it.
+
+    The tracer reads every attribute of what it is given, and some of Lightning's raise where there is no Trainer.
+    """
+    if not any(cls.__name__ == "LightningModule" for cls in type(module).__mro__):
+        return module
+    plain = _Plain().train(module.training)
+    for held in ("_parameters", "_buffers", "_modules"):
+        getattr(plain, held).update(getattr(module, held))
+    # Not registered: as a part it would be read like the whole.
+    plain.__dict__["call"] = module.forward
+    return plain
+
+
+class _Plain(nn.Module):
+    """Has another module's parts, and its forward."""
+
+    call: Callable[..., Any]
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.call(*inputs)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
         assert re.search(rf"^class {LINES[module]}\(Lines\)", lines, re.MULTILINE)
         return
     tests = (Path(__file__).parent / f"test_{module.replace('.', '_')}.py").read_text()
-    assert re.search(r"^class Test\w+\((AdapterConformance|Generates)\)", tests, re.MULTILINE)
+    assert re.search(r"^class Test\w+\((AdapterConformance|PaddedConformance|Generates)\)", tests, re.MULTILINE)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+import neuronkit
 from neuronkit.capture.tracing import trace
 from neuronkit.errors import OptionError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.options import CompileOptions
@@ -115,3 +116,35 @@ def test_separate_weights_travel_to_the_core_once(install_double):
     double = install_double("torch_neuronx")
     find_target("inf2").place(lambda x: x, neuroncore=1, inline_weights=False)
     assert double.calls == [{"start_nc": 1, "nc_count": 1}, {"device_id": 1}]
+
+
+class LightningModule(nn.Module):
+    """As Lightning's: what belongs to the training raises without a Trainer."""
+
+    @property
+    def trainer(self) -> None:
+        raise RuntimeError(f"{type(self).__qualname__} is not attached to a `Trainer`.")
+
+
+class L(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def look(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.look(x) * self.scale
+
+
+def test_a_lightning_module_without_a_trainer_is_traced() -> None:
+    model = L().eval()
+    with pytest.raises(RuntimeError, match="is not attached to a `Trainer`"):
+        torch.jit.trace(model, torch.zeros(2, 4))
+    report = neuronkit.analyze(model, torch.zeros(2, 4), target="inf1")
+    assert report.counts == {"aten::linear": 1, "aten::relu": 1, "aten::mul": 1}
+    x = torch.randn(2, 4)
+    compiled = neuronkit.compile_for_inferentia(model, x, target="cpu")
+    torch.testing.assert_close(compiled(x), model(x).detach())

@@ -239,6 +239,14 @@ def way_out(module: nn.Module, otherwise: str = _LEAVE_OUT) -> str:
         return f"A LightningModule holds the network beside its training: give that, model.{name}"
     if type(module).__module__.startswith("doctr.") and getattr(module, "exportable", True) is False:
         return "docTR leaves its post-processing out of a model that is made with exportable=True: give such a one"
+    if any(
+        "DeformConv" in type(part).__name__ or "ModulatedDeform" in type(part).__name__ for part in module.modules()
+    ):
+        return (
+            "Its deformable convolutions sample where they are told to, across the border of the image, and no Neuron "
+            "compiler takes them: EasyOCR's detect_network='dbnet18' is such a model. Take CRAFT, "
+            "detect_network='craft', or a detector of docTR"
+        )
     if any("WindowAttention" in type(part).__name__ for part in module.modules()):
         return (
             "Window attention divides the image into a grid that depends on its size: compile each size that you "
