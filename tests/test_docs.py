@@ -22,6 +22,7 @@ from pkgutil import resolve_name
 import pytest
 
 import neuronkit
+from neuronkit.cli.main import make_parser
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -193,6 +194,8 @@ def check_command(words: list[str]) -> None:
         check_module(arguments[1], arguments[2:])
     elif program == "pip" or (program in PYTHONS and arguments[:2] == ["-m", "pip"]):
         check_pip(arguments if program == "pip" else arguments[2:])
+    elif program == "neuronkit":
+        make_parser().parse_args(arguments)
     else:
         assert program in ("cd", "git"), f"{program}: a command that this test cannot check"
 

@@ -15,6 +15,7 @@ LAYERS = {
     "targets": 2, "static": 2, "parity": 2, "models": 2,
     "artifact": 3, "adapters": 3, "analysis": 3,
     "compile": 4, "ocr.pipeline": 4, "environment": 4,
+    "__main__": 7, "cli": 6,
     "build": 5, "integrations": 5, "serving": 5, "demo": 5, "testing": 5,
 }  # fmt: skip
 # Adapters and targets meet in compile.py only.

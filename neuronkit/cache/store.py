@@ -20,8 +20,9 @@ from neuronkit.cache.key import differences, is_hash, key_of
 from neuronkit.cache.lock import KeyLock
 from neuronkit.cache.slot import Slot, wait
 from neuronkit.checks import shown
-from neuronkit.errors import OptionError
+from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.storage.atomic import remove_directory
+from neuronkit.storage.sealed import check_directory
 
 _LOGGER = logging.getLogger("neuronkit.cache")
 _LIMIT = "NEURONKIT_CACHE_MAX_BYTES"
@@ -96,6 +97,20 @@ class CompileCache:
                     left -= entry.bytes
                     removed.append(entry)
         return tuple(removed)
+
+    def verify(self) -> dict[str, str]:
+        """Check every byte of every entry against its seal.
+
+        Returns:
+            Key of each entry that is broken, and why. The next build of such an entry replaces it.
+        """
+        broken = {}
+        for entry in self.entries():
+            try:
+                check_directory(self.path(entry.key))
+            except ArtifactError as error:
+                broken[entry.key] = str(error)
+        return broken
 
     def clear(self) -> tuple[CacheEntry, ...]:
         """Remove every entry that is not in use, and give those removed."""

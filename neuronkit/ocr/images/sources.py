@@ -98,6 +98,18 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
 
 
+def files_of(sources: Any) -> Iterator[tuple[Path, Path]]:
+    """Give the files of paths, folders, patterns and lists of them, each with its path within its folder.
+
+    Raises:
+        ImageError: If a pattern matches nothing, a folder has no images, or something is no path.
+    """
+    for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
+        root = checks.path("sources", source, error=ImageError)
+        for file in _files(root):
+            yield file, file.relative_to(root) if root.is_dir() else Path(file.name)
+
+
 def is_image_path(path: Path) -> bool:
     """Whether a path is that of a regular file with the ending or the content of an image or a PDF."""
     return path.is_file() and (path.suffix.lower() in image_endings() or is_image_file(path))

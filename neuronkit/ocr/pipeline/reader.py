@@ -11,12 +11,13 @@ from typing import Any, overload
 from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.ocr.craft import CraftProcessor
-from neuronkit.ocr.images import MAX_PIXELS, ImageLike, image_pages
+from neuronkit.ocr.images import MAX_PIXELS, PDF_DPI, ImageLike, image_pages, page_stream
 from neuronkit.ocr.images.ground import Colour, parse_background
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.batches import PageBatch, read_batch, warm_up
 from neuronkit.ocr.pipeline.calls import ModelCall
+from neuronkit.ocr.pipeline.files import read_files
 from neuronkit.ocr.pipeline.finding import WordFinder
 from neuronkit.ocr.pipeline.fitting import fit_detector, fit_recognizer
 from neuronkit.ocr.pipeline.folder import FolderReport, read_folder
@@ -215,6 +216,47 @@ class OCRPipeline:
             SpecError: If a model gives what its processor cannot read.
         """
         return read_folder(partial(read_stream, self._stages), folder, output, pattern=pattern)
+
+    def read_files(
+        self,
+        sources: Any,
+        folder: str | os.PathLike[str],
+        *,
+        format: str = "json",
+        pages: str | Iterable[int] | None = None,
+        dpi: float = PDF_DPI,
+        rotation: int = 0,
+        progress: Callable[[Page], None] | None = None,
+    ) -> FolderReport:
+        """Read files into a folder, each into a file of its own, going on where an earlier call stopped.
+
+        A file is read again when it has changed since its result was written. A result with a page that could not be
+        read is not kept.
+
+        Args:
+            sources: A file, a folder, a pattern, or a list of them; see `page_stream`.
+            folder: Where ``<name of the file>.<ending>`` goes for each; made if it is not there.
+            format: See `save_pages`.
+            pages: Which pages of each file; see `page_stream`.
+            dpi: Resolution at which PDF is drawn.
+            rotation: By how many degrees pages are turned before they are read.
+            progress: Called with each page.
+
+        Returns:
+            Which files were read now, were read before, and could not be read.
+
+        Raises:
+            ImageError: If a pattern matches nothing, or a folder has no images.
+            OptionError: If an option has no such value, or the folder cannot be made.
+            SpecError: If a model gives what its processor cannot read.
+
+        Example:
+            ``read.read_files(["scans", "more/*.pdf"], "text", format="text")``
+        """
+        list(page_stream([], pages=pages, dpi=dpi, rotation=rotation))
+        noted = (lambda page: None) if progress is None else checks.callable_("progress", progress)
+        read = partial(read_stream, self._stages)
+        return read_files(read, sources, folder, format=format, report=noted, pages=pages, dpi=dpi, rotation=rotation)
 
 
 def _rotations(rotations: Any) -> tuple[int, ...]:

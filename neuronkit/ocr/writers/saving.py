@@ -107,6 +107,16 @@ def _save(pages: Iterator[WritablePage], path: Any, format: str | None, texts: M
         ) from error
 
 
+def ending_of(format: str) -> str:
+    """Give the ending of files of a format; ".png" of pictures.
+
+    Raises:
+        OptionError: If there is no such format.
+    """
+    checks.choice("format", format, FORMATS)
+    return next(ending for ending, kind in _ENDINGS.items() if kind == format)
+
+
 def format_of(path: Path) -> str:
     """Give the format that the ending of a file names.
 

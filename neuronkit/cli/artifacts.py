@@ -1,0 +1,97 @@
+"""``neuronkit show``, ``env``, ``cache`` and ``serve``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+Result = tuple[Any, int]
+
+
+def add_commands(add: Any) -> None:
+    """Add the commands of this file."""
+    show = add("show", _show, "say what an artifact is, after checking every byte of it", "neuronkit show parseq.pt")
+    show.add_argument("artifact")
+    env = add("env", _env, "say what is installed, and which targets can compile here", "neuronkit env")
+    env.add_argument("artifact", nargs="?", help="compare with the compiler that built it")
+    cache = add("cache", _cache, "list, prune or verify compiled graphs", "neuronkit cache prune --max-bytes 20e9")
+    cache.add_argument("action", choices=("list", "prune", "verify"))
+    cache.add_argument("--directory", help="the cache (the variable NEURONKIT_CACHE_DIR)")
+    cache.add_argument("--max-bytes", type=float, help="what to leave (the variable NEURONKIT_CACHE_MAX_BYTES)")
+    example = "neuronkit serve triton detector.pt recognizer.pt"
+    serve = add("serve", _serve, "serve artifacts with Triton or Ray until stopped", example)
+    serve.add_argument("server", choices=("triton", "ray"))
+    serve.add_argument("artifacts", nargs="+", help="a detector and a recogniser; of Triton any artifacts")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--port", type=int, default=8000, help="of HTTP; Triton takes the next two as well (%(default)s)"
+    )
+
+
+def _show(given: Any) -> Result:
+    from neuronkit import load
+
+    model = load(given.artifact)
+    return (model.manifest if given.json else repr(model)), 0
+
+
+def _env(given: Any) -> Result:
+    from neuronkit import describe_environment
+
+    return describe_environment(given.artifact), 0
+
+
+def _cache(given: Any) -> Result:
+    from neuronkit.cache import CompileCache
+    from neuronkit.errors import OptionError
+
+    directory = given.directory or os.environ.get("NEURONKIT_CACHE_DIR")
+    if not directory:
+        raise OptionError("got no cache; expected its directory; give --directory, or set NEURONKIT_CACHE_DIR")
+    cache = CompileCache(directory)
+    if given.action == "verify":
+        broken = cache.verify()
+        lines = [f"{len(cache.entries())} entries, {len(broken)} broken", *broken.values()]
+        return (broken if given.json else "\n".join(lines)), bool(broken)
+    if given.action == "prune":
+        removed = cache.prune(None if given.max_bytes is None else int(given.max_bytes))
+        return _entries(removed, given.json, f"{len(removed)} removed"), 0
+    return _entries(cache.entries(), given.json, f"{cache.directory}: {len(cache.entries())} entries"), 0
+
+
+def _entries(entries: Any, as_json: bool, headline: str) -> Any:
+    if not as_json:
+        return "\n".join([headline, *map(str, entries)])
+    names = ("key", "graph", "target", "bytes", "created", "last_used")
+    return [{name: getattr(entry, name) for name in names} for entry in entries]
+
+
+def _serve(given: Any) -> Result:
+    if given.server == "triton":
+        from neuronkit.serving.triton import export_repository
+        from neuronkit.serving.triton.__main__ import main
+
+        with tempfile.TemporaryDirectory(prefix="neuronkit-serve-") as folder:
+            repository = Path(folder) / "models"
+            export_repository(list(given.artifacts), repository)
+            ports = zip(("http", "grpc", "metrics"), range(given.port, given.port + 3))
+            return None, main(
+                [str(repository), "--host", given.host, *(f"--{name}-port={port}" for name, port in ports)]
+            )
+    from neuronkit.errors import OptionError
+
+    if len(given.artifacts) != 2:
+        raise OptionError(f"got {len(given.artifacts)} artifacts; expected a detector and a recogniser; give both")
+    return None, _serve_ray(given)
+
+
+def _serve_ray(given: Any) -> int:
+    from ray import serve
+
+    from neuronkit.serving.ray import build_app
+
+    serve.start(http_options={"host": given.host, "port": given.port})
+    serve.run(build_app(*map(os.path.abspath, given.artifacts)), blocking=True)
+    return 0

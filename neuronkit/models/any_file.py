@@ -1,0 +1,43 @@
+"""Model files whose family the file itself tells."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from torch import nn
+
+from neuronkit import checks
+from neuronkit.errors import CheckpointError
+from neuronkit.models.checkpoint import load_checkpoint
+from neuronkit.models.craft import CRAFT
+from neuronkit.models.parseq import PARSeq
+
+FAMILIES = ("craft", "parseq")
+
+
+def open_model(path: str | PathLike[str], *, family: str | None = None, charset: str | None = None) -> nn.Module:
+    """Build the model of a checkpoint file, of whichever family it is.
+
+    Args:
+        path: The file; see `load_checkpoint`.
+        family: "craft" or "parseq"; None recognises it by the names of its tensors.
+        charset: For PARSeq: its characters, where the file does not state them.
+
+    Raises:
+        CheckpointError: If the file is no checkpoint of such a family.
+        OptionError: If `family` is neither.
+    """
+    if family is not None:
+        checks.choice("family", family, FAMILIES)
+    problems = []
+    if family != "parseq":
+        try:
+            return load_checkpoint(CRAFT, path)
+        except CheckpointError as error:
+            problems.append(f"CRAFT: {error}")
+    if family != "craft":
+        try:
+            return load_checkpoint(PARSeq, path, charset=charset)
+        except CheckpointError as error:
+            problems.append(f"PARSeq: {error}")
+    raise CheckpointError("; ".join(problems))

@@ -1,0 +1,170 @@
+"""The command line: what users type, in a process of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from neuronkit.cli.main import main, make_parser
+from neuronkit.demo.weights import FOLDER
+from neuronkit.ocr.writers import FORMATS
+
+from .ocr.documents import check_alto, check_hocr, check_json, pdf_words
+
+ROOT = Path(__file__).parents[1]
+COLUMNS = (
+    ("the quick brown", "coffee and cake", "station road", "orange juice", "fresh bread"),
+    ("winter garden", "green apple pie", "silver spoon", "market street", "window seat"),
+)
+
+
+def typed(*words: str, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "neuronkit", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def two_columns(size: tuple[int, int] = (620, 440)) -> Image.Image:
+    """A page of two columns, in a font that the demo's weights know."""
+    import matplotlib
+
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 20)
+    page = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(page)
+    for left, lines in zip((30, 340), COLUMNS):
+        for i, line in enumerate(lines):
+            for j, word in enumerate(line.split()):
+                draw.text((left + 90 * j, 40 + 60 * i), word, "black", font)
+    return page
+
+
+def make_pdf(path: Path) -> None:
+    """Five pages of two columns, of which the third is noted as turned."""
+    import fpdf
+    import pypdfium2 as pdfium
+
+    document = fpdf.FPDF(unit="pt")
+    document.set_auto_page_break(False)
+    for number in range(5):
+        picture = two_columns()
+        if number == 2:
+            picture = picture.rotate(90, expand=True)
+        width, height = 0.72 * picture.width, 0.72 * picture.height
+        document.add_page(format=(width, height))
+        document.image(picture, 0, 0, width, height)
+    document.output(str(path))
+    with pdfium.PdfDocument(path.read_bytes()) as whole:
+        whole[2].set_rotation(90)
+        whole.save(path)
+
+
+@pytest.mark.slow
+def test_a_pdf_of_columns_is_read_and_its_files_are_right(tmp_path: Path) -> None:
+    make_pdf(tmp_path / "scan.pdf")
+    wanted = " ".join(line for column in COLUMNS for line in column).split()
+    for output in ("out.pdf", "out.xml", "out.hocr", "out.json"):
+        pages = [] if output == "out.pdf" else ["--pages", "3"]
+        typed("read", "scan.pdf", "--dpi", "100", "-o", output, *pages, folder=tmp_path)
+    check_alto((tmp_path / "out.xml").read_bytes())
+    hocr = check_hocr((tmp_path / "out.hocr").read_bytes())
+    (page,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    check_json(page)
+    assert page["text"].split() == [word for word, _ in hocr]
+    for number in range(5):
+        found = pdf_words(tmp_path / "out.pdf", number, (page["height"], page["width"]))
+        assert [word for word, _ in found] == page["text"].split(), number
+        for (_, place), (_, bounds) in zip(found, hocr):
+            np.testing.assert_allclose(place, bounds, atol=2)
+    right = sum(a == b for a, b in zip(page["text"].split(), wanted, strict=True))
+    assert right >= 0.9 * len(wanted), page["text"]
+
+
+@pytest.mark.slow
+def test_a_folder_is_read_again_only_where_it_changed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    two_columns().crop((0, 0, 320, 100)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    first = typed("read", "in", "-o", "out/", "--format", "markdown", folder=tmp_path, status=1)
+    assert first.stdout.startswith("1 read, 1 failed")
+    assert first.stderr.count("small weights") == 1
+    second = json.loads(typed("read", "in", "-o", "out/", "-f", "markdown", "--json", folder=tmp_path, status=1).stdout)
+    assert (second["read"], len(second["skipped"]), len(second["failed"])) == ([], 1, 1)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png.md"]
+
+
+@pytest.mark.slow
+def test_from_a_checkpoint_to_an_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, artifact, word = str(FOLDER / "parseq.pt"), str(tmp_path / "parseq.pt"), str(tmp_path / "word.png")
+    two_columns().crop((30, 36, 110, 70)).save(word)
+    assert main(["compile", weights, "-o", artifact, "--target", "cpu", "--batch", "2"]) == 0
+    assert main(["show", artifact]) == 0
+    assert "images: float32[2, 3, 32, 128]" in capsys.readouterr().out
+    assert main(["show", artifact, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["target"] == "cpu"
+    assert main(["compare", artifact, weights, word]) == 0
+    assert main(["estimate", weights, "--target", "inf2", "--json"]) == 0
+    assert main(["analyze", weights, "--target", "inf2"]) == 0
+    other = torch.load(weights, weights_only=True)
+    state = next(value for value in other.values() if isinstance(value, dict) and len(value) > 20)
+    name = next(name for name in state if name.endswith("head.weight"))
+    state[name] = state[name] + 0.1 * torch.randn(state[name].shape, generator=torch.Generator().manual_seed(0))
+    torch.save(other, tmp_path / "other.pt")
+    capsys.readouterr()
+    assert main(["compare", artifact, str(tmp_path / "other.pt"), word]) == 1
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_are_typed_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "neuronkit").symlink_to(ROOT / "neuronkit")
+    section = (ROOT / "README.md").read_text("utf-8").partition("## On the command line")[2].partition("```\n\n")[0]
+    commands = [line.split()[1:] for line in section.splitlines() if line.startswith("neuronkit ")]
+    printed = [typed(*words, folder=tmp_path).stdout for words in commands]
+    assert "subtotal 1160" in printed[0]
+    assert "subtotal" in [word for word, _ in pdf_words(tmp_path / "receipt.pdf", 0, (690, 450))]
+    assert "recognizer" in printed[3]
+
+
+def test_the_cache_is_listed_checked_and_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("list", "verify", "prune"):
+        assert main(["cache", action, "--directory", str(tmp_path)]) == 0
+    assert "0 entries, 0 broken" in capsys.readouterr().out
+    assert main(["env", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["neuronkit"]
+
+
+def test_errors_are_one_line_and_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(tmp_path / "gone.pt")]) == 2
+    assert "gone.pt" in capsys.readouterr().err
+    assert main(["read", str(tmp_path / "*.png")]) == 2
+    assert main(["read", "a.png", "--detector", "craft.pt"]) == 2
+    with pytest.raises(SystemExit) as left:
+        main(["nonsense"])
+    assert left.value.code == 2
+
+
+def test_every_command_shows_an_example() -> None:
+    commands = next(action for action in make_parser()._actions if action.choices and "read" in action.choices)
+    assert commands.choices is not None
+    assert set(commands.choices) == {
+        *("read", "demo", "analyze", "estimate", "compile", "compare", "show", "env", "cache", "serve")
+    }
+    for name, command in commands.choices.items():  # type: ignore[attr-defined]
+        assert f"Example:\n  neuronkit {name}" in command.format_help()
+        assert "--json" in command.format_help()
+    assert "picture" in FORMATS
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, neuronkit.cli.main; neuronkit.cli.main.make_parser(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
