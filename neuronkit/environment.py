@@ -51,6 +51,10 @@ class EnvironmentReport(Report):
         targets: Target → None where it can compile here, else what is missing and how to get it.
         changed_defaults: Which defaults of the installed compiler differ from those of the compiler that built the
             artifact that was asked about, where its command line does not set them.
+
+    Example:
+        >>> neuronkit.describe_environment().packages["torch"] == torch.__version__
+        True
     """
 
     neuronkit: str
@@ -94,6 +98,10 @@ def describe_environment(artifact: str | PathLike[str] | None = None) -> Environ
 
     Raises:
         ArtifactError: If the artifact cannot be read.
+
+    Example:
+        >>> neuronkit.describe_environment().targets["cpu"] is None
+        True
     """
     manifest = read_manifest(artifact) if artifact is not None else {"versions": {}, "commands": {}}
     found = {name: distribution_version(name) for name in _PACKAGES}

@@ -59,6 +59,11 @@ class CompileError(NeuronKitError, RuntimeError):
         code: The compiler's own error code (``"NCC_..."``), or None when it printed none.
         log_path: Where the whole compiler log lies, or None.
         hint: What the documentation of that code recommends, or None.
+
+    Example:
+        >>> error = neuronkit.errors.CompileError("the compiler ended with status 70", code="NCC_EVRF009")
+        >>> error.code
+        'NCC_EVRF009'
     """
 
     def __init__(
@@ -92,6 +97,13 @@ class ParityError(NeuronKitError, AssertionError):
 
     Attributes:
         report: The numbers behind the verdict.
+
+    Example:
+        >>> try:
+        ...     neuronkit.assert_parity(torch.sin, torch.cos, torch.ones(3))
+        ... except neuronkit.errors.ParityError as error:
+        ...     print(error.report.passed)
+        False
     """
 
     def __init__(self, message: str, report: ParityReport) -> None:

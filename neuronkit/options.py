@@ -82,6 +82,10 @@ class CompileOptions:
 
     Raises:
         OptionError: If a value is not one of those named here.
+
+    Example:
+        >>> neuronkit.CompileOptions(auto_cast="matmult", auto_cast_type="bf16").changed()
+        {'auto_cast': 'matmult', 'auto_cast_type': 'bf16'}
     """
 
     auto_cast: str | None = None

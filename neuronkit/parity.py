@@ -60,6 +60,10 @@ class ParityReport(Report):
         task_agreement: Mean agreement of the decoded results, 0..1; None when no task was given.
         min_task_agreement: The least that passes.
         min_sqnr_db: SQNR from which an output passes whatever its largest error is; None where errors decide alone.
+
+    Example:
+        >>> neuronkit.assert_parity(torch.sin, lambda x: x.sin(), torch.ones(3)).outputs[0].max_abs
+        0.0
     """
 
     outputs: tuple[OutputParity, ...]
@@ -150,6 +154,11 @@ def assert_parity(
         SpecError: If there are no inputs, or no outputs, or empty ones, or outputs of different number or shape.
         OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0; or if
             `agreement` fails, or gives no number from 0 to 1.
+
+    Example:
+        >>> neuronkit.assert_parity(torch.sin, torch.cos, torch.ones(3))
+        Traceback (most recent call last):
+        neuronkit.errors.ParityError: the results do not agree with the reference...
     """
     for name, function in {"actual": actual, "expected": expected, "agreement": agreement}.items():
         checks.callable_(name, function)

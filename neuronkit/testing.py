@@ -25,14 +25,8 @@ _BLOCKS = ("prim::Loop", "prim::If")
 class AdapterConformance:
     """Tests of one adapter on one model.
 
-    Subclass it in a test file, under a name that begins with ``Test``, and say how the model is made::
-
-        class TestMyReader(AdapterConformance):
-            def make_model(self):
-                torch.manual_seed(0)
-                return MyReader(width=32)
-
-    A small random model serves well, as long as its results differ from image to image.
+    Subclass it in a test file, under a name that begins with ``Test``, and say how the model is made. A small
+    random model serves well, as long as its results differ from image to image.
 
     Attributes:
         batch_size: Rows of the fixed batch.
@@ -42,6 +36,14 @@ class AdapterConformance:
         distinct_results: How many different results the inputs must give at least. Fewer would let an adapter pass that
             ignores its input.
         targets: What it is compiled for.
+
+    Example:
+        ```python
+        class TestMyReader(AdapterConformance):
+            def make_model(self):
+                torch.manual_seed(0)
+                return MyReader(width=32)
+        ```
     """
 
     batch_size: int = 3

@@ -38,6 +38,10 @@ class CRAFTOptions(VisionOptions):
     Raises:
         SpecError: If the canvas is smaller than the network's stride.
         OptionError: If a flag is neither True nor False.
+
+    Example:
+        >>> neuronkit.make_static(neuronkit.CRAFT(width=0.1), options=neuronkit.CRAFTOptions(64, 96)).specs[0].shape
+        (1, 3, 64, 96)
     """
 
     height: int
@@ -73,6 +77,12 @@ class StaticCRAFT(StaticModel):
         OptionError: If `options` and single sizes are given.
         SpecError: If the canvas is missing or smaller than CRAFT's stride, `batch_size` is no number of rows, or the
             model holds an operator that would let padding into the result.
+
+    Example:
+        >>> static = neuronkit.StaticCRAFT(neuronkit.CRAFT(width=0.1), height=64, width=96)
+        >>> scores, features = static(torch.zeros(1, 3, 64, 96), torch.tensor([[64, 32]], dtype=torch.int32))
+        >>> scores.shape
+        torch.Size([1, 32, 48, 2])
     """
 
     family = "craft"

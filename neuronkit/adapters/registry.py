@@ -41,6 +41,10 @@ class Family:
         matches: Whether a model of an unknown class has this family's structure.
         options: The family's frozen dataclass of options.
         build: ``build(model, *, batch_size, options)`` makes the static model.
+
+    Example:
+        >>> neuronkit.adapters.registry.family_of(parseq).name
+        'parseq'
     """
 
     name: str
@@ -58,8 +62,16 @@ def register(family: Family) -> None:
 
     A family registered again under its name takes the earlier one's place.
 
+    Args:
+        family: Its name, classes, options and how a model of it is built.
+
     Raises:
         OptionError: If neuronkit itself has a family of that name.
+
+    Example:
+        ```python
+        register(Family("mine", ("my_package.Model",), lambda model: False, MyOptions, build))
+        ```
     """
     if any(family.name == known.name for known in _own_families()):
         raise OptionError(f"family {family.name!r} is one of neuronkit's own; choose another name")
@@ -67,7 +79,15 @@ def register(family: Family) -> None:
 
 
 def families() -> Iterator[Family]:
-    """Every registered family."""
+    """Every registered family.
+
+    Returns:
+        neuronkit's own families, then registered ones.
+
+    Example:
+        >>> {"craft", "parseq"} <= {family.name for family in neuronkit.adapters.registry.families()}
+        True
+    """
     yield from _own_families()
     yield from _registered
 
@@ -96,6 +116,10 @@ def make_static(
         UnknownModelError: If no family fits; the message lists those that exist.
         OptionError: If the options are of another family, or one that has no default is missing.
         SpecError: If a size does not fit the model.
+
+    Example:
+        >>> neuronkit.make_static(parseq, batch_size=4).specs[0].shape
+        (4, 3, 32, 128)
     """
     if not isinstance(model, nn.Module):
         raise UnknownModelError(f"got {type(model).__name__}; make_static takes an nn.Module")
@@ -105,7 +129,18 @@ def make_static(
 
 
 def family_of(model: nn.Module) -> Family | None:
-    """The family that `make_static` takes a model for, by qualified class name, then by structure; None for no one."""
+    """The family that `make_static` takes a model for, by qualified class name, then by structure; None for no one.
+
+    Args:
+        model: Any module, in wrappers of distributed training too.
+
+    Returns:
+        The family, or None.
+
+    Example:
+        >>> neuronkit.adapters.registry.family_of(torch.nn.ReLU()) is None
+        True
+    """
     model = unwrap(model)
     classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__}
     known = list(families())

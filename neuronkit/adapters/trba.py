@@ -40,6 +40,10 @@ class TRBAOptions(ReadingOptions):
     Raises:
         SpecError: If the length is no whole number of at least 1.
         OptionError: If another option has no such value.
+
+    Example:
+        >>> neuronkit.TRBAOptions(max_length=25).max_length
+        25
     """
 
     max_length: int | None = None

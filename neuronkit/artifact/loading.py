@@ -49,6 +49,9 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
             what is loaded, also where the file is replaced meanwhile. None checks the seal alone.
         neuroncore: The first core to place it on, of those that this process may use; None leaves it to the runtime.
 
+    Returns:
+        The compiled model, with its processor where one was kept.
+
     Raises:
         ArtifactError: If the file is missing, cut, changed, of a newer format or another digest, not written by
             neuronkit, or if its manifest and its graphs contradict each other.
@@ -56,6 +59,11 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
             that is not installed here.
         OptionError: If `sha256` is no digest, or `neuroncore` no core of this target.
         NeuronCoreError: If another process has the cores.
+
+    Example:
+        >>> path = neuronkit.compile_for_inferentia(torch.nn.ReLU(), torch.zeros(2), target="cpu").save("relu.pt")
+        >>> neuronkit.load(path)(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
     """
     given = _existing(path)
     digest = _digest(sha256)

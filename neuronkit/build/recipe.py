@@ -38,6 +38,11 @@ class Recipe:
     Raises:
         OptionError: If a field is none of these, or `model` does not take the arguments.
         UnknownTargetError: If there is no such target.
+
+    Example:
+        >>> recipe = neuronkit.build.Recipe("relu", torch.nn.ReLU, [{}], targets=["cpu"])
+        >>> recipe.name
+        'relu'
     """
 
     name: str

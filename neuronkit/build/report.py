@@ -25,6 +25,10 @@ class BuiltArtifact:
         bytes: Its size.
         error: The error's name and message, None if it did not fail.
         log: What the process printed, for an artifact that failed; None if no process was started.
+
+    Example:
+        >>> neuronkit.build.BuiltArtifact("reader-cpu", "cpu", "built", 1.5, "out/reader-cpu.pt").state
+        'built'
     """
 
     name: str
@@ -50,6 +54,10 @@ class BuildReport(Report):
 
     Attributes:
         artifacts: One for each recipe, shape and target, in the build file's order.
+
+    Example:
+        >>> neuronkit.build.BuildReport(()).failed
+        ()
     """
 
     artifacts: tuple[BuiltArtifact, ...]

@@ -56,6 +56,13 @@ def build(
     Raises:
         OptionError: If the build file, `jobs` or `only` cannot be understood.
         ArtifactError: If `output` cannot be written.
+
+    Example:
+        >>> code = "import torch; from neuronkit import TensorSpec; from neuronkit.build import Recipe; recipes = []"
+        >>> _ = Path("build_none.py").write_text(code)
+        >>> neuronkit.build.build("build_none.py", "artifacts")
+        Traceback (most recent call last):
+        neuronkit.errors.OptionError: ...
     """
     file, output = checks.path("file", file), checks.path("output", output).absolute()
     jobs = checks.integer("jobs", jobs, 1, 1 << 10)

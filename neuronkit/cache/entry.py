@@ -24,6 +24,10 @@ class CacheEntry:
         created: When it was built.
         last_used: When it was built or last found.
         ingredients: What the key is the hash of.
+
+    Example:
+        >>> [entry.graph for entry in neuronkit.cache.CompileCache("cache").entries()]
+        []
     """
 
     key: str

@@ -39,6 +39,11 @@ class CompileCache:
 
     Raises:
         OptionError: If the directory is a file, or the limit is no number of bytes.
+
+    Example:
+        >>> cache = neuronkit.cache.CompileCache("cache", max_bytes=1_000_000)
+        >>> list(cache.entries())
+        []
     """
 
     def __init__(self, directory: str | PathLike[str], max_bytes: int | None = None) -> None:

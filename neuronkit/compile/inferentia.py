@@ -81,6 +81,12 @@ def compile_for_inferentia(
         UnsupportedOperatorError: If an operator is neither supported, nor whitelisted, nor left on the CPU.
         ParityError: If the static or the compiled model does not agree with the original.
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
+
+    Example:
+        >>> static = neuronkit.make_static(parseq, batch_size=2)
+        >>> model = neuronkit.compile_for_inferentia(static, target="cpu")
+        >>> str(model.save("recognizer.pt")), model.role
+        ('recognizer.pt', 'recognizer')
     """
     static = as_static(model, example_inputs)
     verify = checks.flag("verify", verify)

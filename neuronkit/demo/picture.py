@@ -44,6 +44,10 @@ class Truth:
     Attributes:
         text: Lower-case letters and digits.
         quad: (4, 2) float32, (x, y) clockwise from top-left, in pixels of the picture.
+
+    Example:
+        >>> neuronkit.demo.picture.load_truth()[0].quad.shape
+        (4, 2)
     """
 
     text: str
@@ -51,18 +55,47 @@ class Truth:
 
 
 def render_receipt(seed: int = _SEED) -> RenderedPage:
-    """Render the receipt, turned and noisy."""
+    """Render the receipt, turned and noisy.
+
+    Args:
+        seed: Decides colours, noise and turns.
+
+    Returns:
+        The page, (690, 450, 3) uint8, and its words.
+
+    Example:
+        >>> neuronkit.demo.picture.render_receipt().image.shape
+        (690, 450, 3)
+    """
     return render_page(np.random.default_rng(seed), SIZE, _STYLE, _LINES)
 
 
 def load_truth() -> list[Truth]:
-    """Read the words of the committed picture, in reading order."""
+    """Read the words of the committed picture, in reading order.
+
+    Returns:
+        Text and place of each word, in pixels of the picture.
+
+    Example:
+        >>> neuronkit.demo.picture.load_truth()[0].text
+        'neuron'
+    """
     words = json.loads(TRUTH.read_text(encoding="utf-8"))["words"]
     return [Truth(word["text"], np.array(word["quad"], dtype=np.float32)) for word in words]
 
 
 def save(page: RenderedPage, image: Path, truth: Path) -> None:
-    """Write picture and text. The picture has a palette, because noise makes true colour large."""
+    """Write picture and text. The picture has a palette, because noise makes true colour large.
+
+    Args:
+        page: What `render_receipt` gave.
+        image: Where the picture goes, as PNG.
+        truth: Where texts and places go, as JSON.
+
+    Example:
+        >>> page = neuronkit.demo.picture.render_receipt()
+        >>> neuronkit.demo.picture.save(page, Path("receipt.png"), Path("receipt.json"))
+    """
     Image.fromarray(page.image).quantize(_COLOURS, dither=Image.Dither.NONE).save(image, optimize=True)
     content = {"height": page.image.shape[0], "width": page.image.shape[1], "words": [_plain(w) for w in page.words]}
     truth.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -17,8 +17,15 @@ def load_craft(path: Path = FOLDER / "craft.pt") -> CRAFT:
     Args:
         path: A file of `tools.demo.train`; the default is the one in the package.
 
+    Returns:
+        A CRAFT of reduced width.
+
     Raises:
         CheckpointError: If the file cannot be read, or is not of a CRAFT.
+
+    Example:
+        >>> neuronkit.demo.weights.load_craft()(torch.zeros(1, 3, 64, 64))[0].shape
+        torch.Size([1, 32, 32, 2])
     """
     return load_checkpoint(CRAFT, path)
 
@@ -29,7 +36,14 @@ def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
     Args:
         path: A file of `tools.demo.train`; the default is the one in the package.
 
+    Returns:
+        A PARSeq of 36 characters, with its `charset`.
+
     Raises:
         CheckpointError: If the file cannot be read, or is not of a PARSeq.
+
+    Example:
+        >>> len(neuronkit.demo.weights.load_parseq().charset)
+        36
     """
     return load_checkpoint(PARSeq, path)

@@ -91,6 +91,11 @@ def restore(predictor: Any) -> Any:
 
     Raises:
         OptionError: If it is no docTR predictor.
+
+    Example:
+        ```python
+        restore(predictor)
+        ```
     """
     for part in _parts(predictor):
         part.model = original_of(part.model)

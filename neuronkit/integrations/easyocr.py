@@ -115,6 +115,11 @@ def restore(reader: Any) -> Any:
 
     Raises:
         OptionError: If it is no Reader.
+
+    Example:
+        ```python
+        restore(reader)
+        ```
     """
     for name, network in _networks(reader).items():
         setattr(reader, name, network)

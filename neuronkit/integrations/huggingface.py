@@ -90,6 +90,11 @@ def restore(model: Any) -> Any:
 
     Raises:
         OptionError: If it is no module.
+
+    Example:
+        ```python
+        restore(model)
+        ```
     """
     tensors.module("model", model, error=OptionError)
     replaced = vars(model).get(_NAME)

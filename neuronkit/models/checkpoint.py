@@ -69,7 +69,10 @@ def load_checkpoint(
         AssumptionWarning: If characters, heads or image size had to be assumed; it names them.
 
     Example:
-        >>> load_checkpoint(PARSeq, "parseq.pt", charset=36, heads=(6, 12))
+        >>> torch.save(parseq.state_dict(), "parseq.pt")
+        >>> heads = tuple(module.num_heads for module in parseq.modules() if hasattr(module, "num_heads"))
+        >>> load_checkpoint(PARSeq, "parseq.pt", charset=36, heads=(heads[0], heads[-1])).charset == parseq.charset
+        True
     """
     builds = issubclass(type(model_or_class), type)
     if not builds:

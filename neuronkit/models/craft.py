@@ -28,6 +28,11 @@ class CRAFT(nn.Module):
 
     Raises:
         OptionError: If the width is no such number.
+
+    Example:
+        >>> scores, features = neuronkit.CRAFT(width=0.1).eval()(torch.zeros(1, 3, 64, 96))
+        >>> scores.shape
+        torch.Size([1, 32, 48, 2])
     """
 
     def __init__(self, *, width: float = 1.0) -> None:

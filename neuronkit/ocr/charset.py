@@ -32,6 +32,10 @@ class Charset:
 
     Raises:
         OptionError: If a character repeats, or there is none.
+
+    Example:
+        >>> len(neuronkit.ocr.Charset("abc"))
+        3
     """
 
     characters: str

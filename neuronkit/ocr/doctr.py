@@ -43,6 +43,10 @@ class DoctrProcessor:
 
     Raises:
         OptionError: If a value is out of its range.
+
+    Example:
+        >>> neuronkit.ocr.DoctrProcessor("abc").preprocess([np.zeros((20, 60, 3), np.uint8)]).shape
+        (1, 3, 32, 128)
     """
 
     kind: ClassVar[str] = "doctr"

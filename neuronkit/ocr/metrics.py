@@ -26,6 +26,11 @@ def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
 
     Raises:
         SpecError: If one has another shape, or holds NaN or infinity.
+
+    Example:
+        >>> quad = np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)
+        >>> neuronkit.ocr.metrics.quad_iou(quad, quad)
+        1.0
     """
     cv2 = load_cv2()
     both = np.stack([TextBox(first).quad, TextBox(second).quad]).astype(np.float64)
@@ -55,6 +60,11 @@ def box_f1(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: floa
     Raises:
         SpecError: If one is no list of `TextBox` objects.
         OptionError: If `min_iou` is not from 0 to 1.
+
+    Example:
+        >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
+        >>> neuronkit.ocr.metrics.box_f1([box], [box])
+        1.0
     """
     min_iou = checks.number("min_iou", min_iou, 0, 1)
     first, second = as_boxes(first), as_boxes(second)
@@ -76,8 +86,15 @@ def text_accuracy(first: Sequence[Any], second: Sequence[Any]) -> float:
         first: Results with a ``text``, or strings.
         second: As many.
 
+    Returns:
+        0..1; 1 for two empty lists.
+
     Raises:
         SpecError: If one is no list of them.
+
+    Example:
+        >>> neuronkit.ocr.metrics.text_accuracy(["ab", "cd"], ["ab", "ce"])
+        0.5
     """
     ours, theirs = _texts(first), _texts(second)
     if len(ours) != len(theirs):

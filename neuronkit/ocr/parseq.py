@@ -28,6 +28,10 @@ class Recognition:
         text: The characters.
         confidence: Product of the probabilities of all characters and of the end of the word, 0..1.
         char_confidences: Probability of each character, as many as `text` has.
+
+    Example:
+        >>> neuronkit.ocr.Recognition("ab", 0.81, (0.9, 0.9)).text
+        'ab'
     """
 
     text: str
@@ -49,6 +53,11 @@ class ParseqProcessor:
 
     Raises:
         OptionError: If a value is out of its range.
+
+    Example:
+        >>> processor = ParseqProcessor(charset="abc", image_size=(32, 128))
+        >>> processor.preprocess([np.zeros((20, 60, 3), np.uint8)]).shape
+        (1, 3, 32, 128)
     """
 
     kind: ClassVar[str] = "parseq"

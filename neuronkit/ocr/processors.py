@@ -33,8 +33,16 @@ def processor_from_dict(settings: dict[str, Any]) -> Processor:
     Args:
         settings: What a processor's `to_dict` gave, with its ``"kind"``.
 
+    Returns:
+        The processor.
+
     Raises:
         OptionError: If the kind or a setting is unknown, or a value out of its range.
+
+    Example:
+        >>> settings = ParseqProcessor(charset="abc").to_dict()
+        >>> type(neuronkit.ocr.processor_from_dict(settings)).__name__
+        'ParseqProcessor'
     """
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in _CLASSES:

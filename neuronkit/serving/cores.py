@@ -36,6 +36,10 @@ class CoreSettings:
         cores: Numbers of the cores, where the variable names them.
         count: How many cores, where the environment says so.
         ignored: A variable that is set and has no effect.
+
+    Example:
+        >>> neuronkit.serving.cores.describe_cores({"NEURON_RT_VISIBLE_CORES": "0-1"}).cores
+        (0, 1)
     """
 
     variable: str | None
@@ -58,8 +62,15 @@ def describe_cores(environment: Mapping[str, str] | None = None) -> CoreSettings
     Args:
         environment: The variables; None takes this process's own.
 
+    Returns:
+        The variable, and the cores or the number of cores that it names.
+
     Raises:
         OptionError: If a variable cannot be read.
+
+    Example:
+        >>> neuronkit.serving.cores.describe_cores({"NEURON_RT_NUM_CORES": "2"}).count
+        2
     """
     given = os.environ if environment is None else environment
     if not isinstance(given, Mapping):
@@ -85,6 +96,10 @@ class CoreClaim:
 
     Attributes:
         cores: Their numbers, neighbours.
+
+    Example:
+        >>> claim = neuronkit.serving.cores.claim_cores(1, cores="0-3", directory="locks")
+        >>> claim.release()
     """
 
     def __init__(self, cores: tuple[int, ...], locks: Sequence[int]) -> None:
@@ -135,6 +150,11 @@ def claim_cores(
         OptionError: If `count` or `cores` cannot be read, or nobody says which cores there are.
         NeuronCoreError: If too few neighbouring cores are free, with the processes that hold them; or if an SDK is
             imported already, so that the variable would come too late.
+
+    Example:
+        >>> with neuronkit.serving.cores.claim_cores(1, cores="0-3", directory="locks") as claim:
+        ...     print(len(claim.cores))
+        1
     """
     count = checks.integer("count", count, 1, _MOST_CORES)
     shared = _shared_cores(cores)
@@ -159,8 +179,15 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
         text: What is written.
         name: Where it is written, for errors.
 
+    Returns:
+        The core numbers, in order.
+
     Raises:
         OptionError: If the text is none of these.
+
+    Example:
+        >>> neuronkit.serving.cores.parse_cores("0-2,5")
+        (0, 1, 2, 5)
     """
     name, text = checks.label("name", name), checks.text("text", text, empty=True)
     if len(text) > _LONGEST_TEXT:
@@ -181,8 +208,18 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
 def format_cores(cores: Sequence[int]) -> str:
     """Write core numbers as the runtime reads them: ``"0-3"`` for neighbours, else ``"0,2"``.
 
+    Args:
+        cores: Core numbers.
+
+    Returns:
+        The text of ``NEURON_RT_VISIBLE_CORES``.
+
     Raises:
         OptionError: If `cores` are no core numbers.
+
+    Example:
+        >>> neuronkit.serving.cores.format_cores((0, 1, 2))
+        '0-2'
     """
     cores = [checks.integer("cores", core, 0, _MOST_CORES) for core in checks.items("cores", cores, "core numbers")]
     if len(cores) > 1 and list(cores) == list(range(cores[0], cores[0] + len(cores))):

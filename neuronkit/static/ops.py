@@ -16,7 +16,19 @@ from neuronkit.capture.onnx import pools_by_operator
 
 
 def length(x: Tensor, dim: int) -> int:
-    """A size as a plain number. A fixed canvas is what static graphs are for, so a trace may freeze it."""
+    """A size as a plain number. A fixed canvas is what static graphs are for, so a trace may freeze it.
+
+    Args:
+        x: Any tensor.
+        dim: Which dimension.
+
+    Returns:
+        Its size.
+
+    Example:
+        >>> neuronkit.static.ops.length(torch.zeros(2, 5), 1)
+        5
+    """
     if not torch.jit.is_tracing():  # type: ignore[attr-defined]
         return x.shape[dim]
     with warnings.catch_warnings():
@@ -35,6 +47,10 @@ def one_hot(ids: Tensor, num_classes: int, dtype: torch.dtype, positions: Tensor
 
     Returns:
         (..., num_classes) of `dtype`, 0 or 1.
+
+    Example:
+        >>> neuronkit.static.ops.one_hot(torch.tensor([2]), 3, torch.float32)
+        tensor([[0., 0., 1.]])
     """
     if positions is None:
         positions = torch.arange(num_classes, dtype=torch.int32, device=ids.device)
@@ -51,6 +67,10 @@ def one_hot_embedding(ids: Tensor, weight: Tensor, positions: Tensor | None = No
 
     Returns:
         (..., D) of the table's dtype.
+
+    Example:
+        >>> neuronkit.static.ops.one_hot_embedding(torch.tensor([1]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[3., 4.]])
     """
     return torch.matmul(one_hot(ids, weight.shape[0], weight.dtype, positions), weight)
 
@@ -64,6 +84,10 @@ def cumsum(x: Tensor, triangle: Tensor | None = None) -> Tensor:
 
     Returns:
         (..., T), of the same dtype.
+
+    Example:
+        >>> neuronkit.static.ops.cumsum(torch.ones(1, 3))
+        tensor([[1., 2., 3.]])
     """
     if triangle is None:
         steps = torch.arange(x.shape[-1], dtype=torch.int32, device=x.device)
@@ -79,6 +103,11 @@ def tokens_of(logits: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Classes (...) int32, and their softmax probabilities (...) float32.
+
+    Example:
+        >>> ids, probabilities = neuronkit.static.ops.tokens_of(torch.tensor([[[0.0, 9.0]]]))
+        >>> ids
+        tensor([[1]], dtype=torch.int32)
     """
     exact = logits if logits.dtype == torch.float32 else logits.to(torch.float32)
     return logits.argmax(-1).to(torch.int32), exact.softmax(-1).amax(-1)
@@ -94,6 +123,12 @@ def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
 
     Returns:
         (N, Lout, Lin) float32; each row sums to one and is zero from column `size` on.
+
+    Example:
+        >>> from neuronkit.static import ops
+        >>> positions = torch.tensor([0.0, 0.5, 1.0])
+        >>> ops.bilinear_matrix(torch.arange(2.0), torch.tensor(2.0), positions).shape
+        torch.Size([2, 3])
     """
     source = torch.min(source.clamp(min=0.0), (size - 1.0).clamp(min=0.0))
     return (1.0 - (source.unsqueeze(-1) - positions).abs()).clamp(min=0.0)
@@ -109,6 +144,11 @@ def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
 
     Returns:
         (N, C, Hout, Wout).
+
+    Example:
+        >>> rows = torch.tensor([[[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]])
+        >>> neuronkit.static.ops.resize(torch.tensor([[[[0.0], [2.0]]]]), rows, None).flatten()
+        tensor([0., 1., 2.])
     """
     n, c, h, w = (length(x, dim) for dim in range(4))
     # Two batched products with few large matrices; a broadcast product would copy the matrix for every channel.
@@ -147,6 +187,10 @@ def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilati
 
     Returns:
         (N, C, Hout, Wout), with only whole windows counted.
+
+    Example:
+        >>> neuronkit.static.ops.max_pool(torch.arange(16.0).reshape(1, 1, 4, 4), (2, 2), (2, 2)).flatten()
+        tensor([ 5.,  7., 13., 15.])
     """
     if pools_by_operator():
         return torch.nn.functional.max_pool2d(x, kernel, stride, 0, dilation)

@@ -20,6 +20,10 @@ class Limited:
     Attributes:
         condition: In words.
         since: The torch-neuron release that brought it.
+
+    Example:
+        >>> bool(next(iter(neuronkit.tables.inf1_operators().limited.values())).condition)
+        True
     """
 
     condition: str
@@ -37,6 +41,10 @@ class Inf1Operators:
         unlisted: Kind → remark, for kinds that people look for and that were never in the list.
         precision_sensitive: Kinds whose index outputs depend on rounding.
         source: Where the list comes from.
+
+    Example:
+        >>> "aten::relu" in neuronkit.tables.inf1_operators().supported
+        True
     """
 
     supported: Mapping[str, str]
@@ -55,6 +63,10 @@ class XlaOperators:
         lowered: ATen names with overload (``"add.Tensor"``, ``"relu"``).
         special_cases: ATen name → what becomes of it on Neuron.
         source: Where the list comes from.
+
+    Example:
+        >>> len(neuronkit.tables.xla_operators().lowered) > 100
+        True
     """
 
     lowered: frozenset[str]
@@ -72,6 +84,10 @@ class HloInstructions:
         verifier_constraints: Error code → what raises it.
         note: What the list misses.
         source: Where the list comes from.
+
+    Example:
+        >>> neuronkit.tables.hlo_instructions().source.startswith("http")
+        True
     """
 
     conditions: Mapping[str, str]
@@ -90,6 +106,11 @@ class CompilerMessage:
         workaround: What its documentation recommends.
         advice: What to do about it in an OCR model; empty where nothing is to be added.
         source: The page or thread that describes it.
+
+    Example:
+        >>> message = next(iter(neuronkit.tables.compiler_messages().codes.values()))
+        >>> bool(message.meaning)
+        True
     """
 
     meaning: str
@@ -110,6 +131,10 @@ class CompilerMessages:
     Attributes:
         codes: Code (``"NCC_EVRF001"``) → explanation.
         texts: Piece of text that the compiler prints → explanation, for failures without a code.
+
+    Example:
+        >>> len(neuronkit.tables.compiler_messages().codes) > 10
+        True
     """
 
     codes: Mapping[str, CompilerMessage]

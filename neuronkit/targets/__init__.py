@@ -28,15 +28,33 @@ _registered: dict[str, type[Target]] = {}
 
 
 def target_names() -> tuple[str, ...]:
-    """Every target's name, those of registered targets last."""
+    """Every target's name, those of registered targets last.
+
+    Returns:
+        Names that `compile_for_inferentia` takes.
+
+    Example:
+        >>> {"cpu", "inf1", "inf2"} <= set(neuronkit.targets.target_names())
+        True
+    """
     return (*_HOMES, *_registered)
 
 
 def find_target(name: str) -> Target:
     """The target of that name.
 
+    Args:
+        name: Such as "cpu".
+
+    Returns:
+        The target, which compiles graphs and says what it takes.
+
     Raises:
         UnknownTargetError: If there is none; the message lists those that exist.
+
+    Example:
+        >>> neuronkit.targets.find_target("cpu").name
+        'cpu'
     """
     name = checks.choice("target", name, target_names(), error=UnknownTargetError)
     if name in _registered:
@@ -58,6 +76,15 @@ def register(target: type[Target]) -> None:
 
     Raises:
         OptionError: If it is not such a class, or neuronkit itself has a target of that name.
+
+    Example:
+        ```python
+        class MyTarget(Target):
+            name = "mine"
+            ...
+
+        register(MyTarget)
+        ```
     """
     from neuronkit.targets.base import Target
 

@@ -39,6 +39,10 @@ class DoctrOptions(ReadingOptions):
     Raises:
         SpecError: If a size is no number of pixels.
         OptionError: If another option has no such value.
+
+    Example:
+        >>> neuronkit.DoctrOptions(height=32, width=128)
+        DoctrOptions(height=32, width=128...)
     """
 
     height: int | None = None

@@ -31,6 +31,10 @@ class SAROptions(DoctrOptions):
     Raises:
         SpecError: If height or width is no whole number of at least 1.
         OptionError: If another option has no such value.
+
+    Example:
+        >>> neuronkit.SAROptions(method="stepwise").method
+        'stepwise'
     """
 
 

@@ -30,6 +30,10 @@ class HuggingFaceOptions:
 
     Raises:
         SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1, or the prompt has no ids.
+
+    Example:
+        >>> neuronkit.HuggingFaceOptions(max_length=32, method="stepwise").max_length
+        32
     """
 
     max_length: int | None = None

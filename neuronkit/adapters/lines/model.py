@@ -38,6 +38,10 @@ class LineOptions:
 
     Raises:
         SpecError: If one is no number of pixels.
+
+    Example:
+        >>> neuronkit.LineOptions(width=256).width
+        256
     """
 
     width: int | None = None

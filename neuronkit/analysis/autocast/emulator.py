@@ -59,6 +59,11 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
         OptionError: If an option is none of these.
         UnknownModelError: If the model is no module.
         UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
+
+    Example:
+        >>> narrow = neuronkit.emulate_autocast(torch.nn.Linear(8, 8), auto_cast="all")
+        >>> narrow(torch.randn(1, 8)).dtype
+        torch.float32
     """
     checks.choice("auto_cast", auto_cast, AUTO_CASTS)
     if isinstance(auto_cast_type, str) and auto_cast_type == "fp8_e4m3":
@@ -87,6 +92,10 @@ class EmulatedModel(nn.Module):
         model: The caller's model.
         precision: What is rounded, and to which type.
         specs: The inputs of a static model; empty for any other.
+
+    Example:
+        >>> type(neuronkit.emulate_autocast(torch.nn.Linear(8, 8))).__name__
+        'EmulatedModel'
     """
 
     model: nn.Module

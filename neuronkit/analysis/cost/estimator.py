@@ -45,12 +45,20 @@ def estimate(
         link_gb_s: 10^9 bytes a second over the host link, in each direction, as you measured it. It bounds the time
             too. None leaves the link as counts of bytes and calls: no bandwidth is assumed.
 
+    Returns:
+        The report: counts, bounds of time and price, and what crosses the host link.
+
     Raises:
         UnknownTargetError: If there is no such target.
         OptionError: If the target has no published figures, or an option does not fit.
         SpecError: If inputs are missing, or the model fails on them.
         UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
         UnknownModelError: If the model is no module.
+
+    Example:
+        >>> cost = neuronkit.estimate(neuronkit.make_static(parseq, batch_size=2), target="inf2")
+        >>> cost.flops > 0, cost.batch_size
+        (True, 2)
     """
     static = as_static(model, example_inputs).for_target(is_neuron=find_target(target).is_neuron)
     precision = Precision(auto_cast, auto_cast_type)

@@ -59,6 +59,11 @@ class CostTable(Report):
 
     Attributes:
         reports: Name → report.
+
+    Example:
+        >>> report = neuronkit.estimate(torch.nn.Linear(8, 4), torch.zeros(2, 8), target="inf2")
+        >>> neuronkit.analysis.compare_costs({"linear": report}).rows[0].name
+        'linear'
     """
 
     reports: Mapping[str, CostReport]

@@ -50,11 +50,19 @@ def analyze(
         op_whitelist: Operator kinds that the caller vouches for.
         cpu_operators: Operator kinds that stay on the host's CPU.
 
+    Returns:
+        The report: counts, verdicts and problems, with module and source line of each problem.
+
     Raises:
         UnknownTargetError: If there is no such target.
         UnknownModelError: If the model is no module.
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If an operator kind is not written as one.
+
+    Example:
+        >>> report = neuronkit.analyze(torch.nn.Embedding(4, 2), torch.zeros(1, dtype=torch.int32), target="inf1")
+        >>> report.unsupported
+        {'aten::embedding': 1}
     """
     op_whitelist = check_operator_kinds("op_whitelist", op_whitelist)
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
@@ -82,6 +90,10 @@ def check_operators(
     Raises:
         OptionError: If `report` is none, or an operator kind is not written as one.
         UnsupportedOperatorError: Naming each operator with its count, module and source line.
+
+    Example:
+        >>> report = neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1")
+        >>> neuronkit.analysis.check_operators(report)
     """
     if not isinstance(report, OperatorReport):
         raise OptionError(f"got report={shown(report)}; expected what neuronkit.analyze gave; give that")

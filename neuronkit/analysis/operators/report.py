@@ -29,6 +29,11 @@ class Problem:
         location: ``file:line`` of the model's code, empty where it is not known.
         reason: Why the target does not take it.
         rewrite: What to write instead, empty where nothing is known.
+
+    Example:
+        >>> report = neuronkit.analyze(torch.nn.Embedding(4, 2), torch.zeros(1, dtype=torch.int32), target="inf1")
+        >>> report.problems[0].kind
+        'aten::embedding'
     """
 
     kind: str
@@ -60,6 +65,10 @@ class OperatorReport(Report):
         conditions: Kind → the condition of a limited operator.
         instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
         notes: What is worth knowing and no reason to refuse.
+
+    Example:
+        >>> neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1").supported_fraction
+        1.0
     """
 
     target: str

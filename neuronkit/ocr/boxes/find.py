@@ -50,6 +50,12 @@ def find_boxes(
     Raises:
         OptionError: If a threshold is not a number in 0..1, or a size not a positive whole number.
         SpecError: If the maps are not two finite (H, W) arrays of one size.
+
+    Example:
+        >>> region = np.zeros((32, 64), np.float32)
+        >>> region[10:20, 8:40] = 1
+        >>> len(neuronkit.ocr.find_boxes(region, np.zeros_like(region)))
+        1
     """
     options = {
         "text_threshold": checks.number("text_threshold", text_threshold, 0, 1),

@@ -83,6 +83,10 @@ def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: s
 
     Warns:
         ImageWarning: If the file has more pages, which were not read. `load_images` gives all of them.
+
+    Example:
+        >>> neuronkit.ocr.load_image(IMAGE).shape
+        (690, 450, 3)
     """
     loaded = open_page(source, max_pixels=max_pixels, background=background)
     if loaded.warning:
@@ -118,6 +122,10 @@ def load_images(
     Raises:
         ImageError: If a page is unreadable or too large, or `source` is not an image.
         OptionError: If `max_pixels` or `background` has no such value.
+
+    Example:
+        >>> [image.shape for image in neuronkit.ocr.load_images(IMAGE)]
+        [(690, 450, 3)]
     """
     pages = image_pages(source)
     left, found = _PAGES_TOGETHER * checks.integer("max_pixels", max_pixels, 1, 1 << 40), []
@@ -147,6 +155,10 @@ def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -
     Raises:
         ImageError: If `source` is not an image.
         OptionError: If `dpi` or `rotation` has no such value.
+
+    Example:
+        >>> len(neuronkit.ocr.image_pages(np.zeros((8, 8, 3), np.uint8)))
+        1
     """
     if isinstance(source, ImagePage):
         return [source]

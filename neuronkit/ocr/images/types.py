@@ -45,6 +45,10 @@ class ImagePage:
     Raises:
         OptionError: If `index` is not a whole number of at least 0, or another number out of its range.
         ImageError: If `source` is a page itself.
+
+    Example:
+        >>> neuronkit.ocr.image_pages(np.zeros((8, 8, 3), np.uint8))[0].index
+        0
     """
 
     source: Any

@@ -55,6 +55,11 @@ class Page:
     Raises:
         OptionError: If `size` is not two whole numbers, or another number out of its range.
         SpecError: If `lines` is no list or tuple of `Line` objects.
+
+    Example:
+        >>> page = neuronkit.ocr.Page(size=(20, 100), lines=())
+        >>> page.text, page.to_dict()["height"]
+        ('', 20)
     """
 
     size: tuple[int, int]

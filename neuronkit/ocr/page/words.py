@@ -29,6 +29,11 @@ class Word:
     Raises:
         SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
         OptionError: If the confidence is no number of at least 0.
+
+    Example:
+        >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
+        >>> neuronkit.ocr.Word("ab", 0.9, box).text
+        'ab'
     """
 
     text: str
@@ -65,8 +70,16 @@ class Word:
 class Line:
     """Words that stand side by side, from left to right.
 
+    Args:
+        words: The words, from left to right.
+
     Raises:
         SpecError: If `words` is no list or tuple of `Word` objects.
+
+    Example:
+        >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
+        >>> neuronkit.ocr.Line((neuronkit.ocr.Word("ab", 0.9, box),)).text
+        'ab'
     """
 
     words: tuple[Word, ...]

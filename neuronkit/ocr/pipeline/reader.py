@@ -62,6 +62,12 @@ class OCRPipeline:
         OptionError: If an option has no such value, a processor is missing or does not belong to its model, or the
             models are exchanged.
         SpecError: If the first input of a model is no batch of images.
+
+    Example:
+        >>> read = OCRPipeline(craft, parseq, detector_processor=CraftProcessor(mag_ratio=1.0),
+        ...                    recognizer_processor=ParseqProcessor(charset=parseq.charset))
+        >>> read(IMAGE).words[0].text
+        'neuron'
     """
 
     def __init__(

@@ -66,6 +66,11 @@ def build_app(
         MissingDependencyError: If Ray is missing, broken or too old.
         ArtifactError: If an artifact is missing, cut or changed.
         OptionError: If an option has a bad value, or an artifact has no processor or plays the other role.
+
+    Example:
+        ```python
+        ray.serve.run(build_app("detector.pt", "recognizer.pt", batch_size=4))
+        ```
     """
     require_ray("ray.serve")
     finder, reader = portable_pair(detector, recognizer)
@@ -99,6 +104,12 @@ def serve_app(arguments: Mapping[str, Any]) -> Any:
 
     Raises:
         OptionError: If a name is unknown, or one of the artifacts is missing; and whatever `build_app` raises.
+
+    Example:
+        ```yaml
+        import_path: neuronkit.serving.ray:serve_app
+        args: {detector: detector.pt, recognizer: recognizer.pt}
+        ```
     """
     known = list(inspect.signature(build_app).parameters)
     unknown = sorted(set(arguments) - set(known))

@@ -27,6 +27,10 @@ class DatasetReport:
         read: Images read in this call, failed ones included.
         skipped: Images that had a result before.
         failed: Images of this call that could not be read; their results carry the error.
+
+    Example:
+        >>> print(neuronkit.serving.ray.DatasetReport(Path("results"), read=3, skipped=1, failed=0))
+        3 read, 0 of them failed, 1 read before; results in results
     """
 
     output: Path
@@ -91,6 +95,12 @@ def read_dataset(
         ArtifactError: If an artifact is missing, cut or changed.
         OptionError: If an option has a bad value, or `output` is in use or holds results of other models.
         ImageError: If a folder is not there.
+
+    Example:
+        ```python
+        report = read_dataset("scans/", "results/", detector="detector.pt", recognizer="recognizer.pt")
+        print(report)
+        ```
     """
     require_ray("ray.data")
     import ray.data

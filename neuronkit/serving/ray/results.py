@@ -33,6 +33,12 @@ def read_results(output: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
     Raises:
         ArtifactError: If the folder holds no such results.
+
+    Example:
+        ```python
+        for result in read_results("results/"):
+            print(result["path"], result["text"])
+        ```
     """
     output = checks.path("output", output, error=ArtifactError)
     if not (output / "manifest.json").is_file():

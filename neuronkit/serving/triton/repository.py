@@ -58,6 +58,11 @@ def export_repository(
         ArtifactError: If an artifact is not sound, was made for a target that cannot be saved, or the repository
             cannot be written.
         OptionError: If a name or a number is bad, or a model of that name exists that something else wrote.
+
+    Example:
+        ```python
+        export_repository({"detector": "detector.pt", "recognizer": "recognizer.pt"}, "models")
+        ```
     """
     queue = Queue(max_queue_delay_us, max_queue_size, queue_timeout_s)
     max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)

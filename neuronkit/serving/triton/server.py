@@ -45,6 +45,12 @@ class Server:
         metrics: Address of its metrics, in Prometheus' text format.
         process: The server's own.
         log: What it prints.
+
+    Example:
+        ```python
+        with serve("models") as server:
+            print(server.http, server.log)
+        ```
     """
 
     http: str
@@ -93,6 +99,12 @@ def serve(
         OptionError: If a port or a time is out of range.
         ServerError: If it stops or is not ready in time, with the errors in its log; at the end of the block, if it was
             ended because a model did not answer.
+
+    Example:
+        ```python
+        with serve("models") as server:
+            print(server.http)
+        ```
     """
     ready_timeout_s = checks.number("ready_timeout_s", ready_timeout_s, 0, 86_400, open_low=True)
     given = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}

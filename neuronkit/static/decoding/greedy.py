@@ -57,6 +57,16 @@ def static_greedy_decoder(
         OptionError: If the method does not exist, or the protocol cannot serve it.
         SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
             is outside the vocabulary, or the memory has no dimension.
+
+    Example:
+        >>> class Counting(torch.nn.Module):
+        ...     def logits(self, tokens, memory):
+        ...         return 9 * torch.nn.functional.one_hot((tokens + 1).clamp(max=4).long(), 5).float()
+        >>> greedy = neuronkit.static_greedy_decoder(
+        ...     Counting(), max_length=6, bos_id=0, eos_id=4, memory=TensorSpec("memory", (1, 2, 3))
+        ... )
+        >>> greedy(torch.zeros(1, 2, 3)).argmax(-1)[0, :4]
+        tensor([1, 2, 3, 4])
     """
     ids = {"bos_id": bos_id, "eos_id": eos_id}
     return GreedyDecoder(decoder, max_length=max_length, **ids, memory=memory, method=method, outputs=outputs)

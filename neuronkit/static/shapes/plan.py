@@ -45,6 +45,11 @@ class BucketPlan(Report):
         lower_bound: No plan of as many shapes computes fewer pixels than this.
         optimal: Whether it is proved that none computes fewer than `area`.
         too_large: How many sizes exceed `max_size`; they are in none of the numbers.
+
+    Example:
+        >>> plan = neuronkit.plan_buckets([(32, 64)] * 100 + [(64, 320)], 2)
+        >>> plan.optimal, plan.waste
+        (True, 0.0)
     """
 
     shapes: tuple[tuple[int, int], ...]
@@ -138,6 +143,10 @@ def plan_buckets(
     Raises:
         OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
+
+    Example:
+        >>> neuronkit.plan_buckets([(32, 64)] * 100 + [(64, 320)], 2).shapes
+        ((32, 64), (64, 320))
     """
     count = checks.integer("count", count, 1)
     max_batch_size = checks.integer("max_batch_size", max_batch_size, 1, _LARGEST)

@@ -42,6 +42,11 @@ class Tiled:
     Raises:
         SpecError: If neither `module` nor `overlap` is given, a number is not whole, or the tile is not larger than its
             overlaps.
+
+    Example:
+        >>> tiled = neuronkit.Tiled(torch.sigmoid, [TensorSpec("images", (1, 3, 96, 96))], overlap=32)
+        >>> tiled(torch.zeros(1, 3, 192, 320)).shape
+        torch.Size([1, 3, 192, 320])
     """
 
     def __init__(

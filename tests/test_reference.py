@@ -1,0 +1,80 @@
+"""The docstrings of public names: what they must hold, and that their examples are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import neuronkit
+from neuronkit import FixedShape, TensorSpec
+from neuronkit.demo.picture import IMAGE
+from neuronkit.demo.weights import load_craft, load_parseq
+from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+
+ROOT = Path(__file__).parent.parent
+
+
+def public_names() -> dict[str, Any]:
+    """Path → every public function and class, each once."""
+    spec = importlib.util.spec_from_file_location("public_api", ROOT / "tools" / "public_api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    found: dict[int, tuple[str, Any]] = {}
+    for module in tool.MODULES:
+        for name, value in tool.public_names(module).items():
+            if callable(value):
+                found.setdefault(id(value), (f"{module}.{name}", value))
+    return dict(found.values())
+
+
+NAMES = public_names()
+# What the examples of docstrings may use beside the name that they belong to.
+GIVEN = {
+    **{"neuronkit": neuronkit, "torch": torch, "np": np, "Path": Path, "IMAGE": IMAGE, "PARSeq": neuronkit.PARSeq},
+    **{cls.__name__: cls for cls in (TensorSpec, FixedShape, OCRPipeline, CraftProcessor, ParseqProcessor)},
+}
+EXAMPLES = {name: value for name, value in NAMES.items() if ">>>" in (inspect.getdoc(value) or "")}
+
+
+def is_error(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, Exception)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstrings_are_complete(name: str) -> None:
+    value = NAMES[name]
+    doc = inspect.getdoc(value) or ""
+    missing = []
+    parameters = [] if is_error(value) else list(inspect.signature(value).parameters)
+    if parameters and "Args:" not in doc and "Attributes:" not in doc:
+        missing.append("Args")
+    if inspect.isfunction(value) and inspect.signature(value).return_annotation not in (None, "None"):
+        missing += [] if "Returns:" in doc or "Yields:" in doc else ["Returns"]
+    if not is_error(value) and ">>>" not in doc and "Example:" not in doc:
+        missing.append("Example")
+    assert missing == []
+
+
+@pytest.mark.slow
+@pytest.mark.tooling
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    given = {**GIVEN, "craft": load_craft(), "parseq": load_parseq(), name.rpartition(".")[2]: EXAMPLES[name]}
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(EXAMPLES[name]) or "", given, name, None, None)
+    written: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=flags)
+    with torch.no_grad():
+        runner.run(test, out=written.append)
+    assert runner.failures == 0, "".join(written)
