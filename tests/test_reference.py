@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib.util
 import inspect
 from pathlib import Path
@@ -45,6 +46,11 @@ GIVEN = {
 EXAMPLES = {name: value for name, value in NAMES.items() if ">>>" in (inspect.getdoc(value) or "")}
 
 
+@functools.cache
+def models() -> dict[str, Any]:
+    return {"craft": load_craft(), "parseq": load_parseq()}
+
+
 def is_error(value: Any) -> bool:
     return inspect.isclass(value) and issubclass(value, Exception)
 
@@ -70,7 +76,7 @@ def test_docstrings_are_complete(name: str) -> None:
 def test_examples_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    given = {**GIVEN, "craft": load_craft(), "parseq": load_parseq(), name.rpartition(".")[2]: EXAMPLES[name]}
+    given = {**GIVEN, **models(), name.rpartition(".")[2]: EXAMPLES[name]}
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(EXAMPLES[name]) or "", given, name, None, None)
     written: list[str] = []

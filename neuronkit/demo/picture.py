@@ -105,7 +105,7 @@ def _plain(word: PageWord) -> dict[str, Any]:
     return {"text": word.text, "quad": [[round(float(x), 1), round(float(y), 1)] for x, y in word.quad]}
 
 
-def main() -> None:
+def _main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m neuronkit.demo.picture", description=__doc__)
     parser.add_argument("--seed", type=int, default=_SEED)
@@ -116,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -86,7 +86,7 @@ class HloInstructions:
         source: Where the list comes from.
 
     Example:
-        >>> neuronkit.tables.hlo_instructions().source.startswith("http")
+        >>> neuronkit.tables.hlo_instructions().note != ""
         True
     """
 

@@ -41,8 +41,8 @@ class DoctrOptions(ReadingOptions):
         OptionError: If another option has no such value.
 
     Example:
-        >>> neuronkit.DoctrOptions(height=32, width=128)
-        DoctrOptions(height=32, width=128...)
+        >>> neuronkit.DoctrOptions(height=32, width=128).width
+        128
     """
 
     height: int | None = None
