@@ -3,6 +3,10 @@ PYTHON ?= python3
 PYTHON310 ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null) \
                          $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10))
 
+# Another index to take packages from as well, such as PyTorch's own with wheels for the CPU:
+# make INDEX=https://download.pytorch.org/whl/cpu demo
+INDEX ?=
+
 # One thread for each of the two test processes.
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal
 
@@ -53,7 +57,7 @@ clean:
 define make_environment
 	test -n "$(PYTHON)" || { echo "Python 3.10 is missing; install it or pass PYTHON310=/path/to/python3.10" >&2; exit 1; }
 	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/$(2).txt
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(INDEX),--extra-index-url $(INDEX)) -r requirements/$(2).txt
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $(1)/.ready
 endef
