@@ -19,7 +19,7 @@ from tests.integrations.page import run_block
 
 pytestmark = pytest.mark.peers
 
-PAIRS = [("db_mobilenet_v3_large", "parseq"), ("fast_tiny", "crnn_mobilenet_v3_small")]
+PAIRS = [("linknet_resnet18", "parseq"), ("fast_tiny", "crnn_mobilenet_v3_small")]
 
 
 def words(document: Any) -> list[Any]:
