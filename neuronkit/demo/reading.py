@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronkit.adapters.craft import StaticCRAFT
-from neuronkit.adapters.parseq import StaticPARSeq
+from neuronkit.adapters.craft import CRAFTOptions, StaticCRAFT
+from neuronkit.adapters.parseq import PARSeqOptions, StaticPARSeq
 from neuronkit.artifact import CompiledModel, load
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.demo.picture import Truth
@@ -46,7 +46,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Models:
-    """All variants of both models, and their processors."""
+    """All variants of both models, and the processors of the static ones, which take images as bytes."""
 
     craft: StaticCRAFT
     parseq: StaticPARSeq
@@ -56,12 +56,16 @@ class Models:
 
     @classmethod
     def prepare(cls, craft: CRAFT, parseq: PARSeq, folder: Path) -> Models:
-        """Make the static models, compile them for the CPU, save the artifacts to a folder, and load them again."""
+        """Make the static models, compile them for the CPU, save the artifacts to a folder, and load them again.
+
+        Bytes go in, and no more comes out than is read: score maps, and tokens with their probabilities.
+        """
         # The letters have the size of those in training, so nothing is enlarged.
-        detector_processor = CraftProcessor(mag_ratio=1.0)
-        recognizer_processor = ParseqProcessor(charset=parseq.charset)
-        static_craft = StaticCRAFT(craft, height=CANVAS[0], width=CANVAS[1])
-        static_parseq = StaticPARSeq(parseq, batch_size=BATCH_SIZE)
+        detector_processor = CraftProcessor(mag_ratio=1.0, raw_images=True)
+        recognizer_processor = ParseqProcessor(charset=parseq.charset, raw_images=True)
+        static_craft = StaticCRAFT(craft, options=CRAFTOptions(*CANVAS, features=False, raw_images=True))
+        options = PARSeqOptions(outputs="tokens", raw_images=True)
+        static_parseq = StaticPARSeq(parseq, batch_size=BATCH_SIZE, options=options)
         variants = (
             Variant("dynamic", craft, parseq),
             Variant("static", static_craft, static_parseq),
@@ -75,16 +79,18 @@ class Models:
 
     def read(self, image: RGBImage) -> dict[str, Page]:
         """Read a picture with every variant."""
-        return {
-            variant.name: OCRPipeline(
-                variant.detector,
-                variant.recognizer,
-                detector_processor=self.detector_processor,
-                recognizer_processor=self.recognizer_processor,
-                recognizer_batch_size=BATCH_SIZE,
-            )(image)
-            for variant in self.variants
-        }
+        return {variant.name: self._pipeline(variant)(image) for variant in self.variants}
+
+    def _pipeline(self, variant: Variant) -> OCRPipeline:
+        # The dynamic models take normalised images.
+        raw = hasattr(variant.detector, "specs")
+        return OCRPipeline(
+            variant.detector,
+            variant.recognizer,
+            detector_processor=replace(self.detector_processor, raw_images=raw),
+            recognizer_processor=replace(self.recognizer_processor, raw_images=raw),
+            recognizer_batch_size=BATCH_SIZE,
+        )
 
     def parity(self, image: RGBImage, page: Page) -> dict[str, ParityReport]:
         """Compare the numbers of static and reloaded models with those of the dynamic ones, on a picture's own data.
@@ -92,7 +98,7 @@ class Models:
         Raises:
             ParityError: If they differ by more than float32 rounding.
         """
-        fixed = CraftProcessor(mag_ratio=self.detector_processor.mag_ratio, canvas=CANVAS)
+        fixed = replace(self.detector_processor, canvas=CANVAS)
         canvas, letterboxes = fixed.preprocess([image])
         valid_size = np.array([letterboxes[0].valid_size], dtype=np.int32)
         page_inputs = (torch.from_numpy(canvas), torch.from_numpy(valid_size))

@@ -137,7 +137,9 @@ def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
         models = prepare(craft, parseq, folder)
         dynamic, static, reloaded = models.variants
         other = compile_and_reload(
-            StaticPARSeq(untrained(), batch_size=BATCH_SIZE), models.recognizer_processor, tmp_path / "x"
+            StaticPARSeq(untrained(), batch_size=BATCH_SIZE, options=models.parseq.options),
+            models.recognizer_processor,
+            tmp_path / "x",
         )
         wrong = dataclasses.replace(reloaded, recognizer=other)
         return dataclasses.replace(models, variants=(dynamic, static, wrong))

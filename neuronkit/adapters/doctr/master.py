@@ -76,6 +76,7 @@ class MASTERDecoder(Foldable):
         super().__init__()
         self.decoder = core.decoder
         self.linear = core.linear
+        self.classes: int = core.linear.out_features
         self.eos_id, self.pad_id, self.steps = core.vocab_size, core.vocab_size + 2, core.max_length
 
     def compute_constants(self) -> tuple[Tensor, ...]:

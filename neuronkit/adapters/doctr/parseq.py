@@ -72,6 +72,7 @@ class DoctrPARSeqDecoder(Foldable):
         self.embedding = core.embed.embedding
         self.pos_queries = core.pos_queries
         self.steps, self.eos_id = steps, eos_id
+        self.classes: int = core.head.out_features
 
     def compute_constants(self) -> tuple[Tensor, ...]:
         table = math.sqrt(self.embedding.embedding_dim) * self.embedding.weight

@@ -174,6 +174,7 @@ class Decode(nn.Module):
         takes = inspect.signature(model.forward).parameters
         self.without = {"output_router_logits": False} if "output_router_logits" in takes else {}
         self.scores = Scores(settings.rules)
+        self.classes = len(model.get_output_embeddings().weight)  # type: ignore[operator]
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is in the memory, and the mask in its last channel, (N, S, 1), for models that take one."""

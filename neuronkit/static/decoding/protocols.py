@@ -8,6 +8,8 @@
 - ``run(tokens, kind, memory)`` beside ``logits``, in adapters: passes of several kinds over all positions. `GUESS` sees
   BOS alone, `CAUSAL` is ``logits``, `REFINE` sees every token but the one it predicts, up to the first EOS. The kind is
   a (1,) int32 tensor where one graph serves them all, else a number.
+- Beside ``logits`` or ``run``, where there are: ``classes``, the number of ids that are predicted, which the graph of
+  method "fused" holds others' tokens to; and ``prepare(memory)``, what the passes of one graph share of it.
 """
 
 from __future__ import annotations
