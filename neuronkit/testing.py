@@ -227,7 +227,7 @@ class PaddedConformance(AdapterConformance):
                 own: Any = (..., *map(slice, valid.reshape(-1).tolist()))
                 alone = images[own]
                 with torch.no_grad(), eval_mode(static.source):
-                    expected = static.run_original(static.source, alone, valid)
+                    expected = static.run_original(static.source, *static.normalized((alone, valid)))
                 ours, theirs = (_valid_parts(static, o, valid) for o in (_row(outputs, i), expected))
                 self._compare(ours, theirs, f"row {i} of seed {seed} against the original on {tuple(alone.shape[2:])}")
 
