@@ -214,6 +214,16 @@ class PaddedConformance(AdapterConformance):
 
     Attributes:
         paddings: What rows are padded with, beside what the example inputs hold there.
+
+    Example:
+        ```python
+        class TestMyLines(PaddedConformance):
+            options = neuronkit.LineOptions(width=96)
+
+            def make_model(self):
+                torch.manual_seed(0)
+                return MyLineReader()
+        ```
     """
 
     paddings: Sequence[float] = (float("nan"), 1e3, 0.0)

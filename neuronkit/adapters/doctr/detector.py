@@ -33,6 +33,10 @@ class DoctrDetectorOptions:
 
     Raises:
         SpecError: If one is no such number.
+
+    Example:
+        >>> neuronkit.DoctrDetectorOptions(height=512, width=768).width
+        768
     """
 
     height: int = 1024
