@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
+from neuronkit.adapters.doctr.recognizer import DoctrOptions
 from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
 
@@ -24,6 +25,13 @@ class TestDoctrPARSeq(AdapterConformance):
 
     def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
         return doctr_models.predictions(model, *inputs)
+
+
+class TestDoctrPARSeqFusedTokens(TestDoctrPARSeq):
+    options = DoctrOptions(method="fused", outputs="tokens", raw_images=True)
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """The original takes no bytes: its logits are decoded."""
 
 
 class TestSquarePatches(TestDoctrPARSeq):
