@@ -100,8 +100,9 @@ class RowStream:
                 more = inputs is not _END
                 if not more or inputs is None:
                     break
-                held[count] = _Group(inputs)  # type: ignore[arg-type]
-                waiting.extend(held[count].rows)
+                held[count] = _Group(len(inputs[0]))  # type: ignore[index, arg-type]
+                # A group does not know its rows: in a cycle, images would stay until the next garbage collection.
+                waiting.extend(_Row(held[count], i, row) for i, row in enumerate(zip(*inputs)))  # type: ignore
                 count += 1
             if waiting:
                 self._run([waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))], waiting)
@@ -148,9 +149,8 @@ class _Row:
 
 
 class _Group:
-    def __init__(self, inputs: Rows) -> None:
-        self.left = len(inputs[0])
-        self.rows = [_Row(self, i, row) for i, row in enumerate(zip(*inputs))]
+    def __init__(self, count: int) -> None:
+        self.left = count
         self._results: list[Any] = [None] * self.left
 
     def keep(self, index: int, outputs: Any, place: int) -> None:
