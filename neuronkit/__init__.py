@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from neuronkit.parity import ParityReport as ParityReport
     from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
+    from neuronkit.static.decoding.beams import static_beam_search as static_beam_search
     from neuronkit.static.decoding.greedy import static_greedy_decoder as static_greedy_decoder
     from neuronkit.static.exact import exact_padding as exact_padding
     from neuronkit.static.model import StaticModel as StaticModel
@@ -93,6 +94,7 @@ _HOMES = {
     "load_checkpoint": "models.checkpoint",
     "make_static": "adapters.registry",
     "plan_buckets": "static.shapes.plan",
+    "static_beam_search": "static.decoding.beams",
     "static_greedy_decoder": "static.decoding.greedy",
 }
 _SUBPACKAGES = (

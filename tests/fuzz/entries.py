@@ -315,6 +315,16 @@ def entries(folder: Path) -> list[Entry]:
             },
             3,
         ),
+        Entry(
+            "neuronkit.static_beam_search",
+            neuronkit.static_beam_search,
+            {
+                **{"decoder": decoder, "num_beams": 2, "max_length": 3, "bos_id": 0, "eos_id": 1},
+                **{"length_penalty": 0.5, "early_stopping": "never", "num_return_sequences": 1},
+                "memory": TensorSpec("memory", (2, 4, 8)),
+            },
+            3,
+        ),
         Entry("neuronkit.static_greedy_decoder.forward", greedy.forward, {"*": [torch.rand(2, 4, 8)]}, 2),
         Entry("neuronkit.static_greedy_decoder.tokens", greedy.tokens, {"memory": torch.rand(2, 4, 8)}, 2),
         Entry("neuronkit.static_greedy_decoder.passes", greedy.passes, {"*": [torch.rand(2, 4, 8)]}),

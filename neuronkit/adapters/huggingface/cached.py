@@ -63,7 +63,7 @@ class PositionTable(Foldable):
             self.called = args, kwargs
             return self.inner(*args, **kwargs)
         plain, *padding = self.constants
-        positions = self.place.positions.to(plain.device).clamp(max=len(plain) - 1)
+        positions = self.place.positions.to(plain.device).clamp(max=plain.shape[0] - 1)
         embedded = nn.functional.embedding(positions, plain)
         for table in padding:
             is_padding = self.place.tokens.eq(self.padding_idx or 0).unsqueeze(-1)
@@ -192,7 +192,7 @@ class Layout:
 
 
 class CachedDecode(Decode):
-    """Decodes new positions alone, on the keys and values of those before; see `neuronkit.static.decoding.caches`.
+    """Decodes new positions alone, on the keys and values of those before; see `neuronkit.static.decoding.stepwise`.
 
     Args:
         model: A copy of the model that only decodes, as `Layout` prepared it.
@@ -242,7 +242,9 @@ class CachedDecode(Decode):
                 )
             finally:
                 place.tokens = None
-            return self.scores(logits, position + entry[:window]), self.layout.own.pack(own.kept)
+            if not self.beams:
+                logits = self.scores(logits, position + entry[:window])
+            return logits, self.layout.own.pack(own.kept)
 
 
 _FAILURES = (AttributeError, TypeError, ValueError, LookupError, RuntimeError)
@@ -255,6 +257,9 @@ def find_layout(model: nn.Module, settings: Generation, masked: bool) -> Layout 
         None where the decoder cannot be given caches from outside, or gives something else with them than without.
     """
     decode = Decode(model, settings, masked)
+    if settings.beams is None and not decode.scores.by_position:
+        # A call sees one token alone, and these rules ask for those before it.
+        return None
     if not settings.uses_cache and any(getattr(m, "expert_capacity", None) is not None for m in model.modules()):
         # Experts are full after tokens that a call does not see.
         return None
@@ -281,7 +286,9 @@ def _agrees(cached: CachedDecode, settings: Generation) -> bool:
     tokens = torch.randint(0, settings.vocabulary, (1, steps), generator=generator, dtype=torch.int32)
     tokens = torch.cat([cached.start, tokens.to(weight.device)[:, 1:]], dim=1)
     positions = torch.arange(steps, dtype=torch.int32, device=weight.device)
-    expected = cached.scores(cached.compute(tokens, *cached.split(memory)), positions.unsqueeze(0))
+    expected = cached.compute(tokens, *cached.split(memory))
+    if not cached.beams:
+        expected = cached.scores(expected, positions.unsqueeze(0))
     context, entry = cached.prefill(memory)
     cache = entry.new_zeros(1, max(1, settings.new_tokens - 1), entry.shape[2])
     for step in range(steps):

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neuronkit.adapters.huggingface.options import LONGEST
-from neuronkit.adapters.huggingface.scores import ScoreRules, read_rules
+from neuronkit.adapters.huggingface.scores import read_processors
 from neuronkit.adapters.huggingface.settings import asked, refuse_settings, shallow_copy
 from neuronkit.errors import SpecError
+from neuronkit.static.decoding.decoding import Beams
 
 _STOPS = ("MaxLengthCriteria", "EosTokenCriteria")
 
@@ -31,10 +32,11 @@ class Generation:
         pad_id: The token that fills rows up which have ended.
         new_tokens: Longest sequence, in tokens, EOS counted and the first not.
         vocabulary: Number of different tokens.
-        rules: What happens to the logits of each position.
+        rules: What happens to the logits, or with beams to the logarithms of probabilities, in order.
         uses_cache: Whether the decoder sees one token at a time: then positions after a padding token go on as if it
             counted, and an expert's capacity is never reached.
         width: Of the encoder's hidden states.
+        beams: How beams are searched; None decodes greedily.
     """
 
     prompt: tuple[int, ...]
@@ -42,9 +44,10 @@ class Generation:
     pad_id: int
     new_tokens: int
     vocabulary: int
-    rules: ScoreRules
+    rules: list[nn.Module]
     uses_cache: bool
     width: int
+    beams: Beams | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,24 +86,28 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         warnings.simplefilter("ignore")
         refuse_settings(model, arguments)
         call = asked(model, lambda: record_generate(model, inputs, arguments))
-        prompt, eos_id, new_tokens = _tokens(call)
+        prompt, ends, new_tokens = _tokens(call)
         vocabulary = asked(model, lambda: _decode_once(model, call, new_tokens))
-        for name, value in (*(("decoder_start_token_id", token) for token in prompt), ("eos_token_id", eos_id)):
+        for name, value in (
+            *(("decoder_start_token_id", token) for token in prompt),
+            *(("eos_token_id", end) for end in ends),
+        ):
             if not 0 <= value < vocabulary:
                 raise SpecError(
                     f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
                     "the model's vocabulary; set it to the tokenizer's id"
                 )
-        rules = asked(model, lambda: read_rules(call.processors, call.input_ids, new_tokens, vocabulary))
+        rules = asked(model, lambda: read_processors(call.processors, call.input_ids[:1], new_tokens, vocabulary))
     pad_id = call.config.pad_token_id
     return Generation(
         prompt=prompt,
-        eos_id=eos_id,
-        pad_id=pad_id if isinstance(pad_id, int) else eos_id,
+        eos_id=ends[0],
+        pad_id=pad_id if isinstance(pad_id, int) else ends[0],
         new_tokens=new_tokens,
         vocabulary=vocabulary,
         rules=rules,
         uses_cache=call.config.use_cache is not False,
+        beams=_beams(call.config, prompt, ends) if (call.config.num_beams or 1) > 1 else None,
         width=call.model_kwargs["encoder_outputs"][0].shape[-1],
     )
 
@@ -116,15 +123,31 @@ def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         return input_ids
 
     # A class of its own, as some releases take the loop from the class and others from the model.
-    recording: Any = type(type(model).__name__, (type(model),), {"_sample": record, "__module__": __name__})
+    recording: Any = type(
+        type(model).__name__, (type(model),), {"_sample": record, "_beam_search": record, "__module__": __name__}
+    )
     recorder = shallow_copy(model, recording)
     recorder.generate(**inputs, **arguments)
     if len(calls) != 1:
         raise SpecError(
-            f"got {type(model).__name__}, whose generate does not run the greedy loop of transformers; expected one "
+            f"got {type(model).__name__}, whose generate runs none of the loops that neuronkit knows; expected one "
             "that does; its results cannot be reproduced in fixed shapes"
         )
     return calls[0]
+
+
+def _beams(config: Any, prompt: tuple[int, ...], ends: tuple[int, ...]) -> Beams:
+    """How the release searches beams with these settings."""
+    return Beams(
+        num_beams=config.num_beams,
+        eos_ids=ends,
+        length_penalty=1.0 if config.length_penalty is None else float(config.length_penalty),
+        early_stopping="never" if config.early_stopping == "never" else config.early_stopping is True,
+        return_sequences=config.num_return_sequences or 1,
+        # As there: the padding's id, unless that is 0.
+        fill_id=config.pad_token_id or ends[0],
+        prompt=prompt[1:],
+    )
 
 
 def plain_token(model: Any) -> int:
@@ -133,7 +156,7 @@ def plain_token(model: Any) -> int:
     return next(i for i in itertools.count() if i not in padding)
 
 
-def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], int, int]:
+def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """The start, the end, and how many tokens follow the first at most."""
     criteria = {type(criterion).__name__: criterion for criterion in call.criteria}
     unknown = [name for name in criteria if name not in _STOPS]
@@ -144,7 +167,7 @@ def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], int, int]:
         )
     start = tuple(call.input_ids[0].tolist())
     ends = criteria["EosTokenCriteria"].eos_token_id.tolist() if "EosTokenCriteria" in criteria else []
-    if len(ends) != 1:
+    if len(ends) != 1 and not (ends and (call.config.num_beams or 1) > 1):
         raise SpecError(
             f"got eos_token_id={call.config.eos_token_id!r} in the generation settings; expected one token that ends a "
             "sequence; set generation_config.eos_token_id to the tokenizer's"
@@ -157,11 +180,12 @@ def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], int, int]:
             f"got {new_tokens} new tokens in the generation settings; expected at most {LONGEST}; pass "
             "HuggingFaceOptions(max_length=...)"
         )
-    if ends[0] in start[1:]:
+    if set(ends) & set(start[1:]):
         raise SpecError(
-            f"got the prompt {start}, which holds the end, {ends[0]}; expected none; give a prompt without it"
+            f"got the prompt {start}, which holds the end, {', '.join(map(str, ends))}; expected none; give a prompt "
+            "without it"
         )
-    return start, ends[0], new_tokens
+    return start, tuple(ends), new_tokens
 
 
 def _decode_once(model: Any, call: GenerateCall, steps: int) -> int:

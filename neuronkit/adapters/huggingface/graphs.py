@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from neuronkit.adapters.huggingface.generation import Generation
-from neuronkit.adapters.huggingface.scores import Scores
+from neuronkit.adapters.huggingface.scores import Rules
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
 
@@ -173,8 +173,10 @@ class Decode(nn.Module):
         # Before 5, SwitchTransformers asks for them unless told otherwise.
         takes = inspect.signature(model.forward).parameters
         self.without = {"output_router_logits": False} if "output_router_logits" in takes else {}
-        self.scores = Scores(settings.rules)
-        self.classes = len(model.get_output_embeddings().weight)  # type: ignore[operator]
+        self.scores = Rules(settings.rules)
+        # Beams are scored by the logarithms of probabilities, to which the rules are applied.
+        self.beams = settings.beams is not None
+        self.classes = settings.vocabulary
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
         """What is in the memory, and the mask in its last channel, (N, S, 1), for models that take one."""
@@ -196,4 +198,14 @@ class Decode(nn.Module):
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         with plain_sizes():
-            return self.scores(self.compute(tokens, *self.split(memory)))
+            logits = self.compute(tokens, *self.split(memory))
+            if self.beams:
+                return logits
+            positions = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device).unsqueeze(0)
+            return self.scores(logits, positions, tokens)  # type: ignore[no-any-return]
+
+    def process(self, scores: Tensor, tokens: Tensor, position: Tensor) -> Tensor:
+        """Scores (N, V) that follow the token at `position` (N,) of tokens (N, T), after the rules."""
+        with plain_sizes():
+            processed: Tensor = self.scores(scores.unsqueeze(1), position.unsqueeze(1), tokens)
+            return processed.squeeze(1)

@@ -21,23 +21,25 @@ from neuronkit.adapters.huggingface.graphs import (
     sharing_copy,
     without_encoder,
 )
+from neuronkit.adapters.huggingface.history import BANNED
 from neuronkit.adapters.huggingface.inputs import check_kind, image_specs, plain_row, text_specs
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
-from neuronkit.adapters.huggingface.scores import BANNED
 from neuronkit.adapters.huggingface.settings import shallow_copy
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
-from neuronkit.interface import SEQ2SEQ, Interface, Output
+from neuronkit.interface import SEQ2SEQ, Interface
+from neuronkit.static.decoding.decoding import Beams
 from neuronkit.static.model import unwrap
 
 
 class StaticHuggingFace(EncoderDecoder):
-    """A Hugging Face encoder–decoder at a fixed batch and length, decoding greedily.
+    """A Hugging Face encoder–decoder at a fixed batch and length, decoding as `generate` does.
 
     A vision model is called with images (N, 3, H, W), a text model with ids (N, S) int32 and their mask (N, S) int32,
     1 where a token counts. It gives scores (N, T, V) float32, right up to and including each row's first EOS: the
-    logits, after what the generation settings force or ban, with -2 ** 100 in place of -inf.
+    logits, after what the generation settings do to them, with -2 ** 100 in place of -inf. A beam search gives the best
+    sequences' tokens (N, R, T) int32 and their scores (N, R) float32.
 
     Args:
         model: The dynamic model. What `model.generate` does with its settings is asked of the installed transformers.
@@ -60,8 +62,8 @@ class StaticHuggingFace(EncoderDecoder):
         specs = image_specs(core, batch_size, options) if self.reads_images else text_specs(core, batch_size, options)
         check_routers(core)
         self.arguments, self.prompt = options.arguments(), options.prompt
-        self.wants_caches = options.method == "stepwise"
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
+        self.wants_caches = options.method == "stepwise" or self.generation.beams is not None
         super().__init__(
             model,
             specs,
@@ -69,12 +71,13 @@ class StaticHuggingFace(EncoderDecoder):
             bos_id=self.generation.prompt[0],
             eos_id=self.generation.eos_id,
             method=options.method,
+            beams=self.generation.beams,
         )
 
     @property
     def interface(self) -> Interface:
         """An encoder–decoder, with the tokens that `generate` starts, ends and fills rows with."""
-        return Interface(SEQ2SEQ, (Output("logits"),), self.bos_id, self.eos_id, self.generation.pad_id)
+        return Interface(SEQ2SEQ, self.decoding.named_outputs, self.bos_id, self.eos_id, self.generation.pad_id)
 
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()
@@ -89,7 +92,7 @@ class StaticHuggingFace(EncoderDecoder):
             decoder = CachedDecode(decodes, self.generation, masked, layout)
         return decoder.to(next(source.parameters()).device)
 
-    def run_original(self, source: Any, *inputs: Tensor) -> Tensor:
+    def run_original(self, source: Any, *inputs: Tensor) -> Any:
         """`generate` as its callers call it, its scores padded to the fixed length."""
         with warnings.catch_warnings():
             # Advice about settings, which are the caller's.
@@ -97,17 +100,30 @@ class StaticHuggingFace(EncoderDecoder):
             generated = shallow_copy(source).generate(
                 **self._named(inputs), **self.arguments, return_dict_in_generate=True, output_scores=True
             )
+        if self.generation.beams is not None:
+            return self._of_beams(generated, self.generation.beams)
         scores = torch.stack(generated.scores, dim=1).clamp(min=BANNED)
         forced = torch.tensor(self.generation.prompt[1:], dtype=torch.long, device=scores.device)
         before = torch.full_like(scores[:, :1], BANNED).repeat(1, len(forced), 1)
         before.scatter_(2, forced.view(1, -1, 1).expand(len(scores), -1, 1), 0.0)
         scores = torch.cat([before, scores], dim=1)
-        if scores.shape[1] > self.steps:
+        return torch.nn.functional.pad(scores, [0, 0, 0, self._missing(scores)])
+
+    def _of_beams(self, generated: Any, beams: Beams) -> tuple[Tensor, Tensor]:
+        """Tokens (N, R, T) int32 and scores (N, R) of a beam search of the original."""
+        tokens = generated.sequences[:, 1:].to(torch.int32)
+        tokens = torch.nn.functional.pad(tokens, [0, self._missing(tokens)], value=beams.fill_id)
+        returned = beams.return_sequences
+        return tokens.unflatten(0, (-1, returned)), generated.sequences_scores.unflatten(0, (-1, returned))
+
+    def _missing(self, generated: Tensor) -> int:
+        """How many tokens (N, T, ...) are fewer than the fixed length."""
+        if generated.shape[1] > self.steps:
             raise SpecError(
-                f"generate gives {scores.shape[1]} tokens, expected {self.steps} at most; the model's settings have "
+                f"generate gives {generated.shape[1]} tokens, expected {self.steps} at most; the model's settings have "
                 "changed since make_static, make the static model again"
             )
-        return torch.nn.functional.pad(scores, [0, 0, 0, self.steps - scores.shape[1]])
+        return self.steps - generated.shape[1]
 
     def _named(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
         """Inputs under the names and in the types that `generate` takes."""
@@ -142,10 +158,18 @@ class StaticHuggingFace(EncoderDecoder):
         """The ids of the vocabulary."""
         return {} if self.reads_images else {"input_ids": (0, self._vocabulary() - 1)}
 
-    def decoded(self, outputs: Tensor) -> list[list[int]]:
-        """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them."""
-        rows = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1).tolist()
-        return [row[: row.index(self.eos_id)] if self.eos_id in row else row for row in rows]
+    def decoded(self, outputs: Any) -> list[list[int]]:
+        """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them.
+
+        Of a beam search all sequences, those of a row one after the other, as `generate` gives them.
+        """
+        beams = self.generation.beams
+        if beams is not None:
+            tokens = tensors.tensor("outputs", outputs[0], shape=(None, None, None)).flatten(0, 1)
+        else:
+            tokens = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1)
+        ends = (self.eos_id,) if beams is None else beams.eos_ids
+        return [row[: next((i for i, token in enumerate(row) if token in ends), None)] for row in tokens.tolist()]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random images, or random ids with lengths of their own."""

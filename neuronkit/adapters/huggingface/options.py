@@ -22,14 +22,14 @@ class HuggingFaceOptions:
         source_length: Length of a text given to the encoder, in tokens; shorter ones are padded and masked.
         height: Of an image given to the encoder, in pixels.
         width: Of an image given to the encoder, in pixels.
-        num_beams: 1 decodes greedily where the model's settings ask for beam search, which is not reproduced.
+        num_beams: Beams of a beam search; 1 decodes greedily.
         prompt: Ids that the decoder starts from in every row, such as Donut's task; `generate` takes them as
             `decoder_input_ids`. None starts from the model's own token.
         method: "fixed_point" decodes all positions at once until they stop changing, "stepwise" one position a call,
-            "unrolled" all in one graph. "auto" takes "fixed_point".
+            "unrolled" all in one graph. "auto" takes "fixed_point". A beam search goes one position a call.
 
     Raises:
-        SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1, or the prompt has no ids.
+        SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1 to 64, or the prompt has no ids.
 
     Example:
         >>> neuronkit.HuggingFaceOptions(max_length=32, method="stepwise").max_length
@@ -45,7 +45,7 @@ class HuggingFaceOptions:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        highest = dict.fromkeys(("max_length", "source_length", "height", "width"), LONGEST) | {"num_beams": 1}
+        highest = dict.fromkeys(("max_length", "source_length", "height", "width"), LONGEST) | {"num_beams": 64}
         for name, high in highest.items():
             value = getattr(self, name)
             if value is not None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neuronkit.adapters.huggingface.history import BANNED, RULES
 from neuronkit.errors import SpecError
-from neuronkit.shown import shown
-from neuronkit.static.sentinels import sentinel
 
-# In place of -inf, which products with 0 turn into NaN: far below any logit, and exact in bfloat16 too.
-BANNED = -sentinel(torch.float32)
 _KEPT, _BANNED, _FORCED = 0, 1, 2
 # Processors whose effect depends on the position alone.
 _BY_POSITION = frozenset(
@@ -21,13 +19,13 @@ _BY_POSITION = frozenset(
     for name in (
         "MinLength",
         "MinNewTokensLength",
-        "NoBadWords",
         "ForcedBOSToken",
         "ForcedEOSToken",
         "SuppressTokens",
         "SuppressTokensAtBegin",
     )
 )
+_KEEP_FROM_ENDING = {"MinLengthLogitsProcessor", "MinNewTokensLengthLogitsProcessor"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +42,8 @@ class ScoreRules:
     pattern: Tensor
 
 
-def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> ScoreRules:
-    """Ask the processors of a `generate` call what they do at each position.
+def read_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> list[nn.Module]:
+    """What the processors of a `generate` call do, in their order.
 
     Args:
         processors: The call's LogitsProcessorList.
@@ -54,19 +52,57 @@ def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> 
         vocabulary: V.
 
     Raises:
-        SpecError: If one looks at more than the position, or does something else than to keep, ban or force.
+        SpecError: If one is not reproduced.
     """
-    unknown = [type(p).__name__ for p in processors if type(p).__name__ not in _BY_POSITION]
-    words = [list(word) for p in processors for word in getattr(p, "sequence_bias", ())]
+    rules: list[nn.Module] = []
+    table = type(processors)()
+    unknown = [type(p).__name__ for p in processors if type(p).__name__ not in {*_BY_POSITION, *RULES}]
     if unknown:
         raise SpecError(
-            f"got the logits processors {', '.join(unknown)}; expected those that depend on the position alone; "
-            "unset what adds them in model.generation_config"
+            f"got the logits processors {', '.join(unknown)}; expected those that neuronkit knows; unset what adds "
+            "them in model.generation_config"
         )
-    if any(len(word) != 1 for word in words):
-        raise SpecError(
-            f"got bad_words_ids={shown(words)}; expected words of one token, longer ones are not reproduced; drop them"
-        )
+
+    if any(type(p).__name__ == "LogitNormalization" for p in processors):
+        positional = type(processors)(p for p in processors if type(p).__name__ in _BY_POSITION)
+        if bool((read_rules(positional, prompt, steps, vocabulary).kinds == _BANNED).all(1).any()):
+            raise SpecError(
+                "got renormalize_logits and settings that ban every token at a position, with which generate gives "
+                "NaN; expected a token that is left; unset one of them in model.generation_config"
+            )
+
+    def finish() -> None:
+        if len(table):
+            rules.append(Scores(read_rules(table, prompt, steps, vocabulary)))
+            table.clear()
+
+    for processor in processors:
+        name = type(processor).__name__
+        words = getattr(processor, "sequence_bias", ())
+        if name in _BY_POSITION or (name == "NoBadWordsLogitsProcessor" and all(len(word) == 1 for word in words)):
+            table.append(processor)
+            continue
+        finish()
+        if name == "ExponentialDecayLengthPenalty" and {type(p).__name__ for p in processors} & _KEEP_FROM_ENDING:
+            longer = prompt[:, -1:].expand(-1, processor.regulation_start + 1)
+            if torch.isnan(processor(longer, torch.full((1, vocabulary), -torch.inf, device=prompt.device))).any():
+                raise SpecError(
+                    "got exponential_decay_length_penalty and a shortest length, with which this release of "
+                    "transformers gives NaN; expected one of the two; unset the other, or update transformers"
+                )
+        rules.append(RULES[name](processor, steps))
+    finish()
+    if prompt.shape[1] > 1:
+        rules.append(Scores(read_rules(type(processors)(), prompt, steps, vocabulary)))
+    return rules
+
+
+def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> ScoreRules:
+    """Ask processors by position what they do at each.
+
+    Raises:
+        SpecError: If one does something else than to keep, ban or force.
+    """
     # Distinct, and none of them 0.
     before = torch.arange(1, vocabulary + 1, dtype=torch.float32, device=prompt.device)
     kinds: list[Tensor] = []
@@ -96,6 +132,25 @@ def _kinds(before: Tensor, after: Tensor) -> Tensor:
     return kind.cpu()
 
 
+class Rules(nn.Module):
+    """Logits (N, W, V) → scores as `generate` chooses from, with `BANNED` in place of -inf.
+
+    Args:
+        rules: One after the other, as `read_processors` gives them.
+    """
+
+    def __init__(self, rules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.rules = nn.ModuleList(rules)
+        self.by_position = all(isinstance(rule, Scores) for rule in rules)
+
+    def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Scores of the logits at these positions (1 or N, W) int32, after tokens (N, T) int32."""
+        for rule in self.rules:
+            scores = rule(scores, positions, tokens)
+        return scores
+
+
 class Scores(nn.Module):
     """Logits (N, T, V) → scores as `generate` chooses from, with `BANNED` in place of -inf.
 
@@ -109,6 +164,7 @@ class Scores(nn.Module):
 
     def __init__(self, rules: ScoreRules) -> None:
         super().__init__()
+        self.last = len(rules.pattern) - 1
         # Two thin matrices: a whole (T, V) table is large. A pattern that keeps everything needs no row.
         used = [k for k in range(len(rules.kinds)) if bool(rules.kinds[k].any())]
         places = torch.stack([rules.pattern == k for k in used], dim=1) if used else torch.zeros(len(rules.pattern), 0)
@@ -118,14 +174,12 @@ class Scores(nn.Module):
         self.register_buffer("banned", (kinds == _BANNED).float(), persistent=False)
         self.register_buffer("forced", (kinds == _FORCED).float(), persistent=False)
 
-    def forward(self, logits: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Scores (N, W, V) of the logits at these positions (N, W) int32; None: of all T."""
+    def forward(self, logits: Tensor, positions: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Scores (N, W, V) of the logits at these positions (1 or N, W) int32."""
         if not self.places.shape[1]:
             return logits
-        places = self.places
-        if positions is not None:
-            # Beyond the last one nothing is asked.
-            places = nn.functional.embedding(positions.clamp(max=len(places) - 1), places)
+        # Beyond the last one nothing is asked.
+        places = nn.functional.embedding(positions.clamp(max=self.last), self.places)
         if self.forces:
             logits = torch.where(places @ self.forced > 0, torch.zeros_like(logits[:1, :1, :1]), logits)
         if self.bans:

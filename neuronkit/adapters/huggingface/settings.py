@@ -13,10 +13,11 @@ Answer = TypeVar("Answer")
 _REPRODUCED = frozenset([
     "max_length", "max_new_tokens", "min_length", "min_new_tokens", "bad_words_ids", "forced_bos_token_id",
     "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "decoder_start_token_id", "bos_token_id",
-    "eos_token_id", "pad_token_id", "use_cache",
+    "eos_token_id", "pad_token_id", "use_cache", "num_beams", "repetition_penalty", "no_repeat_ngram_size",
+    "exponential_decay_length_penalty", "renormalize_logits",
 ])
-# Read by beam search, sampling or assisted decoding alone, which are refused, or about speed and what else
-# generate() returns.
+# Read by beam search alone, which is asked for them, by sampling or assisted decoding alone, which are refused, or
+# about speed and what else generate() returns.
 _WITHOUT_EFFECT = frozenset([
     "early_stopping", "length_penalty", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p",
     "epsilon_cutoff", "eta_cutoff", "low_memory", "return_legacy_cache", "output_attentions", "output_hidden_states",
@@ -27,12 +28,9 @@ _WITHOUT_EFFECT = frozenset([
 # fmt: on
 # Values with which a setting does nothing, beside None, False and the release's default.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "num_beams": (1,),
     "num_beam_groups": (1,),
     "num_return_sequences": (1,),
-    "repetition_penalty": (1.0,),
     "encoder_repetition_penalty": (1.0,),
-    "no_repeat_ngram_size": (0,),
     "encoder_no_repeat_ngram_size": (0,),
     "diversity_penalty": (0.0,),
     "penalty_alpha": (0.0,),
@@ -77,15 +75,13 @@ def refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
         and name not in _REPRODUCED | _WITHOUT_EFFECT
         and not (value is None or value is False or value in ([], {}) or value in _NEUTRAL.get(name, ()))
         and not (name in defaults and value == defaults[name])
+        and not (name == "num_return_sequences" and (settings.get("num_beams") or 1) > 1)
     }
     if refused:
         named = ", ".join(f"{name}={shown(value, 80)}" for name, value in sorted(refused.items()))
-        ways = ["pass HuggingFaceOptions(num_beams=1) to decode greedily"] if "num_beams" in refused else []
-        if refused.keys() - {"num_beams"}:
-            ways.append("if the model serves without them, set the others to None in model.generation_config")
         raise SpecError(
-            f"got {named} in the model's generation settings; expected greedy decoding, others are not reproduced; "
-            f"{', and '.join(ways).replace('the others', 'the others' if len(ways) > 1 else 'them')}"
+            f"got {named} in the model's generation settings; expected greedy decoding or beam search, others are not "
+            "reproduced; if the model serves without them, set them to None in model.generation_config"
         )
 
 

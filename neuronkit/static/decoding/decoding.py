@@ -19,6 +19,34 @@ def named_outputs(outputs: str) -> tuple[Output, ...]:
 
 
 @dataclass(frozen=True)
+class Beams:
+    """Settings of a beam search, as `generate` of transformers calls them.
+
+    Attributes:
+        num_beams: k, beams of a row.
+        eos_ids: The ids that end a beam.
+        length_penalty: Scores are divided by the length to this power.
+        early_stopping: Whether a row ends with its k-th finished beam; "never": not before no beam can become better.
+        return_sequences: R, how many of the best come out.
+        fill_id: What follows the end.
+        prompt: Ids after BOS that every beam begins with.
+    """
+
+    num_beams: int
+    eos_ids: tuple[int, ...]
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    return_sequences: int = 1
+    fill_id: int = 0
+    prompt: tuple[int, ...] = ()
+
+    @property
+    def candidates(self) -> int:
+        """K, so many that k of them go on, though others end."""
+        return max(2, 1 + len(self.eos_ids)) * self.num_beams
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How a decoder is run in fixed shapes: what its graphs and the loop around them are made of.
 
@@ -36,6 +64,7 @@ class Decoding:
         passes: Causal passes in the graph of method "fused".
         state: The packed state before the first step, where it is the same for every memory: its first entry is 1, the
             others 0. None where a graph computes it.
+        beams: How beams are searched; None decodes greedily.
         prefix: How many entries of a cache come before BOS; None for a decoder without caches.
     """
 
@@ -53,6 +82,7 @@ class Decoding:
     passes: int = 5
     state: TensorSpec | None = None
     prefix: int | None = None
+    beams: Beams | None = None
 
     @property
     def gives_tokens(self) -> bool:
@@ -62,6 +92,8 @@ class Decoding:
     @property
     def named_outputs(self) -> tuple[Output, ...]:
         """What comes out, as an interface names it."""
+        if self.beams is not None:
+            return Output("tokens"), Output("scores")
         return named_outputs(self.outputs)
 
     @property
@@ -95,5 +127,8 @@ class Decoding:
         """Read what `to_dict` gave."""
         state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
         # Earlier releases wrote none of these.
-        given = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, **fields, "state": state}
+        given = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, "beams": None, **fields, "state": state}
+        if given["beams"] is not None:
+            lists = {name: tuple(given["beams"][name]) for name in ("eos_ids", "prompt")}
+            given["beams"] = Beams(**{**given["beams"], **lists})
         return cls(**{field.name: given[field.name] for field in dataclasses.fields(cls)})

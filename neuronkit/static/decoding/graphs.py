@@ -84,6 +84,10 @@ def output_names(decoding: Decoding) -> dict[str, tuple[str, ...]]:
     """What the outputs of the methods' graphs are called."""
     results = tuple(output.name for output in decoding.named_outputs)
     step = ("token", "probability") if decoding.gives_tokens else results
+    if decoding.prefix is not None or decoding.beams is not None:
+        found = ("scores", "tokens", "beams") if decoding.beams else results
+        entry = () if decoding.prefix is None else ("entry",)
+        return {"encode": ("memory",), "start": ("context", "prefix"), "step": (*found, *entry)}
     return {
         "encode": ("memory",),
         "decode": results,

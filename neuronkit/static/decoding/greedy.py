@@ -12,7 +12,7 @@ from neuronkit.errors import SpecError
 from neuronkit.interface import OTHER, Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS
+from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS, Beams
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.decoding.model import DecodingModel
@@ -68,8 +68,15 @@ def static_greedy_decoder(
         >>> greedy(torch.zeros(1, 2, 3)).argmax(-1)[0, :4]
         tensor([1, 2, 3, 4])
     """
-    ids = {"bos_id": bos_id, "eos_id": eos_id}
-    return GreedyDecoder(decoder, max_length=max_length, **ids, memory=memory, method=method, outputs=outputs)
+    return GreedyDecoder(
+        decoder,
+        max_length=max_length,
+        bos_id=bos_id,
+        eos_id=eos_id,
+        memory=memory,
+        method=method,
+        outputs=outputs,
+    )
 
 
 class GreedyDecoder(DecodingModel):
@@ -86,6 +93,7 @@ class GreedyDecoder(DecodingModel):
         eos_id: int,
         memory: TensorSpec | Tensor | None = None,
         method: str = "auto",
+        beams: Beams | None = None,
         outputs: str = LOGITS,
     ) -> None:
         if isinstance(memory, Tensor):
@@ -104,6 +112,7 @@ class GreedyDecoder(DecodingModel):
             eos_id=checks.integer("eos_id", eos_id, 0, (1 << 31) - 1, error=SpecError),
             method=method,
             outputs=checks.choice("outputs", outputs, OUTPUTS),
+            beams=beams,
         )
         self._checked = False
         if memory is not None:

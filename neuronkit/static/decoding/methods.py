@@ -18,6 +18,8 @@ from neuronkit.static.shapes.rows import Carry
 
 METHOD_MODULES = ("fixed_point", "stepwise", "unrolled", "fused")
 AUTO = "auto"
+# Not to be chosen: another search, and not another way to the same result.
+BEAMS = "beams"
 Graphs = Mapping[str, Callable[..., Any]]
 
 
@@ -91,7 +93,7 @@ def register_method(method: Method) -> None:
     Raises:
         OptionError: If neuronkit itself has a method of that name.
     """
-    if method.name in (AUTO, *METHOD_MODULES):
+    if method.name in (AUTO, BEAMS, *METHOD_MODULES):
         raise OptionError(
             f"got method {method.name!r}; expected a name that neuronkit does not use; choose another one"
         )
@@ -111,6 +113,8 @@ def find_method(name: str) -> Method:
     Raises:
         OptionError: If there is none.
     """
+    if name == BEAMS:
+        return importlib.import_module("neuronkit.static.decoding.beams").METHOD  # type: ignore[no-any-return]
     known = {method.name: method for method in methods()}
     return known[checks.choice("method", name, tuple(known))]
 

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import LOGITS, Decoding
+from neuronkit.static.decoding.decoding import LOGITS, Beams, Decoding
 from neuronkit.static.decoding.graphs import output_names, tokens_until_end
 from neuronkit.static.decoding.loops import end_at_eos
-from neuronkit.static.decoding.methods import AUTO, Parts, choose_method, find_method
+from neuronkit.static.decoding.methods import AUTO, BEAMS, Parts, choose_method, find_method
 from neuronkit.static.decoding.packing import LogitsStep
 from neuronkit.static.model import StaticModel, eval_mode
 
@@ -43,6 +44,8 @@ class DecodingModel(StaticModel):
         method: One of `neuronkit.static.decoding.methods`, or "auto".
         causal: Whether to decode; otherwise the decoder's guess without context is all.
         refine_iters: Refinement passes after decoding.
+        beams: How beams are searched; None decodes greedily. What comes out then is tokens (N, R, T) int32 and scores
+            (N, R).
         passes: Causal passes in the graph of method "fused".
         outputs: "logits", or "tokens" with their probabilities.
 
@@ -68,6 +71,7 @@ class DecodingModel(StaticModel):
         method: str = "auto",
         causal: bool = True,
         refine_iters: int = 0,
+        beams: Beams | None = None,
         passes: int = Decoding.passes,
         outputs: str = LOGITS,
     ) -> None:
@@ -76,6 +80,12 @@ class DecodingModel(StaticModel):
         decoder = self.decoder(self.source)
         self.wanted_method = method
         self.method = choose_method(method, decoder, f"the decoder of {self.family!r}")
+        if beams is not None:
+            if method not in (AUTO, "stepwise"):
+                raise OptionError(
+                    f"got method={method!r} for a beam search, which has one way; expected 'auto'; leave it out"
+                )
+            self.method = BEAMS
         self.decoding = Decoding(
             self.method,
             steps,
@@ -89,7 +99,8 @@ class DecodingModel(StaticModel):
             outputs=outputs,
             passes=passes,
             state=getattr(self.stepper(self.source), "state", None),
-            prefix=getattr(decoder, "prefix", None) if self.method == "stepwise" else None,
+            prefix=getattr(decoder, "prefix", None) if self.method in ("stepwise", BEAMS) else None,
+            beams=beams,
         )
 
     def encoder(self, source: nn.Module) -> nn.Module | None:
@@ -172,7 +183,7 @@ class DecodingModel(StaticModel):
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """The logits, zero after each row's first EOS; tokens and probabilities are so already."""
-        return outputs if self.decoding.gives_tokens else end_at_eos(outputs, self.eos_id)
+        return outputs if self.decoding.gives_tokens or self.decoding.beams else end_at_eos(outputs, self.eos_id)
 
     def parts(self, source: nn.Module, memory: Callable[[], Tensor] | None = None) -> Parts:
         """What a method builds graphs of, from the weights of `source`."""

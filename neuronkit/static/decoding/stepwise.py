@@ -1,16 +1,128 @@
-"""One position a call: for decoders too large to unroll, and for those that cannot compute all positions at once."""
+"""One position a call: for decoders too large to unroll, and for those that cannot compute all positions at once.
 
-from __future__ import annotations
+With caches, what earlier positions gave stays in a buffer, and a call computes the new ones alone.
+A decoder may offer, beside ``logits``:
 
-from torch import nn
+- ``prefill(memory)`` → context (N, S, K), which serves every call, and prefix (N, M, E), what M positions before BOS
+  wrote, M at least 1. ``prefix`` says how many of them count.
+- ``advance(tokens, position, cache, context)``: tokens (N, W) int32, the position of the first of them, counted from
+  BOS, (N,) int32, and the cache (N, P, E), the latest entry last, of which the ``prefix + position`` latest count →
+  logits (N, W, C) and what the positions wrote, (N, W, E).
+
+Entries end where the new positions begin, so that every position sees those before it at the same place. The buffer
+is written by the loop around the graphs, which hands over a view of it: a graph returns nothing but what is new.
+"""
+
+# No `from __future__ import annotations`: TorchScript reads the annotations of this file.
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+from typing import Any, Callable, Dict, Final, Tuple
+
+import torch
+from torch import Tensor, nn
 
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding import loops
-from neuronkit.static.decoding.caches import CachedLoop, cached_modules, cached_specs
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
 from neuronkit.static.decoding.packing import PackedStart, PackedStep, state_layout
+from neuronkit.static.ops import tokens_of
+
+
+class Prefill(nn.Module):
+    """A decoder's `prefill` as a graph."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, memory: Tensor) -> Tuple[Tensor, Tensor]:
+        return self.decoder.prefill(memory)
+
+
+class AdvanceStep(nn.Module):
+    """A decoder's `advance` as a graph, which gives logits, or tokens (N, W) int32 and probabilities (N, W)."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.decoder = parts.decoder
+        self.gives_tokens = parts.decoding.gives_tokens
+
+    def forward(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor):
+        logits, written = self.decoder.advance(tokens, position, cache, context)
+        return (*tokens_of(logits), written) if self.gives_tokens else (logits, written)
+
+
+def cached_modules(parts: Parts) -> Dict[str, nn.Module]:
+    """The graphs "start" and "step"."""
+    return {"start": Prefill(parts.decoder), "step": AdvanceStep(parts)}
+
+
+def cached_specs(parts: Parts, memory: TensorSpec, window: int) -> Dict[str, Tuple[TensorSpec, ...]]:
+    """Their inputs."""
+    with torch.no_grad():
+        context, prefix = parts.decoder.prefill(parts.memory())
+    rows = parts.rows
+    step = (
+        TensorSpec("tokens", (rows, window), "int32"),
+        TensorSpec("position", (rows,), "int32", fill=0),
+        TensorSpec("cache", (rows, parts.decoding.entries, prefix.shape[2]), prefix.dtype, fill=0),
+        TensorSpec.of("context", context),
+    )
+    return {"start": (memory,), "step": step}
+
+
+class CachedLoop(nn.Module):
+    """Decodes one position after the other, and stops once every row has ended.
+
+    Args:
+        start: The graph ``start(memory)`` → context and prefix.
+        step: The graph ``step(tokens, position, cache, context)`` → logits, or tokens and probabilities; what to keep.
+        decoding: The settings. Where what follows EOS has a meaning, all steps run.
+    """
+
+    gives_tokens: Final[bool]
+
+    def __init__(
+        self, start: Callable[[Tensor], Tuple[Tensor, Tensor]], step: Callable[..., Any], decoding: Decoding
+    ) -> None:
+        super().__init__()
+        self.start = start
+        self.step = step
+        self.gives_tokens = decoding.gives_tokens
+        self.steps, self.bos_id, self.prefix = decoding.steps, decoding.bos_id, decoding.prefix or 0
+        self.entries = decoding.entries
+        # No token is -1.
+        self.eos_id = decoding.eos_id if decoding.stops_at_eos else -1
+
+    def one(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """A step: values, the next tokens, and what to keep."""
+        given = self.step(tokens, position, cache, context)
+        if self.gives_tokens:
+            return given[1], given[0], given[2]
+        else:
+            return given[0], given[0].argmax(-1).to(torch.int32), given[1]
+
+    def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
+        """Memory of `rows` rows → values and ids, right up to each row's first EOS, and the steps that ran."""
+        context, prefix = self.start(memory)
+        buffer = prefix.new_zeros([rows, self.entries + self.steps, prefix.shape[2]])
+        buffer[:, self.entries - self.prefix : self.entries] = prefix[:, : self.prefix]
+        tokens = torch.full([rows, 1], self.bos_id, dtype=torch.int32, device=memory.device)
+        position = torch.zeros([rows], dtype=torch.int32, device=memory.device)
+        value, tokens, written = self.one(tokens, position, buffer[:, : self.entries], context)
+        values = torch.zeros([rows, self.steps] + list(value.shape[2:]), dtype=value.dtype, device=value.device)  # noqa: RUF005
+        ids = torch.zeros([rows, self.steps], dtype=torch.int32, device=memory.device)
+        values[:, :1], ids[:, :1] = value, tokens
+        ended = tokens == self.eos_id
+        done = 1
+        while done < self.steps and not bool(ended.all()):
+            buffer[:, self.entries + done - 1 : self.entries + done] = written
+            value, tokens, written = self.one(tokens, position + done, buffer[:, done : done + self.entries], context)
+            values[:, done : done + 1], ids[:, done : done + 1] = value, tokens
+            ended = ended | (tokens == self.eos_id)
+            done += 1
+        return values, ids, done
 
 
 class Stepwise(Method):
