@@ -52,7 +52,7 @@ class EnvironmentReport(Report):
         changed_defaults: Which defaults of the installed compiler differ from those of the compiler that built the
             artifact that was asked about, where its command line does not set them.
 
-    Example:
+    Examples:
         >>> neuronkit.describe_environment().packages["torch"] == torch.__version__
         True
     """
@@ -99,7 +99,7 @@ def describe_environment(artifact: str | PathLike[str] | None = None) -> Environ
     Raises:
         ArtifactError: If the artifact cannot be read.
 
-    Example:
+    Examples:
         >>> neuronkit.describe_environment().targets["cpu"] is None
         True
     """

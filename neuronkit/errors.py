@@ -60,7 +60,7 @@ class CompileError(NeuronKitError, RuntimeError):
         log_path: Where the whole compiler log lies, or None.
         hint: What the documentation of that code recommends, or None.
 
-    Example:
+    Examples:
         >>> error = neuronkit.errors.CompileError("the compiler ended with status 70", code="NCC_EVRF009")
         >>> error.code
         'NCC_EVRF009'
@@ -98,7 +98,7 @@ class ParityError(NeuronKitError, AssertionError):
     Attributes:
         report: The numbers behind the verdict.
 
-    Example:
+    Examples:
         >>> try:
         ...     neuronkit.assert_parity(torch.sin, torch.cos, torch.ones(3))
         ... except neuronkit.errors.ParityError as error:

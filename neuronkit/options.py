@@ -83,7 +83,7 @@ class CompileOptions:
     Raises:
         OptionError: If a value is not one of those named here.
 
-    Example:
+    Examples:
         >>> neuronkit.CompileOptions(auto_cast="matmult", auto_cast_type="bf16").changed()
         {'auto_cast': 'matmult', 'auto_cast_type': 'bf16'}
     """

@@ -61,7 +61,7 @@ class ParityReport(Report):
         min_task_agreement: The least that passes.
         min_sqnr_db: SQNR from which an output passes whatever its largest error is; None where errors decide alone.
 
-    Example:
+    Examples:
         >>> neuronkit.assert_parity(torch.sin, lambda x: x.sin(), torch.ones(3)).outputs[0].max_abs
         0.0
     """
@@ -155,7 +155,7 @@ def assert_parity(
         OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0; or if
             `agreement` fails, or gives no number from 0 to 1.
 
-    Example:
+    Examples:
         >>> neuronkit.assert_parity(torch.sin, torch.cos, torch.ones(3))
         Traceback (most recent call last):
         neuronkit.errors.ParityError: the results do not agree with the reference...

@@ -79,7 +79,7 @@ def headline(value: Any) -> str:
 def described(title: str, **fields: Iterable[str]) -> str:
     """A title and named fields below it, for the `repr` of objects with much inside; empty fields are left out.
 
-    Example:
+    Examples:
         >>> print(described("A reader", takes=["images"], gives=["words"]))
         A reader
           takes  images
@@ -96,7 +96,7 @@ def described(title: str, **fields: Iterable[str]) -> str:
 def number(value: float, digits: int = 3) -> str:
     """A number as people write it: separated by thousands, with so many digits, and no exponent where it can be.
 
-    Example:
+    Examples:
         >>> number(92417.3), number(0.03921), number(1.2e-7)
         ('92,417', '0.0392', '1.2e-07')
     """
@@ -110,7 +110,7 @@ def number(value: float, digits: int = 3) -> str:
 def size(count: float) -> str:
     """A number of bytes in a decimal unit.
 
-    Example:
+    Examples:
         >>> size(512), size(3_437_000), size(20_030_000_000)
         ('512 B', '3.44 MB', '20.0 GB')
     """

@@ -29,7 +29,7 @@ def shown(value: Any, limit: int = 200) -> str:
     Returns:
         One line of printable characters.
 
-    Example:
+    Examples:
         >>> shown("a\nb"), shown([[1, 2], "x" * 1000], limit=24), shown(10**5000)
         ("'a\\nb'", "[[1, 2], 'xxxxxxxxxxx...", 'a whole number of 16610 bits')
     """

@@ -35,7 +35,7 @@ class TensorSpec:
         SpecError: If a dimension is unknown (None or negative) or not an integer, or the dtype has no such name; or
             `name` is empty, too long or not printable.
 
-    Example:
+    Examples:
         >>> print(neuronkit.TensorSpec("images", (8, 3, 32, 128)))
         images: float32[8, 3, 32, 128]
     """

@@ -64,7 +64,7 @@ def tensor(
         NeuronKitError: Of class `error`, with the conversion that mends the input: if `value` is no tensor, sparse,
             quantised, nested, without data (meta), or of another shape or dtype.
 
-    Example:
+    Examples:
         >>> tensor("images", torch.zeros(3, 8, 8), shape=(None, 3, 8, 8), dtype="float32")
         SpecError: images: got (3, 8, 8) float32; expected (any, 3, 8, 8) float32; add the batch dimension:
         images.unsqueeze(0)

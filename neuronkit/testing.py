@@ -37,7 +37,7 @@ class AdapterConformance:
             ignores its input.
         targets: What it is compiled for.
 
-    Example:
+    Examples:
         ```python
         class TestMyReader(AdapterConformance):
             def make_model(self):
@@ -215,7 +215,7 @@ class PaddedConformance(AdapterConformance):
     Attributes:
         paddings: What rows are padded with, beside what the example inputs hold there.
 
-    Example:
+    Examples:
         ```python
         class TestMyLines(PaddedConformance):
             options = neuronkit.LineOptions(width=96)

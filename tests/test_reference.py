@@ -65,7 +65,7 @@ def test_docstrings_are_complete(name: str) -> None:
         missing.append("Args")
     if inspect.isfunction(value) and inspect.signature(value).return_annotation not in (None, "None"):
         missing += [] if "Returns:" in doc or "Yields:" in doc else ["Returns"]
-    if not is_error(value) and ">>>" not in doc and "Example:" not in doc:
+    if not is_error(value) and ">>>" not in doc and "Examples:" not in doc:
         missing.append("Example")
     assert missing == []
 

@@ -39,7 +39,7 @@ class CRAFTOptions(VisionOptions):
         SpecError: If the canvas is smaller than the network's stride.
         OptionError: If a flag is neither True nor False.
 
-    Example:
+    Examples:
         >>> neuronkit.make_static(neuronkit.CRAFT(width=0.1), options=neuronkit.CRAFTOptions(64, 96)).specs[0].shape
         (1, 3, 64, 96)
     """
@@ -78,7 +78,7 @@ class StaticCRAFT(StaticModel):
         SpecError: If the canvas is missing or smaller than CRAFT's stride, `batch_size` is no number of rows, or the
             model holds an operator that would let padding into the result.
 
-    Example:
+    Examples:
         >>> static = neuronkit.StaticCRAFT(neuronkit.CRAFT(width=0.1), height=64, width=96)
         >>> scores, features = static(torch.zeros(1, 3, 64, 96), torch.tensor([[64, 32]], dtype=torch.int32))
         >>> scores.shape

@@ -42,7 +42,7 @@ class Family:
         options: The family's frozen dataclass of options.
         build: ``build(model, *, batch_size, options)`` makes the static model.
 
-    Example:
+    Examples:
         >>> neuronkit.adapters.registry.family_of(parseq).name
         'parseq'
     """
@@ -68,7 +68,7 @@ def register(family: Family) -> None:
     Raises:
         OptionError: If neuronkit itself has a family of that name.
 
-    Example:
+    Examples:
         ```python
         register(Family("mine", ("my_package.Model",), lambda model: False, MyOptions, build))
         ```
@@ -84,7 +84,7 @@ def families() -> Iterator[Family]:
     Returns:
         neuronkit's own families, then registered ones.
 
-    Example:
+    Examples:
         >>> {"craft", "parseq"} <= {family.name for family in neuronkit.adapters.registry.families()}
         True
     """
@@ -117,7 +117,7 @@ def make_static(
         OptionError: If the options are of another family, or one that has no default is missing.
         SpecError: If a size does not fit the model.
 
-    Example:
+    Examples:
         >>> neuronkit.make_static(parseq, batch_size=4).specs[0].shape
         (4, 3, 32, 128)
     """
@@ -137,7 +137,7 @@ def family_of(model: nn.Module) -> Family | None:
     Returns:
         The family, or None.
 
-    Example:
+    Examples:
         >>> neuronkit.adapters.registry.family_of(torch.nn.ReLU()) is None
         True
     """

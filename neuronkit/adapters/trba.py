@@ -41,7 +41,7 @@ class TRBAOptions(ReadingOptions):
         SpecError: If the length is no whole number of at least 1.
         OptionError: If another option has no such value.
 
-    Example:
+    Examples:
         >>> neuronkit.TRBAOptions(max_length=25).max_length
         25
     """

@@ -60,7 +60,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
         OptionError: If `sha256` is no digest, or `neuroncore` no core of this target.
         NeuronCoreError: If another process has the cores.
 
-    Example:
+    Examples:
         >>> path = neuronkit.compile_for_inferentia(torch.nn.ReLU(), torch.zeros(2), target="cpu").save("relu.pt")
         >>> neuronkit.load(path)(torch.tensor([-1.0, 2.0]))
         tensor([0., 2.])

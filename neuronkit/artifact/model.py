@@ -53,7 +53,7 @@ class CompiledModel:
     It takes the place of an `nn.Module` in code that calls one: inputs by name, `eval()`, ``to("cpu")``; what a
     compiled graph cannot do is an error that says so. It pickles by the path where it was saved or loaded last.
 
-    Example:
+    Examples:
         >>> model = neuronkit.compile_for_inferentia(torch.nn.ReLU(), torch.zeros(2, 3), target="cpu")
         >>> model(torch.full((2, 3), -1.0)).sum(), model.specs[0].shape
         (tensor(0.), (2, 3))

@@ -39,7 +39,7 @@ class Recipe:
         OptionError: If a field is none of these, or `model` does not take the arguments.
         UnknownTargetError: If there is no such target.
 
-    Example:
+    Examples:
         >>> recipe = neuronkit.build.Recipe("relu", torch.nn.ReLU, [{}], targets=["cpu"])
         >>> recipe.name
         'relu'

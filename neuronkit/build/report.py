@@ -26,7 +26,7 @@ class BuiltArtifact:
         error: The error's name and message, None if it did not fail.
         log: What the process printed, for an artifact that failed; None if no process was started.
 
-    Example:
+    Examples:
         >>> neuronkit.build.BuiltArtifact("reader-cpu", "cpu", "built", 1.5, "out/reader-cpu.pt").state
         'built'
     """
@@ -55,7 +55,7 @@ class BuildReport(Report):
     Attributes:
         artifacts: One for each recipe, shape and target, in the build file's order.
 
-    Example:
+    Examples:
         >>> neuronkit.build.BuildReport(()).failed
         ()
     """

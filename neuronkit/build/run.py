@@ -57,7 +57,7 @@ def build(
         OptionError: If the build file, `jobs` or `only` cannot be understood.
         ArtifactError: If `output` cannot be written.
 
-    Example:
+    Examples:
         >>> code = "import torch; from neuronkit import TensorSpec; from neuronkit.build import Recipe; recipes = []"
         >>> _ = Path("build_none.py").write_text(code)
         >>> neuronkit.build.build("build_none.py", "artifacts")

@@ -25,7 +25,7 @@ class CacheEntry:
         last_used: When it was built or last found.
         ingredients: What the key is the hash of.
 
-    Example:
+    Examples:
         >>> [entry.graph for entry in neuronkit.cache.CompileCache("cache").entries()]
         []
     """

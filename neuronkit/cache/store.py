@@ -40,7 +40,7 @@ class CompileCache:
     Raises:
         OptionError: If the directory is a file, or the limit is no number of bytes.
 
-    Example:
+    Examples:
         >>> cache = neuronkit.cache.CompileCache("cache", max_bytes=1_000_000)
         >>> list(cache.entries())
         []

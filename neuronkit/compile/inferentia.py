@@ -82,7 +82,7 @@ def compile_for_inferentia(
         ParityError: If the static or the compiled model does not agree with the original.
         CompileError: If the compiler fails, crashes, exceeds the time, or leaves no whole result.
 
-    Example:
+    Examples:
         >>> static = neuronkit.make_static(parseq, batch_size=2)
         >>> model = neuronkit.compile_for_inferentia(static, target="cpu")
         >>> str(model.save("recognizer.pt")), model.role

@@ -45,7 +45,7 @@ class Truth:
         text: Lower-case letters and digits.
         quad: (4, 2) float32, (x, y) clockwise from top-left, in pixels of the picture.
 
-    Example:
+    Examples:
         >>> neuronkit.demo.picture.load_truth()[0].quad.shape
         (4, 2)
     """
@@ -63,7 +63,7 @@ def render_receipt(seed: int = _SEED) -> RenderedPage:
     Returns:
         The page, (690, 450, 3) uint8, and its words.
 
-    Example:
+    Examples:
         >>> neuronkit.demo.picture.render_receipt().image.shape
         (690, 450, 3)
     """
@@ -76,7 +76,7 @@ def load_truth() -> list[Truth]:
     Returns:
         Text and place of each word, in pixels of the picture.
 
-    Example:
+    Examples:
         >>> neuronkit.demo.picture.load_truth()[0].text
         'neuron'
     """
@@ -92,7 +92,7 @@ def save(page: RenderedPage, image: Path, truth: Path) -> None:
         image: Where the picture goes, as PNG.
         truth: Where texts and places go, as JSON.
 
-    Example:
+    Examples:
         >>> page = neuronkit.demo.picture.render_receipt()
         >>> neuronkit.demo.picture.save(page, Path("receipt.png"), Path("receipt.json"))
     """

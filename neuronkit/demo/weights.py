@@ -23,7 +23,7 @@ def load_craft(path: Path = FOLDER / "craft.pt") -> CRAFT:
     Raises:
         CheckpointError: If the file cannot be read, or is not of a CRAFT.
 
-    Example:
+    Examples:
         >>> neuronkit.demo.weights.load_craft()(torch.zeros(1, 3, 64, 64))[0].shape
         torch.Size([1, 32, 32, 2])
     """
@@ -42,7 +42,7 @@ def load_parseq(path: Path = FOLDER / "parseq.pt") -> PARSeq:
     Raises:
         CheckpointError: If the file cannot be read, or is not of a PARSeq.
 
-    Example:
+    Examples:
         >>> len(neuronkit.demo.weights.load_parseq().charset)
         36
     """

@@ -62,7 +62,7 @@ def accelerate(
         OptionError: If it is no predictor, a network is quantised, or a compiled model belongs to another network.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the predictor is then unchanged.
 
-    Example:
+    Examples:
         ``predictor = neuronkit.integrations.doctr.accelerate(ocr_predictor(pretrained=True), target="inf2")``
     """
     compile_ = partial(
@@ -92,7 +92,7 @@ def restore(predictor: Any) -> Any:
     Raises:
         OptionError: If it is no docTR predictor.
 
-    Example:
+    Examples:
         ```python
         restore(predictor)
         ```

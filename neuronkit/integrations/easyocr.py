@@ -72,7 +72,7 @@ def accelerate(
             a compiled model belongs to another network.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the reader is then unchanged.
 
-    Example:
+    Examples:
         ``reader = easyocr.accelerate(Reader(["en"], quantize=False), target="inf2", batch_size=8)``
     """
     networks = _networks(reader)
@@ -116,7 +116,7 @@ def restore(reader: Any) -> Any:
     Raises:
         OptionError: If it is no Reader.
 
-    Example:
+    Examples:
         ```python
         restore(reader)
         ```

@@ -62,7 +62,7 @@ def accelerate(
         OptionError: If it is quantised, or `compiled` belongs to another model.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the model is then unchanged.
 
-    Example:
+    Examples:
         ``model = neuronkit.integrations.huggingface.accelerate(model, target="inf2", batch_size=8)``
     """
     tensors.module("model", model, error=OptionError)
@@ -91,7 +91,7 @@ def restore(model: Any) -> Any:
     Raises:
         OptionError: If it is no module.
 
-    Example:
+    Examples:
         ```python
         restore(model)
         ```

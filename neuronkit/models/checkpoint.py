@@ -68,7 +68,7 @@ def load_checkpoint(
     Warns:
         AssumptionWarning: If characters, heads or image size had to be assumed; it names them.
 
-    Example:
+    Examples:
         >>> torch.save(parseq.state_dict(), "parseq.pt")
         >>> heads = tuple(module.num_heads for module in parseq.modules() if hasattr(module, "num_heads"))
         >>> load_checkpoint(PARSeq, "parseq.pt", charset=36, heads=(heads[0], heads[-1])).charset == parseq.charset

@@ -29,7 +29,7 @@ class CRAFT(nn.Module):
     Raises:
         OptionError: If the width is no such number.
 
-    Example:
+    Examples:
         >>> scores, features = neuronkit.CRAFT(width=0.1).eval()(torch.zeros(1, 3, 64, 96))
         >>> scores.shape
         torch.Size([1, 32, 48, 2])

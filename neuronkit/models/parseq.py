@@ -44,7 +44,7 @@ class PARSeq(nn.Module):
         OptionError: If the charset is none, a number is not whole and positive, a patch does not divide the image, a
             number of heads does not divide the width, or the model would have more than 500 million parameters.
 
-    Example:
+    Examples:
         >>> PARSeq("0123456789", embed_dim=192, enc_num_heads=3, dec_num_heads=6)(torch.zeros(1, 3, 32, 128)).shape
         torch.Size([1, 26, 11])
     """

@@ -33,7 +33,7 @@ class Charset:
     Raises:
         OptionError: If a character repeats, or there is none.
 
-    Example:
+    Examples:
         >>> len(neuronkit.ocr.Charset("abc"))
         3
     """

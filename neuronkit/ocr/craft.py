@@ -72,7 +72,7 @@ class CraftProcessor:
     Raises:
         OptionError: If a value is out of its range.
 
-    Example:
+    Examples:
         >>> canvas, letterboxes = CraftProcessor(canvas=(64, 96)).preprocess([np.zeros((50, 80, 3), np.uint8)])
         >>> canvas.shape, letterboxes[0].valid_size
         ((1, 3, 64, 96), (64, 96))

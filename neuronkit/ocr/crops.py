@@ -41,7 +41,7 @@ def crop_words(image: ImageLike, boxes: Sequence[TextBox], *, vertical_ratio: fl
         OptionError: If `vertical_ratio` is not a number of at least 1.
         SpecError: If something in `boxes` is not a `TextBox`.
 
-    Example:
+    Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[2, 2], [42, 2], [42, 12], [2, 12]], np.float32))
         >>> neuronkit.ocr.crop_words(np.zeros((20, 60, 3), np.uint8), [box])[0].shape[:2]
         (10, 40)

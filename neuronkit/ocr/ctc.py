@@ -39,7 +39,7 @@ class CtcProcessor(ParseqProcessor):
     Raises:
         OptionError: If a value is out of its range.
 
-    Example:
+    Examples:
         >>> logits = np.array([[[0, 9, 0], [0, 9, 0], [9, 0, 0], [0, 0, 9]]], np.float32)
         >>> neuronkit.ocr.CtcProcessor(charset="ab").postprocess(logits)[0].text
         'ab'

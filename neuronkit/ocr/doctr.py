@@ -44,7 +44,7 @@ class DoctrProcessor:
     Raises:
         OptionError: If a value is out of its range.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.DoctrProcessor("abc").preprocess([np.zeros((20, 60, 3), np.uint8)]).shape
         (1, 3, 32, 128)
     """

@@ -37,7 +37,7 @@ class TextBox:
         SpecError: If a quad or polygon is no array of finite points, or has another number of corners.
         OptionError: If the confidence or the number of characters is no number of at least 0.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)).confidence
         1.0
     """
@@ -98,7 +98,7 @@ class Letterbox:
         OptionError: If a size is not two whole numbers above 0, or the scale no number above 0.
         SpecError: If the canvas does not hold the resized image, rounded up to multiples of 32.
 
-    Example:
+    Examples:
         >>> _, (letterbox,) = CraftProcessor(canvas=(64, 96)).preprocess([np.zeros((32, 96, 3), np.uint8)])
         >>> letterbox.source_size
         (32, 96)

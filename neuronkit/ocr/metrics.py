@@ -27,7 +27,7 @@ def quad_iou(first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
     Raises:
         SpecError: If one has another shape, or holds NaN or infinity.
 
-    Example:
+    Examples:
         >>> quad = np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)
         >>> neuronkit.ocr.metrics.quad_iou(quad, quad)
         1.0
@@ -61,7 +61,7 @@ def box_f1(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: floa
         SpecError: If one is no list of `TextBox` objects.
         OptionError: If `min_iou` is not from 0 to 1.
 
-    Example:
+    Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
         >>> neuronkit.ocr.metrics.box_f1([box], [box])
         1.0
@@ -92,7 +92,7 @@ def text_accuracy(first: Sequence[Any], second: Sequence[Any]) -> float:
     Raises:
         SpecError: If one is no list of them.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.metrics.text_accuracy(["ab", "cd"], ["ab", "ce"])
         0.5
     """

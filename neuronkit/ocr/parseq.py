@@ -29,7 +29,7 @@ class Recognition:
         confidence: Product of the probabilities of all characters and of the end of the word, 0..1.
         char_confidences: Probability of each character, as many as `text` has.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.Recognition("ab", 0.81, (0.9, 0.9)).text
         'ab'
     """
@@ -54,7 +54,7 @@ class ParseqProcessor:
     Raises:
         OptionError: If a value is out of its range.
 
-    Example:
+    Examples:
         >>> processor = ParseqProcessor(charset="abc", image_size=(32, 128))
         >>> processor.preprocess([np.zeros((20, 60, 3), np.uint8)]).shape
         (1, 3, 32, 128)

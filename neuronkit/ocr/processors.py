@@ -39,7 +39,7 @@ def processor_from_dict(settings: dict[str, Any]) -> Processor:
     Raises:
         OptionError: If the kind or a setting is unknown, or a value out of its range.
 
-    Example:
+    Examples:
         >>> settings = ParseqProcessor(charset="abc").to_dict()
         >>> type(neuronkit.ocr.processor_from_dict(settings)).__name__
         'ParseqProcessor'

@@ -37,7 +37,7 @@ class CoreSettings:
         count: How many cores, where the environment says so.
         ignored: A variable that is set and has no effect.
 
-    Example:
+    Examples:
         >>> neuronkit.serving.cores.describe_cores({"NEURON_RT_VISIBLE_CORES": "0-1"}).cores
         (0, 1)
     """
@@ -68,7 +68,7 @@ def describe_cores(environment: Mapping[str, str] | None = None) -> CoreSettings
     Raises:
         OptionError: If a variable cannot be read.
 
-    Example:
+    Examples:
         >>> neuronkit.serving.cores.describe_cores({"NEURON_RT_NUM_CORES": "2"}).count
         2
     """
@@ -97,7 +97,7 @@ class CoreClaim:
     Attributes:
         cores: Their numbers, neighbours.
 
-    Example:
+    Examples:
         >>> claim = neuronkit.serving.cores.claim_cores(1, cores="0-3", directory="locks")
         >>> claim.release()
     """
@@ -151,7 +151,7 @@ def claim_cores(
         NeuronCoreError: If too few neighbouring cores are free, with the processes that hold them; or if an SDK is
             imported already, so that the variable would come too late.
 
-    Example:
+    Examples:
         >>> with neuronkit.serving.cores.claim_cores(1, cores="0-3", directory="locks") as claim:
         ...     print(len(claim.cores))
         1
@@ -185,7 +185,7 @@ def parse_cores(text: str, *, name: str = "cores") -> tuple[int, ...]:
     Raises:
         OptionError: If the text is none of these.
 
-    Example:
+    Examples:
         >>> neuronkit.serving.cores.parse_cores("0-2,5")
         (0, 1, 2, 5)
     """
@@ -217,7 +217,7 @@ def format_cores(cores: Sequence[int]) -> str:
     Raises:
         OptionError: If `cores` are no core numbers.
 
-    Example:
+    Examples:
         >>> neuronkit.serving.cores.format_cores((0, 1, 2))
         '0-2'
     """

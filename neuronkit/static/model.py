@@ -37,7 +37,7 @@ class StaticModel(RawImages, nn.Module, ABC):
         joining: How the graphs are joined, as data with a ``to_dict()`` for the manifest; None for a single graph, and
             where Python code joins them.
 
-    Example:
+    Examples:
         >>> static = neuronkit.make_static(parseq, batch_size=2)
         >>> isinstance(static, neuronkit.StaticModel), sorted(static.graphs())
         (True, ['decode', 'encode'])

@@ -25,7 +25,7 @@ def length(x: Tensor, dim: int) -> int:
     Returns:
         Its size.
 
-    Example:
+    Examples:
         >>> neuronkit.static.ops.length(torch.zeros(2, 5), 1)
         5
     """
@@ -48,7 +48,7 @@ def one_hot(ids: Tensor, num_classes: int, dtype: torch.dtype, positions: Tensor
     Returns:
         (..., num_classes) of `dtype`, 0 or 1.
 
-    Example:
+    Examples:
         >>> neuronkit.static.ops.one_hot(torch.tensor([2]), 3, torch.float32)
         tensor([[0., 0., 1.]])
     """
@@ -68,7 +68,7 @@ def one_hot_embedding(ids: Tensor, weight: Tensor, positions: Tensor | None = No
     Returns:
         (..., D) of the table's dtype.
 
-    Example:
+    Examples:
         >>> neuronkit.static.ops.one_hot_embedding(torch.tensor([1]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         tensor([[3., 4.]])
     """
@@ -85,7 +85,7 @@ def cumsum(x: Tensor, triangle: Tensor | None = None) -> Tensor:
     Returns:
         (..., T), of the same dtype.
 
-    Example:
+    Examples:
         >>> neuronkit.static.ops.cumsum(torch.ones(1, 3))
         tensor([[1., 2., 3.]])
     """
@@ -104,7 +104,7 @@ def tokens_of(logits: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Classes (...) int32, and their softmax probabilities (...) float32.
 
-    Example:
+    Examples:
         >>> ids, probabilities = neuronkit.static.ops.tokens_of(torch.tensor([[[0.0, 9.0]]]))
         >>> ids
         tensor([[1]], dtype=torch.int32)
@@ -124,7 +124,7 @@ def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
     Returns:
         (N, Lout, Lin) float32; each row sums to one and is zero from column `size` on.
 
-    Example:
+    Examples:
         >>> from neuronkit.static import ops
         >>> positions = torch.tensor([0.0, 0.5, 1.0])
         >>> ops.bilinear_matrix(torch.arange(2.0), torch.tensor(2.0), positions).shape
@@ -145,7 +145,7 @@ def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
     Returns:
         (N, C, Hout, Wout).
 
-    Example:
+    Examples:
         >>> rows = torch.tensor([[[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]])
         >>> neuronkit.static.ops.resize(torch.tensor([[[[0.0], [2.0]]]]), rows, None).flatten()
         tensor([0., 1., 2.])
@@ -188,7 +188,7 @@ def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilati
     Returns:
         (N, C, Hout, Wout), with only whole windows counted.
 
-    Example:
+    Examples:
         >>> neuronkit.static.ops.max_pool(torch.arange(16.0).reshape(1, 1, 4, 4), (2, 2), (2, 2)).flatten()
         tensor([ 5.,  7., 13., 15.])
     """

@@ -21,7 +21,7 @@ class Limited:
         condition: In words.
         since: The torch-neuron release that brought it.
 
-    Example:
+    Examples:
         >>> bool(next(iter(neuronkit.tables.inf1_operators().limited.values())).condition)
         True
     """
@@ -42,7 +42,7 @@ class Inf1Operators:
         precision_sensitive: Kinds whose index outputs depend on rounding.
         source: Where the list comes from.
 
-    Example:
+    Examples:
         >>> "aten::relu" in neuronkit.tables.inf1_operators().supported
         True
     """
@@ -64,7 +64,7 @@ class XlaOperators:
         special_cases: ATen name → what becomes of it on Neuron.
         source: Where the list comes from.
 
-    Example:
+    Examples:
         >>> len(neuronkit.tables.xla_operators().lowered) > 100
         True
     """
@@ -85,7 +85,7 @@ class HloInstructions:
         note: What the list misses.
         source: Where the list comes from.
 
-    Example:
+    Examples:
         >>> neuronkit.tables.hlo_instructions().note != ""
         True
     """
@@ -107,7 +107,7 @@ class CompilerMessage:
         advice: What to do about it in an OCR model; empty where nothing is to be added.
         source: The page or thread that describes it.
 
-    Example:
+    Examples:
         >>> message = next(iter(neuronkit.tables.compiler_messages().codes.values()))
         >>> bool(message.meaning)
         True
@@ -132,7 +132,7 @@ class CompilerMessages:
         codes: Code (``"NCC_EVRF001"``) → explanation.
         texts: Piece of text that the compiler prints → explanation, for failures without a code.
 
-    Example:
+    Examples:
         >>> len(neuronkit.tables.compiler_messages().codes) > 10
         True
     """

@@ -33,7 +33,7 @@ def target_names() -> tuple[str, ...]:
     Returns:
         Names that `compile_for_inferentia` takes.
 
-    Example:
+    Examples:
         >>> {"cpu", "inf1", "inf2"} <= set(neuronkit.targets.target_names())
         True
     """
@@ -52,7 +52,7 @@ def find_target(name: str) -> Target:
     Raises:
         UnknownTargetError: If there is none; the message lists those that exist.
 
-    Example:
+    Examples:
         >>> neuronkit.targets.find_target("cpu").name
         'cpu'
     """
@@ -77,7 +77,7 @@ def register(target: type[Target]) -> None:
     Raises:
         OptionError: If it is not such a class, or neuronkit itself has a target of that name.
 
-    Example:
+    Examples:
         ```python
         class MyTarget(Target):
             name = "mine"

@@ -274,7 +274,9 @@ def test_inputs_that_do_not_fit_are_refused(inputs: tuple[Tensor, ...], message:
 def test_make_static_names_the_families_it_knows() -> None:
     with pytest.raises(UnknownModelError, match=r"Linear is of no known family \('craft', 'parseq'.*adding-a-family"):
         make_static(nn.Linear(2, 2))
-    with pytest.raises(UnknownModelError, match="got family='crnn'; expected one of"):
+    with pytest.raises(UnknownModelError, match="got family='nonsense'; expected one of"):
+        make_static(nn.Linear(2, 2), family="nonsense")
+    with pytest.raises(UnknownModelError, match="got a Linear without convolutions"):
         make_static(nn.Linear(2, 2), family="crnn")
     with pytest.raises(OptionError, match="family 'parseq' takes PARSeqOptions, got int"):
         make_static(PARSeq(36, **TINY), options=3)  # type: ignore[arg-type]

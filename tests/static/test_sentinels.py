@@ -34,6 +34,10 @@ def test_powers_of_ten_do_leave_something(value: float) -> None:
     assert torch.tensor(value) - torch.tensor(value, dtype=torch.bfloat16).float() != 0
 
 
+# The mark of beams that are dead, as generate has it; the loop on the host sets it, and no graph holds it.
+ON_THE_HOST = ("static/decoding/beams.py", 1e9)
+
+
 def _float_constants() -> list[tuple[str, float]]:
     """Every number of at least 1e4 in what graphs are made from, as Python computes it: `2.0**15`, `-1e9`."""
     found = []
@@ -41,8 +45,9 @@ def _float_constants() -> list[tuple[str, float]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.Constant, ast.BinOp)):
                 value = _number(node)
-                if isinstance(value, float) and 1e4 <= abs(value) < math.inf:
-                    found.append((f"{path.relative_to(ROOT)}:{node.lineno}", value))
+                place = path.relative_to(ROOT).as_posix()
+                if isinstance(value, float) and 1e4 <= abs(value) < math.inf and (place, value) != ON_THE_HOST:
+                    found.append((f"{place}:{node.lineno}", value))
     return found
 
 

@@ -34,7 +34,7 @@ class DoctrDetectorOptions:
     Raises:
         SpecError: If one is no such number.
 
-    Example:
+    Examples:
         >>> neuronkit.DoctrDetectorOptions(height=512, width=768).width
         768
     """

@@ -40,7 +40,7 @@ class DoctrOptions(ReadingOptions):
         SpecError: If a size is no number of pixels.
         OptionError: If another option has no such value.
 
-    Example:
+    Examples:
         >>> neuronkit.DoctrOptions(height=32, width=128).width
         128
     """

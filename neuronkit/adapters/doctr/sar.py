@@ -32,7 +32,7 @@ class SAROptions(DoctrOptions):
         SpecError: If height or width is no whole number of at least 1.
         OptionError: If another option has no such value.
 
-    Example:
+    Examples:
         >>> neuronkit.SAROptions(method="stepwise").method
         'stepwise'
     """

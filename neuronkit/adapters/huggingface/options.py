@@ -31,7 +31,7 @@ class HuggingFaceOptions:
     Raises:
         SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1 to 64, or the prompt has no ids.
 
-    Example:
+    Examples:
         >>> neuronkit.HuggingFaceOptions(max_length=32, method="stepwise").max_length
         32
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.adapters.kit.options import check_sizes
-from neuronkit.errors import SpecError
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import RECOGNIZER, Interface, Output, ValidArea
 from neuronkit.ocr.ctc import collapse
 from neuronkit.specs import TensorSpec
@@ -39,7 +39,7 @@ class LineOptions:
     Raises:
         SpecError: If one is no number of pixels.
 
-    Example:
+    Examples:
         >>> neuronkit.LineOptions(width=256).width
         256
     """
@@ -55,7 +55,11 @@ def line_images(
     model: nn.Module, batch_size: int, options: LineOptions, *, height: int, width: int = DEFAULT_WIDTH
 ) -> TensorSpec:
     """The canvas of a model: of the options' size, or of this one, and with the channels of the first convolution."""
-    first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+    if first is None:
+        raise UnknownModelError(
+            f"got a {type(model).__name__} without convolutions; expected a line recogniser; name another family"
+        )
     shape = batch_size, first.in_channels, options.height or height, options.width or width
     return TensorSpec("images", shape, first.weight.dtype)
 

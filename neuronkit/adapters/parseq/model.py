@@ -49,7 +49,7 @@ class PARSeqOptions(ReadingOptions):
     Raises:
         OptionError: If a value is none of these, or a number is not whole.
 
-    Example:
+    Examples:
         >>> neuronkit.make_static(parseq, options=neuronkit.PARSeqOptions(max_length=8)).specs[0].shape
         (1, 3, 32, 128)
     """
@@ -92,7 +92,7 @@ class StaticPARSeq(EncoderDecoder):
         OptionError: If an option is none, or `options` and single ones are given.
         SpecError: If `max_length` exceeds what the model was built for, or `batch_size` is no number of rows.
 
-    Example:
+    Examples:
         >>> static = neuronkit.StaticPARSeq(parseq, batch_size=2)
         >>> static(torch.zeros(2, 3, 32, 128)).shape == parseq(torch.zeros(2, 3, 32, 128)).shape
         True

@@ -60,7 +60,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
         UnknownModelError: If the model is no module.
         UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
 
-    Example:
+    Examples:
         >>> narrow = neuronkit.emulate_autocast(torch.nn.Linear(8, 8), auto_cast="all")
         >>> narrow(torch.randn(1, 8)).dtype
         torch.float32
@@ -93,7 +93,7 @@ class EmulatedModel(nn.Module):
         precision: What is rounded, and to which type.
         specs: The inputs of a static model; empty for any other.
 
-    Example:
+    Examples:
         >>> type(neuronkit.emulate_autocast(torch.nn.Linear(8, 8))).__name__
         'EmulatedModel'
     """

@@ -55,7 +55,7 @@ def estimate(
         UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
         UnknownModelError: If the model is no module.
 
-    Example:
+    Examples:
         >>> cost = neuronkit.estimate(neuronkit.make_static(parseq, batch_size=2), target="inf2")
         >>> cost.flops > 0, cost.batch_size
         (True, 2)

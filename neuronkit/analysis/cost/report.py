@@ -76,7 +76,7 @@ class CostReport(Report):
         workload: What is computed, on whatever chip.
         link_gb_s: 10^9 bytes a second over the host link, in each direction, as the caller gave it; or None.
 
-    Example:
+    Examples:
         >>> report = neuronkit.estimate(torch.nn.Linear(8, 4), torch.zeros(2, 8), target="inf2")
         >>> report.flops, report.device_calls
         (128, 1)

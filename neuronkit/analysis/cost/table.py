@@ -60,7 +60,7 @@ class CostTable(Report):
     Attributes:
         reports: Name → report.
 
-    Example:
+    Examples:
         >>> report = neuronkit.estimate(torch.nn.Linear(8, 4), torch.zeros(2, 8), target="inf2")
         >>> neuronkit.analysis.compare_costs({"linear": report}).rows[0].name
         'linear'
@@ -137,7 +137,7 @@ def compare_costs(
     Raises:
         OptionError: If there is no report, or something else among them; or if an option has no such value.
 
-    Example:
+    Examples:
         ``compare_costs({"fused": a, "fixed point": b}, rank_by="link_bytes")`` begins with the method that moves fewer
         bytes.
     """

@@ -59,7 +59,7 @@ def analyze(
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If an operator kind is not written as one.
 
-    Example:
+    Examples:
         >>> report = neuronkit.analyze(torch.nn.Embedding(4, 2), torch.zeros(1, dtype=torch.int32), target="inf1")
         >>> report.unsupported
         {'aten::embedding': 1}
@@ -91,7 +91,7 @@ def check_operators(
         OptionError: If `report` is none, or an operator kind is not written as one.
         UnsupportedOperatorError: Naming each operator with its count, module and source line.
 
-    Example:
+    Examples:
         >>> report = neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1")
         >>> neuronkit.analysis.check_operators(report)
     """

@@ -30,7 +30,7 @@ class Problem:
         reason: Why the target does not take it.
         rewrite: What to write instead, empty where nothing is known.
 
-    Example:
+    Examples:
         >>> report = neuronkit.analyze(torch.nn.Embedding(4, 2), torch.zeros(1, dtype=torch.int32), target="inf1")
         >>> report.problems[0].kind
         'aten::embedding'
@@ -66,7 +66,7 @@ class OperatorReport(Report):
         instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
         notes: What is worth knowing and no reason to refuse.
 
-    Example:
+    Examples:
         >>> neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1").supported_fraction
         1.0
     """

@@ -51,7 +51,7 @@ def find_boxes(
         OptionError: If a threshold is not a number in 0..1, or a size not a positive whole number.
         SpecError: If the maps are not two finite (H, W) arrays of one size.
 
-    Example:
+    Examples:
         >>> region = np.zeros((32, 64), np.float32)
         >>> region[10:20, 8:40] = 1
         >>> len(neuronkit.ocr.find_boxes(region, np.zeros_like(region)))

@@ -84,7 +84,7 @@ def load_image(source: ImageLike, *, max_pixels: int = MAX_PIXELS, background: s
     Warns:
         ImageWarning: If the file has more pages, which were not read. `load_images` gives all of them.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.load_image(IMAGE).shape
         (690, 450, 3)
     """
@@ -123,7 +123,7 @@ def load_images(
         ImageError: If a page is unreadable or too large, or `source` is not an image.
         OptionError: If `max_pixels` or `background` has no such value.
 
-    Example:
+    Examples:
         >>> [image.shape for image in neuronkit.ocr.load_images(IMAGE)]
         [(690, 450, 3)]
     """
@@ -156,7 +156,7 @@ def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -
         ImageError: If `source` is not an image.
         OptionError: If `dpi` or `rotation` has no such value.
 
-    Example:
+    Examples:
         >>> len(neuronkit.ocr.image_pages(np.zeros((8, 8, 3), np.uint8)))
         1
     """

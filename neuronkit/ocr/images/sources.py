@@ -40,7 +40,7 @@ def page_stream(
         OptionError: If an option has no such value.
         ImageError: If a pattern matches nothing, or a folder has no images.
 
-    Example:
+    Examples:
         ``save_pages(pipeline.read(page_stream("scans", dpi=300)), "scans.pdf")``
     """
     wanted = parse_pages(pages)

@@ -46,7 +46,7 @@ class ImagePage:
         OptionError: If `index` is not a whole number of at least 0, or another number out of its range.
         ImageError: If `source` is a page itself.
 
-    Example:
+    Examples:
         >>> neuronkit.ocr.image_pages(np.zeros((8, 8, 3), np.uint8))[0].index
         0
     """

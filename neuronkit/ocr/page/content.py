@@ -56,7 +56,7 @@ class Page:
         OptionError: If `size` is not two whole numbers, or another number out of its range.
         SpecError: If `lines` is no list or tuple of `Line` objects.
 
-    Example:
+    Examples:
         >>> page = neuronkit.ocr.Page(size=(20, 100), lines=())
         >>> page.text, page.to_dict()["height"]
         ('', 20)
@@ -137,7 +137,7 @@ class Page:
             ImageError: If a picture is needed and the image cannot be opened again.
             MissingDependencyError: If a PDF is asked for, and what writes it is missing.
 
-        Example:
+        Examples:
             ``page.save("page.pdf")``
         """
         save_page(self, path, format=format)

@@ -30,7 +30,7 @@ class Word:
         SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
         OptionError: If the confidence is no number of at least 0.
 
-    Example:
+    Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
         >>> neuronkit.ocr.Word("ab", 0.9, box).text
         'ab'
@@ -76,7 +76,7 @@ class Line:
     Raises:
         SpecError: If `words` is no list or tuple of `Word` objects.
 
-    Example:
+    Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
         >>> neuronkit.ocr.Line((neuronkit.ocr.Word("ab", 0.9, box),)).text
         'ab'

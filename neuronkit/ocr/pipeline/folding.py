@@ -27,7 +27,7 @@ def fold_normalization(model: StaticModel, processor: CraftProcessor | ParseqPro
     Raises:
         OptionError: If the processor normalises too, or the model's first input is not float32 images.
 
-    Example:
+    Examples:
         >>> processor = ParseqProcessor(charset=parseq.charset, raw_images=True)
         >>> folded = neuronkit.ocr.fold_normalization(neuronkit.StaticPARSeq(parseq), processor)
         >>> folded.specs[0].dtype

@@ -63,7 +63,7 @@ class OCRPipeline:
             models are exchanged.
         SpecError: If the first input of a model is no batch of images.
 
-    Example:
+    Examples:
         >>> read = OCRPipeline(craft, parseq, detector_processor=CraftProcessor(mag_ratio=1.0),
         ...                    recognizer_processor=ParseqProcessor(charset=parseq.charset))
         >>> read(IMAGE).words[0].text
@@ -256,7 +256,7 @@ class OCRPipeline:
             OptionError: If an option has no such value, or the folder cannot be made.
             SpecError: If a model gives what its processor cannot read.
 
-        Example:
+        Examples:
             ``read.read_files(["scans", "more/*.pdf"], "text", format="text")``
         """
         list(page_stream([], pages=pages, dpi=dpi, rotation=rotation))

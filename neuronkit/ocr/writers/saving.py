@@ -62,7 +62,7 @@ def save_pages(pages: Iterable[WritablePage], path: Any, *, format: str | None =
         ImageError: If a picture is needed and cannot be opened again.
         MissingDependencyError: If a PDF is asked for, and what writes it is missing.
 
-    Example:
+    Examples:
         ``save_pages(pipeline.read(["1.png", "2.png"]), "scan.pdf")``
     """
     _save(_checked(pages), path, format, _TEXTS)

@@ -67,7 +67,7 @@ def build_app(
         ArtifactError: If an artifact is missing, cut or changed.
         OptionError: If an option has a bad value, or an artifact has no processor or plays the other role.
 
-    Example:
+    Examples:
         ```python
         ray.serve.run(build_app("detector.pt", "recognizer.pt", batch_size=4))
         ```
@@ -105,7 +105,7 @@ def serve_app(arguments: Mapping[str, Any]) -> Any:
     Raises:
         OptionError: If a name is unknown, or one of the artifacts is missing; and whatever `build_app` raises.
 
-    Example:
+    Examples:
         ```yaml
         import_path: neuronkit.serving.ray:serve_app
         args: {detector: detector.pt, recognizer: recognizer.pt}

@@ -28,7 +28,7 @@ class DatasetReport:
         skipped: Images that had a result before.
         failed: Images of this call that could not be read; their results carry the error.
 
-    Example:
+    Examples:
         >>> print(neuronkit.serving.ray.DatasetReport(Path("results"), read=3, skipped=1, failed=0))
         3 read, 0 of them failed, 1 read before; results in results
     """
@@ -96,7 +96,7 @@ def read_dataset(
         OptionError: If an option has a bad value, or `output` is in use or holds results of other models.
         ImageError: If a folder is not there.
 
-    Example:
+    Examples:
         ```python
         report = read_dataset("scans/", "results/", detector="detector.pt", recognizer="recognizer.pt")
         print(report)

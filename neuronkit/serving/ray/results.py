@@ -34,7 +34,7 @@ def read_results(output: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     Raises:
         ArtifactError: If the folder holds no such results.
 
-    Example:
+    Examples:
         ```python
         for result in read_results("results/"):
             print(result["path"], result["text"])

@@ -51,7 +51,7 @@ def probe(address: str, *, timeout_s: float = 10.0) -> list[str]:
     Raises:
         ServerError: If the server or a model does not answer in time, or a model's process is dead.
 
-    Example:
+    Examples:
         ``probe("127.0.0.1:8000")`` gives ``["detector", "reader", "recognizer"]``.
     """
     end = time.monotonic() + timeout_s

@@ -59,7 +59,7 @@ def export_repository(
             cannot be written.
         OptionError: If a name or a number is bad, or a model of that name exists that something else wrote.
 
-    Example:
+    Examples:
         ```python
         export_repository({"detector": "detector.pt", "recognizer": "recognizer.pt"}, "models")
         ```

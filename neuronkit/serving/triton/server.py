@@ -46,7 +46,7 @@ class Server:
         process: The server's own.
         log: What it prints.
 
-    Example:
+    Examples:
         ```python
         with serve("models") as server:
             print(server.http, server.log)
@@ -100,7 +100,7 @@ def serve(
         ServerError: If it stops or is not ready in time, with the errors in its log; at the end of the block, if it was
             ended because a model did not answer.
 
-    Example:
+    Examples:
         ```python
         with serve("models") as server:
             print(server.http)

@@ -274,7 +274,7 @@ def static_beam_search(
     Raises:
         SpecError: If the decoder does not follow the protocol, or is not causal; if a number is out of its range.
 
-    Example:
+    Examples:
         >>> import torch
         >>> def logits(tokens, memory):
         ...     return memory.unsqueeze(1).expand(-1, tokens.shape[1], -1)
@@ -289,7 +289,7 @@ def static_beam_search(
             "decoder of all positions, or decode greedily"
         )
     num_beams = checks.integer("num_beams", num_beams, 1, 64, error=SpecError)
-    if early_stopping not in (True, False, "never") or not isinstance(early_stopping, (bool, str)):
+    if not isinstance(early_stopping, (bool, str)) or early_stopping not in (True, False, "never"):
         raise SpecError(
             f"got early_stopping={shown(early_stopping)}; expected True, False or 'never'; give one of them"
         )

@@ -58,7 +58,7 @@ def static_greedy_decoder(
         SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
             is outside the vocabulary, or the memory has no dimension.
 
-    Example:
+    Examples:
         >>> class Counting(torch.nn.Module):
         ...     def logits(self, tokens, memory):
         ...         return 9 * torch.nn.functional.one_hot((tokens + 1).clamp(max=4).long(), 5).float()

@@ -48,7 +48,7 @@ def exact_padding(module: nn.Module, *, height: int | None = None) -> ExactPaddi
         SpecError: If the module cannot be traced, or holds an operator that would let padding into the result. The
             message names the node. Or if `height` is no number of pixels.
 
-    Example:
+    Examples:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU())
         >>> padded = neuronkit.exact_padding(network)
         >>> padded(torch.rand(1, 3, 64, 64), torch.tensor([[40, 50]], dtype=torch.int32)).shape

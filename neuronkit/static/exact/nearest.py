@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,7 +34,7 @@ def scales(sizes_in: Ints, sizes_out: Ints, factor: float | None, offset: float)
 
 def _scale(size_in: int, size_out: int, factor: float | None, offset: float) -> np.float32:
     scale = np.float32(size_in) / np.float32(size_out) if factor is None else np.float32(1.0 / factor)
-    if size_in == size_out and offset == 0 and _copies_equal_sizes():
+    if size_in == size_out and offset == 0 and _COPIES_EQUAL_SIZES:
         scale = np.float32(1)
     positions = np.arange(size_out, dtype=np.float32) + np.float32(offset)
     chosen = np.floor(positions * scale)
@@ -53,8 +51,11 @@ def _scale(size_in: int, size_out: int, factor: float | None, offset: float) -> 
     return middle if same.all() else scale
 
 
-@cache
 def _copies_equal_sizes() -> bool:
     """Whether this torch leaves a map as it is when its size stays, whatever the factor is."""
     x = torch.arange(3.0).reshape(1, 1, 3, 1).expand(2, 3, 3, 4).contiguous()
     return bool((F.interpolate(x, scale_factor=(1.1, 1.0), mode="nearest") == x).all())
+
+
+# At import: asked during a trace, the question would become part of the graph.
+_COPIES_EQUAL_SIZES = _copies_equal_sizes()

@@ -42,7 +42,7 @@ class Buckets:
     Raises:
         SpecError: If there is no shape, one does not fit its callable's specs, or one has no cost.
 
-    Example:
+    Examples:
         >>> shapes = {(1, 3, 64, w): FixedShape(torch.sigmoid, [TensorSpec("x", (1, 3, 64, w))]) for w in (64, 128)}
         >>> neuronkit.Buckets(shapes)(torch.zeros(5, 3, 64, 100)).shape
         torch.Size([5, 3, 64, 100])

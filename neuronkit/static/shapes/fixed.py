@@ -68,7 +68,7 @@ class FixedShape:
         SpecError: If `fn` cannot be called, there are no specs, they have no common number of rows, `valid_size` or
             `pad_value` names none of them, or `fn` is a module whose batch normalisation is in train mode.
 
-    Example:
+    Examples:
         >>> fixed = neuronkit.FixedShape(torch.sigmoid, [TensorSpec("images", (2, 3, 64, 64))])
         >>> fixed(torch.zeros(5, 3, 40, 64)).shape
         torch.Size([5, 3, 40, 64])

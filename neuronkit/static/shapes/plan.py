@@ -46,7 +46,7 @@ class BucketPlan(Report):
         optimal: Whether it is proved that none computes fewer than `area`.
         too_large: How many sizes exceed `max_size`; they are in none of the numbers.
 
-    Example:
+    Examples:
         >>> plan = neuronkit.plan_buckets([(32, 64)] * 100 + [(64, 320)], 2)
         >>> plan.optimal, plan.waste
         (True, 0.0)
@@ -144,7 +144,7 @@ def plan_buckets(
         OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
 
-    Example:
+    Examples:
         >>> neuronkit.plan_buckets([(32, 64)] * 100 + [(64, 320)], 2).shapes
         ((32, 64), (64, 320))
     """

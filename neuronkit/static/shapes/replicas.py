@@ -47,7 +47,7 @@ class Replicas:
         OptionError: If there is no function, one cannot be called, or `copies` is no multiple of their number.
         SpecError: If `specs` are no specs that `FixedShape` takes.
 
-    Example:
+    Examples:
         >>> replicas = neuronkit.static.shapes.Replicas([torch.sigmoid] * 2, [TensorSpec("x", (2, 3))])
         >>> replicas(torch.zeros(5, 3)).shape
         torch.Size([5, 3])

@@ -43,7 +43,7 @@ class Tiled:
         SpecError: If neither `module` nor `overlap` is given, a number is not whole, or the tile is not larger than its
             overlaps.
 
-    Example:
+    Examples:
         >>> tiled = neuronkit.Tiled(torch.sigmoid, [TensorSpec("images", (1, 3, 96, 96))], overlap=32)
         >>> tiled(torch.zeros(1, 3, 192, 320)).shape
         torch.Size([1, 3, 192, 320])
