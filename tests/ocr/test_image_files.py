@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,3 +342,10 @@ def test_arrays_larger_than_files_may_be_are_prepared():
         load_image(large)
     with pytest.raises(ImageError, match="max_pixels"):
         CraftProcessor().preprocess([np.broadcast_to(np.uint8(7), (1 << 20, 1 << 20, 3))])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (load_image, load_images):
+        with pytest.raises(ImageError, match="a named pipe; expected a regular file"):
+            read(str(tmp_path / "pipe"))

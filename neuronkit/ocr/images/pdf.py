@@ -29,6 +29,8 @@ def is_pdf(file: Any) -> bool:
         return b"%PDF-" in bytes(file[:_HEAD])
     if isinstance(file, (str, os.PathLike)):
         try:
+            if not os.path.isfile(file):
+                return False  # A pipe would be waited for.
             with open(file, "rb") as opened:
                 return b"%PDF-" in opened.read(_HEAD)
         except (OSError, ValueError):
