@@ -615,7 +615,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.ocr.image_pages", image_pages, {"source": picture, "dpi": 72.0, "rotation": 90}),
         Entry(
             "neuronkit.ocr.page_stream",
-            lambda **arguments: list(page_stream(**arguments)),
+            lambda **arguments: list(islice(page_stream(**arguments), 100)),
             {"sources": [picture], "pages": "1-", "dpi": 72.0, "rotation": 90},
             documented=page_stream,
         ),
