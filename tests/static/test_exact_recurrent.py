@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.modules.rnn import GRU, LSTM
 
 import neuronkit
 from neuronkit.errors import SpecError
@@ -28,14 +29,14 @@ def rnn(kind: type[nn.RNNBase], inputs: int = 6, **settings: object) -> nn.RNNBa
 
 
 NETWORKS: dict[str, Build] = {
-    "LSTM": lambda: Pooled(rnn(nn.LSTM), nn.Linear(14, 5)),
-    "GRU": lambda: Pooled(rnn(nn.GRU), nn.Linear(14, 5)),
-    "in one direction": lambda: Pooled(rnn(nn.LSTM, bidirectional=False), rnn(nn.GRU, 7, bidirectional=False)),
-    "three layers, without biases": lambda: Pooled(rnn(nn.LSTM, num_layers=3, bias=False), nn.LogSoftmax(2)),
-    "GRU without biases, and convolutions between": lambda: Pooled(rnn(nn.GRU, bias=False), rnn(nn.LSTM, 14)),
-    "reshaped": lambda: Reshaped(rnn(nn.LSTM, 12), nn.Linear(14, 5)),
-    "time first": lambda: TimeFirst(rnn(nn.LSTM, batch_first=False), nn.Linear(14, 5)),
-    "time first, GRU": lambda: TimeFirst(rnn(nn.GRU, batch_first=False), nn.Linear(14, 5)),
+    "LSTM": lambda: Pooled(rnn(LSTM), nn.Linear(14, 5)),
+    "GRU": lambda: Pooled(rnn(GRU), nn.Linear(14, 5)),
+    "in one direction": lambda: Pooled(rnn(LSTM, bidirectional=False), rnn(GRU, 7, bidirectional=False)),
+    "three layers, without biases": lambda: Pooled(rnn(LSTM, num_layers=3, bias=False), nn.LogSoftmax(2)),
+    "GRU without biases, and convolutions between": lambda: Pooled(rnn(GRU, bias=False), rnn(LSTM, 14)),
+    "reshaped": lambda: Reshaped(rnn(LSTM, 12), nn.Linear(14, 5)),
+    "time first": lambda: TimeFirst(rnn(LSTM, batch_first=False), nn.Linear(14, 5)),
+    "time first, GRU": lambda: TimeFirst(rnn(GRU, batch_first=False), nn.Linear(14, 5)),
 }
 
 
@@ -127,7 +128,7 @@ def test_few_operators() -> None:
     class Recurrent(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.gated = GatedRecurrent(nn.LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True))
+            self.gated = GatedRecurrent(LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True))
             self.gated.fold()
 
         def forward(self, x: Tensor, outside: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ def test_few_instructions() -> None:
 
     counts = []
     for steps in (16, 48):
-        gated = GatedRecurrent(nn.LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True)).eval()
+        gated = GatedRecurrent(LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True)).eval()
         gated.suit("torch-xla")
         gated.fold()
         specs = neuronkit.TensorSpec("x", (2, steps, 16)), neuronkit.TensorSpec("outside", (2, steps, 1))
@@ -169,15 +170,15 @@ def refused(model: nn.Module) -> str:
 def test_what_cannot_be_kept_apart_is_refused() -> None:
     plain = refused(Pooled(rnn(nn.RNN)))
     assert "a recurrent layer without gates: nothing keeps its state 0 in the padding" in plain
-    assert "projects its state" in refused(Pooled(rnn(nn.LSTM, proj_size=3)))
-    lstm = rnn(nn.LSTM)
+    assert "projects its state" in refused(Pooled(rnn(LSTM, proj_size=3)))
+    lstm = rnn(LSTM)
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0] + 1))
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0]))
     assert "starts from a state that is given" in refused(
-        Misused(rnn(nn.GRU), lambda layer, x: layer(x, torch.zeros(4, 1, 7))[0])
+        Misused(rnn(GRU), lambda layer, x: layer(x, torch.zeros(4, 1, 7))[0])
     )
     assert "works along another dimension" in refused(
-        Misused(rnn(nn.LSTM, batch_first=False), lambda layer, x: layer(x)[0])
+        Misused(rnn(LSTM, batch_first=False), lambda layer, x: layer(x)[0])
     )
     assert "whose first dimension is not the batch" in refused(
         Misused(lstm, lambda layer, x: layer(x)[0].transpose(0, 1).flip(0))

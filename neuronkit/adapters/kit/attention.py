@@ -68,8 +68,9 @@ def pass_mask(masks: Masks, kind: Tensor | int, tokens: Tensor, eos_id: int) -> 
     if isinstance(kind, int) and kind != REFINE:
         return masks[kind]
     guess, decode, refine, triangle = masks
-    ended = (cumsum((tokens == eos_id).to(refine.dtype), triangle) > 0).unsqueeze(1)
-    refine = refine.masked_fill(ended, -sentinel(refine.dtype))
+    ended = cumsum((tokens == eos_id).to(refine.dtype), triangle).unsqueeze(1)
+    # Once for each EOS before, which hides no less. Not masked_fill: XLA gets its number as a float64.
+    refine = refine - ended * sentinel(refine.dtype)
     if not isinstance(kind, int):
         refine = torch.where(kind == GUESS, guess, torch.where(kind == REFINE, refine, decode))
     return refine.unsqueeze(1)

@@ -49,11 +49,13 @@ def _write_part(pages: Sequence[WritablePage], path: Path) -> Path:
     document = _fpdf().FPDF(unit="pt")
     document.set_auto_page_break(False)
     document.add_font("invisible", fname=_font(pages, path.with_suffix(".ttf")))
-    for page in pages:
-        _add(document, page)
-    document.output(str(path))
-    for font in document.fonts.values():
-        font.ttfont.close()
+    try:
+        for page in pages:
+            _add(document, page)
+        document.output(str(path))
+    finally:
+        for font in document.fonts.values():
+            font.ttfont.close()
     return path
 
 

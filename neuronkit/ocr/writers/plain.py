@@ -65,7 +65,8 @@ def json_lines(pages: Iterable[WritablePage]) -> Iterator[str]:
 
 def _row(fields: Iterable[object]) -> str:
     out = io.StringIO()
-    csv.writer(out).writerow(fields)
+    # Python 3.10 neither writes nor reads NUL.
+    csv.writer(out).writerow(str(field).replace("\0", "\ufffd") for field in fields)
     return out.getvalue()
 
 

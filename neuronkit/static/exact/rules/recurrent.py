@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.rnn import GRU, LSTM  # torch_xla puts a class of its own into torch.nn.
 
 from neuronkit.static.exact import runtime
 from neuronkit.static.exact.builder import Call
@@ -19,13 +20,13 @@ _STATE = (
 )
 
 
-@rule("gated", modules=[nn.LSTM, nn.GRU], batch_anywhere=True)
+@rule("gated", modules=[LSTM, GRU], batch_anywhere=True)
 def gated(call: Call) -> Any:
     """Layers with gates that a further input can close."""
     x, layers = call.input, call.module
     if not x.varying or x.dims is None:
         call.refuse("is given no sequence along a dimension that varies")  # Taken as it is.
-    if not isinstance(layers, (nn.LSTM, nn.GRU)) or len(call.args) > 1 or call.kwargs:
+    if not isinstance(layers, (LSTM, GRU)) or len(call.args) > 1 or call.kwargs:
         call.refuse("starts from a state that is given, which its backward half would meet in the padding")
     if layers.proj_size:
         call.refuse("projects its state, which gates cannot keep at 0")
@@ -40,7 +41,7 @@ def gated(call: Call) -> Any:
     node = call.builder.graph.call_module(target, (x.node, outside))
     directions = 2 if layers.bidirectional else 1
     dims = (*x.dims[:2], directions * layers.hidden_size)
-    fill = Fill.ZERO if isinstance(layers, nn.LSTM) else Fill.FINITE
+    fill = Fill.ZERO if isinstance(layers, LSTM) else Fill.FINITE
     return call.builder.output(node, dims, fill), Withheld(_STATE)
 
 
