@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,15 +33,15 @@ class Grid:
     marked: frozenset[int] = frozenset()
 
 
-class Report:
+class Report(ABC):
     """What gives itself as lines and grids. The first line stands for all of it in a `repr`.
 
     `print` gives text of at most 100 columns, a notebook shows tables, and ``rich.print`` adds colours.
     """
 
+    @abstractmethod
     def parts(self) -> Iterable[str | Grid]:
         """The lines and grids, from top to bottom; the first is a line."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return "\n".join(line for part in self.parts() for line in _text(part))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
@@ -13,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import artifact, checks, tensors
+from neuronkit import artifact, checks
 from neuronkit.artifact.agreement import check_outputs
 from neuronkit.artifact.destination import destination
 from neuronkit.artifact.generation import Generation
+from neuronkit.artifact.inputs import by_name, check_inputs, of_any_rows
 from neuronkit.artifact.joined import save_graphs
 from neuronkit.artifact.weights import replace_weights
 from neuronkit.capture.serialize import save_script
-from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
+from neuronkit.errors import ArtifactError, NeuronKitError, OptionError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
 from neuronkit.shown import shown
@@ -188,45 +188,13 @@ class CompiledModel:
     forward = __call__
 
     def _bound(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> tuple[Tensor, ...]:
-        """The inputs in the order of `specs`, each checked."""
-        names = [spec.name for spec in self.specs]
-        for name in named:
-            checks.choice("the name of an input", name, names, error=SpecError)
-        given = {**dict(zip(names, inputs)), **named}
-        if len(inputs) + len(named) != len(names) or len(given) != len(names):
-            raise SpecError(
-                f"got {len(inputs)} inputs{f' and {sorted(named)}' if named else ''}; expected {len(names)}: "
-                f"{', '.join(map(str, self.specs))}; give each once, in order or by name"
-            )
-        if not named and tensors.exchanged(inputs, self.specs):
-            raise SpecError(
-                f"got the inputs in another order; expected {', '.join(map(str, self.specs))}; give "
-                f"({', '.join(names)})"
-            )
-        for spec in self._expected(given):
-            value = given[spec.name]
-            spec.check(value)
-            if value.device.type != "cpu":
-                raise SpecError(
-                    f"{spec.name}: got a tensor on {value.device}; expected one on the CPU, from where the target "
-                    f"takes it; give {spec.name}.cpu()"
-                )
-        for name in self._valid_sizes:
-            if name in given and given[name].dim() <= 2:
-                largest = self.specs[0].shape[-given[name].dim() :]
-                check_valid_size(name, given[name], largest, len(given[name]))
-        for name, ids in self.manifest.get("input_ranges", {}).items():
-            tensors.check_ids(name, given[name], ids)
+        """The inputs in the order of `specs`, each checked; of any number of rows where rows go on."""
+        given = by_name(self.specs, inputs, named)
+        specs = self.specs if self.carry is None else of_any_rows(self.specs, given)
+        check_inputs(specs, given, self._valid_sizes, self.manifest.get("input_ranges", {}))
         if self._refused is not None:
             self.check_sizes(given[self._refused.input])
-        return tuple(given[name] for name in names)
-
-    def _expected(self, given: Mapping[str, Any]) -> Sequence[TensorSpec]:
-        """The specs, of as many rows as the first input has where the model takes any number."""
-        first = given[self.specs[0].name]
-        if self.carry is None or not isinstance(first, Tensor) or not first.dim() or not len(first):
-            return self.specs
-        return [replace(spec, shape=(len(first), *spec.shape[1:])) for spec in self.specs]
+        return tuple(given[spec.name] for spec in self.specs)
 
     def _guarded(self, function: Any, inputs: Sequence[Tensor], carry: Carry | None = None) -> Any:
         """Run a function; at the first time, compare what it gives with the manifest."""

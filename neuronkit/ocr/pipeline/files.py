@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from neuronkit import checks
-from neuronkit.errors import NeuronKitError, OptionError
+from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.images.sources import files_of, page_stream
 from neuronkit.ocr.page import Page
-from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport
+from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport, made_folder
 from neuronkit.ocr.writers import ending_of, save_pages
 
 
@@ -24,14 +24,8 @@ def read_files(
     **pages: Any,
 ) -> FolderReport:
     """Read files one after the other, each into a file of its own; see `OCRPipeline.read_files`."""
-    target, ending = checks.path("folder", folder), ending_of(format)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"got folder={checks.shown(folder)}, which cannot be made ({error.strerror}); expected a folder; "
-            "give another"
-        ) from error
+    ending = ending_of(format)
+    target = made_folder("folder", checks.path("folder", folder))
     done = FolderReport()
     for file, relative in files_of(sources):
         result = target / relative.parent / f"{relative.name}{ending}"

@@ -110,14 +110,23 @@ def _folders(folder: Any, output: Any) -> tuple[Path, Path]:
         raise ImageError(
             f"got folder={checks.shown(folder)}, which is not a folder; expected one that holds images; give its path"
         )
+    return root, made_folder("output", target)
+
+
+def made_folder(name: str, folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        OptionError: If it cannot be made.
+    """
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"got output={checks.shown(output)}, which cannot be made ({error.strerror}); expected a folder; "
+            f"got {name}={checks.shown(folder)}, which cannot be made ({error.strerror}); expected a folder; "
             "give another one"
         ) from error
-    return root, target
+    return folder
 
 
 def _images(root: Path, target: Path, pattern: Any, report: FolderReport) -> Iterator[Path]:

@@ -102,7 +102,7 @@ class RowStream:
                     break
                 held[count] = _Group(len(inputs[0]))  # type: ignore[index, arg-type]
                 # A group does not know its rows: in a cycle, images would stay until the next garbage collection.
-                waiting.extend(_Row(held[count], i, row) for i, row in enumerate(zip(*inputs)))  # type: ignore
+                waiting.extend(_Row(held[count], i, row) for i, row in enumerate(zip(*inputs)))  # type: ignore[misc]
                 count += 1
             if waiting:
                 self._run([waiting.popleft() for _ in range(min(self._batch_size, len(waiting)))], waiting)
