@@ -493,3 +493,15 @@ def test_ingredients_are_kept_as_json(filled: Path) -> None:
         "weights",
     }  # fmt: skip
     assert str(Path.cwd()) not in json.dumps(entry.ingredients)
+
+
+def test_a_run_that_finds_its_entry_removes_what_killed_builders_left(tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path)
+    ingredients = {"target": "cpu"}
+    with cache.slot(ingredients, graph="main") as slot:
+        slot.store(lambda directory: (directory / "a").touch(), {})
+    left = tmp_path / "entries" / f".{'0' * 64}.{'a' * 32}"
+    left.mkdir()
+    with cache.slot(ingredients, graph="main") as slot:
+        assert slot.status == "hit"
+    assert not left.exists()

@@ -86,7 +86,6 @@ class Slot:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._cache.remove_leftovers()
             save_directory(path, manifest, fill)
             self.stored = True
         except (ArtifactError, OSError) as error:

@@ -151,6 +151,8 @@ class CompileCache:
                     f"cache_dir={str(self.directory)!r} cannot be made ({error.strerror}); give a directory that you "
                     "may write to"
                 ) from error
+        # Here, and not where an entry is stored: a run that finds every entry would leave them for good.
+        self.remove_leftovers()
         with KeyLock(self._locks / slot.key) as lock:
             waited = time.monotonic()
             while not slot.settle(lock):
