@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import io
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,10 @@ def cluster(cpus: int = 4, worker_setup: Callable[[], None] | None = None) -> It
 
     try:
         in_the_end(start)
+        # Ray forgets the processes of an attempt that failed, instead of waiting for them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
         yield ray
     finally:
         ray.shutdown()
