@@ -474,7 +474,8 @@ def test_a_killed_builder_does_not_block_the_next_and_its_leftovers_go(tmp_path:
 
 
 def test_waiting_is_told_and_ends_at_the_deadline(tmp_path: Path) -> None:
-    cache, told = CompileCache(tmp_path), []
+    cache = CompileCache(tmp_path)
+    told: list[Any] = []
     with cache.slot({"target": "inf2"}, graph="main"):
         deadline = time.monotonic() + 0.3
         with (

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from neuronkit import environment
 from neuronkit.targets import target_names
 
 
-def test_names_versions_and_every_target():
+def test_names_versions_and_every_target() -> None:
     report = neuronkit.describe_environment()
     assert report.packages["torch"] == torch.__version__
     assert set(report.targets) == set(target_names())
@@ -16,7 +17,7 @@ def test_names_versions_and_every_target():
     assert "numpy" in report.packages
 
 
-def test_says_what_is_missing_and_how_to_get_it(monkeypatch):
+def test_says_what_is_missing_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.12.0")
     report = neuronkit.describe_environment()
     assert "needs 1.13" in report.targets["inf1"]
@@ -24,7 +25,7 @@ def test_says_what_is_missing_and_how_to_get_it(monkeypatch):
     assert "pip install torch==2.9.0 torch-xla==2.9.0" in report.targets["xla"]
 
 
-def test_shows_driver_and_devices(monkeypatch, tmp_path):
+def test_shows_driver_and_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(environment, "driver_version", lambda: "2.24.7.0")
     monkeypatch.setattr(environment, "visible_devices", lambda: ["/dev/neuron0", "/dev/neuron1"])
     report = neuronkit.describe_environment()
@@ -32,7 +33,7 @@ def test_shows_driver_and_devices(monkeypatch, tmp_path):
     assert "driver: 2.24.7.0; devices: /dev/neuron0, /dev/neuron1" in str(report)
 
 
-def test_goes_through_json_and_prints():
+def test_goes_through_json_and_prints() -> None:
     report = neuronkit.describe_environment()
     fields = json.loads(json.dumps(report.to_dict()))
     assert fields["neuronkit"] == neuronkit.__version__
@@ -42,5 +43,5 @@ def test_goes_through_json_and_prints():
 
 
 @pytest.mark.xla
-def test_xla_is_ready_where_it_is_installed():
+def test_xla_is_ready_where_it_is_installed() -> None:
     assert neuronkit.describe_environment().targets["xla"] is None

@@ -39,7 +39,7 @@ class OwnError(errors.SpecError):
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
 def test_errors_survive_pickling_and_copying(cls: type[Exception], again: object) -> None:
     error = cls("what happened", **EXTRA.get(cls, {"size": 3, "unit": "px"} if cls is OwnError else {}))
-    error.note = "a note"
+    error.note = "a note"  # type: ignore[attr-defined]
     same = again(error)
     assert type(same) is cls
     assert str(same) == "what happened"

@@ -353,7 +353,7 @@ def test_an_artifact_that_differs_fails(tmp_path: Path) -> None:
             self.joined = joined
 
         def forward(self, x: Tensor) -> Tensor:
-            if torch.jit.is_scripting():
+            if torch.jit.is_scripting():  # type: ignore[attr-defined]
                 x = -x
             return self.joined(x)
 

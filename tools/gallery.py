@@ -81,7 +81,6 @@ def padding(models: Models) -> Figure:
     rows, columns = (int(n) for n in (alone.abs().amax(-1) > 0).nonzero().amax(0) + 1)
     made = figure(9, 6)
     left, right = made.subplots(1, 2, sharey=True)
-    shown = None
     for axes, title, scores in ((left, "padded with zeros", plain), (right, "StaticCRAFT", exact)):
         error = (scores - alone).abs().amax(-1)[:rows, :columns].numpy()
         shown = axes.imshow(np.log10(error.clip(1e-9)), vmin=-8, vmax=-1, cmap="magma")

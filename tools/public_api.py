@@ -113,7 +113,7 @@ def signature(value: Any) -> str:
     for position, p in enumerate(parameters):
         if p.kind is p.KEYWORD_ONLY and not {p.KEYWORD_ONLY, p.VAR_POSITIONAL} & set(kinds[:position]):
             texts.append("*")
-        star = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
+        star = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
         annotation = "" if p.annotation is p.empty else f": {_text(p.annotation)}"
         default = "" if p.default is p.empty else f" = {_default(p.default)}"
         texts.append(f"{star}{p.name}{annotation}{default}")

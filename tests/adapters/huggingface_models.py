@@ -129,7 +129,7 @@ def text_model(name: str, seed: int = 0, **settings: Any) -> Any:
         "NllbMoe": {"num_experts": 4, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
         "LongT5": {"local_radius": 3, "encoder_attention_type": "local"},
     }.get(name, {})
-    made: Any = config(**{**sizes, **special, **settings})
+    made: Any = config(**(sizes | special | settings))
     model = getattr(transformers, f"{name}ForConditionalGeneration")(made)
     generation = model.generation_config
     if generation.decoder_start_token_id is None:

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ HEIGHT, WIDTH = 160, 224
 TOLERANCE = 1e-6
 
 
-def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+def lively(model: CRAFT, seed: int = 0) -> CRAFT:
     """Give a model batch-norm statistics and biases under which zeros do not stay zeros."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -105,7 +106,7 @@ def test_reference_is_the_original_on_each_row_alone(model: CRAFT, static: Stati
 
 
 def test_example_inputs_are_valid_and_differ(static: StaticCRAFT) -> None:
-    seen = set()
+    seen: set[Any] = set()
     for seed in range(8):
         images, valid_size = static.example_inputs(seed)
         for spec, tensor in zip(static.specs, (images, valid_size)):
@@ -166,7 +167,7 @@ def test_the_original_is_not_touched(model: CRAFT) -> None:
     assert all(torch.equal(value, snapshot[name]) for name, value in model.state_dict().items())
 
 
-def test_graphs_of_a_model_in_train_mode_compute_as_in_eval_mode():
+def test_graphs_of_a_model_in_train_mode_compute_as_in_eval_mode() -> None:
     model = lively(CRAFT(width=0.125), seed=2).train()
     static = StaticCRAFT(model, height=64, width=64)
     ((graph, _),) = static.graphs().values()

@@ -1,5 +1,7 @@
 """emulate_autocast: products equal their definition bit for bit, and none escapes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ MANTISSA = {"bf16": 7, "fp16": 10, "tf32": 10}
 class Function(nn.Module):
     """A function as a module."""
 
-    def __init__(self, function):
+    def __init__(self, function) -> None:
         super().__init__()
         self.function = function
 
@@ -33,7 +35,7 @@ def random(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def assert_equal(actual, expected):
+def assert_equal(actual, expected) -> None:
     """Bit for bit."""
     assert torch.equal(actual, expected), f"differs by up to {(actual - expected).abs().max()}"
 
@@ -54,14 +56,14 @@ normal = st.floats(2**-14, 32768, width=32) | st.floats(-32768, -(2**-14), width
 @pytest.mark.parametrize("kind", TYPES)
 @settings(deadline=None)
 @given(values=st.lists(normal, min_size=1, max_size=20))
-def test_rounding_is_to_nearest_ties_to_even(kind, values):
+def test_rounding_is_to_nearest_ties_to_even(kind, values) -> None:
     array = np.array(values, dtype=np.float32)
     got = ROUNDINGS[kind](torch.from_numpy(array)).numpy()
     np.testing.assert_array_equal(got, by_hand(array, MANTISSA[kind]).astype(np.float32))
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_ties_and_special_values(kind):
+def test_ties_and_special_values(kind) -> None:
     step = 2.0 ** -MANTISSA[kind]
     ties = torch.tensor([1 + step / 2, 1 + 3 * step / 2, -1 - step / 2, 0.0, -0.0, float("inf"), -float("inf")])
     expected = torch.tensor([1.0, 1 + 2 * step, -1.0, 0.0, -0.0, float("inf"), -float("inf")])
@@ -74,7 +76,7 @@ def test_ties_and_special_values(kind):
     assert ROUNDINGS[kind](-nans).isnan().all()
 
 
-def test_fp16_overflows_and_the_others_do_not():
+def test_fp16_overflows_and_the_others_do_not() -> None:
     large = torch.tensor([65519.0, 65520.0, -1e9])
     assert_equal(ROUNDINGS["fp16"](large), torch.tensor([65504.0, float("inf"), -float("inf")]))
     assert ROUNDINGS["bf16"](large).isfinite().all()
@@ -82,7 +84,7 @@ def test_fp16_overflows_and_the_others_do_not():
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_rounding_keeps_the_layout(kind):
+def test_rounding_keeps_the_layout(kind) -> None:
     # Convolutions choose their kernel, and so the order of their sums, by it.
     for x in (random(2, 3, 4, 5).permute(0, 3, 1, 2), random(2, 3, 4, 5).to(memory_format=torch.channels_last)):
         assert ROUNDINGS[kind](x).stride() == x.stride()
@@ -95,7 +97,7 @@ def test_rounding_keeps_the_layout(kind):
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("grad_mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-def test_convolution_equals_the_definition(kind, dims, transposed, grad_mode):
+def test_convolution_equals_the_definition(kind, dims, transposed, grad_mode) -> None:
     torch.manual_seed(0)
     layer = getattr(nn, f"Conv{'Transpose' if transposed else ''}{dims}d")
     conv = layer(6, 4, 3, stride=2, padding=1, dilation=2, groups=2)
@@ -123,7 +125,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
-def test_matmul_equals_the_definition(kind, shapes):
+def test_matmul_equals_the_definition(kind, shapes) -> None:
     a, b = (random(*shape) for shape in shapes)
     for inference in (False, True):
         with torch.inference_mode(inference):
@@ -139,7 +141,7 @@ def test_matmul_equals_the_definition(kind, shapes):
     seed=st.integers(0, 2**31),
     scale=st.sampled_from([1e-3, 1.0, 100.0]),
 )
-def test_any_matmul_equals_the_definition(kind, sizes, seed, scale):
+def test_any_matmul_equals_the_definition(kind, sizes, seed, scale) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows, inner, columns = sizes
     a, b = (scale * torch.randn(shape, generator=generator) for shape in ((rows, inner), (columns, inner)))
@@ -148,7 +150,7 @@ def test_any_matmul_equals_the_definition(kind, sizes, seed, scale):
 
 
 ROUND = ROUNDINGS["bf16"]
-PRODUCTS = {
+PRODUCTS: dict[str, tuple[Any, ...]] = {
     "mm": (torch.mm, [(3, 4), (4, 5)], (0, 1)),
     "bmm": (torch.bmm, [(2, 3, 4), (2, 4, 5)], (0, 1)),
     "mv": (torch.mv, [(3, 4), (4,)], (0, 1)),
@@ -170,7 +172,7 @@ PRODUCTS = {
 
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_every_product_rounds_its_factors_and_nothing_else(name, inference):
+def test_every_product_rounds_its_factors_and_nothing_else(name, inference) -> None:
     function, shapes, factors = PRODUCTS[name]
     inputs = [random(*shape) for shape in shapes]
     rounded = [ROUND(x) if i in factors else x for i, x in enumerate(inputs)]
@@ -182,7 +184,7 @@ def test_every_product_rounds_its_factors_and_nothing_else(name, inference):
 # Nothing escapes: with factors rounded to zero, nothing of the input is left
 
 
-def without_products(monkeypatch, model, *inputs):
+def without_products(monkeypatch: pytest.MonkeyPatch, model, *inputs):
     """What a model computes when every product is zero."""
     monkeypatch.setattr(emulator, "ROUNDINGS", {"bf16": torch.zeros_like})
     return emulate_autocast(model)(*inputs)
@@ -195,7 +197,7 @@ def attention(**settings):
 class Attend(nn.Module):
     """Self-attention alone, without the weights."""
 
-    def __init__(self, **settings):
+    def __init__(self, **settings) -> None:
         super().__init__()
         self.attn = attention()
         self.settings = settings
@@ -223,7 +225,7 @@ ONLY_PRODUCTS = {
 class Scripted(nn.Module):
     """An LSTM that TorchScript takes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lstm = nn.LSTM(16, 5)
 
@@ -234,7 +236,7 @@ class Scripted(nn.Module):
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("name", ONLY_PRODUCTS)
-def test_no_product_escapes(name, inference, monkeypatch):
+def test_no_product_escapes(name, inference, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = ONLY_PRODUCTS[name]()
 
@@ -248,7 +250,7 @@ def test_no_product_escapes(name, inference, monkeypatch):
 
 
 @pytest.mark.parametrize("mask", [None, torch.tensor([[False, False, True], [False, False, False]])])
-def test_no_product_escapes_from_a_transformer(mask, monkeypatch):
+def test_no_product_escapes_from_a_transformer(mask, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval()
     x = random(2, 3, 16)
@@ -259,7 +261,7 @@ def test_no_product_escapes_from_a_transformer(mask, monkeypatch):
 
 
 @pytest.mark.parametrize("settings", [{}, {"bias": False}, {"batch_first": True, "bidirectional": True}])
-def test_an_lstm_taken_apart_is_the_lstm(settings, monkeypatch):
+def test_an_lstm_taken_apart_is_the_lstm(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     lstm = nn.LSTM(16, 5, num_layers=2, **settings).eval()
     monkeypatch.setattr(emulator, "ROUNDINGS", {"bf16": lambda x: x})
     outputs, (hidden, cell) = emulate_autocast(lstm)(random(4, 3, 16))
@@ -269,7 +271,7 @@ def test_an_lstm_taken_apart_is_the_lstm(settings, monkeypatch):
 
 @pytest.mark.torch2
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": torch.tensor([[0.0, 1.0, -1.0]])}])
-def test_scaled_dot_product_attention_rounds_both_products(options):
+def test_scaled_dot_product_attention_rounds_both_products(options) -> None:
     query, key, value = torch.randn(3, 2, 4, 3, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
     got = emulate_autocast(Function(lambda *qkv: F.scaled_dot_product_attention(*qkv, **options)))(query, key, value)
     # A head of 16: torch scales query and key by 1/2 each.
@@ -280,7 +282,7 @@ def test_scaled_dot_product_attention_rounds_both_products(options):
 
 
 @pytest.mark.torch2
-def test_every_product_that_torch_counts_is_known_or_refused():
+def test_every_product_that_torch_counts_is_known_or_refused() -> None:
     import torch.utils.flop_counter
 
     # Higher-order operators, which a dispatch mode refuses by itself, have no such name.
@@ -302,7 +304,7 @@ def custom_product():
     library._destroy() if hasattr(library, "_destroy") else None
 
 
-def test_an_operator_that_is_not_torchs_is_refused(custom_product):
+def test_an_operator_that_is_not_torchs_is_refused(custom_product) -> None:
     model = Function(lambda a, b: custom_product(a, b))
     with pytest.raises(UnsupportedOperatorError, match="neuronkit_test::secret_product"):
         emulate_autocast(model)(random(2, 3), random(3, 4))
@@ -320,20 +322,20 @@ def test_an_operator_that_is_not_torchs_is_refused(custom_product):
         (lambda x: F.affine_grid(x[None, :2], [1, 1, 4, 4], align_corners=False), "affine_grid"),
     ],
 )
-def test_a_product_inside_an_unknown_operator_is_refused(function, operator):
+def test_a_product_inside_an_unknown_operator_is_refused(function, operator) -> None:
     with pytest.raises(UnsupportedOperatorError, match=operator):
         emulate_autocast(Function(function))(random(3, 3))
 
 
 @pytest.mark.filterwarnings("ignore:'batch_first' was found in ScriptModule constants")
-def test_a_fused_transformer_in_torchscript_is_refused():
+def test_a_fused_transformer_in_torchscript_is_refused() -> None:
     scripted = torch.jit.script(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True).eval())
     with pytest.raises(UnsupportedOperatorError, match="_transformer_encoder_layer_fwd"):
         emulate_autocast(scripted)(random(2, 3, 16))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_that_was_optimised_for_the_cpu_is_refused():
+def test_torchscript_that_was_optimised_for_the_cpu_is_refused() -> None:
     traced = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), random(1, 3, 8, 8))
     optimised = torch.jit.optimize_for_inference(traced)
     for call in (emulate_autocast, lambda model: estimate(model, random(1, 3, 8, 8), target="inf2")):
@@ -342,7 +344,7 @@ def test_torchscript_that_was_optimised_for_the_cpu_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_quantised_layer_is_refused():
+def test_a_quantised_layer_is_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 4))
     quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
     with pytest.raises(UnsupportedOperatorError, match="quantized::linear_dynamic"):
@@ -351,12 +353,12 @@ def test_a_quantised_layer_is_refused():
 
 @pytest.mark.parametrize("auto_cast", ["matmult", "all"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
-def test_wider_products_are_refused(auto_cast, dtype):
+def test_wider_products_are_refused(auto_cast, dtype) -> None:
     with pytest.raises(UnsupportedOperatorError, match=rf"{str(dtype)[6:]}.*\.float\(\)"):
         emulate_autocast(Function(torch.mm), auto_cast=auto_cast)(random(3, 3).to(dtype), random(3, 3).to(dtype))
 
 
-def test_resizing_and_norms_are_no_products():
+def test_resizing_and_norms_are_no_products() -> None:
     model = Function(lambda x: F.interpolate(F.normalize(x), scale_factor=2, mode="bilinear", align_corners=False))
     assert_equal(emulate_autocast(model)(random(1, 2, 4, 4)), model(random(1, 2, 4, 4)))
 
@@ -372,13 +374,13 @@ def test_resizing_and_norms_are_no_products():
         ({"auto_cast_type": ["bf16"]}, r"auto_cast_type=\['bf16'\]"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_bad_options_are_named(options, message) -> None:
     with pytest.raises(OptionError, match=message):
         emulate_autocast(nn.Linear(2, 2), **options)
 
 
 @pytest.mark.parametrize("model", [torch.matmul, None, "resnet"])
-def test_only_modules_are_taken(model):
+def test_only_modules_are_taken(model) -> None:
     with pytest.raises(UnknownModelError, match=r"expected an nn\.Module"):
         emulate_autocast(model)
 
@@ -386,13 +388,13 @@ def test_only_modules_are_taken(model):
 # "none" and "all"
 
 
-def test_none_changes_nothing():
+def test_none_changes_nothing() -> None:
     conv = nn.Conv2d(3, 4, 3)
     assert_equal(emulate_autocast(conv, auto_cast="none")(random(1, 3, 8, 8)), conv(random(1, 3, 8, 8)))
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_all_rounds_operands_and_results_of_everything(kind):
+def test_all_rounds_operands_and_results_of_everything(kind) -> None:
     torch.manual_seed(0)
     rounded = ROUNDINGS[kind]
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Sigmoid())
@@ -403,7 +405,7 @@ def test_all_rounds_operands_and_results_of_everything(kind):
     assert_equal(emulate_autocast(model, auto_cast="all", auto_cast_type=kind)(x), rounded(torch.sigmoid(y)))
 
 
-def test_all_rounds_what_is_written_in_place_and_through_views():
+def test_all_rounds_what_is_written_in_place_and_through_views() -> None:
     def change(x):
         y = x.clone()
         y[:, :2].mul_(1 / 3)
@@ -416,7 +418,7 @@ def test_all_rounds_what_is_written_in_place_and_through_views():
     assert_equal(x, random(4, 4))
 
 
-def test_all_rounds_lists_of_tensors():
+def test_all_rounds_lists_of_tensors() -> None:
     x = random(2, 3)
     joined = emulate_autocast(Function(lambda x: torch.cat([x, x])), auto_cast="all")(x)
     assert_equal(joined, ROUND(torch.cat([x, x])))
@@ -425,7 +427,7 @@ def test_all_rounds_lists_of_tensors():
 # The caller's model
 
 
-def test_weights_are_shared_and_live():
+def test_weights_are_shared_and_live() -> None:
     linear = nn.Linear(4, 4)
     emulated = emulate_autocast(linear)
     with torch.no_grad():
@@ -436,7 +438,7 @@ def test_weights_are_shared_and_live():
 
 
 @pytest.mark.parametrize("auto_cast", ["none", "matmult", "all"])
-def test_the_model_is_left_as_it_was(auto_cast):
+def test_the_model_is_left_as_it_was(auto_cast) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
     model[2].eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -448,7 +450,7 @@ def test_the_model_is_left_as_it_was(auto_cast):
     assert_equal(x, random(2, 3, 8, 8))
 
 
-def test_torchscript_keeps_no_rounded_constants():
+def test_torchscript_keeps_no_rounded_constants() -> None:
     a, b, x = random(4, 4), random(4, 3), random(2, 4)
     # The product of constants is left to TorchScript's optimizer, which computes it once.
     model = torch.jit.trace(Function(lambda x: x @ (a @ b)), x)
@@ -459,19 +461,19 @@ def test_torchscript_keeps_no_rounded_constants():
         assert_equal(model(x), x @ (a @ b))
 
 
-def test_tracing_is_refused():
+def test_tracing_is_refused() -> None:
     with pytest.raises(UnsupportedOperatorError, match="cannot be traced"):
         torch.jit.trace(emulate_autocast(nn.Linear(2, 2)), random(1, 2), check_trace=False)
 
 
 @pytest.mark.torch2
-def test_exporting_is_refused():
+def test_exporting_is_refused() -> None:
     with pytest.raises(UnsupportedOperatorError, match="traced or exported"):
         torch.export.export(emulate_autocast(nn.Linear(2, 2)), (random(1, 2),), strict=False)
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_an_autocast_of_torch_around_it_changes_nothing(kind):
+def test_an_autocast_of_torch_around_it_changes_nothing(kind) -> None:
     linear = nn.Linear(4, 4)
     x = random(2, 4)
     expected = F.linear(ROUNDINGS[kind](x), ROUNDINGS[kind](linear.weight), linear.bias)
@@ -480,7 +482,7 @@ def test_an_autocast_of_torch_around_it_changes_nothing(kind):
 
 
 @pytest.mark.torch2
-def test_a_compiled_part_is_rounded_too():
+def test_a_compiled_part_is_rounded_too() -> None:
     linear = nn.Linear(4, 4)
     model = nn.Sequential(torch.compile(linear, backend="eager"))
     x = random(2, 4)

@@ -1,5 +1,8 @@
 """emulate_autocast on static models: only the graphs are rounded, and the result serves wherever the model did."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +34,7 @@ def words(parseq):
 
 @pytest.mark.parametrize("auto_cast", ["matmult", "all"])
 @pytest.mark.parametrize("method", METHODS)
-def test_equals_its_emulated_graphs_joined(parseq, words, method, auto_cast):
+def test_equals_its_emulated_graphs_joined(parseq, words, method, auto_cast) -> None:
     static = StaticPARSeq(parseq, batch_size=4, method=method, max_length=6)
     emulated = emulate_autocast(static, auto_cast=auto_cast)
     graphs = {name: emulate_autocast(graph, auto_cast=auto_cast) for name, (graph, _) in static.graphs().items()}
@@ -40,7 +43,7 @@ def test_equals_its_emulated_graphs_joined(parseq, words, method, auto_cast):
     assert not torch.equal(emulated(words), static(words))
 
 
-def test_leaves_the_live_model_live(parseq, words):
+def test_leaves_the_live_model_live(parseq, words) -> None:
     static = StaticPARSeq(parseq, batch_size=4)
     before = static(words)
     emulated = emulate_autocast(static)
@@ -57,7 +60,7 @@ def test_leaves_the_live_model_live(parseq, words):
     assert not any(name.startswith("folded") for name, _ in parseq.named_buffers())
 
 
-def test_a_large_static_craft_loses_what_the_dynamic_one_loses():
+def test_a_large_static_craft_loses_what_the_dynamic_one_loses() -> None:
     """Coordinates of its resizes are whole numbers: as float32 they would lose their halves to bf16 beyond 128."""
     craft = load_craft().eval()
     static = StaticCRAFT(craft, height=96, width=640)
@@ -75,7 +78,7 @@ def test_a_large_static_craft_loses_what_the_dynamic_one_loses():
 class Scale(Foldable):
     """A product with a weight that is computed from others."""
 
-    def __init__(self, layer):
+    def __init__(self, layer) -> None:
         super().__init__()
         self.layer = layer
 
@@ -89,7 +92,7 @@ class Scale(Foldable):
 class Cached(StaticModel):
     """A static model that makes its graph once."""
 
-    def __init__(self, layer):
+    def __init__(self, layer) -> None:
         super().__init__(layer, [neuronkit.TensorSpec("x", (2, 4))])
         self.__dict__["graph"] = Scale(layer)
 
@@ -103,7 +106,7 @@ class Cached(StaticModel):
         return inputs[0] @ (source.weight @ source.weight)
 
 
-def test_a_graph_that_is_kept_is_not_left_folded():
+def test_a_graph_that_is_kept_is_not_left_folded() -> None:
     layer = torch.nn.Linear(4, 4)
     static = Cached(layer)
     (x,) = static.example_inputs()
@@ -116,7 +119,7 @@ def test_a_graph_that_is_kept_is_not_left_folded():
             assert torch.equal(static(x), static.reference(x))
 
 
-def test_words_are_read_alike(parseq, words):
+def test_words_are_read_alike(parseq, words) -> None:
     static = StaticPARSeq(parseq, batch_size=4)
     processor = ParseqProcessor(charset=parseq.charset)
     options = {"task": processor.postprocess, "agreement": text_accuracy}
@@ -128,7 +131,7 @@ def test_words_are_read_alike(parseq, words):
 
 
 @pytest.mark.parametrize("auto_cast", ["none", "matmult", "all"])
-def test_detector_gives_score_maps(auto_cast):
+def test_detector_gives_score_maps(auto_cast) -> None:
     static = StaticCRAFT(load_craft(), height=96, width=128)
     inputs = static.example_inputs()
     emulated = emulate_autocast(static, auto_cast=auto_cast)
@@ -139,7 +142,7 @@ def test_detector_gives_score_maps(auto_cast):
     assert error == 0 if auto_cast == "none" else 1e-5 < error < 0.1
 
 
-def test_serves_in_a_pipeline(parseq):
+def test_serves_in_a_pipeline(parseq) -> None:
     craft = StaticCRAFT(load_craft(), height=128, width=256)
     reader = OCRPipeline(
         emulate_autocast(craft),
@@ -155,7 +158,7 @@ def test_serves_in_a_pipeline(parseq):
     assert text
 
 
-def test_serves_in_a_fixed_shape(parseq, words):
+def test_serves_in_a_fixed_shape(parseq, words) -> None:
     emulated = emulate_autocast(StaticPARSeq(parseq, batch_size=4))
     fixed = neuronkit.FixedShape(emulated, emulated.specs)
     torch.testing.assert_close(fixed(words[:3]), emulated(words)[:3], rtol=0, atol=1e-3)
@@ -163,13 +166,13 @@ def test_serves_in_a_fixed_shape(parseq, words):
         fixed(words[:, :2])
 
 
-def test_a_compiled_model_is_refused(parseq):
+def test_a_compiled_model_is_refused(parseq) -> None:
     compiled = neuronkit.compile_for_inferentia(StaticPARSeq(parseq), target="cpu", verify=False)
     with pytest.raises(UnknownModelError, match=r"CompiledModel.*precision already"):
         emulate_autocast(compiled)
 
 
-def test_an_artifact_as_torchscript_is_rounded(parseq, words, tmp_path):
+def test_an_artifact_as_torchscript_is_rounded(parseq, words, tmp_path: Path) -> None:
     static = StaticPARSeq(parseq, batch_size=4)
     path = neuronkit.compile_for_inferentia(static, target="cpu", verify=False).save(tmp_path / "parseq.pt")
     emulated = emulate_autocast(torch.jit.load(str(path)))
@@ -179,9 +182,9 @@ def test_an_artifact_as_torchscript_is_rounded(parseq, words, tmp_path):
 class _Products(TorchDispatchMode):
     """Notes whether the factors of products are rounded, from below the emulation."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.rounded = []
+        self.rounded: list[Any] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         factors = {"aten::mm": (0, 1), "aten::bmm": (0, 1), "aten::addmm": (1, 2), "aten::convolution": (0, 1)}
@@ -191,7 +194,7 @@ class _Products(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_mode_below_sees_rounded_factors_alone(parseq, words, method):
+def test_a_mode_below_sees_rounded_factors_alone(parseq, words, method) -> None:
     emulated = emulate_autocast(StaticPARSeq(parseq, batch_size=4, method=method, max_length=4))
     emulated(words)
     with _Products() as seen:

@@ -42,7 +42,7 @@ WEIGHTS = 4 * 1024 * 512
 INPUT_OUTPUT = 4 * 64 * (1024 + 512)
 
 
-def test_counts_by_hand():
+def test_counts_by_hand() -> None:
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2")
     assert isinstance(report, CostReport)
     assert report.flops == FLOPS == 67_108_864
@@ -53,7 +53,7 @@ def test_counts_by_hand():
     assert report.operators["aten::mm"].flops == FLOPS
 
 
-def test_roofline_of_inf2_by_hand():
+def test_roofline_of_inf2_by_hand() -> None:
     # Inferentia2: 47.5 TFLOPS in float32, 820 GiB/s, two cores.
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2")
     compute = FLOPS / 23.75e12
@@ -70,7 +70,7 @@ def test_roofline_of_inf2_by_hand():
     assert not cost.instance.official
 
 
-def test_roofline_with_auto_cast_by_hand():
+def test_roofline_with_auto_cast_by_hand() -> None:
     # 190 TFLOPS in bf16; weights can be kept in half the bytes, inputs and outputs stay float32.
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2", auto_cast="matmult")
     assert report.compute_ms == pytest.approx(1e3 * FLOPS / 95e12)
@@ -78,7 +78,7 @@ def test_roofline_with_auto_cast_by_hand():
     assert report.weight_bytes == WEIGHTS
 
 
-def test_roofline_of_inf1_by_hand():
+def test_roofline_of_inf1_by_hand() -> None:
     # Inferentia: 64 TFLOPS in bf16, in which it multiplies in any case, 50 GiB/s, four cores.
     convolution = nn.Conv2d(64, 64, 3, padding=1, bias=False)
     report = estimate(convolution, TensorSpec("x", (1, 64, 256, 256)), target="inf1")
@@ -105,13 +105,13 @@ def test_roofline_of_inf1_by_hand():
         ("trn3", 183 / 4, 4.9e12 / 4),
     ],
 )
-def test_other_chips_by_hand(target, core_tflops, core_bandwidth):
+def test_other_chips_by_hand(target, core_tflops, core_bandwidth) -> None:
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target=target)
     assert report.compute_ms == pytest.approx(FLOPS / core_tflops / 1e9)
     assert report.memory_ms == pytest.approx(1e3 * (WEIGHTS + INPUT_OUTPUT) / core_bandwidth)
 
 
-def test_each_graph_has_its_own_bound():
+def test_each_graph_has_its_own_bound() -> None:
     report = estimate(StaticPARSeq(load_parseq(), batch_size=8, method="fixed_point"), target="inf2", passes=5)
     assert report.executions == {"encode": 1, "decode": 5}
     encode, decode = report.graphs["encode"], report.graphs["decode"]
@@ -125,7 +125,7 @@ def test_each_graph_has_its_own_bound():
     assert report.weight_bytes == encode.count.weight_bytes + decode.count.weight_bytes
 
 
-def test_narrow_models_count_in_their_own_type():
+def test_narrow_models_count_in_their_own_type() -> None:
     report = estimate(layer().bfloat16(), TensorSpec("x", (64, 1024), "bfloat16"), target="inf2")
     assert report.weight_bytes == WEIGHTS // 2
     assert report.compute_ms == pytest.approx(1e3 * FLOPS / 95e12)
@@ -146,14 +146,14 @@ def test_narrow_models_count_in_their_own_type():
     ],
     ids=["CRAFT", "PARSeq", "PARSeq without context", "transformer", "GRU"],
 )
-def test_flops_are_those_that_torch_counts(model, inputs):
+def test_flops_are_those_that_torch_counts(model, inputs) -> None:
     torch.manual_seed(0)
     network = model().eval()
     report = estimate(network, inputs, target="inf2")
     assert report.flops == pytest.approx(torch_flops(network, inputs), rel=0.01)
 
 
-def test_flops_are_the_same_on_every_torch():
+def test_flops_are_the_same_on_every_torch() -> None:
     assert estimate(CRAFT(), torch.zeros(1, 3, 64, 64), target="inf1").flops == 2_914_058_240
     torch.manual_seed(0)
     assert estimate(PARSeq(94, decode_ar=False), torch.zeros(1, 3, 32, 128), target="inf1").flops == 6_113_286_144
@@ -161,14 +161,14 @@ def test_flops_are_the_same_on_every_torch():
 
 @pytest.mark.torch2
 @pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])
-def test_flops_of_static_parseq_are_those_that_torch_counts(method):
+def test_flops_of_static_parseq_are_those_that_torch_counts(method) -> None:
     static = StaticPARSeq(load_parseq(), batch_size=2, method=method)
     folded = static.assemble({name: graph for name, (graph, _) in static.graphs().items()})
     report = estimate(static, target="inf2")
     assert report.flops == torch_flops(folded, *static.example_inputs())
 
 
-def test_craft_in_parts():
+def test_craft_in_parts() -> None:
     model = load_craft()
     plain = estimate(model, TensorSpec("images", (1, 3, 96, 128)), target="inf2")
     static = estimate(StaticCRAFT(model, height=96, width=128), target="inf2")
@@ -188,7 +188,7 @@ def test_craft_in_parts():
     transposed=st.booleans(),
     batch=st.integers(1, 3),
 )
-def test_convolutions_by_formula(groups, kernel, stride, dilation, padding, transposed, batch):
+def test_convolutions_by_formula(groups, kernel, stride, dilation, padding, transposed, batch) -> None:
     layer = nn.ConvTranspose2d if transposed else nn.Conv2d
     convolution = layer(4, 8, kernel, stride=stride, dilation=dilation, padding=padding, groups=groups)
     inputs = torch.zeros(batch, 4, 9, 11)
@@ -204,7 +204,7 @@ def test_convolutions_by_formula(groups, kernel, stride, dilation, padding, tran
 
 @settings(max_examples=20, deadline=None)
 @given(batch=st.integers(2, 5), sizes=st.tuples(*[st.integers(1, 20)] * 3))
-def test_flops_and_activations_scale_with_the_batch(batch, sizes):
+def test_flops_and_activations_scale_with_the_batch(batch, sizes) -> None:
     first, hidden, last = sizes
     model = nn.Sequential(nn.Linear(first, hidden), nn.ReLU(), nn.Linear(hidden, last))
     one, many = (estimate(model, TensorSpec("x", (rows, first)), target="inf2") for rows in (1, batch))
@@ -217,7 +217,7 @@ def test_flops_and_activations_scale_with_the_batch(batch, sizes):
 
 @settings(max_examples=20, deadline=None)
 @given(shape=st.lists(st.integers(1, 4), max_size=2), sizes=st.tuples(*[st.integers(1, 9)] * 3))
-def test_matrix_products_by_formula(shape, sizes):
+def test_matrix_products_by_formula(shape, sizes) -> None:
     rows, inner, columns = sizes
 
     class Product(nn.Module):
@@ -234,9 +234,9 @@ def test_matrix_products_by_formula(shape, sizes):
 # Weights
 
 
-def test_weights_that_are_not_read_do_not_count():
+def test_weights_that_are_not_read_do_not_count() -> None:
     class Partly(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(30, 10))
             self.unused = nn.Linear(100, 100)
@@ -247,15 +247,15 @@ def test_weights_that_are_not_read_do_not_count():
     assert estimate(Partly(), torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 10 * 10
 
 
-def test_shared_weights_count_once():
+def test_shared_weights_count_once() -> None:
     linear = nn.Linear(10, 10)
     model = nn.Sequential(linear, nn.ReLU(), linear)
     assert estimate(model, torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 110
 
 
-def test_looking_at_memory_differently_moves_nothing():
+def test_looking_at_memory_differently_moves_nothing() -> None:
     class Reshaped(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(4, 25))
 
@@ -269,7 +269,7 @@ def test_looking_at_memory_differently_moves_nothing():
     assert set(report.operators) == {"aten::mm"}
 
 
-def test_writing_in_place_moves_what_is_written():
+def test_writing_in_place_moves_what_is_written() -> None:
     class InPlace(nn.Module):
         def forward(self, x):
             return (x + 1).relu_()
@@ -282,7 +282,7 @@ def test_writing_in_place_moves_what_is_written():
     }
 
 
-def test_folded_constants_count_as_weights():
+def test_folded_constants_count_as_weights() -> None:
     traced = torch.jit.freeze(torch.jit.trace(nn.Linear(10, 10).eval(), torch.zeros(1, 10)))
     assert estimate(traced, torch.zeros(1, 10), target="inf2").weight_bytes == 4 * 110
 
@@ -299,7 +299,7 @@ def test_folded_constants_count_as_weights():
         ("unrolled", {"read": 1}),
     ],
 )
-def test_the_worst_case_runs_every_loop_to_its_end(method, executions):
+def test_the_worst_case_runs_every_loop_to_its_end(method, executions) -> None:
     static = StaticPARSeq(load_parseq(), max_length=6, method=method)
     report = estimate(static, target="inf2", passes="worst")
     assert report.executions == executions
@@ -307,7 +307,7 @@ def test_the_worst_case_runs_every_loop_to_its_end(method, executions):
     assert estimate(static, target="inf2").flops <= report.flops
 
 
-def test_passes_are_those_of_the_example_inputs_by_default():
+def test_passes_are_those_of_the_example_inputs_by_default() -> None:
     static = StaticPARSeq(load_parseq(), batch_size=4, method="fixed_point")
     report = estimate(static, target="inf2")
     assert report.executions["decode"] == static.passes(*static.example_inputs())
@@ -315,7 +315,7 @@ def test_passes_are_those_of_the_example_inputs_by_default():
     assert "example inputs" in str(report)
 
 
-def test_passes_can_be_given():
+def test_passes_can_be_given() -> None:
     static = StaticPARSeq(load_parseq(), method="fixed_point")
     assert estimate(static, target="inf2", passes=3).executions == {"encode": 1, "decode": 3}
     assert estimate(static, target="inf2", passes={"encode": 2}).executions["encode"] == 2
@@ -328,7 +328,7 @@ def test_passes_can_be_given():
 @pytest.mark.parametrize(
     "settings", [{"method": "unrolled"}, {"decoding": "nar", "refine_iters": 0}], ids=["unrolled", "without context"]
 )
-def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings):
+def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings) -> None:
     static = StaticPARSeq(load_parseq(), max_length=6, **settings)
     with pytest.raises(OptionError, match=r"passes=3: the model runs every graph once"):
         estimate(static, target="inf2", passes=3)
@@ -372,7 +372,7 @@ def test_a_link_bounds_the_time_where_its_bandwidth_is_given() -> None:
             report.on("inf2", link_gb_s=wrong)  # type: ignore[arg-type]
 
 
-def test_methods_differ_in_cost():
+def test_methods_differ_in_cost() -> None:
     whole, steps = (
         estimate(StaticPARSeq(load_parseq(), method=method), target="inf2", passes="worst")
         for method in ("fixed_point", "stepwise")
@@ -383,7 +383,7 @@ def test_methods_differ_in_cost():
 # The report
 
 
-def test_every_part_is_named_a_bound():
+def test_every_part_is_named_a_bound() -> None:
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target="inf2")
     text = str(report)
     assert "Lower bound, not a prediction" in text
@@ -395,14 +395,14 @@ def test_every_part_is_named_a_bound():
 
 
 @pytest.mark.parametrize("target", ["trn2", "trn3"])
-def test_without_a_public_price_there_is_none(target):
+def test_without_a_public_price_there_is_none(target) -> None:
     report = estimate(layer(), TensorSpec("x", (64, 1024)), target=target)
     assert report.instances
     assert all(cost.usd_per_million_lower_bound is None for cost in report.instances.values())
     assert "no public price" in str(report)
 
 
-def test_another_target_needs_no_other_run():
+def test_another_target_needs_no_other_run() -> None:
     static = StaticCRAFT(load_craft(), height=64, width=64)
     here = estimate(static, target="inf2")
     there = here.on("inf1")
@@ -412,7 +412,7 @@ def test_another_target_needs_no_other_run():
         here.on("cpu")
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     estimate(model, torch.zeros(1, 3, 8, 8), target="inf2")
@@ -422,7 +422,7 @@ def test_the_model_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("target", ["cpu", "xla"])
-def test_targets_without_figures_are_named(target):
+def test_targets_without_figures_are_named(target) -> None:
     with pytest.raises(OptionError, match=f"{target}.*'inf1', 'inf2', 'trn1', 'trn2'"):
         estimate(layer(), torch.zeros(1, 1024), target=target)
 
@@ -438,12 +438,12 @@ def test_targets_without_figures_are_named(target):
         ({"target": "trn3", "auto_cast": "all", "auto_cast_type": "fp8_e4m3"}, OptionError, "no published figure"),
     ],
 )
-def test_bad_arguments_are_named(options, error, message):
+def test_bad_arguments_are_named(options, error, message) -> None:
     with pytest.raises(error, match=message):
         estimate(layer(), torch.zeros(1, 1024), **options)
 
 
-def test_inputs_must_fit():
+def test_inputs_must_fit() -> None:
     with pytest.raises(SpecError, match="example_inputs"):
         estimate(layer(), target="inf2")
     with pytest.raises(SpecError, match=r"Linear fails on input_0: float32\[1, 7\]"):
@@ -460,12 +460,12 @@ def test_inputs_must_fit():
             estimate(layer(), wrong, target="inf2")
 
 
-def test_inputs_may_be_an_iterator_or_without_data():
+def test_inputs_may_be_an_iterator_or_without_data() -> None:
     for inputs in (iter([torch.zeros(64, 1024)]), torch.zeros(64, 1024, device="meta")):
         assert estimate(layer(), inputs, target="inf2").flops == FLOPS
 
 
-def test_products_that_cannot_be_counted_are_refused():
+def test_products_that_cannot_be_counted_are_refused() -> None:
     with pytest.raises(UnsupportedOperatorError, match="_trilinear"):
         estimate(nn.Bilinear(3, 3, 3), [torch.zeros(1, 3), torch.zeros(1, 3)], target="inf2")
 
@@ -473,7 +473,7 @@ def test_products_that_cannot_be_counted_are_refused():
 # The table of figures
 
 
-def test_every_chip_instance_and_price_is_complete():
+def test_every_chip_instance_and_price_is_complete() -> None:
     table = tables.hardware()
     assert {find_target(name).chip for name in target_names()} - {None} == set(table["chips"])
     for name, fields in table["instances"].items():

@@ -19,7 +19,7 @@ FLOPS = {
 
 @pytest.mark.torchvision
 @pytest.mark.parametrize("name", FLOPS)
-def test_flops_of_published_networks(name):
+def test_flops_of_published_networks(name) -> None:
     import torchvision
 
     settings = {"image_size": 64} if name.startswith("vit") else {}

@@ -33,14 +33,14 @@ ENTRY %IrToHlo.30 (p0.10: f32[2,4]) -> (f32[2]) {
 """
 
 
-def test_only_what_the_result_depends_on_is_counted():
+def test_only_what_the_result_depends_on_is_counted() -> None:
     hlo = parse(MODULE)
     assert hlo.counts == {"custom-call": 2, "reduce": 1, "add": 1}
     assert hlo.custom_calls == {"ResizeBilinear": 1, "Homemade": 1}
     assert hlo.dtypes == {"f32"}
 
 
-def test_unknown_custom_calls_are_rejected():
+def test_unknown_custom_calls_are_rejected() -> None:
     assert list(rejected(parse(MODULE))) == [("custom-call Homemade", "neuronx-cc does not recognise it (NCC_EHCA005)")]
 
 
@@ -56,7 +56,7 @@ def test_unknown_custom_calls_are_rejected():
         ("f32[<=4]{0} slice(f32[4]{0} %p0.10)", "NCC_EMOD025"),
     ],
 )
-def test_documented_rejections_are_found(instruction, code):
+def test_documented_rejections_are_found(instruction, code) -> None:
     body = f"  %p0.10 = f32[4]{{0}} parameter(0)\n  ROOT %x.2 = {instruction}\n"
     found = list(rejected(parse(f"ENTRY %main.1 (p0.10: f32[4]) -> f32[4] {{\n{body}}}\n")))
     assert len(found) == (code is not None)
@@ -64,7 +64,7 @@ def test_documented_rejections_are_found(instruction, code):
 
 
 class Calls(nn.Module):
-    def __init__(self, function):
+    def __init__(self, function) -> None:
         super().__init__()
         self.function = function
 
@@ -76,7 +76,7 @@ IMAGE = TensorSpec("x", (1, 1, 8, 8))
 
 
 @pytest.mark.xla
-def test_analysis_lowers_where_it_can_and_says_so():
+def test_analysis_lowers_where_it_can_and_says_so() -> None:
     report = analyze(Calls(lambda x: F.max_pool2d(torch.relu(x), 2)), IMAGE, target="inf2")
     assert report.basis.startswith("lowering to HLO through torch-xla 2.9")
     assert report.instructions["reduce-window"] == 1
@@ -106,7 +106,7 @@ def test_analysis_lowers_where_it_can_and_says_so():
         ),
     ],
 )
-def test_what_does_not_lower_is_named_with_kind_and_line(function, kind, reason):
+def test_what_does_not_lower_is_named_with_kind_and_line(function, kind, reason) -> None:
     report = analyze(Calls(function), IMAGE, target="inf2")
     (problem,) = report.problems
     assert problem.kind == f"aten::{kind}"
@@ -115,7 +115,7 @@ def test_what_does_not_lower_is_named_with_kind_and_line(function, kind, reason)
 
 
 @pytest.mark.xla
-def test_scatter_and_float64_are_noted():
+def test_scatter_and_float64_are_noted() -> None:
     report = analyze(Calls(lambda x: F.one_hot(x.flatten(1).argmax(-1), 70).int()), IMAGE, target="inf2")
     assert any("scatter" in note for note in report.notes)
     report = analyze(Calls(lambda x: (x.double() + 1).float()), IMAGE, target="inf2")
@@ -123,7 +123,7 @@ def test_scatter_and_float64_are_noted():
 
 
 @pytest.mark.xla
-def test_table_and_lowering_agree(monkeypatch):
+def test_table_and_lowering_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     functions = [
         lambda x: F.gelu(F.layer_norm(x, (8,))),
         lambda x: F.scaled_dot_product_attention(x, x, x),
@@ -147,7 +147,7 @@ def test_table_and_lowering_agree(monkeypatch):
     assert [report.unsupported for report in by_table] == lowered
 
 
-def test_without_torch_xla_the_table_decides(monkeypatch):
+def test_without_torch_xla_the_table_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuronkit.analysis.operators.xla_rules._xla_versions", lambda: None)
     report = analyze(
         Calls(lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2), align_corners=False)), IMAGE, target="trn1"

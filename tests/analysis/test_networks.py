@@ -19,7 +19,7 @@ VERDICTS = {
 @pytest.mark.torchvision
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VERDICTS)
-def test_inf1_verdicts(name):
+def test_inf1_verdicts(name) -> None:
     from torchvision import models
 
     report = analyze(getattr(models, name)(weights=None), TensorSpec("images", (1, 3, 64, 64)), target="inf1")
@@ -31,7 +31,7 @@ def test_inf1_verdicts(name):
 @pytest.mark.torchvision
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])
-def test_inf2_takes_them_all(name):
+def test_inf2_takes_them_all(name) -> None:
     from torchvision import models
 
     report = analyze(getattr(models, name)(weights=None), TensorSpec("images", (1, 3, 64, 64)), target="inf2")

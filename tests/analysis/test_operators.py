@@ -18,7 +18,7 @@ SPEC = TensorSpec("x", (2, 4))
 class Reader(nn.Module):
     """A line of torch per line, so that tests can name it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(8, 4)
         self.head = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
@@ -36,7 +36,7 @@ def line_of(text: str) -> int:
         return next(i for i, line in enumerate(file, 1) if text in line)
 
 
-def test_counts_are_those_of_the_inlined_graph():
+def test_counts_are_those_of_the_inlined_graph() -> None:
     report = analyze(Reader(), SPEC, target="inf1")
     expected = {"add": 1, "argmax": 1, "embedding": 1, "gt": 1, "linear": 2, "relu": 2, "where": 1}
     assert report.counts == {f"aten::{kind}": count for kind, count in expected.items()}
@@ -45,7 +45,7 @@ def test_counts_are_those_of_the_inlined_graph():
     assert report.supported_fraction == pytest.approx(8 / 9)
 
 
-def test_problem_names_module_line_reason_and_rewrite():
+def test_problem_names_module_line_reason_and_rewrite() -> None:
     report = analyze(Reader(), SPEC, target="inf1")
     (problem,) = report.problems
     assert problem.kind == "aten::embedding"
@@ -59,9 +59,9 @@ def test_problem_names_module_line_reason_and_rewrite():
         assert part in str(caught.value)
 
 
-def test_same_place_is_told_once_with_its_count():
+def test_same_place_is_told_once_with_its_count() -> None:
     class Twice(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.embedding = nn.Embedding(8, 4)
 
@@ -75,7 +75,7 @@ def test_same_place_is_told_once_with_its_count():
     assert [problem.count for problem in report.problems] == [3, 1]
 
 
-def test_limited_operators_are_checked_against_the_call():
+def test_limited_operators_are_checked_against_the_call() -> None:
     class Chooses(nn.Module):
         def forward(self, x):
             return torch.where(x > 0, x, -x), torch.ops.aten.norm(x, 2, [1]), torch.ops.aten.norm(x, 3, [1])
@@ -89,7 +89,7 @@ def test_limited_operators_are_checked_against_the_call():
 
 
 @pytest.mark.parametrize("num_classes", [5, -1])
-def test_one_hot_needs_its_size(num_classes):
+def test_one_hot_needs_its_size(num_classes) -> None:
     class Hot(nn.Module):
         def forward(self, x):
             return nn.functional.one_hot(x.argmax(-1), num_classes).int()
@@ -98,7 +98,7 @@ def test_one_hot_needs_its_size(num_classes):
     assert ("aten::one_hot" in report.unsupported) == (num_classes == -1)
 
 
-def test_whitelist_and_cpu_operators_change_the_verdict():
+def test_whitelist_and_cpu_operators_change_the_verdict() -> None:
     whitelisted = analyze(Reader(), SPEC, target="inf1", op_whitelist=["aten::embedding", "aten::relu"])
     assert whitelisted.problems == ()
     assert whitelisted.having("whitelisted") == {"aten::embedding": 1}  # relu was supported anyway
@@ -136,12 +136,12 @@ class Doubled(Foldable):
         return nn.functional.relu(x) * self.constants[0]
 
 
-def test_static_model_is_summed_over_its_folded_graphs():
+def test_static_model_is_summed_over_its_folded_graphs() -> None:
     report = analyze(TwoGraphs(Reader(), [SPEC]), target="inf1")
     assert report.counts == {"aten::linear": 1, "aten::mul": 1, "aten::relu": 2}
 
 
-def test_nested_blocks_are_counted_and_control_flow_is_refused():
+def test_nested_blocks_are_counted_and_control_flow_is_refused() -> None:
     class Loops(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             for _ in range(int(x.sum())):
@@ -154,7 +154,7 @@ def test_nested_blocks_are_counted_and_control_flow_is_refused():
     assert {"prim::Loop", "prim::If"} <= set(report.unsupported)
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_left_as_it_was() -> None:
     model = Reader().train()
     model.head[1].eval()
     model.register_buffer("seen", torch.zeros(1))
@@ -167,13 +167,13 @@ def test_the_model_is_left_as_it_was():
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_inputs_may_be_tensors_or_specs():
+def test_inputs_may_be_tensors_or_specs() -> None:
     by_spec = analyze(Reader(), [SPEC], target="inf1")
     by_tensor = analyze(Reader(), torch.zeros(2, 4), target="inf1")
     assert by_spec.counts == by_tensor.counts
 
 
-def test_report_goes_through_json_and_prints_as_text_and_html():
+def test_report_goes_through_json_and_prints_as_text_and_html() -> None:
     import json
 
     report = analyze(Reader(), SPEC, target="inf1")
@@ -187,7 +187,7 @@ def test_report_goes_through_json_and_prints_as_text_and_html():
     assert html.count("<tr") == 1 + len(report.counts)
 
 
-def test_sdk_list_comes_before_the_table(monkeypatch):
+def test_sdk_list_comes_before_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     import types
 
     sdk = types.SimpleNamespace(get_supported_operations=lambda: ["aten::linear", "aten::embedding"])
@@ -218,33 +218,33 @@ def test_sdk_list_comes_before_the_table(monkeypatch):
         ),
     ],
 )
-def test_bad_arguments_are_told(arguments, error, message):
+def test_bad_arguments_are_told(arguments, error, message) -> None:
     with pytest.raises(error, match=message):
         analyze(Reader(), **arguments)
 
 
-def test_kinds_to_let_through_are_checked():
+def test_kinds_to_let_through_are_checked() -> None:
     report = analyze(nn.ReLU(), SPEC, target="inf1")
     with pytest.raises(OptionError, match="got op_whitelist='aten::relu'; expected a sequence"):
         check_operators(report, "aten::relu")
 
 
-def test_only_modules_are_taken():
+def test_only_modules_are_taken() -> None:
     with pytest.raises(UnknownModelError, match=r"built-in method relu.*; expected an nn\.Module"):
         analyze(torch.relu, SPEC, target="inf1")
 
 
-def test_every_target_can_be_asked():
+def test_every_target_can_be_asked() -> None:
     for target in target_names():
         assert analyze(nn.ReLU(), SPEC, target=target).counts == {"aten::relu": 1}
 
 
-def test_package_is_lazy():
+def test_package_is_lazy() -> None:
     code = "import sys, neuronkit.analysis; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_an_operator_that_computes_nothing_still_has_its_line():
+def test_an_operator_that_computes_nothing_still_has_its_line() -> None:
     class Drops(nn.Module):
         def forward(self, x):
             x = x + 1
@@ -257,7 +257,7 @@ def test_an_operator_that_computes_nothing_still_has_its_line():
     assert "aten::dropout" in problem.reason
 
 
-def test_a_long_list_of_places_is_cut_in_the_error_and_whole_in_the_report():
+def test_a_long_list_of_places_is_cut_in_the_error_and_whole_in_the_report() -> None:
     model = nn.Sequential(*(nn.Hardswish(inplace=True) for _ in range(30)))
     report = analyze(model, SPEC, target="inf1")
     assert len(report.problems) == 30

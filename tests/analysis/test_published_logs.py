@@ -62,7 +62,7 @@ PARSEQ_LOG = {
 
 @pytest.mark.inf1
 @pytest.mark.slow
-def test_craft_gives_the_95_operators_of_its_log():
+def test_craft_gives_the_95_operators_of_its_log() -> None:
     # The log's size; a narrower network has the same operators.
     report = analyze(CRAFT(width=0.125), TensorSpec("images", (1, 3, 2400, 2400)), target="inf1")
     assert report.counts == CRAFT_LOG
@@ -71,7 +71,7 @@ def test_craft_gives_the_95_operators_of_its_log():
     assert report.problems == ()
 
 
-def test_craft_has_the_same_operators_on_every_torch():
+def test_craft_has_the_same_operators_on_every_torch() -> None:
     report = analyze(CRAFT(width=0.03), TensorSpec("images", (1, 3, 64, 64)), target="inf1")
     assert report.counts == CRAFT_LOG
 
@@ -90,7 +90,7 @@ class FixedLength(nn.Module):
 
 @pytest.mark.inf1
 @pytest.mark.slow
-def test_dynamic_parseq_gives_the_picture_of_its_log():
+def test_dynamic_parseq_gives_the_picture_of_its_log() -> None:
     model = FixedLength(PARSeq(94, max_label_length=50, embed_dim=48), 50)
     report = analyze(model, TensorSpec("images", (1, 3, 32, 128)), target="inf1")
     assert report.unsupported == {"aten::embedding": 104, "aten::index_put_": 1}

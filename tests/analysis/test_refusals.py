@@ -21,7 +21,7 @@ SPEC = TensorSpec("x", (2, 4))
 class Net(nn.Module):
     """Good but for one step, the submodule "step"."""
 
-    def __init__(self, step):
+    def __init__(self, step) -> None:
         super().__init__()
         self.before = nn.Linear(4, 4)
         self.step = step()
@@ -88,7 +88,7 @@ def line_of(step: type) -> int:
 
 @pytest.mark.parametrize("target", NEURON_TARGETS)
 @pytest.mark.parametrize(("step", "named", "kind"), CASES)
-def test_refused_by_name_module_and_line(target, step, named, kind):
+def test_refused_by_name_module_and_line(target, step, named, kind) -> None:
     report = analyze(Net(step), SPEC, target=target)
     with pytest.raises(UnsupportedOperatorError) as caught:
         check_operators(report)
@@ -100,7 +100,9 @@ def test_refused_by_name_module_and_line(target, step, named, kind):
 @pytest.mark.parametrize("target", NEURON_TARGETS)
 @pytest.mark.parametrize("argument", ["op_whitelist", "cpu_operators"])
 @pytest.mark.parametrize(("step", "named", "kind"), CASES)
-def test_exactly_that_operator_can_be_let_through_but_no_dtype_and_no_value(target, argument, step, named, kind):
+def test_exactly_that_operator_can_be_let_through_but_no_dtype_and_no_value(
+    target, argument, step, named, kind
+) -> None:
     report = analyze(Net(step), SPEC, target=target)
     everything = [*report.counts, "aten::item", "aten::_local_scalar_dense", "Tensor::item"]
     if kind is None:
@@ -113,7 +115,7 @@ def test_exactly_that_operator_can_be_let_through_but_no_dtype_and_no_value(targ
 
 
 @pytest.mark.parametrize("target", NEURON_TARGETS)
-def test_cpu_fallback_lets_operators_through_but_no_dtype_and_no_value(target):
+def test_cpu_fallback_lets_operators_through_but_no_dtype_and_no_value(target) -> None:
     for step, (named, kind) in BAD.items():
         report = analyze(Net(step), SPEC, target=target)
         if kind is None:
@@ -124,13 +126,13 @@ def test_cpu_fallback_lets_operators_through_but_no_dtype_and_no_value(target):
 
 
 @pytest.mark.parametrize("target", NEURON_TARGETS)
-def test_a_good_model_passes(target):
+def test_a_good_model_passes(target) -> None:
     report = analyze(Net(Good), SPEC, target=target)
     check_operators(report)
     assert report.supported_fraction == 1.0
 
 
-def test_the_cpu_refuses_the_read_value_alone():
+def test_the_cpu_refuses_the_read_value_alone() -> None:
     for step in BAD:
         net = Net(step).eval()
         if step is Item:
@@ -151,7 +153,7 @@ def load_doubles():
 
 
 @pytest.fixture
-def sdk(tmp_path, monkeypatch):
+def sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Install a double that fits, by package; gives its record."""
 
     def install(package, version, **settings):
@@ -165,7 +167,7 @@ def sdk(tmp_path, monkeypatch):
     sys.modules.pop("torch_neuronx", None)
 
 
-def assert_refused_before_the_compiler(double, target):
+def assert_refused_before_the_compiler(double, target) -> None:
     for step, (named, _) in BAD.items():
         with pytest.raises(UnsupportedOperatorError, match=named) as caught:
             neuronkit.compile_for_inferentia(Net(step), SPEC, target=target)
@@ -174,12 +176,12 @@ def assert_refused_before_the_compiler(double, target):
 
 
 @pytest.mark.inf1
-def test_compile_refuses_for_inf1_before_the_compiler_starts(sdk):
+def test_compile_refuses_for_inf1_before_the_compiler_starts(sdk) -> None:
     assert_refused_before_the_compiler(sdk("torch_neuron", "1.13.1.2.11.13.0"), "inf1")
 
 
 @pytest.mark.inf1
-def test_compile_for_inf1_hands_the_whitelist_on(sdk):
+def test_compile_for_inf1_hands_the_whitelist_on(sdk) -> None:
     double = sdk("torch_neuron", "1.13.1.2.11.13.0", takes_op_whitelist=True)
     compiled = neuronkit.compile_for_inferentia(Net(Nonzero), SPEC, target="inf1", op_whitelist=["aten::nonzero"])
     assert "aten::nonzero" in double.calls[0]["op_whitelist"]
@@ -191,13 +193,15 @@ def test_compile_for_inf1_hands_the_whitelist_on(sdk):
 
 @pytest.mark.inf2
 @pytest.mark.parametrize("target", ["inf2", "trn1", "trn2"])
-def test_compile_refuses_for_neuronx_before_the_compiler_starts(sdk, target):
+def test_compile_refuses_for_neuronx_before_the_compiler_starts(sdk, target) -> None:
     assert_refused_before_the_compiler(sdk("torch_neuronx", "2.9.0.2.15.32035"), target)
 
 
 @pytest.mark.tooling
 @pytest.mark.parametrize("target", ["trn2-native", "trn3"])
-def test_compile_refuses_for_torchneuron_before_the_compiler_starts(sdk, monkeypatch, target):
+def test_compile_refuses_for_torchneuron_before_the_compiler_starts(
+    sdk, monkeypatch: pytest.MonkeyPatch, target
+) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.12.1")
     version = ".".join(torch.__version__.split(".")[:2]) + ".3.0"
     assert_refused_before_the_compiler(sdk("torch_neuronx", version, native=True), target)

@@ -30,7 +30,7 @@ CASES = [pytest.param(make, id=name) for name, make in MODELS.items()]
 
 @pytest.mark.parametrize("target", ["inf1", "inf2", "trn3"])
 @pytest.mark.parametrize("make", CASES)
-def test_every_operator_is_taken(make, target):
+def test_every_operator_is_taken(make, target) -> None:
     report = analyze(make(), target=target)
     check_operators(report)
     assert report.supported_fraction == 1.0
@@ -39,7 +39,7 @@ def test_every_operator_is_taken(make, target):
 
 @pytest.mark.xla
 @pytest.mark.parametrize("make", CASES)
-def test_lowers_without_scatter_or_custom_call(make):
+def test_lowers_without_scatter_or_custom_call(make) -> None:
     report = analyze(make(), target="inf2")
     assert report.basis.startswith("lowering")
     assert not {"scatter", "custom-call", "while", "sort"} & set(report.instructions)
@@ -49,7 +49,7 @@ def test_lowers_without_scatter_or_custom_call(make):
 @pytest.mark.xla
 @pytest.mark.slow
 @pytest.mark.parametrize("make", CASES)
-def test_agrees_with_the_original_through_xla(make):
+def test_agrees_with_the_original_through_xla(make) -> None:
     compiled = neuronkit.compile_for_inferentia(make(), target="xla")
     assert compiled.manifest["parity"]["compiled"]["passed"]
     with pytest.raises(neuronkit.errors.ArtifactError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from neuronkit import StaticPARSeq
 from neuronkit.demo import __main__ as module
-from neuronkit.demo import picture
+from neuronkit.demo import picture, reading
 from neuronkit.demo.__main__ import main
 from neuronkit.demo.picture import SIZE, Truth, load_truth, render_receipt
 from neuronkit.demo.reading import BATCH_SIZE, compile_and_reload, disagreements, match_words
@@ -47,7 +48,7 @@ def untrained():
     return PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2).eval()
 
 
-def test_the_committed_picture_is_the_rendered_one():
+def test_the_committed_picture_is_the_rendered_one() -> None:
     rendered, truth = render_receipt(), load_truth()
     assert [w.text for w in rendered.words] == [w.text for w in truth]
     # Releases of FreeType round a glyph's edges in their own ways.
@@ -58,7 +59,7 @@ def test_the_committed_picture_is_the_rendered_one():
     assert np.abs(image - rendered.image).mean() < 8
 
 
-def test_the_picture_is_small_and_holds_a_dozen_words_turned_and_noisy():
+def test_the_picture_is_small_and_holds_a_dozen_words_turned_and_noisy() -> None:
     truth = load_truth()
     assert picture.IMAGE.stat().st_size <= 300_000
     assert len(truth) >= 12
@@ -70,21 +71,21 @@ def test_the_picture_is_small_and_holds_a_dozen_words_turned_and_noisy():
     assert noise.std() > 2
 
 
-def test_saving_and_loading_the_truth(tmp_path):
+def test_saving_and_loading_the_truth(tmp_path: Path) -> None:
     page = render_receipt(2)
     picture.save(page, tmp_path / "a.png", tmp_path / "a.json")
     assert size_of(tmp_path / "a.png") == SIZE[::-1]
     assert '"subtotal"' in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-def test_words_are_matched_by_place_and_each_only_once():
+def test_words_are_matched_by_place_and_each_only_once() -> None:
     truth = [Truth("a", square(0, 0)), Truth("b", square(50, 0)), Truth("c", square(51, 1))]
     words = [word("x", 49, 0), word("y", 2, 1), word("z", 80, 80)]
     assert [None if m is None else m.text for m in match_words(truth, words)] == ["y", "x", None]
     assert match_words(truth, []) == [None, None, None]
 
 
-def test_pages_that_agree_have_no_disagreements():
+def test_pages_that_agree_have_no_disagreements() -> None:
     same = page(word("tea", 0, 0), word("pot", 30, 0))
     moved = page(word("tea", 0.4, 0), word("pot", 30, 0))
     assert disagreements({"dynamic": same, "static": moved}) == []
@@ -98,7 +99,7 @@ def test_pages_that_agree_have_no_disagreements():
         (page(word("tea", 0, 0), word("pot", 33, 0)), "3.00 pixels"),
     ],
 )
-def test_a_disagreement_is_told(other, said):
+def test_a_disagreement_is_told(other, said) -> None:
     same = page(word("tea", 0, 0), word("pot", 30, 0))
     (found,) = disagreements({"dynamic": same, "static": same, "reloaded": other})
     assert found.startswith("reloaded")
@@ -106,7 +107,7 @@ def test_a_disagreement_is_told(other, said):
 
 
 @pytest.mark.slow
-def test_the_whole_demo(tmp_path, capsys):
+def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "demo.png"
     status = main(["--out", str(out)])
     printed = capsys.readouterr().out
@@ -121,7 +122,9 @@ def test_the_whole_demo(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*low confidence")
-def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
+def test_a_bad_reader_fails_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "load_parseq", untrained)
     assert main(["--out", str(tmp_path / "demo.png")]) == 1
     assert "90% are required" in capsys.readouterr().out
@@ -129,9 +132,11 @@ def test_a_bad_reader_fails_the_demo(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*low confidence")
-def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
+def test_a_disagreement_fails_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is loaded is another recogniser than the one that reads dynamically."""
-    prepare = module.Models.prepare
+    prepare = reading.Models.prepare
 
     def swapped(craft, parseq, folder):
         models = prepare(craft, parseq, folder)
@@ -144,6 +149,6 @@ def test_a_disagreement_fails_the_demo(tmp_path, monkeypatch, capsys):
         wrong = dataclasses.replace(reloaded, recognizer=other)
         return dataclasses.replace(models, variants=(dynamic, static, wrong))
 
-    monkeypatch.setattr(module.Models, "prepare", staticmethod(swapped))
+    monkeypatch.setattr(reading.Models, "prepare", staticmethod(swapped))
     assert main(["--out", str(tmp_path / "demo.png")]) == 1
     assert "reloaded read" in capsys.readouterr().out

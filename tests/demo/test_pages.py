@@ -39,7 +39,7 @@ def edges(image):
 
 @given(seeds)
 @settings(max_examples=10, deadline=None)
-def test_a_seed_stands_for_a_page(seed):
+def test_a_seed_stands_for_a_page(seed) -> None:
     first, second = page(seed), page(seed)
     np.testing.assert_array_equal(first.image, second.image)
     assert [word.text for word in first.words] == [word.text for word in second.words]
@@ -49,7 +49,7 @@ def test_a_seed_stands_for_a_page(seed):
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_all_ink_lies_in_the_quads_and_every_quad_holds_ink(seed):
+def test_all_ink_lies_in_the_quads_and_every_quad_holds_ink(seed) -> None:
     made = page(seed, PLAIN)
     found = edges(made.image)
     assert not (found & ~inside(made.words, SIZE, 3)).any()
@@ -59,7 +59,7 @@ def test_all_ink_lies_in_the_quads_and_every_quad_holds_ink(seed):
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_quads_are_clockwise_within_the_page_and_hold_their_characters(seed):
+def test_quads_are_clockwise_within_the_page_and_hold_their_characters(seed) -> None:
     for word in page(seed).words:
         assert word.quad.shape == (4, 2)
         assert word.characters.shape == (len(word.text), 4, 2)
@@ -75,25 +75,25 @@ def test_quads_are_clockwise_within_the_page_and_hold_their_characters(seed):
 
 @given(seeds)
 @settings(max_examples=10, deadline=None)
-def test_words_do_not_overlap(seed):
+def test_words_do_not_overlap(seed) -> None:
     words = page(seed).words
     together = inside(words, SIZE, 0).sum()
     apart = sum(inside([word], SIZE, 0).sum() for word in words)
     assert apart == together
 
 
-def test_given_lines_are_printed_in_order():
+def test_given_lines_are_printed_in_order() -> None:
     lines = [("coffee", "350"), ("total", "350")]
     made = page(3, PageStyle(font_sizes=(20, 24)), lines)
     assert [word.text for word in made.words] == ["coffee", "350", "total", "350"]
 
 
-def test_a_page_holds_at_most_so_many_words():
+def test_a_page_holds_at_most_so_many_words() -> None:
     style = PageStyle(font_sizes=(14, 18), max_words=12)
     assert len(page(0, style, size=(640, 640)).words) == 12
 
 
-def test_pages_of_usual_size_hold_a_dozen_words_and_more():
+def test_pages_of_usual_size_hold_a_dozen_words_and_more() -> None:
     counts = [len(page(seed, size=(640, 480)).words) for seed in range(6)]
     assert np.mean(counts) > 20
     assert min(counts) >= 12

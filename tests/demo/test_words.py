@@ -21,7 +21,7 @@ seeds = st.integers(0, 2**32)
 
 @given(seeds, st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=30, deadline=None)
-def test_a_seed_stands_for_a_picture(seed, difficulty):
+def test_a_seed_stands_for_a_picture(seed, difficulty) -> None:
     first, label = render_word(np.random.default_rng(seed), difficulty=difficulty)
     second, again = render_word(np.random.default_rng(seed), difficulty=difficulty)
     assert label == again
@@ -31,7 +31,7 @@ def test_a_seed_stands_for_a_picture(seed, difficulty):
     np.testing.assert_array_equal(first, second)
 
 
-def test_seeds_differ():
+def test_seeds_differ() -> None:
     pictures = [render_word(np.random.default_rng(seed)) for seed in range(40)]
     assert len({image.tobytes() for image, _ in pictures}) == 40
     assert len({label for _, label in pictures}) > 25
@@ -39,13 +39,13 @@ def test_seeds_differ():
 
 @given(seeds)
 @settings(max_examples=50, deadline=None)
-def test_labels_are_short_and_in_the_charset(seed):
+def test_labels_are_short_and_in_the_charset(seed) -> None:
     text = sample_text(np.random.default_rng(seed))
     assert 1 <= len(text) <= MAX_LENGTH
     assert set(text) <= set(CHARSET_36)
 
 
-def test_texts_are_not_only_words_to_know_by_heart():
+def test_texts_are_not_only_words_to_know_by_heart() -> None:
     texts = [sample_text(np.random.default_rng([0, i])) for i in range(400)]
     known = np.mean([text in WORDS for text in texts])
     numbers = np.mean([text.isdigit() for text in texts])
@@ -55,7 +55,7 @@ def test_texts_are_not_only_words_to_know_by_heart():
 
 @given(seeds)
 @settings(max_examples=30, deadline=None)
-def test_a_look_changes_nothing_but_the_case(seed):
+def test_a_look_changes_nothing_but_the_case(seed) -> None:
     rng = np.random.default_rng(seed)
     label = sample_text(rng)
     style = WordStyle.sample(rng, label)
@@ -65,13 +65,13 @@ def test_a_look_changes_nothing_but_the_case(seed):
 
 @given(seeds)
 @settings(max_examples=30, deadline=None)
-def test_ink_stands_out_from_paper(seed):
+def test_ink_stands_out_from_paper(seed) -> None:
     paper, ink = sample_colours(np.random.default_rng(seed))
     assert abs(float((paper - ink) @ np.array([0.299, 0.587, 0.114]))) >= 90
 
 
 @pytest.mark.parametrize("font", FONTS)
-def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font):
+def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font) -> None:
     ink = draw_mask("Agile", font, 30)
     width, height = ink.mask.size
     assert ink.mask.getbbox() is not None
@@ -89,12 +89,12 @@ def test_the_mask_is_cut_to_the_ink_and_the_characters_fill_it(font):
     assert boxes[:, 3].max() == height
 
 
-def test_characters_fill_the_mask_also_where_ink_juts_out_to_the_left():
+def test_characters_fill_the_mask_also_where_ink_juts_out_to_the_left() -> None:
     ink = draw_mask("jj", "DejaVuSerif-Italic.ttf", 48)
     assert ink.characters[1, 2] == pytest.approx(ink.mask.width, abs=1)
 
 
-def test_without_the_fonts_the_error_says_where_to_get_them(monkeypatch):
+def test_without_the_fonts_the_error_says_where_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     glyphs._folder.cache_clear()
     glyphs._load.cache_clear()

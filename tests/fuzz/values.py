@@ -214,7 +214,7 @@ def _of_path(x: Path, rng: random.Random, folder: Path) -> list[Callable[[], Any
         "a" * 300,
         "no/such/x",
     )
-    values = ("", "\0", "\ud800", "x" * 5000, None, 3, b"x", [], x, str(x))
+    values: tuple[Any, ...] = ("", "\0", "\ud800", "x" * 5000, None, 3, b"x", [], x, str(x))
     return [
         *(lambda name=name: folder / name for name in names),
         *(lambda name=name: str(folder / name) for name in names),

@@ -100,7 +100,7 @@ def test_what_is_not_compiled_goes_to_the_original_or_is_refused() -> None:
         doctr.accelerate(model.det_predictor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        quantised = torch.quantization.quantize_dynamic(doctr.restore(model))
+        quantised = torch.ao.quantization.quantize_dynamic(doctr.restore(model))
     with pytest.raises(OptionError, match=r"got a recognizer with quantised modules .* expected float weights"):
         doctr.accelerate(quantised)
 

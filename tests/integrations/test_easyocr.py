@@ -104,7 +104,7 @@ def test_what_cannot_be_compiled_is_refused(plain: Any, compiled: Any) -> None:
         easyocr.accelerate(other)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        other.recognizer = torch.quantization.quantize_dynamic(plain.recognizer)
+        other.recognizer = torch.ao.quantization.quantize_dynamic(plain.recognizer)
     with pytest.raises(OptionError, match=r"got a recognizer with quantised modules .*quantize=False"):
         easyocr.accelerate(other)
     other.recognizer = Other()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,11 +38,11 @@ def make_score_maps(size, words, seed, *, spread=0.8, shift=0.0):
     for _ in range(words // 5):
         x, y = rng.integers(0, size, 2)
         maps[0, y : y + 2, x : x + 3] = rng.uniform(0.5, 1)
-    maps += rng.normal(0, 0.02, maps.shape).astype(np.float32)
+    maps += np.asarray(rng.normal(0, 0.02, maps.shape), np.float32)
     return maps[0], maps[1]
 
 
-def _draw_word(maps, centre, length, rng):
+def _draw_word(maps, centre, length, rng) -> None:
     characters = int(rng.integers(1, 10))
     step = length / max(characters, 3)
     height = step * rng.uniform(1.0, 1.8)
@@ -69,7 +70,7 @@ def _place(i, characters, step, angle, bend):
     return offset, direction
 
 
-def _draw_gaussian(plane, centre, sigma_along, sigma_across, direction, peak):
+def _draw_gaussian(plane, centre, sigma_along, sigma_across, direction, peak) -> None:
     reach = 3.5 * max(sigma_along, sigma_across)
     low = np.maximum(np.floor(centre - reach), 0).astype(int)
     high = np.minimum(np.ceil(centre + reach) + 1, plane.shape[::-1]).astype(int)
@@ -169,7 +170,8 @@ def slow_polygon(quad, word, min_side=10):
             columns.append((x, int(rows[0]), int(rows[-1])))
     if not columns or max(low - high + 1 for _, high, low in columns) > h * 0.7 or columns[0][0] >= w / 11:
         return None
-    segments, number = [[] for _ in range(11)], 0
+    segments: list[list[Any]] = [[] for _ in range(11)]
+    number = 0
     for x, high, low in columns:
         number += x >= (number + 1) * (w / 11)
         segments[number].append((x, (high + low) * 0.5, low - high + 1))

@@ -16,7 +16,7 @@ from .score_maps import THRESHOLDS, make_score_maps, slow_boxes, slow_polygon
 KINDS = [{}, {"spread": 1.15}, {"shift": 0.5}]
 
 
-def assert_same_boxes(found, expected):
+def assert_same_boxes(found, expected) -> None:
     assert len(found) == len(expected)
     if len(expected):
         np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
@@ -24,7 +24,7 @@ def assert_same_boxes(found, expected):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("words", [0, 1, 9, 64])
-def test_boxes_are_those_of_the_definition(words, kind):
+def test_boxes_are_those_of_the_definition(words, kind) -> None:
     region, affinity = make_score_maps(160, words, 3, **kind)
     expected = slow_boxes(region, affinity, **THRESHOLDS)
     if words == 9:
@@ -42,7 +42,7 @@ def test_boxes_are_those_of_the_definition(words, kind):
     area=st.sampled_from([1, 10]),
 )
 @settings(max_examples=150, deadline=None)
-def test_boxes_of_random_fields_are_those_of_the_definition(seed, height, width, low, link, text, area):
+def test_boxes_of_random_fields_are_those_of_the_definition(seed, height, width, low, link, text, area) -> None:
     rng = np.random.default_rng(seed)
     coarse = rng.random((2, -(-height // 3), -(-width // 3)), dtype=np.float32)
     region, affinity = (np.kron(plane, np.ones((3, 3), np.float32))[:height, :width] for plane in coarse)
@@ -53,7 +53,7 @@ def test_boxes_of_random_fields_are_those_of_the_definition(seed, height, width,
 @pytest.mark.peers
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("words", [0, 20, 100, 400])
-def test_boxes_are_those_of_easyocr(words, kind):
+def test_boxes_are_those_of_easyocr(words, kind) -> None:
     from easyocr.craft_utils import getDetBoxes
 
     region, affinity = make_score_maps(640, words, 11, **kind)
@@ -62,7 +62,7 @@ def test_boxes_are_those_of_easyocr(words, kind):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_polygons_are_those_of_the_definition(seed):
+def test_polygons_are_those_of_the_definition(seed) -> None:
     region, affinity = make_score_maps(400, 25, seed)
     joined = ((region > 0.4) | (affinity > 0.4)).astype(np.uint8)
     labels = cv2.connectedComponents(joined, connectivity=4)[1]
@@ -79,7 +79,7 @@ def test_polygons_are_those_of_the_definition(seed):
     assert curved >= 2
 
 
-def test_the_ends_of_a_long_thin_arc_are_those_of_the_definition():
+def test_the_ends_of_a_long_thin_arc_are_those_of_the_definition() -> None:
     # Its ends lie further out than the search for them goes.
     y, x = np.mgrid[:80, :400].astype(np.float64)
     word = (np.abs(y - 40 - 12 * np.cos((x - 200) / 180 * np.pi / 2)) < 4) & (np.abs(x - 200) < 180)
@@ -88,7 +88,7 @@ def test_the_ends_of_a_long_thin_arc_are_those_of_the_definition():
 
 
 @pytest.mark.parametrize(("ratio", "upright"), [(1.0, True), (1.06, True), (1.16, False), (1.4, False)])
-def test_nearly_square_words_stand_upright(ratio, upright):
+def test_nearly_square_words_stand_upright(ratio, upright) -> None:
     y, x = np.mgrid[:100, :100].astype(np.float64) - 50
     along, across = (x + y) / 2**0.5, (y - x) / 2**0.5
     region = ((np.abs(along) < 18 * ratio) & (np.abs(across) < 18)).astype(np.float32)
@@ -98,14 +98,14 @@ def test_nearly_square_words_stand_upright(ratio, upright):
     assert (np.abs(np.diff(found[0].quad, axis=0)).min(axis=1) < 1e-3).all() == upright
 
 
-def test_small_words_get_no_polygon():
+def test_small_words_get_no_polygon() -> None:
     region, affinity = make_score_maps(400, 25, 0)
     assert any(box.polygon is not None for box in find_boxes(region, affinity, polygons=True))
     assert all(box.polygon is None for box in find_boxes(region, affinity, polygons=True, min_polygon_side=100))
     assert all(box.polygon is None for box in find_boxes(region, affinity))
 
 
-def test_characters_are_counted():
+def test_characters_are_counted() -> None:
     region, affinity = np.zeros((2, 20, 80), np.float32)
     for x in (10, 30, 50):
         region[6:14, x : x + 10] = 0.9
@@ -118,12 +118,12 @@ def test_characters_are_counted():
 
 
 @pytest.mark.parametrize(("name", "value"), [("polygons", 1), ("count_characters", None), ("min_polygon_side", 0)])
-def test_switches_are_checked(name, value):
+def test_switches_are_checked(name, value) -> None:
     with pytest.raises(OptionError, match=name):
         find_boxes(np.zeros((4, 4)), np.zeros((4, 4)), **{name: value})
 
 
-def test_confidence_is_the_highest_region_score():
+def test_confidence_is_the_highest_region_score() -> None:
     region, affinity = np.zeros((2, 20, 40), np.float32)
     region[5:10, 5:20] = 0.5
     region[7, 9] = 0.75
@@ -131,7 +131,7 @@ def test_confidence_is_the_highest_region_score():
     assert box.confidence == 0.75
 
 
-def test_words_below_the_threshold_and_below_the_minimum_size_are_left_out():
+def test_words_below_the_threshold_and_below_the_minimum_size_are_left_out() -> None:
     region, affinity = np.zeros((2, 20, 40), np.float32)
     region[2:4, 2:6] = 1.0
     region[10:15, 10:30] = 0.6
@@ -140,20 +140,20 @@ def test_words_below_the_threshold_and_below_the_minimum_size_are_left_out():
     assert len(find_boxes(region, affinity, text_threshold=0.6)) == 1
 
 
-def test_links_without_text_make_no_box():
+def test_links_without_text_make_no_box() -> None:
     # Where low_text exceeds text_threshold, the original gives a box of zeros here.
     region, affinity = np.full((20, 40), 0.55, np.float32), np.zeros((20, 40), np.float32)
     affinity[5:10, 5:30] = 1.0
     assert find_boxes(region, affinity, text_threshold=0.5, low_text=0.6, link_threshold=0.2) == []
 
 
-def test_a_map_that_is_one_word_and_larger_than_int32_can_multiply():
+def test_a_map_that_is_one_word_and_larger_than_int32_can_multiply() -> None:
     region = np.ones((1400, 1400), np.float32)
     (box,) = find_boxes(region, np.zeros_like(region))
     np.testing.assert_array_equal(box.quad, [[0, 0], [1399, 0], [1399, 1399], [0, 1399]])
 
 
-def test_characters_are_counted_in_links_too():
+def test_characters_are_counted_in_links_too() -> None:
     region = np.zeros((12, 30), np.float32)
     region[4:8, 4:8] = 0.9
     region[4:8, 8:12] = 0.3
@@ -165,7 +165,7 @@ def test_characters_are_counted_in_links_too():
     assert box.characters == 2
 
 
-def test_tensors_that_hold_no_dense_numbers_are_refused():
+def test_tensors_that_hold_no_dense_numbers_are_refused() -> None:
     import torch
 
     for tensor in (torch.eye(4).to_sparse(), torch.empty(4, 4, device="meta")):
@@ -174,7 +174,7 @@ def test_tensors_that_hold_no_dense_numbers_are_refused():
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-def test_matrices_are_arrays():
+def test_matrices_are_arrays() -> None:
     region = np.zeros((12, 20))
     region[3:8, 3:15] = 0.9
     (expected,) = find_boxes(region, region)
@@ -182,7 +182,7 @@ def test_matrices_are_arrays():
     np.testing.assert_array_equal(found.quad, expected.quad)
 
 
-def test_half_precision_tensors_are_taken():
+def test_half_precision_tensors_are_taken() -> None:
     import torch
 
     region, affinity = make_score_maps(160, 9, 3)
@@ -194,12 +194,12 @@ def test_half_precision_tensors_are_taken():
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (4,), (1, 4, 4), (2, 2, 2, 2), ()], ids=str)
-def test_maps_of_a_wrong_shape_are_refused(shape):
+def test_maps_of_a_wrong_shape_are_refused(shape) -> None:
     with pytest.raises(SpecError, match=r"expected the same \(H, W\)"):
         find_boxes(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
-def test_maps_with_nan_are_refused():
+def test_maps_with_nan_are_refused() -> None:
     region = np.zeros((8, 8), np.float32)
     region[3, 4] = np.nan
     with pytest.raises(SpecError, match="region scores with 1 values that are NaN"):
@@ -210,7 +210,7 @@ def test_maps_with_nan_are_refused():
 
 @pytest.mark.parametrize("name", ["text_threshold", "link_threshold", "low_text"])
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "0.4", None, True])
-def test_thresholds_are_checked(name, value):
+def test_thresholds_are_checked(name, value) -> None:
     with pytest.raises(OptionError, match=name):
         find_boxes(np.zeros((4, 4)), np.zeros((4, 4)), **{name: value})
     with pytest.raises(OptionError, match=name):
@@ -223,7 +223,7 @@ def test_thresholds_are_checked(name, value):
     st.sampled_from([0.0, 1.0, -1e30, 3e38, np.inf, -np.inf, np.nan]),
 )
 @settings(max_examples=200, deadline=None)
-def test_hostile_maps_give_boxes_or_a_documented_error(data, dtype, value):
+def test_hostile_maps_give_boxes_or_a_documented_error(data, dtype, value) -> None:
     shape = data.draw(st.lists(st.integers(0, 6), max_size=4))
     other = data.draw(st.sampled_from([shape, [*shape, 2], [3, 3]]))
     with np.errstate(all="ignore"):
@@ -235,7 +235,7 @@ def test_hostile_maps_give_boxes_or_a_documented_error(data, dtype, value):
     assert all(np.isfinite(box.quad).all() for box in boxes)
 
 
-def test_scores_above_one_make_no_confidence_above_one():
+def test_scores_above_one_make_no_confidence_above_one() -> None:
     region = np.zeros((20, 40))
     region[5:15, 5:35] = 1.25
     (box,) = find_boxes(region, np.zeros_like(region))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ def defined(image, canvas_size, mag_ratio):
 
 @given(st.integers(2, 200), st.integers(2, 200), st.sampled_from([64, 100, 160]), st.sampled_from([0.5, 1.0, 1.5]))
 @settings(max_examples=60, deadline=None)
-def test_preprocessing_is_the_originals(height, width, canvas_size, mag_ratio):
+def test_preprocessing_is_the_originals(height, width, canvas_size, mag_ratio) -> None:
     image = noise(height, width, height * 211 + width)
     ratio = min(mag_ratio * max(height, width), canvas_size) / max(height, width)
     if min(int(height * ratio), int(width * ratio)) == 0:
@@ -44,7 +45,7 @@ def test_preprocessing_is_the_originals(height, width, canvas_size, mag_ratio):
 
 @pytest.mark.peers
 @pytest.mark.parametrize("size", [(77, 60), (300, 400), (1000, 2100)], ids=str)
-def test_preprocessing_is_easyocrs(size):
+def test_preprocessing_is_easyocrs(size) -> None:
     from easyocr.imgproc import normalizeMeanVariance, resize_aspect_ratio
 
     image = noise(*size)
@@ -55,7 +56,7 @@ def test_preprocessing_is_easyocrs(size):
     assert letterbox.canvas_size == letterbox.valid_size == canvas.shape[2:]
 
 
-def test_a_fixed_canvas_holds_every_image_at_its_top_left():
+def test_a_fixed_canvas_holds_every_image_at_its_top_left() -> None:
     images = [noise(40, 200), noise(200, 40), noise(1, 1), noise(20_000, 30)]
     processor = CraftProcessor(canvas=(64, 96))
     canvas, letterboxes = processor.preprocess(images)
@@ -69,7 +70,7 @@ def test_a_fixed_canvas_holds_every_image_at_its_top_left():
             np.testing.assert_allclose(outside, np.broadcast_to(zero[:, None, None], outside.shape), rtol=1e-6)
 
 
-def test_a_batch_takes_the_largest_canvas_and_changes_no_image():
+def test_a_batch_takes_the_largest_canvas_and_changes_no_image() -> None:
     images = [noise(64, 64), noise(30, 100)]
     processor = CraftProcessor(mag_ratio=1.0)
     canvas, letterboxes = processor.preprocess(images)
@@ -81,7 +82,7 @@ def test_a_batch_takes_the_largest_canvas_and_changes_no_image():
         assert box.canvas_size == (64, 128)
 
 
-def test_boxes_come_back_in_source_pixels_and_padding_is_not_searched():
+def test_boxes_come_back_in_source_pixels_and_padding_is_not_searched() -> None:
     region, affinity = make_score_maps(160, 16, 5)
     maps = np.ones((2, 192, 200, 2), np.float32)
     maps[:, :160, :160] = np.stack([region, affinity], -1)
@@ -96,12 +97,12 @@ def test_boxes_come_back_in_source_pixels_and_padding_is_not_searched():
 @pytest.mark.parametrize(
     "shape", [(1, 160, 160), (2, 160, 160, 2), (1, 159, 160, 2), (1, 160, 160, 1), (0, 160, 160, 2)]
 )
-def test_score_maps_that_belong_to_other_letterboxes_are_refused(shape):
+def test_score_maps_that_belong_to_other_letterboxes_are_refused(shape) -> None:
     with pytest.raises(SpecError, match="do not belong"):
         CraftProcessor().postprocess(np.zeros(shape, np.float32), [Letterbox((320, 320), (320, 320), (320, 320), 1.0)])
 
 
-def test_settings_survive_json():
+def test_settings_survive_json() -> None:
     processor = CraftProcessor(canvas=(640, 1280), mag_ratio=2.75, mean=(0.5, 0.4, 0.3), low_text=0.3, min_area=5)
     settings = json.loads(json.dumps(processor.to_dict()))
     assert settings["kind"] == "craft"
@@ -109,7 +110,7 @@ def test_settings_survive_json():
     assert CraftProcessor.from_dict(settings) == processor
 
 
-def test_defaults_are_the_originals():
+def test_defaults_are_the_originals() -> None:
     processor = CraftProcessor()
     assert (processor.canvas_size, processor.mag_ratio) == (1280, 1.5)
     assert (processor.text_threshold, processor.link_threshold, processor.low_text) == (0.7, 0.4, 0.4)
@@ -131,19 +132,19 @@ def test_defaults_are_the_originals():
         ({"min_area": -1}, "min_area=-1"),
     ],
 )
-def test_options_are_checked(options, message):
+def test_options_are_checked(options, message) -> None:
     with pytest.raises(OptionError, match=message):
         CraftProcessor(**options)
 
 
 @pytest.mark.parametrize("settings", [{"kind": "parseq"}, {"kind": "craft", "colour": 1}, {"kind": "x"}, {}, None, []])
-def test_foreign_settings_are_refused(settings):
+def test_foreign_settings_are_refused(settings) -> None:
     with pytest.raises(OptionError):
         processor_from_dict(settings) if settings != {"kind": "parseq"} else CraftProcessor.from_dict(settings)
 
 
-def test_a_canvas_without_memory_is_refused(monkeypatch):
-    def empty(shape, dtype):
+def test_a_canvas_without_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def empty(shape, dtype) -> NoReturn:
         raise MemoryError("Unable to allocate")
 
     monkeypatch.setattr(np, "empty", empty)
@@ -151,7 +152,7 @@ def test_a_canvas_without_memory_is_refused(monkeypatch):
         CraftProcessor().preprocess([np.zeros((9, 9, 3), np.uint8)])
 
 
-def test_batches_are_lists_of_images():
+def test_batches_are_lists_of_images() -> None:
     with pytest.raises(SpecError, match="empty"):
         CraftProcessor().preprocess([])
     with pytest.raises(SpecError, match="expected a list"):

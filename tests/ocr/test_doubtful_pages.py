@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def scan(*texts, format="TIFF"):
     return out.getvalue()
 
 
-def test_a_single_call_says_how_many_pages_it_did_not_read():
+def test_a_single_call_says_how_many_pages_it_did_not_read() -> None:
     with pytest.warns(ImageWarning, match="the file has 3 pages and one was read"):
         page = reader()(scan("ab", "cd", "ef"))
     assert page.text == "a b"
@@ -46,7 +47,7 @@ def test_a_single_call_says_how_many_pages_it_did_not_read():
     assert "2 pages" in page.warnings[0]
 
 
-def test_all_pages_of_a_file_are_read(tmp_path):
+def test_all_pages_of_a_file_are_read(tmp_path: Path) -> None:
     path = tmp_path / "scan.tif"
     path.write_bytes(scan("ab", "cd", "ef"))
     with Image.open(path) as opened:
@@ -60,7 +61,7 @@ def test_all_pages_of_a_file_are_read(tmp_path):
     assert "<title>scan.tif</title>" in pages[2].to_hocr()
 
 
-def test_folders_keep_every_page_and_say_what_they_skip(tmp_path):
+def test_folders_keep_every_page_and_say_what_they_skip(tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     (images / "scan.tif").write_bytes(scan("ab", "cd", "ef"))
@@ -98,7 +99,7 @@ def test_folders_keep_every_page_and_say_what_they_skip(tmp_path):
     assert json.loads((out / "scan.tif.page-2.json").read_text())["text"] == "c d"
 
 
-def test_a_broken_page_does_not_lose_the_others(tmp_path):
+def test_a_broken_page_does_not_lose_the_others(tmp_path: Path) -> None:
     whole = bytearray(scan("ab", "cd", format="GIF"))
     images, out = tmp_path / "images", tmp_path / "out"
     images.mkdir()
@@ -120,7 +121,7 @@ def rows(count, columns=4, width=330):
 
 
 @pytest.mark.parametrize("detector", [detect, Detector(canvas=(1280, 480)), Detector(batch=3, canvas=(640, 640))])
-def test_long_strips_are_read_in_tiles(detector):
+def test_long_strips_are_read_in_tiles(detector) -> None:
     strip, texts = rows(200)
     page = reader(detector)(strip)
     assert page.text.replace(" ", "").split("\n") == texts
@@ -132,7 +133,7 @@ def test_long_strips_are_read_in_tiles(detector):
         np.testing.assert_allclose(word.box.bounds, [left, top, left + 40, top + 16], atol=10)
 
 
-def test_wide_strips_are_read_in_tiles():
+def test_wide_strips_are_read_in_tiles() -> None:
     texts = ["".join(CHARSET[(i + j) % 8] for j in range(150)) for i in range(3)]
     words = [(c, 20 + 60 * j, 20 + 40 * i, 40, 16) for i, text in enumerate(texts) for j, c in enumerate(text)]
     page = reader()(draw_page(words, (160, 9060)))
@@ -141,7 +142,7 @@ def test_wide_strips_are_read_in_tiles():
 
 @given(st.integers(900, 3000), st.data())
 @settings(max_examples=15, deadline=None)
-def test_no_word_of_a_strip_is_cut_or_doubled(height, data):
+def test_no_word_of_a_strip_is_cut_or_doubled(height, data) -> None:
     """Whatever lies on the borders of tiles: words everywhere, one above the other."""
     offset = data.draw(st.integers(0, 40))
     words = [(CHARSET[i % 8], 10, top, 60, 17) for i, top in enumerate(range(offset, height - 20, 29))]
@@ -153,7 +154,7 @@ def test_no_word_of_a_strip_is_cut_or_doubled(height, data):
         np.testing.assert_allclose(found.box.bounds, [10, top, 70, top + 17], atol=8)
 
 
-def test_the_score_map_of_a_strip_is_that_of_the_whole():
+def test_the_score_map_of_a_strip_is_that_of_the_whole() -> None:
     strip, _ = rows(40)
     whole = reader(keep_scores=True, detector_processor=CraftProcessor(canvas_size=4096, mag_ratio=1.0))(strip)
     tiled = reader(keep_scores=True, detector_processor=CraftProcessor(canvas_size=640, mag_ratio=1.0))(strip)
@@ -162,7 +163,7 @@ def test_the_score_map_of_a_strip_is_that_of_the_whole():
     assert (tiled.draw(heat_map=True) == whole.draw(heat_map=True)).all()
 
 
-def test_a_scale_that_loses_text_is_said():
+def test_a_scale_that_loses_text_is_said() -> None:
     strip, _ = rows(200)
     with pytest.warns(ImageWarning, match="the detector saw the page at scale 0.16"):
         page = reader(min_scale=0)(strip)
@@ -176,7 +177,7 @@ def test_a_scale_that_loses_text_is_said():
     assert page.scale < 0.5
 
 
-def test_a_line_of_pixels_is_no_strip():
+def test_a_line_of_pixels_is_no_strip() -> None:
     assert reader()(np.zeros((2, 9000, 3), np.uint8)).warnings == ()
 
 
@@ -202,7 +203,7 @@ def striped(count=6):
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.parametrize("detector", [detect, Detector(canvas=(480, 480))])
-def test_turned_pages_are_turned_back(turns, detector):
+def test_turned_pages_are_turned_back(turns, detector) -> None:
     page = np.ascontiguousarray(np.rot90(striped(), turns))
     turning = reader(detector, read_upright_only, rotations=(90, 180, 270))
     for found in (turning(page), next(turning.read([page])), turning.read_batch([page]).pages[0]):
@@ -215,7 +216,7 @@ def test_turned_pages_are_turned_back(turns, detector):
         np.testing.assert_array_equal(found.draw(boxes=False, text=False), striped())
 
 
-def test_a_page_that_may_be_turned_says_so():
+def test_a_page_that_may_be_turned_says_so() -> None:
     page = np.ascontiguousarray(np.rot90(striped(), 2))
     with pytest.warns(ImageWarning, match=r"the page may be turned; rotations=\(90, 180, 270\) tries that"):
         found = reader(recognizer=read_upright_only)(page)
@@ -223,8 +224,8 @@ def test_a_page_that_may_be_turned_says_so():
     assert len(found.to_dict()["warnings"]) == 1
 
 
-def test_upright_pages_cost_nothing_more():
-    calls = Counter()
+def test_upright_pages_cost_nothing_more() -> None:
+    calls: Counter[str] = Counter()
 
     def counting(name, function):
         def call(images):
@@ -240,7 +241,7 @@ def test_upright_pages_cost_nothing_more():
 
 
 @pytest.mark.parametrize("rotations", [45, "90", (45,), (90, 360), (90.0,), None, range(10**9)])
-def test_rotations_are_checked(rotations):
+def test_rotations_are_checked(rotations) -> None:
     with pytest.raises(OptionError, match="rotations"):
         reader(rotations=rotations)
 
@@ -248,7 +249,7 @@ def test_rotations_are_checked(rotations):
 # Other settings
 
 
-def test_the_background_is_chosen():
+def test_the_background_is_chosen() -> None:
     black = np.zeros((60, 200, 4), np.uint8)
     black[20:40, 40:160, 3] = 255
     page = reader(background="white")(black)
@@ -258,7 +259,7 @@ def test_the_background_is_chosen():
 
 
 @pytest.mark.parametrize("value", [-1, 2, "a", None, float("nan")])
-def test_the_least_scale_is_checked(value):
+def test_the_least_scale_is_checked(value) -> None:
     with pytest.raises(OptionError, match="min_scale"):
         reader(min_scale=value)
 
@@ -266,7 +267,7 @@ def test_the_least_scale_is_checked(value):
 # Batches
 
 
-def test_words_of_several_pages_share_batches():
+def test_words_of_several_pages_share_batches() -> None:
     recognizer = Recognizer(batch=16)
     batch = reader(Detector(batch=2), recognizer).read_batch([grid("abcd"), grid("efgh"), grid("abcdefgh")])
     assert [page.text.replace(" ", "").replace("\n", "") for page in batch.pages] == ["abcd", "efgh", "abcdefgh"]
@@ -275,7 +276,7 @@ def test_words_of_several_pages_share_batches():
     assert 0 < batch.canvas_waste < 1
 
 
-def test_images_on_which_a_model_fails_fail_alone():
+def test_images_on_which_a_model_fails_fail_alone() -> None:
     from neuronkit.errors import ModelError
 
     def fragile(images):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def small_parseq():
     return PARSeq(CHARSET, max_label_length=5, img_size=(32, 128), patch_size=(8, 16), **sizes).eval()
 
 
-def test_craft_gives_the_same_scores_on_bytes():
+def test_craft_gives_the_same_scores_on_bytes() -> None:
     static = make_static(small_craft(), batch_size=2, options=CRAFTOptions(128, 128))
     floats, bytes_ = (CraftProcessor(canvas=(128, 128), raw_images=flag) for flag in (False, True))
     folded = fold_normalization(static, bytes_)
@@ -46,7 +48,7 @@ def test_craft_gives_the_same_scores_on_bytes():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_craft_compiles_with_a_byte_input(tmp_path):
+def test_craft_compiles_with_a_byte_input(tmp_path: Path) -> None:
     processor = CraftProcessor(canvas=(64, 64), raw_images=True)
     static = make_static(small_craft(), options=CRAFTOptions(64, 64))
     compiled = compile_for_inferentia(fold_normalization(static, processor), target="cpu", processor=processor)
@@ -59,7 +61,7 @@ def test_craft_compiles_with_a_byte_input(tmp_path):
     assert compiled.processor == processor
 
 
-def test_parseq_gives_the_same_logits_on_bytes():
+def test_parseq_gives_the_same_logits_on_bytes() -> None:
     static = make_static(small_parseq(), batch_size=2)
     folded = fold_normalization(static, ParseqProcessor(CHARSET, raw_images=True))
     images = ParseqProcessor(CHARSET, raw_images=True).preprocess(PAGES)
@@ -67,7 +69,7 @@ def test_parseq_gives_the_same_logits_on_bytes():
     torch.testing.assert_close(folded(torch.from_numpy(images)), static(torch.from_numpy(normalized)), rtol=0, atol=0)
 
 
-def test_the_reader_follows_the_models_input():
+def test_the_reader_follows_the_models_input() -> None:
     class Bytes:
         specs = (Spec("images", (2, 3, 32, 128)),)
 
@@ -86,7 +88,7 @@ def test_the_reader_follows_the_models_input():
         OCRPipeline(detect, recognizer, detector_processor=CraftProcessor(), recognizer_processor=processors[1])
 
 
-def test_normalising_twice_or_never_is_refused():
+def test_normalising_twice_or_never_is_refused() -> None:
     static = make_static(small_craft(), options=CRAFTOptions(64, 64))
     with pytest.raises(OptionError, match="normalises already"):
         fold_normalization(static, CraftProcessor())

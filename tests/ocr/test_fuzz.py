@@ -81,7 +81,7 @@ def documented(function, *args, **kwargs):
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 @given(data=st.data())
 @settings(max_examples=150, deadline=None)
-def test_settings_of_any_kind(cls, data):
+def test_settings_of_any_kind(cls, data) -> None:
     parameters = inspect.signature(cls).parameters.values()
     required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
     names = data.draw(st.sets(st.sampled_from([p.name for p in parameters])).map(lambda s: s | set(required)))
@@ -92,7 +92,7 @@ def test_settings_of_any_kind(cls, data):
 
 @given(THINGS, THINGS)
 @settings(max_examples=300, deadline=None)
-def test_anything_as_an_image(thing, other):
+def test_anything_as_an_image(thing, other) -> None:
     image = documented(load_image, thing)
     documented(load_images, thing)
     documented(image_pages, thing)
@@ -103,7 +103,7 @@ def test_anything_as_an_image(thing, other):
 
 @given(THINGS)
 @settings(max_examples=200, deadline=None)
-def test_anything_as_a_batch(thing):
+def test_anything_as_a_batch(thing) -> None:
     documented(CraftProcessor(canvas=(32, 64)).preprocess, thing)
     documented(ParseqProcessor().preprocess, thing)
     documented(DoctrProcessor("ab").preprocess, thing)
@@ -111,7 +111,7 @@ def test_anything_as_a_batch(thing):
 
 @given(THINGS, THINGS, THINGS)
 @settings(max_examples=300, deadline=None)
-def test_anything_as_score_maps_and_logits(maps, others, threshold):
+def test_anything_as_score_maps_and_logits(maps, others, threshold) -> None:
     documented(find_boxes, maps, others)
     documented(find_boxes, np.zeros((4, 4)), np.zeros((4, 4)), low_text=threshold)
     documented(CraftProcessor().postprocess, maps, others)
@@ -123,7 +123,7 @@ def test_anything_as_score_maps_and_logits(maps, others, threshold):
 
 @given(arrays("f4", st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.floats(0, 1, width=32)), st.data())
 @settings(max_examples=200, deadline=None)
-def test_any_map_gives_boxes_inside_it(region, data):
+def test_any_map_gives_boxes_inside_it(region, data) -> None:
     affinity = data.draw(arrays("f4", region.shape, elements=st.floats(0, 1, width=32)))
     for box in find_boxes(region, affinity, polygons=True, count_characters=True, min_area=1, min_polygon_side=1):
         assert np.isfinite(box.outline).all()
@@ -135,7 +135,7 @@ def test_any_map_gives_boxes_inside_it(region, data):
 
 @given(BOXES, THINGS)
 @settings(max_examples=200, deadline=None)
-def test_any_boxes_are_ordered_and_cut(boxes, thing):
+def test_any_boxes_are_ordered_and_cut(boxes, thing) -> None:
     lines = reading_order(boxes)
     assert sorted(i for line in lines for i in line) == list(range(len(boxes)))
     crops = crop_words(np.zeros((9, 7, 3), np.uint8), boxes)
@@ -147,7 +147,7 @@ def test_any_boxes_are_ordered_and_cut(boxes, thing):
 
 @given(THINGS, THINGS)
 @settings(max_examples=200, deadline=None)
-def test_letterboxes_of_anything(thing, other):
+def test_letterboxes_of_anything(thing, other) -> None:
     documented(Letterbox.fit, thing)
     documented(Letterbox.fit, (30, 40), canvas_size=thing, mag_ratio=other)
     documented(Letterbox.fit, (30, 40), canvas=thing)
@@ -158,7 +158,7 @@ def test_letterboxes_of_anything(thing, other):
 
 @given(THINGS, THINGS)
 @settings(max_examples=200, deadline=None)
-def test_charsets_settings_and_origins_of_anything(thing, other):
+def test_charsets_settings_and_origins_of_anything(thing, other) -> None:
     documented(Charset.named, thing)
     documented(Charset("abc").encode, thing)
     documented(Charset("abc").adapt, thing)
@@ -175,7 +175,7 @@ OPTIONS += ["background", "min_scale", "rotations"]
 
 @given(st.dictionaries(st.sampled_from(OPTIONS), THINGS), THINGS)
 @settings(max_examples=150, deadline=None)
-def test_readers_of_anything(options, thing):
+def test_readers_of_anything(options, thing) -> None:
     processors = {"detector_processor": CraftProcessor(), "recognizer_processor": ParseqProcessor(CHARSET)}
     documented(OCRPipeline, detect, recognize, **{**processors, **options})
     documented(OCRPipeline, thing, recognize, **processors)
@@ -185,7 +185,7 @@ def test_readers_of_anything(options, thing):
 
 @given(THINGS)
 @settings(max_examples=100, deadline=None)
-def test_anything_is_read_or_refused(thing):
+def test_anything_is_read_or_refused(thing) -> None:
     reader = OCRPipeline(
         detect,
         recognize,
@@ -199,7 +199,7 @@ def test_anything_is_read_or_refused(thing):
 
 @given(THINGS, THINGS, st.one_of(THINGS, st.sampled_from(["", "/*", "../*", "a**b", "**/*", "[", "\0"])))
 @settings(max_examples=100, deadline=None)
-def test_folders_of_anything(thing, other, pattern):
+def test_folders_of_anything(thing, other, pattern) -> None:
     reader = OCRPipeline(
         detect, recognize, detector_processor=CraftProcessor(), recognizer_processor=ParseqProcessor(CHARSET)
     )
@@ -217,7 +217,7 @@ TEXTS = st.text(max_size=4) | st.sampled_from(["\ud800", "\0\uffff", "a\nb"])
 
 @given(THINGS, THINGS, THINGS)
 @settings(max_examples=150, deadline=None)
-def test_pages_of_anything(thing, other, third):
+def test_pages_of_anything(thing, other, third) -> None:
     box = TextBox([[0, 0], [4, 0], [4, 4], [0, 4]])
     documented(lambda: json.dumps(Word(thing, other, box, third).to_dict()))
     documented(lambda: json.dumps(Word("a", thing, box, other).to_dict()))
@@ -237,7 +237,7 @@ WORDS = st.builds(Word, TEXTS, st.floats(0, 1), FAR)
 @pytest.mark.filterwarnings("ignore::neuronkit.ocr.images.types.ImageWarning")
 @given(st.lists(st.lists(WORDS, max_size=3).map(tuple).map(Line), max_size=3), THINGS)
 @settings(max_examples=100, deadline=None)
-def test_any_page_is_shown_and_written(lines, thing):
+def test_any_page_is_shown_and_written(lines, thing) -> None:
     page = Page((9, 7), tuple(lines), np.zeros((9, 7, 3), np.uint8))
     for kind in ("hocr", "alto"):
         ElementTree.fromstring("".join(page_text([page], kind)).encode())
@@ -266,7 +266,7 @@ HUGE = [
 
 
 @given(THINGS, THINGS, BOXES, NUMBERS)
-def test_agreement_of_anything(thing, other, boxes, least):
+def test_agreement_of_anything(thing, other, boxes, least) -> None:
     documented(quad_iou, thing, other)
     documented(box_f1, boxes, boxes[::-1], min_iou=least)
     documented(box_f1, boxes, [thing])
@@ -278,7 +278,7 @@ def test_agreement_of_anything(thing, other, boxes, least):
 
 
 @pytest.mark.parametrize("huge", HUGE, ids=lambda array: str(array.shape))
-def test_huge_inputs(huge):
+def test_huge_inputs(huge) -> None:
     documented(find_boxes, huge, huge)
     documented(load_image, huge)
     for processor in (CraftProcessor(), ParseqProcessor(), DoctrProcessor("ab")):
@@ -287,7 +287,7 @@ def test_huge_inputs(huge):
     documented(crop_words, huge, [TextBox(np.array([[0, 0], [1e30, 0], [1e30, 1e30], [0, 1e30]]))])
 
 
-def test_every_public_function_is_tried_here():
+def test_every_public_function_is_tried_here() -> None:
     with open(__file__) as file:
         text = file.read()
     # A warning, and what holds a result and does nothing.

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def encode(image, format="PNG", **options):
 EPS = encode(Image.fromarray(RGB), "EPS")
 
 
-def test_every_way_to_give_an_image_gives_the_same_pixels(tmp_path):
+def test_every_way_to_give_an_image_gives_the_same_pixels(tmp_path: Path) -> None:
     import torch
 
     data = encode(Image.fromarray(RGB))
@@ -45,7 +46,7 @@ def test_every_way_to_give_an_image_gives_the_same_pixels(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F", "HSV", "PA", "RGBX"])
-def test_pillow_modes_become_rgb(mode):
+def test_pillow_modes_become_rgb(mode) -> None:
     if mode in ("I;16", "I", "F"):
         grey = np.arange(0, 65536, 1024).reshape(8, 8)
         pixels = grey.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])
@@ -59,39 +60,39 @@ def test_pillow_modes_become_rgb(mode):
     np.testing.assert_array_equal(load_image(image), expected)
 
 
-def test_transparent_palettes_become_rgb():
+def test_transparent_palettes_become_rgb() -> None:
     image = Image.fromarray(RGB).convert("RGBA").convert("P")
     image.info["transparency"] = bytes(256)
     np.testing.assert_array_equal(load_image(encode(image)), np.asarray(image.convert("RGBA"))[:, :, :3])
 
 
-def test_grey_and_transparent_arrays_become_rgb():
+def test_grey_and_transparent_arrays_become_rgb() -> None:
     grey = RGB[:, :, 0]
     for array in (grey, grey[:, :, None], np.dstack([grey] * 3), np.dstack([grey] * 3 + [np.full_like(grey, 255)])):
         np.testing.assert_array_equal(load_image(array), np.dstack([grey] * 3))
     np.testing.assert_array_equal(load_image(grey > 128), np.dstack([(grey > 128) * np.uint8(255)] * 3))
 
 
-def test_camera_rotation_is_applied():
+def test_camera_rotation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
     data = encode(Image.fromarray(RGB), exif=exif.tobytes())
     np.testing.assert_array_equal(load_image(data), np.rot90(RGB, -1))
 
 
-def test_arrays_are_neither_copied_nor_changed():
+def test_arrays_are_neither_copied_nor_changed() -> None:
     before = RGB.copy()
     assert np.shares_memory(load_image(RGB), RGB)
     np.testing.assert_array_equal(RGB, before)
 
 
-def test_sixteen_bit_files_keep_their_brightness():
+def test_sixteen_bit_files_keep_their_brightness() -> None:
     grey = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     data = encode(Image.fromarray(grey))
     np.testing.assert_array_equal(load_image(data)[:, :, 0], np.rint(grey / 257))
 
 
-def test_dark_sixteen_bit_images_stay_dark():
+def test_dark_sixteen_bit_images_stay_dark() -> None:
     dark = np.arange(64, dtype=np.uint16).reshape(8, 8)
     swapped = Image.frombytes("I;16B", (8, 8), dark.astype(">u2").tobytes())
     ppm = b"P5 8 8 65535\n" + dark.astype(">u2").tobytes()
@@ -99,7 +100,7 @@ def test_dark_sixteen_bit_images_stay_dark():
         assert load_image(way).max() == 0
 
 
-def test_a_decompression_bomb_is_refused_from_its_header():
+def test_a_decompression_bomb_is_refused_from_its_header() -> None:
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
     png = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -142,13 +143,13 @@ def test_a_decompression_bomb_is_refused_from_its_header():
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_is_no_image_is_named(given, message):
+def test_what_is_no_image_is_named(given, message) -> None:
     with pytest.raises(ImageError, match=message):
         load_image(given)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
-def test_truncated_files_are_refused(format):
+def test_truncated_files_are_refused(format) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(Image.fromarray(pixels), format)
     for length in (1, 10, len(data) // 2):
@@ -158,7 +159,7 @@ def test_truncated_files_are_refused(format):
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_broken_files_give_pixels_or_an_image_error(data):
+def test_broken_files_give_pixels_or_an_image_error(data) -> None:
     format = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
     whole = bytearray(encode(Image.fromarray(RGB), format))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -173,7 +174,7 @@ def test_broken_files_give_pixels_or_an_image_error(data):
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_any_array_gives_pixels_or_an_image_error(data):
+def test_any_array_gives_pixels_or_an_image_error(data) -> None:
     dtype = data.draw(
         st.sampled_from(["?", "u1", "i1", "u2", "i8", "u8", "f2", "f4", "f8", "c8", "O", "U1", "M8[s]", "V4"])
     )
@@ -193,7 +194,7 @@ def test_any_array_gives_pixels_or_an_image_error(data):
     assert found.dtype == np.uint8
 
 
-def test_a_broken_opencv_is_explained(monkeypatch):
+def test_a_broken_opencv_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
 
     real = builtins.__import__

@@ -22,7 +22,7 @@ def word(left, top, width, height=20.0, angle=0.0):
 
 @given(st.randoms(use_true_random=False), st.floats(-0.3, 0.3), st.integers(1, 6), st.integers(1, 6))
 @settings(max_examples=100, deadline=None)
-def test_lines_are_found_on_tilted_pages_whatever_the_order_of_the_words(random, angle, lines, words):
+def test_lines_are_found_on_tilted_pages_whatever_the_order_of_the_words(random, angle, lines, words) -> None:
     boxes = {
         (row, column): word(100 * column + random.uniform(0, 10), 40 * row + random.uniform(-4, 4), 90, 20, angle)
         for row in range(lines)
@@ -34,17 +34,17 @@ def test_lines_are_found_on_tilted_pages_whatever_the_order_of_the_words(random,
     assert [[keys[i] for i in line] for line in found] == [[(r, c) for c in range(words)] for r in range(lines)]
 
 
-def test_lines_of_uneven_height_stay_apart():
+def test_lines_of_uneven_height_stay_apart() -> None:
     boxes = [word(0, 0, 100, 40), word(120, 8, 60, 20), word(0, 50, 100, 20), word(120, 46, 60, 28)]
     assert reading_order(boxes) == [[0, 1], [2, 3]]
 
 
-def test_no_words_make_no_lines():
+def test_no_words_make_no_lines() -> None:
     assert reading_order([]) == []
 
 
 @pytest.mark.parametrize(("left", "top", "right", "bottom"), [(0, 0, 80, 60), (10, 20, 50, 40), (79, 58, 80, 59)])
-def test_upright_crops_are_slices(left, top, right, bottom):
+def test_upright_crops_are_slices(left, top, right, bottom) -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     quad = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     (crop,) = crop_words(image, [TextBox(quad)])
@@ -57,7 +57,7 @@ def test_upright_crops_are_slices(left, top, right, bottom):
 
 
 @pytest.mark.parametrize("degrees", [-40, -10, 25, 60])
-def test_crops_of_turned_words_are_level(degrees):
+def test_crops_of_turned_words_are_level(degrees) -> None:
     y, x = np.mgrid[:200, :200] - 99.5
     angle = math.radians(degrees)
     along, across = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
@@ -73,14 +73,14 @@ def test_crops_of_turned_words_are_level(degrees):
     )
 
 
-def test_words_across_the_border_repeat_it():
+def test_words_across_the_border_repeat_it() -> None:
     image = np.full((20, 20, 3), 77, np.uint8)
     (crop,) = crop_words(image, [TextBox([[-10, -10], [30, -10], [30, 5], [-10, 5]])])
     assert (crop == 77).all()
 
 
 @pytest.mark.parametrize("side", [20_000, 70_000])
-def test_words_of_images_longer_than_opencv_samples(side):
+def test_words_of_images_longer_than_opencv_samples(side) -> None:
     page = np.zeros((30, side, 3), np.uint8)
     page[10:20, side - 50 : side - 10] = 255
     corners = np.array([[side - 50, 10], [side - 10, 10], [side - 10, 20], [side - 50, 20]])
@@ -95,7 +95,7 @@ def test_words_of_images_longer_than_opencv_samples(side):
         assert max(line.shape) >= 10_000
 
 
-def test_vertical_words_are_turned_unless_told_otherwise():
+def test_vertical_words_are_turned_unless_told_otherwise() -> None:
     image = np.zeros((80, 80, 3), np.uint8)
     tall = TextBox([[10, 10], [30, 10], [30, 60], [10, 60]])
     assert crop_words(image, [tall])[0].shape == (20, 50, 3)
@@ -108,7 +108,7 @@ def test_vertical_words_are_turned_unless_told_otherwise():
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=8, max_size=8), st.integers(1, 9), st.integers(1, 9))
 @settings(max_examples=200, deadline=None)
-def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width):
+def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width) -> None:
     image = np.full((height, width, 3), 9, np.uint8)
     try:
         (crop,) = crop_words(image, [TextBox(np.reshape(numbers, (4, 2)))])
@@ -118,7 +118,7 @@ def test_any_quad_gives_a_crop_or_a_documented_error(numbers, height, width):
     assert crop.size > 0
 
 
-def test_bent_words_are_straightened():
+def test_bent_words_are_straightened() -> None:
     # A ring of text: red depends on the angle alone and green on the radius, so straightened, red is the same in all
     # rows and green in all columns.
     y, x = np.mgrid[:300, :300] - 149.5
@@ -137,7 +137,7 @@ def test_bent_words_are_straightened():
     assert straight[:, :, 1].astype(float).std(axis=1).min() > 10
 
 
-def test_bent_words_down_the_page_are_turned():
+def test_bent_words_down_the_page_are_turned() -> None:
     left = np.stack([np.full(7, 10.0), np.linspace(80, 10, 7)], -1)
     image = np.zeros((100, 100, 3), np.uint8)
     down = TextBox([[10, 10], [30, 10], [30, 80], [10, 80]], polygon=np.concatenate([left[:1], left[:1] + 1, left]))
@@ -173,7 +173,7 @@ def order(blocks, *, angle=0.0):
 
 @pytest.mark.parametrize("angle", [0.0, 0.06, -0.06])
 @pytest.mark.parametrize("shift", [0.0, 9.0, 14.0])
-def test_columns_are_read_one_after_the_other(angle, shift):
+def test_columns_are_read_one_after_the_other(angle, shift) -> None:
     title, footer = [[word(0, 0, 460, 40)]], [[word(30, 400, 200), word(238, 400, 150)]]
     two = [title, column(0, 60, 9), column(260, 60 + shift, 10), footer]
     assert order(two, angle=angle) == list(range(21))
@@ -181,20 +181,20 @@ def test_columns_are_read_one_after_the_other(angle, shift):
     assert order(three, angle=angle) == list(range(27))
 
 
-def test_columns_within_columns_and_below_each_other():
+def test_columns_within_columns_and_below_each_other() -> None:
     above = [column(0, 0, 6), column(260, 0, 6)]
     below = [column(0, 250, 5, (90, 80, 90, 70, 82)), column(0, 420, 5), column(260, 420, 5)]
     assert order([*above, *below]) == list(range(27))
 
 
-def test_prices_stay_beside_their_items():
+def test_prices_stay_beside_their_items() -> None:
     items = [[word(0, 30 * i, 150), word(300, 30 * i, 60)] for i in range(12)]
     assert order([items]) == list(range(12))
     label_and_value = [[word(0, 30 * i, 80), word(120, 30 * i, 200)] for i in range(12)]
     assert order([label_and_value]) == list(range(12))
 
 
-def test_a_wide_space_in_a_few_lines_makes_no_columns():
+def test_a_wide_space_in_a_few_lines_makes_no_columns() -> None:
     assert order([column(0, 0, 2, (140, 140)), column(330, 0, 2, (140, 140))][:1]) == [0, 1]
     rows = [[word(0, 30 * i, 150), word(174, 30 * i, 150)] for i in range(4)]
     assert order([rows]) == list(range(4))

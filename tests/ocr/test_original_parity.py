@@ -16,11 +16,11 @@ from neuronkit.ocr import CraftProcessor, find_boxes
 from .score_maps import make_score_maps
 
 COUNTS = (0, 1, 5, 20, 50, 100, 200, 400)
-KINDS = ({}, {"spread": 1.15}, {"shift": 0.5}, {"spread": 1.05, "shift": 0.3})
+KINDS: tuple[dict[str, float], ...] = ({}, {"spread": 1.15}, {"shift": 0.5}, {"spread": 1.05, "shift": 0.3})
 CHUNKS, CHUNK = 20, 50
 
 
-def assert_same_words(found, quads, polygons):
+def assert_same_words(found, quads, polygons) -> None:
     assert len(found) == len(quads)
     for box, quad, polygon in zip(found, quads, polygons, strict=True):
         np.testing.assert_allclose(box.quad, quad, rtol=0, atol=1e-3)
@@ -32,7 +32,7 @@ def assert_same_words(found, quads, polygons):
 @pytest.mark.peers
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_boxes_and_polygons_of_generated_maps(chunk):
+def test_boxes_and_polygons_of_generated_maps(chunk) -> None:
     from easyocr.craft_utils import getDetBoxes
 
     boxes = curved = 0
@@ -51,7 +51,7 @@ def test_boxes_and_polygons_of_generated_maps(chunk):
 
 @pytest.mark.peers
 @pytest.mark.parametrize("thresholds", [(0.5, 0.2, 0.3), (0.8, 0.6, 0.5), (0.6, 0.4, 0.2)])
-def test_other_thresholds(thresholds):
+def test_other_thresholds(thresholds) -> None:
     from easyocr.craft_utils import getDetBoxes
 
     text, link, low = thresholds
@@ -63,7 +63,7 @@ def test_other_thresholds(thresholds):
 
 
 @pytest.mark.peers
-def test_character_counts_are_easyocrs():
+def test_character_counts_are_easyocrs() -> None:
     from easyocr.craft_utils import getDetBoxes
 
     seen = set()
@@ -76,7 +76,7 @@ def test_character_counts_are_easyocrs():
 
 
 @pytest.mark.peers
-def test_source_coordinates_are_easyocrs():
+def test_source_coordinates_are_easyocrs() -> None:
     from easyocr.craft_utils import adjustResultCoordinates, getDetBoxes
 
     processor = CraftProcessor(canvas_size=1280, mag_ratio=1.5)
@@ -105,7 +105,7 @@ def best_times(*functions, rounds):
 @pytest.mark.parametrize(
     ("words", "polygons", "ratio"), [(100, False, 25), (400, False, 80), (100, True, 15), (400, True, 25)]
 )
-def test_time_as_a_share_of_the_originals(words, polygons, ratio):
+def test_time_as_a_share_of_the_originals(words, polygons, ratio) -> None:
     from easyocr.craft_utils import getDetBoxes
 
     region, affinity = make_score_maps(1200, words, 1200 + words)
@@ -119,7 +119,7 @@ def test_time_as_a_share_of_the_originals(words, polygons, ratio):
 
 
 @pytest.mark.peers
-def test_boxes_and_polygons_of_the_demos_own_maps():
+def test_boxes_and_polygons_of_the_demos_own_maps() -> None:
     import torch
     from easyocr.craft_utils import getDetBoxes
 
@@ -150,7 +150,7 @@ def load_benchmark():
 
 @pytest.mark.peers
 @pytest.mark.slow
-def test_detection_on_a_reloaded_artifact_is_easyocrs():
+def test_detection_on_a_reloaded_artifact_is_easyocrs() -> None:
     from neuronkit import StaticCRAFT
     from neuronkit.demo.pages import PageStyle, render_page
     from neuronkit.demo.weights import load_craft
@@ -175,7 +175,9 @@ def test_detection_on_a_reloaded_artifact_is_easyocrs():
 
 
 @pytest.mark.peers
-def test_the_benchmark_prints_its_numbers(capsys, monkeypatch, tmp_path):
+def test_the_benchmark_prints_its_numbers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     numbers, picture = tmp_path / "out.json", tmp_path / "out.png"
     arguments = ["images", "--rounds", "2", "--json", str(numbers), "--plot", str(picture)]
     monkeypatch.setattr(sys, "argv", ["ocr.py", *arguments])

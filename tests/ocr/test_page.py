@@ -33,7 +33,7 @@ def words_of(hocr):
 
 
 @given(st.lists(st.text(max_size=10), max_size=5))
-def test_hocr_is_xml_whatever_the_text(texts):
+def test_hocr_is_xml_whatever_the_text(texts) -> None:
     found = [e.text or "" for e in words_of(page(*texts).to_hocr())]
     allowed = [
         "".join(c for c in t if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c > "\uffff")
@@ -42,7 +42,7 @@ def test_hocr_is_xml_whatever_the_text(texts):
     assert found == allowed
 
 
-def test_hocr_holds_boxes_and_confidences():
+def test_hocr_holds_boxes_and_confidences() -> None:
     hocr = page("a<b>&").to_hocr()
     (word,) = words_of(hocr)
     assert word.get("title") == "bbox 9 10 50 30; x_wconf 88"
@@ -51,7 +51,7 @@ def test_hocr_holds_boxes_and_confidences():
     assert [e.get("title") for e in root.iter() if e.get("class") == "ocr_line"] == ["bbox 9 10 50 30"]
 
 
-def test_drawing_shows_what_is_asked_for():
+def test_drawing_shows_what_is_asked_for() -> None:
     plain = page("hello").draw(boxes=False, text=False)
     np.testing.assert_array_equal(plain, IMAGE)
     assert not np.shares_memory(plain, IMAGE)
@@ -61,7 +61,7 @@ def test_drawing_shows_what_is_asked_for():
     assert (boxes != text).any()
 
 
-def test_heat_maps_are_red_where_the_score_is():
+def test_heat_maps_are_red_where_the_score_is() -> None:
     scores = np.zeros((32, 48, 2), np.float32)
     scores[:20, :20, 0] = 1
     drawn = page(scores=scores, letterbox=Letterbox((40, 80), (40, 80), (64, 96), 1.0)).draw(heat_map=True)
@@ -71,7 +71,7 @@ def test_heat_maps_are_red_where_the_score_is():
         page("a").draw(heat_map=True)
 
 
-def test_numbers_of_numpy_are_written_as_json():
+def test_numbers_of_numpy_are_written_as_json() -> None:
     word = Word("ab", np.float32(0.5), TextBox(QUAD), np.array([0.5, 0.25], np.float32))
     made = Page(np.array([40, 80]), [Line([word])])
     assert json.loads(made.to_json(indent=1)) == made.to_dict()
@@ -96,12 +96,12 @@ def test_numbers_of_numpy_are_written_as_json():
         lambda: page(scores=np.zeros(3), letterbox=Letterbox.fit((40, 80))).draw(heat_map=True),
     ],
 )
-def test_what_is_no_page_is_refused(make):
+def test_what_is_no_page_is_refused(make) -> None:
     with pytest.raises((SpecError, OptionError), match=r"give|with keep_scores=True"):
         make()
 
 
-def test_drawing_needs_the_image():
+def test_drawing_needs_the_image() -> None:
     with pytest.raises(ImageError, match=r"the page's \(40, 80\)"):
         page("a").draw(IMAGE[:20])
     with pytest.raises(ImageError):
@@ -109,7 +109,7 @@ def test_drawing_needs_the_image():
     assert Page((40, 80), (), "/gone.png").draw(IMAGE).shape == IMAGE.shape
 
 
-def test_notebooks_show_the_page():
+def test_notebooks_show_the_page() -> None:
     shown = page("<b>")
     assert Image.open(io.BytesIO(shown._repr_png_())).size == (80, 40)
     assert "data:image/png;base64," in shown._repr_html_()
@@ -118,12 +118,12 @@ def test_notebooks_show_the_page():
     assert "bad &lt;file&gt;" in Page((0, 0), (), None, ImageError("bad <file>"))._repr_html_()
 
 
-def test_pages_compare_and_print_without_their_image():
+def test_pages_compare_and_print_without_their_image() -> None:
     assert page() == page()
     assert "array" not in repr(page())
 
 
-def fonts_in(monkeypatch, *folders):
+def fonts_in(monkeypatch: pytest.MonkeyPatch, *folders) -> None:
     from neuronkit.ocr.page import fonts
 
     monkeypatch.setattr(fonts, "_font_folders", lambda: list(folders))
@@ -141,7 +141,7 @@ def dejavu():
     return found
 
 
-def test_characters_without_a_font_are_named(monkeypatch, tmp_path):
+def test_characters_without_a_font_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fonts_in(monkeypatch, tmp_path)
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     try:
@@ -155,7 +155,9 @@ def test_characters_without_a_font_are_named(monkeypatch, tmp_path):
         monkeypatch.undo()
 
 
-def test_a_font_of_the_system_is_taken_where_the_default_lacks_letters(monkeypatch, tmp_path, dejavu):
+def test_a_font_of_the_system_is_taken_where_the_default_lacks_letters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dejavu
+) -> None:
     (tmp_path / "fonts").mkdir()
     shutil.copy(dejavu, tmp_path / "fonts")
     expected = page("مرحبا").draw(font=dejavu)
@@ -168,7 +170,7 @@ def test_a_font_of_the_system_is_taken_where_the_default_lacks_letters(monkeypat
         monkeypatch.undo()
 
 
-def test_the_font_is_chosen(tmp_path, dejavu):
+def test_the_font_is_chosen(tmp_path: Path, dejavu) -> None:
     default, chosen = page("hello").draw(), page("hello").draw(font=str(dejavu))
     assert (default != chosen).any()
     np.testing.assert_array_equal(page("hello").draw(font=ImageFont.truetype(str(dejavu), 12)), chosen)
@@ -178,24 +180,24 @@ def test_the_font_is_chosen(tmp_path, dejavu):
             page("hello").draw(font=bad)
 
 
-def test_control_characters_are_no_boxes():
+def test_control_characters_are_no_boxes() -> None:
     np.testing.assert_array_equal(page("a\u200b\x07b\ue000").draw(), page("ab").draw())
 
 
 @pytest.mark.parametrize("confidence", [1.01, -0.1, float("nan"), 97.0])
-def test_confidences_are_probabilities(confidence):
+def test_confidences_are_probabilities(confidence) -> None:
     with pytest.raises(OptionError, match="confidence"):
         TextBox(QUAD, confidence)
     with pytest.raises(OptionError, match="confidence"):
         Word("a", confidence, TextBox(QUAD))
 
 
-def test_rounding_is_no_error():
+def test_rounding_is_no_error() -> None:
     assert TextBox(QUAD, 1.0000001).confidence == 1.0
     assert Word("a", np.float32(1.0000001), TextBox(QUAD)).confidence == 1.0
 
 
-def test_turned_pages_are_drawn_turned():
+def test_turned_pages_are_drawn_turned() -> None:
     turned = Page((80, 40), (), IMAGE, rotation=90)
     np.testing.assert_array_equal(turned.draw(), np.rot90(IMAGE))
     for bad in (45, 360, "90", None):
@@ -203,7 +205,7 @@ def test_turned_pages_are_drawn_turned():
             Page((80, 40), (), IMAGE, rotation=bad)
 
 
-def test_a_script_without_a_font_is_not_searched_for_each_word(monkeypatch):
+def test_a_script_without_a_font_is_not_searched_for_each_word(monkeypatch: pytest.MonkeyPatch) -> None:
     from neuronkit.ocr.page import fonts
 
     searched = []

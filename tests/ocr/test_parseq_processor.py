@@ -35,7 +35,7 @@ def logits_of(words, charset, steps=26, confidence=9.0):
 
 @given(st.integers(1, 300), st.integers(1, 300))
 @settings(max_examples=40, deadline=None)
-def test_preprocessing_is_pillows_bicubic_and_two_normalisations(height, width):
+def test_preprocessing_is_pillows_bicubic_and_two_normalisations(height, width) -> None:
     image = noise(height, width, height * 301 + width)
     resized = np.asarray(Image.fromarray(image).resize((128, 32), Image.Resampling.BICUBIC))
     tensor = torch.from_numpy(resized.copy()).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
@@ -45,27 +45,27 @@ def test_preprocessing_is_pillows_bicubic_and_two_normalisations(height, width):
 @pytest.mark.torchvision
 @pytest.mark.parametrize("tall_ratio", [None, 1.5])
 @pytest.mark.parametrize("size", [(1, 1), (32, 128), (40, 300), (300, 40)], ids=str)
-def test_preprocessing_is_torchvisions(size, tall_ratio):
+def test_preprocessing_is_torchvisions(size, tall_ratio) -> None:
     image = noise(*size)
     processor = ParseqProcessor(tall_ratio=tall_ratio)
     expected = processor.torchvision_transform()(Image.fromarray(image)).numpy()
     np.testing.assert_array_equal(processor.preprocess([image])[0], expected)
 
 
-def test_missing_torchvision_is_explained(monkeypatch):
+def test_missing_torchvision_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(MissingDependencyError, match=r"pip install neuronkit\[torchvision\]"):
         ParseqProcessor().torchvision_transform()
 
 
-def test_tall_crops_are_turned_counter_clockwise_when_asked():
+def test_tall_crops_are_turned_counter_clockwise_when_asked() -> None:
     image = noise(60, 20)
     turned = ParseqProcessor().preprocess([np.rot90(image)])
     np.testing.assert_array_equal(ParseqProcessor(tall_ratio=2.0).preprocess([image]), turned)
     assert not np.array_equal(ParseqProcessor(tall_ratio=4.0).preprocess([image]), turned)
 
 
-def test_text_and_confidences():
+def test_text_and_confidences() -> None:
     words = ["hello", "", "a" * 26, "42"]
     scores = logits_of(words, CHARSET_36)
     results = ParseqProcessor(36).postprocess(scores)
@@ -77,7 +77,7 @@ def test_text_and_confidences():
 
 
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, -np.inf, 3e38])
-def test_what_follows_the_end_is_ignored(rubbish):
+def test_what_follows_the_end_is_ignored(rubbish) -> None:
     scores = logits_of(["ab", "c"], CHARSET_36)
     expected = ParseqProcessor(36).postprocess(scores)
     scores[0, 3:] = rubbish
@@ -87,36 +87,36 @@ def test_what_follows_the_end_is_ignored(rubbish):
 
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf])
 @pytest.mark.parametrize("position", [0, 1, 2])
-def test_what_counts_has_to_be_a_number(rubbish, position):
+def test_what_counts_has_to_be_a_number(rubbish, position) -> None:
     scores = logits_of(["abc", "ab"], CHARSET_36)
     scores[1, position, 7] = rubbish
     with pytest.raises(SpecError, match=f"word 1 that are NaN or infinite at position {position}"):
         ParseqProcessor(36).postprocess(scores)
 
 
-def test_masked_classes_are_allowed():
+def test_masked_classes_are_allowed() -> None:
     scores = logits_of(["abc"], CHARSET_36)
     scores[0, :, 30:] = -np.inf
     assert ParseqProcessor(36).postprocess(scores)[0].text == "abc"
 
 
 @pytest.mark.parametrize("shape", [(2, 26, 36), (2, 26, 38), (26, 37), (2, 0, 37), (2, 26, 37, 1)])
-def test_logits_of_another_charset_are_refused(shape):
+def test_logits_of_another_charset_are_refused(shape) -> None:
     with pytest.raises(SpecError, match=r"expected \(N, T, 37\)"):
         ParseqProcessor(36).postprocess(np.zeros(shape, np.float32))
 
 
-def test_no_words_give_no_results():
+def test_no_words_give_no_results() -> None:
     assert ParseqProcessor(36).postprocess(np.zeros((0, 26, 37), np.float32)) == []
 
 
-def test_bfloat16_logits_are_taken():
+def test_bfloat16_logits_are_taken() -> None:
     scores = torch.from_numpy(logits_of(["abc"], CHARSET_94)).bfloat16()
     assert ParseqProcessor().postprocess(scores)[0].text == "abc"
 
 
 @pytest.mark.parametrize("charset", [36, 62, 94, "36", "xyz", "36 ", Charset("36"), "äöü'\"\\"])
-def test_settings_survive_json(charset):
+def test_settings_survive_json(charset) -> None:
     processor = ParseqProcessor(charset, image_size=(48, 160), tall_ratio=1.5)
     settings = json.loads(json.dumps(processor.to_dict()))
     assert settings["kind"] == "parseq"
@@ -137,7 +137,7 @@ def test_settings_survive_json(charset):
         {"tall_ratio": 0.5},
     ],
 )
-def test_options_are_checked(options):
+def test_options_are_checked(options) -> None:
     with pytest.raises(OptionError):
         ParseqProcessor(**options)
 
@@ -149,7 +149,7 @@ def test_options_are_checked(options):
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_any_logits_give_text_or_a_documented_error(scores):
+def test_any_logits_give_text_or_a_documented_error(scores) -> None:
     try:
         results = ParseqProcessor("ab").postprocess(scores)
     except NeuronKitError:
@@ -161,7 +161,7 @@ def test_any_logits_give_text_or_a_documented_error(scores):
 @pytest.mark.parametrize("cls", [ParseqProcessor, CtcProcessor])
 @given(st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed):
+def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed) -> None:
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(0, 3, (3, 6, 5)).astype(np.float32))
     probabilities, tokens = logits.softmax(dim=2).max(dim=2)
@@ -189,7 +189,7 @@ def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed):
         (np.ones(2, int), np.ones(2), "expected whole numbers"),
     ],
 )
-def test_tokens_are_checked(cls, tokens, probabilities, said):
+def test_tokens_are_checked(cls, tokens, probabilities, said) -> None:
     with pytest.raises(SpecError, match=said):
         cls("abcd").postprocess((tokens, probabilities))
     with pytest.raises(SpecError, match="got 1 outputs"):

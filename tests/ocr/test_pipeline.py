@@ -27,7 +27,7 @@ def reader(detector=detect, recognizer=recognize, **options):
     return OCRPipeline(detector, recognizer, **options)
 
 
-def test_a_page_is_read_in_order():
+def test_a_page_is_read_in_order() -> None:
     page = reader()(grid("hgfedcba"))
     assert page.text == "h g f e\nd c b a"
     assert [word.text for word in page.words] == list("hgfedcba")
@@ -36,14 +36,14 @@ def test_a_page_is_read_in_order():
     assert all(0.99 < word.confidence <= 1 for word in page.words)
 
 
-def test_boxes_lie_on_the_words():
+def test_boxes_lie_on_the_words() -> None:
     page = reader()(draw_page([("c", 100, 60, 80, 30)]))
     (word,) = page.words
     left, top, right, bottom = word.box.bounds
     np.testing.assert_allclose([left, top, right, bottom], [100, 60, 180, 90], atol=8)
 
 
-def test_every_kind_of_image_is_read():
+def test_every_kind_of_image_is_read() -> None:
     array = grid()
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG")
@@ -52,7 +52,7 @@ def test_every_kind_of_image_is_read():
         assert reader()(image).text == "a b c d\ne f g h"
 
 
-def test_fixed_shapes_are_filled_and_cut():
+def test_fixed_shapes_are_filled_and_cut() -> None:
     recognizer = Recognizer(batch=3)
     detector = Detector(batch=2)
     page = reader(detector, recognizer)(grid("abcdefgh"))
@@ -62,15 +62,15 @@ def test_fixed_shapes_are_filled_and_cut():
     assert detector.calls == [[[192, 480], [192, 480]]]
 
 
-def test_a_detector_without_valid_size_gets_images_alone():
+def test_a_detector_without_valid_size_gets_images_alone() -> None:
     assert reader(Detector(valid=False))(grid()).text == "a b c d\ne f g h"
 
 
-def test_processors_of_the_models_are_used():
+def test_processors_of_the_models_are_used() -> None:
     assert OCRPipeline(detect, Recognizer(4), detector_processor=CraftProcessor())(grid()).text == "a b c d\ne f g h"
 
 
-def test_a_page_without_words_is_empty():
+def test_a_page_without_words_is_empty() -> None:
     calls = []
 
     def never(images):
@@ -82,7 +82,7 @@ def test_a_page_without_words_is_empty():
     assert calls == []
 
 
-def test_one_bad_image_does_not_lose_the_others():
+def test_one_bad_image_does_not_lose_the_others() -> None:
     pages = reader()([grid("abcd"), b"no image", grid("efgh")])
     assert [page.text for page in pages] == ["a b c d", "", "e f g h"]
     assert isinstance(pages[1].error, ImageError)
@@ -92,12 +92,12 @@ def test_one_bad_image_does_not_lose_the_others():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3)])
-def test_extreme_sizes_are_read(size):
+def test_extreme_sizes_are_read(size) -> None:
     for detector in (detect, Detector()):
         assert reader(detector)(np.zeros((*size, 3), np.uint8)).error is None
 
 
-def test_vertical_words_are_turned():
+def test_vertical_words_are_turned() -> None:
     seen = []
 
     def spy(images):
@@ -112,7 +112,7 @@ def test_vertical_words_are_turned():
     assert image[:, :, 20:50].mean() < image[:, :, 80:110].mean()
 
 
-def test_pages_turn_into_json():
+def test_pages_turn_into_json() -> None:
     page = reader()(grid("ab"))
     found = json.loads(page.to_json())
     assert found == json.loads(json.dumps(page.to_dict()))
@@ -121,7 +121,7 @@ def test_pages_turn_into_json():
     assert np.array(found["lines"][0]["words"][1]["box"]["quad"]).shape == (4, 2)
 
 
-def test_drawing_leaves_the_image_as_it_was():
+def test_drawing_leaves_the_image_as_it_was() -> None:
     image = grid("ab")
     before = image.copy()
     drawn = reader()(image).draw()
@@ -131,7 +131,7 @@ def test_drawing_leaves_the_image_as_it_was():
     assert not np.array_equal(drawn, image)
 
 
-def test_missing_processors_are_asked_for():
+def test_missing_processors_are_asked_for() -> None:
     with pytest.raises(OptionError, match="give detector_processor=CraftProcessor"):
         OCRPipeline(detect, recognize)
     with pytest.raises(OptionError, match="give recognizer_processor=ParseqProcessor"):
@@ -155,19 +155,19 @@ def test_missing_processors_are_asked_for():
         ),
     ],
 )
-def test_options_are_checked(options, message):
+def test_options_are_checked(options, message) -> None:
     with pytest.raises(OptionError, match=message):
         reader(**options)
 
 
-def test_models_that_give_the_wrong_number_of_rows_are_named():
+def test_models_that_give_the_wrong_number_of_rows_are_named() -> None:
     with pytest.raises(SpecError, match="from the recognizer for 8 inputs"):
         reader(recognizer=lambda images: recognize(images)[:1])(grid())
     with pytest.raises(SpecError, match="do not belong"):
         reader(detector=lambda images: detect(images)[0][:, ::2])(grid())
 
 
-def test_specs_of_a_strange_shape_are_refused():
+def test_specs_of_a_strange_shape_are_refused() -> None:
     detector = Detector()
     detector.specs = [Spec("images", (3, 32))]
     with pytest.raises(SpecError, match="first input"):
@@ -199,7 +199,7 @@ def forms():
 
 
 @pytest.mark.parametrize("form", ["dynamic", "static", "compiled"])
-def test_exchanged_models_are_named(forms, form):
+def test_exchanged_models_are_named(forms, form) -> None:
     detector, recognizer = forms[form]
     reader(detector, recognizer)
     with pytest.raises(OptionError, match="got a recognizer as the detector; expected a detector"):
@@ -217,12 +217,12 @@ def test_exchanged_models_are_named(forms, form):
         ("ABCDEFGH", "other characters"),
     ],
 )
-def test_characters_are_compared(forms, form, charset, said):
+def test_characters_are_compared(forms, form, charset, said) -> None:
     with pytest.raises(OptionError, match=f"{said}.*expected 'abcdefgh'"):
         reader(forms[form][0], forms[form][1], recognizer_processor=ParseqProcessor(charset))
 
 
-def test_exchanged_processors_are_named(forms):
+def test_exchanged_processors_are_named(forms) -> None:
     exchanged = {"detector_processor": ParseqProcessor(CHARSET), "recognizer_processor": CraftProcessor()}
     for detector, recognizer in (*forms.values(), (detect, recognize)):
         with pytest.raises(OptionError, match="got a ParseqProcessor for a detector; expected a CraftProcessor"):
@@ -231,7 +231,7 @@ def test_exchanged_processors_are_named(forms):
             reader(detector, recognizer, recognizer_processor=CraftProcessor())
 
 
-def test_sizes_are_compared(forms):
+def test_sizes_are_compared(forms) -> None:
     for form in ("static", "compiled"):
         with pytest.raises(OptionError, match=r"got canvas=\(64, 64\).*expected \(64, 96\)"):
             reader(*forms[form], detector_processor=CraftProcessor(canvas=(64, 64)))
@@ -239,7 +239,7 @@ def test_sizes_are_compared(forms):
             reader(*forms[form], recognizer_processor=ParseqProcessor(CHARSET, image_size=(48, 160)))
 
 
-def test_processors_of_ones_own_are_taken():
+def test_processors_of_ones_own_are_taken() -> None:
     class Own:
         def preprocess(self, crops):
             return ParseqProcessor(CHARSET).preprocess(crops)
@@ -253,14 +253,14 @@ def test_processors_of_ones_own_are_taken():
 # Pickling
 
 
-def test_pipelines_pickle_where_their_models_do():
+def test_pipelines_pickle_where_their_models_do() -> None:
     found = pickle.loads(pickle.dumps(reader(rotations=(90,), keep_scores=True)))
     assert found(grid("abc")).text == "a b c"
     with pytest.raises(SpecError, match=r"got a OCRPipeline to pickle with recognizer="):
         pickle.dumps(reader(recognizer=lambda images: recognize(images)))
 
 
-def test_models_that_give_tokens_are_read():
+def test_models_that_give_tokens_are_read() -> None:
     def tokens(images):
         probabilities, ids = recognize(images).softmax(dim=2).max(dim=2)
         return ids.int(), probabilities
@@ -275,17 +275,17 @@ def test_models_that_give_tokens_are_read():
 class Fixed:
     """A function with a fixed batch."""
 
-    def __init__(self, function):
+    def __init__(self, function) -> None:
         self.function, self.specs = function, [Spec("images", (3, 3, 32, 128))]
 
     def __call__(self, images):
         return self.function(images)
 
 
-def test_a_picture_passes_the_pipelines_file_once():
+def test_a_picture_passes_the_pipelines_file_once() -> None:
     read, walk = reader(), []
 
-    def note(frame, event, _):
+    def note(frame, event, _) -> None:
         if event == "call" and "neuronkit" in frame.f_code.co_filename:
             walk.append(frame.f_code.co_filename.endswith("reader.py"))
 

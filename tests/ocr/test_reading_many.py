@@ -8,7 +8,8 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def reader(detector=detect, recognizer=recognize, **options):
     )
 
 
-def test_pages_come_in_order_and_share_the_detectors_batch():
+def test_pages_come_in_order_and_share_the_detectors_batch() -> None:
     detector = Detector(batch=3)
     texts = ["abc", "d", "ef", "gh", "a", "b", "c"]
     pages = reader(detector, Recognizer(4))([grid(text) for text in texts])
@@ -84,19 +85,19 @@ def test_a_page_waits_for_a_few_others_at_most_until_its_words_are_read() -> Non
     pages.close()
 
 
-def test_bad_images_leave_the_others_of_their_batch_alone():
+def test_bad_images_leave_the_others_of_their_batch_alone() -> None:
     pages = reader(Detector(batch=3))([grid("a"), b"x", grid("b"), b"y", b"z", b""])
     assert [page.text for page in pages] == ["a", "", "b", "", "", ""]
     assert [page.error is None for page in pages] == [True, False, True, False, False, False]
 
 
-def test_lines_of_millions_of_pixels_leave_the_others_alone():
+def test_lines_of_millions_of_pixels_leave_the_others_alone() -> None:
     thread = np.full((1, 2_000_000, 3), 255, np.uint8)
     pages = reader()([grid("ab"), thread, thread.transpose(1, 0, 2), grid("cd")])
     assert [page.text for page in pages] == ["a b", "", "", "c d"]
 
 
-def test_a_page_is_searched_while_the_one_before_is_read():
+def test_a_page_is_searched_while_the_one_before_is_read() -> None:
     searching, reading = threading.Event(), threading.Event()
     searches = itertools.count()
 
@@ -115,7 +116,7 @@ def test_a_page_is_searched_while_the_one_before_is_read():
     assert [page.text for page in reader(slow_detect, slow_recognize)([grid("a"), grid("b")])] == ["a", "b"]
 
 
-def test_only_a_few_images_are_held():
+def test_only_a_few_images_are_held() -> None:
     taken = []
 
     def endless():
@@ -133,7 +134,7 @@ def test_only_a_few_images_are_held():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_images_before_an_error_of_their_source_are_read(batch):
+def test_images_before_an_error_of_their_source_are_read(batch) -> None:
     def failing():
         yield from (grid("a"), grid("b"), grid("c"))
         raise ConnectionError("the camera is gone")
@@ -144,8 +145,8 @@ def test_images_before_an_error_of_their_source_are_read(batch):
         next(pages)
 
 
-def test_errors_of_a_model_reach_the_caller():
-    def broken(images):
+def test_errors_of_a_model_reach_the_caller() -> None:
+    def broken(images) -> NoReturn:
         raise RuntimeError("the device is gone")
 
     with pytest.raises(RuntimeError, match="the device is gone"):
@@ -156,7 +157,7 @@ def test_errors_of_a_model_reach_the_caller():
         list(reader().read(5))
 
 
-def test_a_progress_bar_is_shown_when_asked_for(capsys):
+def test_a_progress_bar_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     reader(progress=True)([grid("a")] * 2)
     assert "2/2" in capsys.readouterr().err
     reader(progress=False)([grid("a")] * 20)
@@ -165,19 +166,19 @@ def test_a_progress_bar_is_shown_when_asked_for(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_scores_are_kept_when_asked_for():
+def test_scores_are_kept_when_asked_for() -> None:
     (page,) = reader(keep_scores=True)([grid("a")])
     assert page.scores.shape == (page.letterbox.canvas_size[0] // 2, page.letterbox.canvas_size[1] // 2, 2)
     assert (page.draw(heat_map=True) != page.draw()).any()
     assert reader()(grid("a")).scores is None
 
 
-def write(path, text):
+def write(path, text) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(grid(text)).save(path)
 
 
-def test_folders_are_read_in_several_goes(tmp_path):
+def test_folders_are_read_in_several_goes(tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     write(images / "a.png", "abc")
     write(images / "deep" / "b.PNG", "de")
@@ -211,7 +212,7 @@ def test_folders_are_read_in_several_goes(tmp_path):
     assert json.loads((out / "a.png.json").read_text())["text"] == "h g"
 
 
-def test_a_folder_that_is_stopped_goes_on_later(tmp_path):
+def test_a_folder_that_is_stopped_goes_on_later(tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     for i in range(6):
         write(images / f"{i}.png", "a")
@@ -229,7 +230,7 @@ def test_a_folder_that_is_stopped_goes_on_later(tmp_path):
     assert [p.name for p in report.read] == ["3.png", "4.png", "5.png"]
 
 
-def test_threads_share_a_folder(tmp_path):
+def test_threads_share_a_folder(tmp_path: Path) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     for i in range(8):
         write(images / f"{i}.png", "a")
@@ -245,13 +246,13 @@ def test_threads_share_a_folder(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == [f"{i}.png.json" for i in range(8)]
 
 
-def test_what_is_no_pattern_is_named(tmp_path):
+def test_what_is_no_pattern_is_named(tmp_path: Path) -> None:
     for pattern in ("", ".", "/*", "../*", 3):
         with pytest.raises(OptionError, match="got pattern="):
             reader().read_folder(tmp_path, tmp_path, pattern=pattern)
 
 
-def test_what_is_no_folder_is_named(tmp_path):
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is not a folder"):
         reader().read_folder(tmp_path / "none", tmp_path)
 
@@ -263,7 +264,7 @@ def resident_megabytes():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's account of memory")
-def test_ten_thousand_pages_do_not_grow_the_memory():
+def test_ten_thousand_pages_do_not_grow_the_memory() -> None:
     pictures = [draw_page([("abcdefgh"[i % 8], 8 + i % 5, 8, 30, 16)], (40, 64)) for i in range(16)]
     processor = CraftProcessor(mag_ratio=1.0)
     many = OCRPipeline(detect, recognize, detector_processor=processor, recognizer_processor=ParseqProcessor(CHARSET))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,9 +44,9 @@ def detect(images):
 class Detector:
     """The toy detector with a fixed input shape, and a valid size, as a static one has."""
 
-    def __init__(self, batch=1, canvas=(320, 480), valid=True):
+    def __init__(self, batch=1, canvas=(320, 480), valid=True) -> None:
         self.specs = [Spec("images", (batch, 3, *canvas))] + ([Spec("valid_size", (batch, 2))] if valid else [])
-        self.calls = []
+        self.calls: list[Any] = []
 
     def __call__(self, images, *valid):
         assert tuple(images.shape) == self.specs[0].shape
@@ -72,7 +73,7 @@ class Recognizer:
 
     processor = ParseqProcessor(CHARSET)
 
-    def __init__(self, batch):
+    def __init__(self, batch) -> None:
         self.specs = [Spec("images", (batch, 3, 32, 128))]
         self.batches = 0
 

@@ -194,7 +194,7 @@ def test_the_handle_gives_the_same(handle: Any, local: OCRPipeline, strips: list
         handle.remote(3).result()
 
 
-def scrape(ray: Any) -> dict[str, float]:
+def scrape(ray: Any) -> Counter[str]:
     """Sums of neuronkit's metrics over all replicas, as Prometheus gets them."""
     (node,) = ray.nodes()
     connection = http.client.HTTPConnection(node["NodeManagerAddress"], node["MetricsExportPort"], timeout=PATIENCE_S)
@@ -214,7 +214,7 @@ def test_metrics_show_that_requests_share_batches(ray: Any, handle: Any, port: i
     with ThreadPoolExecutor(16) as clients:
         assert {status for status, _, _ in clients.map(lambda strip: ask(port, body=strip), strips * 4)} == {200}
 
-    def settled() -> dict[str, float]:
+    def settled() -> dict[str, float] | Counter[str]:
         # Replicas report every few seconds, each by itself: what is scraped first may be from the midst of the load.
         found = scrape(ray)
         at_rest = found.get("queue_length") == 0 and found["batch_fill_count"] == found["batches_total"]
@@ -294,11 +294,11 @@ def test_a_replica_whose_models_fail_is_unhealthy(ray: Any, artifacts: tuple[Pat
     from neuronkit.serving.ray.options import AppOptions
     from neuronkit.serving.ray.replica import Reader
 
-    models = [ServedArtifact.of(role, path) for role, path in zip(("detector", "recognizer"), artifacts)]
+    detector, recognizer = (ServedArtifact.of(role, path) for role, path in zip(("detector", "recognizer"), artifacts))
     options = AppOptions(4, 0.0, 1, 1, 1.0, 0, 60.0, 10.0, 1000, 1000000, 10, 3, 1.0, 1.0)
 
     async def scenario() -> None:
-        reader = Reader(*models, options)
+        reader = Reader(detector, recognizer, options)
         finder = reader._reader._stages.finder
         find = finder.find
         finder.find = lambda opened: (_ for _ in ()).throw(RuntimeError("the device is gone"))  # type: ignore[method-assign]

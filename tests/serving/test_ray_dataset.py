@@ -33,8 +33,9 @@ def crash_on(deadly: bytes) -> Callable[[], None]:
 
     # Within a function, so that it travels by value: workers do not find the tests.
     def setup() -> None:
-        from neuronkit.ocr.pipeline import finding
+        import neuronkit.ocr.pipeline.finding
 
+        finding: Any = neuronkit.ocr.pipeline.finding
         real = finding.open_page
 
         def crashing(source: Any, **options: Any) -> Any:
@@ -42,7 +43,7 @@ def crash_on(deadly: bytes) -> Callable[[], None]:
                 os.kill(os.getpid(), signal.SIGSEGV)
             return real(source, **options)
 
-        finding.open_page = crashing  # type: ignore[assignment]
+        finding.open_page = crashing
 
     return setup
 

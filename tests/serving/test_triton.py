@@ -319,7 +319,7 @@ def test_two_clients_share_batches(server: Server, good_cases: dict[str, list[Ca
 def test_throughput_grows_with_the_clients(server: Server, good_cases: dict[str, list[Case]]) -> None:
     # In turns, and the best of some, because the machine has other work.
     case = good_cases["words"][1]
-    ratios = []
+    ratios: list[float] = []
     while not ratios or (max(ratios) < 1.5 and len(ratios) < 5):
         one, many = (throughput(server, case, clients, 1.0) for clients in (1, 16))
         ratios.append(many / one)

@@ -38,7 +38,7 @@ class Floor(nn.Module):
     ],
     ids=["name", "class", "no inputs", "number", "text among inputs", "static model with inputs"],
 )
-def test_the_same_mistake_has_one_text(model, inputs, error):
+def test_the_same_mistake_has_one_text(model, inputs, error) -> None:
     texts = {}
     for name, door in DOORS.items():
         with pytest.raises(NeuronKitError) as caught:
@@ -49,19 +49,19 @@ def test_the_same_mistake_has_one_text(model, inputs, error):
     assert "got" in texts["compile"]
 
 
-def test_a_plain_models_graph_has_one_name():
+def test_a_plain_models_graph_has_one_name() -> None:
     compiled = compile_for_inferentia(nn.Linear(4, 2), SPEC, target="cpu")
     costs = estimate(nn.Linear(4, 2), SPEC, target="inf2")
     (problem,) = analyze(nn.Embedding(5, 2), TensorSpec("ids", (2,), "int32"), target="inf1").problems
     assert [*compiled.manifest["graphs"]] == [*costs.graphs] == [problem.graph] == ["main"]
 
 
-def test_a_static_model_is_taken_as_it_is():
+def test_a_static_model_is_taken_as_it_is() -> None:
     static = StaticPARSeq(load_parseq(), max_length=3)
     assert as_static(static) is static
 
 
-def test_tensors_are_the_examples_and_specs_are_drawn():
+def test_tensors_are_the_examples_and_specs_are_drawn() -> None:
     given = torch.full((2, 4), 7.0)
     static = as_static(Floor(), given)
     assert isinstance(static, StaticModel)

@@ -34,7 +34,7 @@ class Graph:
 
 
 def make() -> tuple[Buckets, dict[tuple[int, ...], Graph]]:
-    graphs = {shape: Graph(shape) for shape in SHAPES}
+    graphs: dict[tuple[int, ...], Graph] = {shape: Graph(shape) for shape in SHAPES}
     buckets = Buckets(graphs)
     for fixed in buckets.buckets.values():
         fixed._rows_checked = True

@@ -248,6 +248,7 @@ def test_tracing_undoes_what_the_module_does_to_itself() -> None:
             self.seen: Any = None
             self.register_buffer("calls", torch.zeros(1))
             self.register_buffer("replaced", torch.zeros(1))
+            self.replaced: Tensor
 
         def forward(self, x: Tensor) -> Tensor:
             self.calls += 1

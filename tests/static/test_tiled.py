@@ -17,7 +17,8 @@ from neuronkit.models.craft import CRAFT
 from neuronkit.ocr import CraftProcessor
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import exact_padding
-from neuronkit.static.shapes.tiled import Reach, Tiled, reach
+from neuronkit.static.shapes.reach import Reach, reach
+from neuronkit.static.shapes.tiled import Tiled
 
 from .networks import Net, UNet, between, conv, lively
 

@@ -1,8 +1,9 @@
 import contextlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -25,7 +26,7 @@ def forget(package: str) -> None:
 
 
 @pytest.fixture
-def install_double(tmp_path, monkeypatch) -> Callable[..., "doubles.Double"]:
+def install_double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Write a fake SDK and put it on sys.path: ``install_double("torch_neuron", mode="fail")``."""
 
     def install(package: str, *, version: str | None = None, **settings):
@@ -40,7 +41,7 @@ def install_double(tmp_path, monkeypatch) -> Callable[..., "doubles.Double"]:
 
 
 @pytest.fixture
-def in_process(monkeypatch) -> None:
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the child's side in this process: what the SDK is called with is the same, at a fraction of the time."""
 
     def run(workshop, directory: Path, log: Path) -> int:

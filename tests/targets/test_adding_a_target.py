@@ -1,6 +1,7 @@
 """A target is added by one file and one line, from outside the package (docs/adding-a-target.md)."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ class ToySdk(SdkTarget):
 
 
 @pytest.fixture
-def toys(tmp_path, monkeypatch):
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A module of someone else's, with two targets."""
     (tmp_path / "toy_targets.py").write_text(TOY + TOY_SDK)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -72,7 +73,7 @@ def toys(tmp_path, monkeypatch):
     del sys.modules["toy_targets"]
 
 
-def test_a_registered_target_is_like_any_other(toys, tmp_path):
+def test_a_registered_target_is_like_any_other(toys, tmp_path: Path) -> None:
     register(toys.ToyTarget)
     model, x = nn.Linear(4, 3).eval(), SPEC.example(seed=1)
     compiled = compile_for_inferentia(model, SPEC, target="toy")
@@ -87,14 +88,14 @@ def test_a_registered_target_is_like_any_other(toys, tmp_path):
         compile_for_inferentia(model, SPEC, target="toy", options=CompileOptions(optlevel=1))
 
 
-def test_a_registered_sdk_compiles_in_a_child_process(toys):
+def test_a_registered_sdk_compiles_in_a_child_process(toys) -> None:
     register(toys.ToySdk)
     model = nn.Linear(4, 3).eval()
     compiled = compile_for_inferentia(model, SPEC, target="toy-sdk", options=CompileOptions(timeout_s=300))
     assert compiled.manifest["commands"] == {"main": "toy"}
 
 
-def test_without_the_line_it_is_unknown_and_with_it_known_by_name(toys):
+def test_without_the_line_it_is_unknown_and_with_it_known_by_name(toys) -> None:
     with pytest.raises(UnknownTargetError, match="'toy'"):
         find_target("toy")
     register(toys.ToyTarget)
@@ -102,7 +103,7 @@ def test_without_the_line_it_is_unknown_and_with_it_known_by_name(toys):
         find_target("toyy")
 
 
-def test_what_is_no_target_and_what_is_taken_are_refused(toys):
+def test_what_is_no_target_and_what_is_taken_are_refused(toys) -> None:
     for wrong in (toys, toys.ToyTarget(), nn.Linear, None):
         with pytest.raises(OptionError, match="expected a subclass of Target"):
             register(wrong)

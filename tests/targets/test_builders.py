@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ BUILDER = Path(__file__).with_name("builder.py")
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path: Path):
     """Start a builder in a directory of its own."""
-    started = []
+    started: list[subprocess.Popen[Any]] = []
 
     def run(target: str = "inf1") -> subprocess.Popen:
         home = tmp_path / f"home-{len(started)}"
@@ -62,7 +63,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.inf1
-def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path):
+def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path: Path) -> None:
     double = install_double("torch_neuron")
     records = [result(builder) for builder in [start() for _ in range(8)]]
     assert len(double.calls) == 1
@@ -72,7 +73,7 @@ def test_eight_builders_of_one_key_compile_once(install_double, start, tmp_path)
 
 
 @pytest.mark.inf1
-def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(install_double, start):
+def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(install_double, start) -> None:
     double = install_double("torch_neuron", mode="hang")
     builder = start()
     wait_for(lambda: len(double.calls) == 2)
@@ -85,7 +86,9 @@ def test_a_killed_builder_takes_its_compiler_along_and_does_not_block_the_next(i
 
 
 @pytest.mark.inf1
-def test_an_interrupted_builder_leaves_nothing(install_double, start, tmp_path, monkeypatch):
+def test_an_interrupted_builder_leaves_nothing(
+    install_double, start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     double = install_double("torch_neuron", mode="hang")
@@ -100,7 +103,7 @@ def test_an_interrupted_builder_leaves_nothing(install_double, start, tmp_path, 
 
 
 @pytest.mark.inf2
-def test_an_exported_graph_has_the_same_key_in_another_process(install_double, start):
+def test_an_exported_graph_has_the_same_key_in_another_process(install_double, start) -> None:
     double = install_double("torch_neuronx")
     assert [result(start("inf2"))["status"] for _ in range(2)] == ["miss", "hit"]
     assert len([call for call in double.calls if "shapes" in call]) == 1

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from neuronkit.targets.sdk import defaults
 WRITTEN = "--auto-cast none --native-int64=disabled --implicit-integer-downcast=all"
 
 
-def flags(built, installed, monkeypatch, command=WRITTEN):
+def flags(built, installed, monkeypatch: pytest.MonkeyPatch, command=WRITTEN):
     monkeypatch.setattr(defaults, "distribution_version", lambda name: installed)
     versions = {"neuronx-cc": built} if built is not None else {}
     return [change.flags[0] for change in defaults.changed_defaults(versions, [command])]
@@ -33,11 +34,11 @@ def flags(built, installed, monkeypatch, command=WRITTEN):
         ("2.26.6360.0", None, []),
     ],
 )
-def test_changes_between_two_releases(monkeypatch, built, installed, expected):
+def test_changes_between_two_releases(monkeypatch: pytest.MonkeyPatch, built, installed, expected) -> None:
     assert flags(built, installed, monkeypatch) == expected
 
 
-def test_what_the_command_line_sets_does_not_depend_on_a_default(monkeypatch):
+def test_what_the_command_line_sets_does_not_depend_on_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
     found = flags("2.21.1", "2.28.1", monkeypatch, command="")
     assert {"--auto-cast", "--native-int64", "--implicit-integer-downcast"} <= set(found)
     assert not {"--auto-cast", "--native-int64"} & set(flags("2.21.1", "2.28.1", monkeypatch))
@@ -45,7 +46,7 @@ def test_what_the_command_line_sets_does_not_depend_on_a_default(monkeypatch):
 
 
 @pytest.mark.tooling
-def test_load_and_describe_environment_say_so(install_double, monkeypatch, tmp_path):
+def test_load_and_describe_environment_say_so(install_double, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     version = torch.__version__.partition("+")[0] + ".3.0"
     monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr("platform.python_version", lambda: "3.12.1")

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ def compile_graphs(graphs, options=None, op_whitelist=(), stages=None):
 
 
 @pytest.mark.inf1
-def test_every_graph_goes_through_trace_in_another_process(install_double, graphs):
-    double, stages = install_double("torch_neuron"), []
+def test_every_graph_goes_through_trace_in_another_process(install_double, graphs) -> None:
+    double = install_double("torch_neuron")
+    stages: list[str] = []
     compiled = compile_graphs(graphs, stages=stages)
     assert [call["shapes"] for call in double.calls] == [[[2, 4]], [[2, 3]]]
     assert all(call["pid"] != os.getpid() for call in double.calls)
@@ -31,7 +33,7 @@ def test_every_graph_goes_through_trace_in_another_process(install_double, graph
 
 
 @pytest.mark.inf1
-def test_defaults_keep_everything_on_the_device_and_say_how_to_cast(install_double, in_process, graphs):
+def test_defaults_keep_everything_on_the_device_and_say_how_to_cast(install_double, in_process, graphs) -> None:
     double = install_double("torch_neuron")
     compiled = compile_graphs({"head": graphs["head"]})
     (call,) = double.calls
@@ -62,7 +64,7 @@ def test_defaults_keep_everything_on_the_device_and_say_how_to_cast(install_doub
         ({"cpu_operators": ("aten::linear",)}, {"fallback": True, "filtered": True, "on_device": ["aten::relu"]}),
     ],
 )
-def test_options_reach_documented_arguments(install_double, in_process, graphs, options, expected):
+def test_options_reach_documented_arguments(install_double, in_process, graphs, options, expected) -> None:
     double = install_double("torch_neuron")
     compile_graphs({"head": graphs["head"]}, CompileOptions(**options))
     (call,) = double.calls
@@ -70,7 +72,7 @@ def test_options_reach_documented_arguments(install_double, in_process, graphs, 
 
 
 @pytest.mark.inf1
-def test_workdir_keeps_graph_log_and_compiler_files(install_double, in_process, graphs, tmp_path):
+def test_workdir_keeps_graph_log_and_compiler_files(install_double, in_process, graphs, tmp_path: Path) -> None:
     double = install_double("torch_neuron")
     compile_graphs({"head": graphs["head"]}, CompileOptions(workdir=tmp_path / "work"))
     kept = {path.name for path in (tmp_path / "work" / "head").iterdir()}
@@ -79,7 +81,7 @@ def test_workdir_keeps_graph_log_and_compiler_files(install_double, in_process, 
 
 
 @pytest.mark.inf1
-def test_whitelist_is_added_to_what_the_sdk_supports(install_double, in_process, graphs):
+def test_whitelist_is_added_to_what_the_sdk_supports(install_double, in_process, graphs) -> None:
     double = install_double("torch_neuron", takes_op_whitelist=True)
     compile_graphs({"tokens": graphs["tokens"]}, op_whitelist=("aten::embedding",))
     (call,) = double.calls
@@ -88,7 +90,7 @@ def test_whitelist_is_added_to_what_the_sdk_supports(install_double, in_process,
 
 
 @pytest.mark.inf1
-def test_whitelist_becomes_a_node_filter_where_trace_does_not_know_it(install_double, in_process, graphs):
+def test_whitelist_becomes_a_node_filter_where_trace_does_not_know_it(install_double, in_process, graphs) -> None:
     double = install_double("torch_neuron", takes_op_whitelist=False)
     compiled = compile_graphs({"tokens": graphs["tokens"]}, op_whitelist=("aten::embedding",))
     (call,) = double.calls
@@ -98,14 +100,14 @@ def test_whitelist_becomes_a_node_filter_where_trace_does_not_know_it(install_do
 
 
 @pytest.mark.inf1
-def test_filter_leaves_out_what_is_neither_supported_nor_vouched_for(install_double, in_process, graphs):
+def test_filter_leaves_out_what_is_neither_supported_nor_vouched_for(install_double, in_process, graphs) -> None:
     double = install_double("torch_neuron", takes_op_whitelist=False)
     compile_graphs({"tokens": graphs["tokens"]}, op_whitelist=("aten::roll",))
     assert double.calls[0]["on_device"] == ["aten::linear"]
 
 
 @pytest.mark.inf1
-def test_compiler_failure_carries_code_log_and_hint(install_double, graphs, tmp_path):
+def test_compiler_failure_carries_code_log_and_hint(install_double, graphs, tmp_path: Path) -> None:
     install_double("torch_neuron", mode="fail")
     with pytest.raises(CompileError) as caught:
         compile_graphs(graphs, CompileOptions(workdir=tmp_path))
@@ -118,7 +120,7 @@ def test_compiler_failure_carries_code_log_and_hint(install_double, graphs, tmp_
 
 
 @pytest.mark.inf1
-def test_log_survives_a_failure_without_workdir(install_double, graphs):
+def test_log_survives_a_failure_without_workdir(install_double, graphs) -> None:
     install_double("torch_neuron", mode="fail")
     with pytest.raises(CompileError) as caught:
         compile_graphs(graphs)
@@ -126,21 +128,21 @@ def test_log_survives_a_failure_without_workdir(install_double, graphs):
 
 
 @pytest.mark.inf1
-def test_crash_names_the_signal(install_double, graphs, tmp_path):
+def test_crash_names_the_signal(install_double, graphs, tmp_path: Path) -> None:
     install_double("torch_neuron", mode="crash")
     with pytest.raises(CompileError, match="killed by SIGSEGV"):
         compile_graphs(graphs, CompileOptions(workdir=tmp_path))
 
 
 @pytest.mark.inf1
-def test_silent_cpu_trace_is_an_error(install_double, in_process, graphs, tmp_path):
+def test_silent_cpu_trace_is_an_error(install_double, in_process, graphs, tmp_path: Path) -> None:
     install_double("torch_neuron", mode="cpu trace")
     with pytest.raises(CompileError, match="CPU trace"):
         compile_graphs(graphs, CompileOptions(workdir=tmp_path))
 
 
 @pytest.mark.inf1
-def test_environment_names_versions(install_double, in_process):
+def test_environment_names_versions(install_double, in_process) -> None:
     install_double("torch_neuron")
     versions = find_target("inf1").check_environment()
     assert versions["torch-neuron"] == "1.13.1.2.11.13.0"
@@ -148,28 +150,28 @@ def test_environment_names_versions(install_double, in_process):
 
 
 @pytest.mark.inf1
-def test_sdk_of_another_torch_is_refused(install_double, in_process):
+def test_sdk_of_another_torch_is_refused(install_double, in_process) -> None:
     install_double("torch_neuron", version="1.12.1.2.4.0")
     with pytest.raises(MissingSDKError, match=r"1\.12\.1.* does not fit torch 1\.13\.1"):
         find_target("inf1").check_environment()
 
 
 @pytest.mark.inf1
-def test_driver_that_dropped_inf1_is_refused(install_double, in_process, monkeypatch):
+def test_driver_that_dropped_inf1_is_refused(install_double, in_process, monkeypatch: pytest.MonkeyPatch) -> None:
     install_double("torch_neuron")
     monkeypatch.setattr("neuronkit.targets.inf1.driver_version", lambda: "2.31.7.0")
     with pytest.raises(MissingSDKError, match=r"aws-neuronx-dkms=2\.24\.\*"):
         find_target("inf1").check_environment()
 
 
-def test_without_sdk_the_install_command_is_named():
+def test_without_sdk_the_install_command_is_named() -> None:
     with pytest.raises(
         MissingSDKError, match=r"pip install --extra-index-url=https://pip\.repos\.neuron\.amazonaws\.com"
     ):
         find_target("inf1").check_environment()
 
 
-def test_wrong_framework_is_named_before_the_sdk(monkeypatch):
+def test_wrong_framework_is_named_before_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.13.0")
     monkeypatch.setattr("platform.python_version", lambda: "3.11.7")
     with pytest.raises(MissingSDKError, match=r"torch 2\.13\.0 \(needs 1\.13\) and Python 3\.11\.7 \(needs 3\.10\)"):
@@ -187,13 +189,13 @@ def test_wrong_framework_is_named_before_the_sdk(monkeypatch):
         {"auto_cast": "all", "extra_args": ("--fast-math=none",)},
     ],
 )
-def test_what_neuron_cc_cannot_honour_is_refused(options):
+def test_what_neuron_cc_cannot_honour_is_refused(options) -> None:
     with pytest.raises(OptionError):
         find_target("inf1").check_options(CompileOptions(**options))
 
 
 @pytest.mark.inf1
-def test_dictionaries_come_through(install_double, in_process):
+def test_dictionaries_come_through(install_double, in_process) -> None:
     class Named(torch.nn.Module):
         def forward(self, x):
             return {"twice": x * 2, "more": x + 1}

@@ -21,7 +21,7 @@ SPEC = TensorSpec("x", (2, 4))
 
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch) -> Path:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """This process's temporary directory, and that of its children."""
     path = tmp_path / "temporary"
     path.mkdir()
@@ -41,7 +41,7 @@ def compile_head(target, options=None):
 
 
 @pytest.mark.inf1
-def test_compiles_in_a_child_leave_nothing(install_double, in_process, temporary):
+def test_compiles_in_a_child_leave_nothing(install_double, in_process, temporary) -> None:
     install_double("torch_neuron")
     for _ in range(10):
         compile_head("inf1")
@@ -49,7 +49,9 @@ def test_compiles_in_a_child_leave_nothing(install_double, in_process, temporary
 
 
 @pytest.mark.tooling
-def test_a_native_graph_keeps_one_directory_for_as_long_as_it_lives(install_double, temporary, tmp_path, monkeypatch):
+def test_a_native_graph_keeps_one_directory_for_as_long_as_it_lives(
+    install_double, temporary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
     install_double("torch_neuronx", version=".".join(torch.__version__.split(".")[:2]) + ".3.0", native=True)
     for _ in range(4):
@@ -69,7 +71,7 @@ def test_a_native_graph_keeps_one_directory_for_as_long_as_it_lives(install_doub
 
 
 @pytest.mark.tooling
-def test_a_native_compile_that_fails_leaves_nothing(install_double, temporary, monkeypatch):
+def test_a_native_compile_that_fails_leaves_nothing(install_double, temporary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
     version = ".".join(torch.__version__.split(".")[:2]) + ".3.0"
     install_double("torch_neuronx", version=version, native=True, mode="fail")
@@ -80,7 +82,7 @@ def test_a_native_compile_that_fails_leaves_nothing(install_double, temporary, m
 
 
 @pytest.mark.inf1
-def test_what_killed_compiles_left_goes_with_the_next(install_double, temporary, tmp_path):
+def test_what_killed_compiles_left_goes_with_the_next(install_double, temporary, tmp_path: Path) -> None:
     double = install_double("torch_neuron", mode="hang")
     builder = str(Path(__file__).with_name("builder.py"))
     for index in range(3):
@@ -98,7 +100,7 @@ def test_what_killed_compiles_left_goes_with_the_next(install_double, temporary,
 
 
 @pytest.mark.inf1
-def test_logs_of_failures_stay_for_a_week(install_double, temporary):
+def test_logs_of_failures_stay_for_a_week(install_double, temporary) -> None:
     double = install_double("torch_neuron", mode="fail")
     with pytest.raises(CompileError) as caught:
         compile_head("inf1")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.tooling
 
 
 @pytest.fixture
-def torch_neuron_native(install_double, monkeypatch):
+def torch_neuron_native(install_double, monkeypatch: pytest.MonkeyPatch):
     """A TorchNeuron whose device is the CPU."""
     monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr("platform.python_version", lambda: "3.12.1")
@@ -40,7 +40,7 @@ def compile_graph(options=None, target="trn2-native"):
     return module, chosen.compile(graphs, options=options, progress=lambda stage: None)
 
 
-def test_compiles_at_once_and_computes_the_same(torch_neuron_native):
+def test_compiles_at_once_and_computes_the_same(torch_neuron_native) -> None:
     double = torch_neuron_native()
     module, compiled = compile_graph()
     (call,) = double.calls
@@ -54,7 +54,7 @@ def test_compiles_at_once_and_computes_the_same(torch_neuron_native):
     assert 'backend="neuron", fullgraph=True, dynamic=False' in compiled.commands["head"]
 
 
-def test_the_environment_is_given_back(torch_neuron_native, monkeypatch):
+def test_the_environment_is_given_back(torch_neuron_native, monkeypatch: pytest.MonkeyPatch) -> None:
     torch_neuron_native()
     monkeypatch.setenv("NEURON_CC_FLAGS", "--mine")
     compile_graph()
@@ -78,14 +78,14 @@ def test_the_environment_is_given_back(torch_neuron_native, monkeypatch):
         ),
     ],
 )
-def test_options_become_environment_variables(torch_neuron_native, options, expected):
+def test_options_become_environment_variables(torch_neuron_native, options, expected) -> None:
     double = torch_neuron_native()
     compile_graph(CompileOptions(**options))
     environment = double.calls[0]["environment"]
     assert {name: environment.get(name) for name in expected} == expected
 
 
-def test_a_cached_graph_is_not_compiled_again(torch_neuron_native, tmp_path):
+def test_a_cached_graph_is_not_compiled_again(torch_neuron_native, tmp_path: Path) -> None:
     double = torch_neuron_native()
     options = CompileOptions(cache_dir=tmp_path / "cache")
     compile_graph(options)
@@ -101,7 +101,7 @@ def test_a_cached_graph_is_not_compiled_again(torch_neuron_native, tmp_path):
     assert not any(Path(environment[tier]).is_relative_to(tmp_path / "cache") for tier in TIERS)
 
 
-def test_other_settings_are_another_entry_of_the_cache(torch_neuron_native, tmp_path):
+def test_other_settings_are_another_entry_of_the_cache(torch_neuron_native, tmp_path: Path) -> None:
     torch_neuron_native()
     for options in ({}, {"optlevel": 1}):
         _, compiled = compile_graph(CompileOptions(cache_dir=tmp_path / "cache", **options))
@@ -111,7 +111,9 @@ def test_other_settings_are_another_entry_of_the_cache(torch_neuron_native, tmp_
 
 
 @pytest.mark.parametrize(("target", "platform"), [("trn2-native", "trn2"), ("trn3", "trn3"), ("inf2-native", "inf2")])
-def test_the_platform_is_named_where_there_is_no_device(torch_neuron_native, monkeypatch, target, platform):
+def test_the_platform_is_named_where_there_is_no_device(
+    torch_neuron_native, monkeypatch: pytest.MonkeyPatch, target, platform
+) -> None:
     double = torch_neuron_native()
     compile_graph(target=target)
     environment = double.calls[-1]["environment"]
@@ -128,7 +130,9 @@ def test_the_platform_is_named_where_there_is_no_device(torch_neuron_native, mon
 
 @pytest.mark.parametrize(("compiler", "pinned"), [("2.26.6360.0", False), ("2.27.5334.0", True), ("2.28.7631.0", True)])
 @pytest.mark.parametrize("target", ["trn2-native", "trn3", "inf2-native"])
-def test_integers_are_pinned_where_the_compiler_knows_them(torch_neuron_native, monkeypatch, target, compiler, pinned):
+def test_integers_are_pinned_where_the_compiler_knows_them(
+    torch_neuron_native, monkeypatch: pytest.MonkeyPatch, target, compiler, pinned
+) -> None:
     double = torch_neuron_native()
     monkeypatch.setattr("neuronkit.targets.sdk.flags.distribution_version", lambda name: compiler)
     compile_graph(target=target)
@@ -142,7 +146,7 @@ def test_integers_are_pinned_where_the_compiler_knows_them(torch_neuron_native, 
     assert ("--implicit-integer-downcast=all" in flags) is expected
 
 
-def test_a_model_type_is_set_once(torch_neuron_native):
+def test_a_model_type_is_set_once(torch_neuron_native) -> None:
     double = torch_neuron_native()
     compile_graph(CompileOptions(extra_args=("--model-type", "unet-inference")))
     assert double.calls[-1]["environment"]["NEURON_CC_FLAGS"] == "--auto-cast none --model-type unet-inference"
@@ -161,12 +165,12 @@ def test_a_model_type_is_set_once(torch_neuron_native):
         {"auto_cast_type": "bf16"},
     ],
 )
-def test_what_cannot_be_honoured_is_refused(options):
+def test_what_cannot_be_honoured_is_refused(options) -> None:
     with pytest.raises(OptionError):
         find_target("trn2-native").check_options(CompileOptions(**options))
 
 
-def test_artifact_is_a_directory_with_graph_settings_and_both_caches(torch_neuron_native, tmp_path):
+def test_artifact_is_a_directory_with_graph_settings_and_both_caches(torch_neuron_native, tmp_path: Path) -> None:
     double = torch_neuron_native()
     module, compiled = compile_graph(CompileOptions(optlevel=1, workdir=tmp_path / "work"), target="trn3")
     artifact = tmp_path / "artifact"
@@ -193,7 +197,7 @@ def test_artifact_is_a_directory_with_graph_settings_and_both_caches(torch_neuro
     assert {path: path.read_bytes() for path in artifact.rglob("*") if path.is_file()} == before
 
 
-def test_an_artifact_sets_no_other_variables(torch_neuron_native, tmp_path):
+def test_an_artifact_sets_no_other_variables(torch_neuron_native, tmp_path: Path) -> None:
     double = torch_neuron_native()
     _, compiled = compile_graph(target="trn3")
     find_target("trn3").save_directory(compiled.callables["head"], tmp_path)
@@ -209,7 +213,7 @@ def test_an_artifact_sets_no_other_variables(torch_neuron_native, tmp_path):
     assert environment["NEURON_COMPILER_OPT_LEVEL"] == "-O2"
 
 
-def test_what_is_no_graph_cannot_be_saved(tmp_path):
+def test_what_is_no_graph_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="got function; expected a graph that target 'trn3' compiled"):
         find_target("trn3").save_directory(lambda x: x, tmp_path)
 
@@ -217,7 +221,9 @@ def test_what_is_no_graph_cannot_be_saved(tmp_path):
 @pytest.mark.parametrize(
     ("method", "graphs"), [("fixed_point", {"encode", "decode"}), ("stepwise", {"encode", "step", "decode"})]
 )
-def test_a_model_of_several_graphs_is_saved_with_how_they_are_joined(torch_neuron_native, tmp_path, method, graphs):
+def test_a_model_of_several_graphs_is_saved_with_how_they_are_joined(
+    torch_neuron_native, tmp_path: Path, method, graphs
+) -> None:
     torch_neuron_native()
     torch.manual_seed(0)
     model = PARSeq(
@@ -235,7 +241,7 @@ def test_a_model_of_several_graphs_is_saved_with_how_they_are_joined(torch_neuro
     torch.testing.assert_close(load(loaded.save(tmp_path / "again"))(images), static(images))
 
 
-def test_graphs_that_only_python_joins_cannot_be_saved(torch_neuron_native, tmp_path):
+def test_graphs_that_only_python_joins_cannot_be_saved(torch_neuron_native, tmp_path: Path) -> None:
     class Joined(StaticPARSeq):
         joining = None
 
@@ -250,7 +256,7 @@ def test_graphs_that_only_python_joins_cannot_be_saved(torch_neuron_native, tmp_
         compiled.save(tmp_path / "model")
 
 
-def test_compiler_failure_carries_code_and_hint(torch_neuron_native):
+def test_compiler_failure_carries_code_and_hint(torch_neuron_native) -> None:
     double = torch_neuron_native(mode="fail")
     with pytest.raises(CompileError) as caught:
         compile_graph()
@@ -258,7 +264,7 @@ def test_compiler_failure_carries_code_and_hint(torch_neuron_native):
     assert double.calls
 
 
-def test_xla_based_sdk_is_refused(install_double, monkeypatch):
+def test_xla_based_sdk_is_refused(install_double, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.12.1")
     monkeypatch.setattr(torch, "__version__", "2.13.0")
     install_double("torch_neuronx", version="2.9.0.2.15.32035")
@@ -266,13 +272,13 @@ def test_xla_based_sdk_is_refused(install_double, monkeypatch):
         find_target("trn2-native").check_environment()
 
 
-def test_versions_are_named(torch_neuron_native, monkeypatch):
+def test_versions_are_named(torch_neuron_native, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.13.0")
     torch_neuron_native()
     assert find_target("trn3").check_environment()["torch-neuronx"].endswith(".3.0")
 
 
-def test_wrong_torch_and_python_are_named(monkeypatch):
+def test_wrong_torch_and_python_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.9.0")
     monkeypatch.setattr("platform.python_version", lambda: "3.11.7")
     with pytest.raises(MissingSDKError, match=r"torch 2\.9\.0 \(needs 2\.13-2\.14\) and Python 3\.11\.7"):

@@ -1,6 +1,8 @@
 import os
 import re
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +27,7 @@ def head(graphs) -> dict:
 
 
 @pytest.mark.inf2
-def test_every_graph_goes_through_trace_in_another_process(install_double, graphs):
+def test_every_graph_goes_through_trace_in_another_process(install_double, graphs) -> None:
     double = install_double("torch_neuronx")
     compiled = compile_graphs(graphs)
     traces = [call for call in double.calls if "shapes" in call]
@@ -38,7 +40,7 @@ def test_every_graph_goes_through_trace_in_another_process(install_double, graph
 
 
 @pytest.mark.inf2
-def test_default_call_without_a_device(install_double, in_process, head):
+def test_default_call_without_a_device(install_double, in_process, head) -> None:
     double = install_double("torch_neuronx")
     compiled = compile_graphs(head)
     trace, loading = double.calls
@@ -51,7 +53,7 @@ def test_default_call_without_a_device(install_double, in_process, head):
 
 
 @pytest.mark.inf2
-def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monkeypatch):
+def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monkeypatch: pytest.MonkeyPatch) -> None:
     double = install_double("torch_neuronx")
     monkeypatch.setattr("neuronkit.targets.sdk.target.visible_devices", lambda: ["/dev/neuron0"])
     compile_graphs(head)
@@ -83,7 +85,7 @@ def test_with_a_device_the_trace_uses_it(install_double, in_process, head, monke
         ({"cpu_fallback": True}, {"partitioned": True, "ops_to_partition": None}),
     ],
 )
-def test_options_reach_documented_arguments(install_double, in_process, head, options, expected):
+def test_options_reach_documented_arguments(install_double, in_process, head, options, expected) -> None:
     double = install_double("torch_neuronx")
     compile_graphs(head, CompileOptions(**options))
     call = {**double.calls[0], "compiler_args": " ".join(double.calls[0]["compiler_args"])}
@@ -91,7 +93,7 @@ def test_options_reach_documented_arguments(install_double, in_process, head, op
 
 
 @pytest.mark.inf2
-def test_dynamic_batch_and_workdir(install_double, in_process, head, tmp_path):
+def test_dynamic_batch_and_workdir(install_double, in_process, head, tmp_path: Path) -> None:
     double = install_double("torch_neuronx")
     compile_graphs(head, CompileOptions(dynamic_batch=True, workdir=tmp_path))
     assert double.calls[1] == {"dynamic_batch": True}
@@ -108,7 +110,7 @@ def test_dynamic_batch_and_workdir(install_double, in_process, head, tmp_path):
         ("trn2", 2, "--target trn2 --auto-cast none --model-type generic --logical-nc-config 2"),
     ],
 )
-def test_chips_by_name(install_double, in_process, head, target, cores, expected):
+def test_chips_by_name(install_double, in_process, head, target, cores, expected) -> None:
     double = install_double("torch_neuronx")
     compile_graphs(head, CompileOptions(neuroncores=cores), target=target)
     assert double.calls[0]["compiler_args"] == expected.split()
@@ -118,9 +120,11 @@ def test_chips_by_name(install_double, in_process, head, target, cores, expected
     ("target", "compiler", "pinned"),
     [("trn2", "2.27.5334.0", True), ("trn2", "2.26.6360.0", False), ("trn2", None, False), ("inf2", "2.28.0.0", False)],
 )
-def test_integers_are_pinned_where_the_compiler_knows_them(monkeypatch, target, compiler, pinned):
+def test_integers_are_pinned_where_the_compiler_knows_them(
+    monkeypatch: pytest.MonkeyPatch, target, compiler, pinned
+) -> None:
     monkeypatch.setattr("neuronkit.targets.sdk.flags.distribution_version", lambda name: compiler)
-    chosen = find_target(target)
+    chosen: Any = find_target(target)
     pins = ["--native-int64=disabled", "--implicit-integer-downcast=all"]
     assert [flag for flag in chosen.compiler_args(CompileOptions()) if flag in pins] == (pins if pinned else [])
     own = CompileOptions(extra_args=("--implicit-integer-downcast", "dot"))
@@ -130,13 +134,13 @@ def test_integers_are_pinned_where_the_compiler_knows_them(monkeypatch, target, 
 @pytest.mark.parametrize(
     ("target", "compiler"), [("inf2", "2.26"), ("trn1", "2.26"), ("trn2-native", "2.28"), ("trn3", "2.28")]
 )
-def test_the_install_command_pins_a_line_of_the_compiler(target, compiler):
+def test_the_install_command_pins_a_line_of_the_compiler(target, compiler) -> None:
     with pytest.raises(MissingSDKError, match=rf"neuronx-cc=={re.escape(compiler)}\.\*"):
         find_target(target).check_environment()
 
 
 @pytest.mark.inf2
-def test_graph_that_cannot_be_exported_is_named(install_double, in_process, tmp_path):
+def test_graph_that_cannot_be_exported_is_named(install_double, in_process, tmp_path: Path) -> None:
     install_double("torch_neuronx")
 
     class Branch(nn.Module):
@@ -153,7 +157,7 @@ def test_graph_that_cannot_be_exported_is_named(install_double, in_process, tmp_
     ("mode", "code", "message"),
     [("fail", "NCC_EVRF001", "ended with status 1"), ("crash", None, "killed by SIGSEGV")],
 )
-def test_compiler_failure_is_told(install_double, head, tmp_path, mode, code, message):
+def test_compiler_failure_is_told(install_double, head, tmp_path: Path, mode, code, message) -> None:
     install_double("torch_neuronx", mode=mode)
     with pytest.raises(CompileError, match=message) as caught:
         compile_graphs(head, CompileOptions(workdir=tmp_path))
@@ -169,7 +173,9 @@ def test_compiler_failure_is_told(install_double, head, tmp_path, mode, code, me
         ("drops target", "asked for --target inf2, the compiler was called with no --target"),
     ],
 )
-def test_a_compiler_that_ignores_the_target_is_found_out(install_double, in_process, head, tmp_path, mode, message):
+def test_a_compiler_that_ignores_the_target_is_found_out(
+    install_double, in_process, head, tmp_path: Path, mode, message
+) -> None:
     install_double("torch_neuronx", mode=mode)
     with pytest.raises(CompileError, match=message) as caught:
         compile_graphs(head, CompileOptions(workdir=tmp_path / "work", cache_dir=tmp_path / "cache"))
@@ -179,7 +185,9 @@ def test_a_compiler_that_ignores_the_target_is_found_out(install_double, in_proc
 
 
 @pytest.mark.inf2
-def test_the_compilers_own_log_shows_the_target_too(install_double, in_process, head, tmp_path, monkeypatch):
+def test_the_compilers_own_log_shows_the_target_too(
+    install_double, in_process, head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     double = install_double("torch_neuronx", mode="logs target")
     with pytest.raises(CompileError, match="called with --target trn1"):
         compile_graphs(head, CompileOptions(workdir=tmp_path))
@@ -189,13 +197,13 @@ def test_the_compilers_own_log_shows_the_target_too(install_double, in_process, 
 
 
 @pytest.mark.inf2
-def test_a_target_of_the_callers_own_is_what_was_asked_for(install_double, in_process, head):
+def test_a_target_of_the_callers_own_is_what_was_asked_for(install_double, in_process, head) -> None:
     install_double("torch_neuronx", mode="ignores target")
     compile_graphs(head, CompileOptions(extra_args=("--target", "trn1")))
 
 
 @pytest.mark.inf2
-def test_environment_names_versions(install_double, in_process):
+def test_environment_names_versions(install_double, in_process) -> None:
     install_double("torch_neuronx")
     versions = find_target("inf2").check_environment()
     assert versions["torch-neuronx"] == "2.9.0.2.15.32035"
@@ -206,13 +214,13 @@ def test_environment_names_versions(install_double, in_process):
 @pytest.mark.parametrize(
     ("version", "message"), [("2.8.0.2.10.1", r"does not fit torch 2\.9"), ("2.14.3.0", "is TorchNeuron")]
 )
-def test_sdk_that_does_not_fit_is_refused(install_double, in_process, version, message):
+def test_sdk_that_does_not_fit_is_refused(install_double, in_process, version, message) -> None:
     install_double("torch_neuronx", version=version)
     with pytest.raises(MissingSDKError, match=message):
         find_target("inf2").check_environment()
 
 
-def test_without_sdk_the_install_command_is_named():
+def test_without_sdk_the_install_command_is_named() -> None:
     with pytest.raises(
         MissingSDKError, match=r"pip install --extra-index-url=https://pip\.repos\.neuron\.amazonaws\.com"
     ):
@@ -220,7 +228,7 @@ def test_without_sdk_the_install_command_is_named():
 
 
 @pytest.mark.parametrize(("target", "version"), [("inf2", "1.13.1"), ("trn1", "2.13.0"), ("xla", "2.4.1")])
-def test_wrong_torch_is_named(monkeypatch, target, version):
+def test_wrong_torch_is_named(monkeypatch: pytest.MonkeyPatch, target, version) -> None:
     monkeypatch.setattr(torch, "__version__", version)
     with pytest.raises(MissingSDKError, match=rf"torch {version} \(needs 2\.5-2\.9\)"):
         find_target(target).check_environment()
@@ -238,6 +246,6 @@ def test_wrong_torch_is_named(monkeypatch, target, version):
         ("cpu", {"optlevel": 2}),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(target, options):
+def test_what_cannot_be_honoured_is_refused(target, options) -> None:
     with pytest.raises(OptionError):
         find_target(target).check_options(CompileOptions(**options))

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,14 +48,14 @@ REFUSED = {
 }
 
 
-def test_every_field_and_target_has_its_case():
+def test_every_field_and_target_has_its_case() -> None:
     assert set(SAMPLES) == {field.name for field in fields(CompileOptions)}
     assert set(REFUSED) == set(target_names())
 
 
 @pytest.mark.parametrize("field", SAMPLES)
 @pytest.mark.parametrize("target", REFUSED)
-def test_what_a_target_cannot_honour_raises_and_names_the_field(target, field):
+def test_what_a_target_cannot_honour_raises_and_names_the_field(target, field) -> None:
     options = CompileOptions(**SAMPLES[field])
     if field in REFUSED[target]:
         with pytest.raises(OptionError, match=rf"{field}=.*'{target}' cannot honour"):
@@ -62,10 +64,10 @@ def test_what_a_target_cannot_honour_raises_and_names_the_field(target, field):
         find_target(target).check_options(options)
 
 
-def calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist=()):
+def calls_with(install, target, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op_whitelist=()):
     """What the SDK and the child process are given, as text, with paths that change left out."""
     monkeypatch.chdir(tmp_path)
-    spawned = []
+    spawned: list[Any] = []
     double = install()
     chosen, options = find_target(target), CompileOptions(**sample)
     chosen.check_options(options)
@@ -84,7 +86,9 @@ def calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist=()):
     return json.dumps(calls, sort_keys=True), "cache_dir" in sample and (tmp_path / sample["cache_dir"]).exists()
 
 
-def assert_every_field_is_seen(install, target, tmp_path, monkeypatch, deadlines, op_whitelist=()):
+def assert_every_field_is_seen(
+    install, target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadlines, op_whitelist=()
+) -> None:
     def seen(sample):
         calls = calls_with(install, target, sample, tmp_path, monkeypatch, op_whitelist)
         return calls, deadlines[-1] if deadlines else None
@@ -96,7 +100,7 @@ def assert_every_field_is_seen(install, target, tmp_path, monkeypatch, deadlines
 
 
 @pytest.fixture
-def deadlines(in_process, monkeypatch) -> list:
+def deadlines(in_process, monkeypatch: pytest.MonkeyPatch) -> list:
     """The time that each child is given."""
     from neuronkit.targets.sdk import job
 
@@ -112,7 +116,9 @@ def deadlines(in_process, monkeypatch) -> list:
 
 @pytest.mark.inf1
 @pytest.mark.parametrize("takes_op_whitelist", [True, False])
-def test_every_option_reaches_torch_neuron(install_double, tmp_path, monkeypatch, deadlines, takes_op_whitelist):
+def test_every_option_reaches_torch_neuron(
+    install_double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadlines, takes_op_whitelist
+) -> None:
     double = install_double("torch_neuron", takes_op_whitelist=takes_op_whitelist)
     # As a node filter the whitelist needs the partitioner, which is all that cpu_fallback asks for.
     whitelist = ("aten::embedding",) if takes_op_whitelist else ()
@@ -121,14 +127,18 @@ def test_every_option_reaches_torch_neuron(install_double, tmp_path, monkeypatch
 
 @pytest.mark.inf2
 @pytest.mark.parametrize("target", ["inf2", "trn1", "trn2"])
-def test_every_option_reaches_torch_neuronx(install_double, tmp_path, monkeypatch, deadlines, target):
+def test_every_option_reaches_torch_neuronx(
+    install_double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadlines, target
+) -> None:
     double = install_double("torch_neuronx")
     assert_every_field_is_seen(lambda: double, target, tmp_path, monkeypatch, deadlines)
 
 
 @pytest.mark.tooling
 @pytest.mark.parametrize("target", ["trn2-native", "trn3", "inf2-native"])
-def test_every_option_reaches_torchneuron(install_double, tmp_path, monkeypatch, target):
+def test_every_option_reaches_torchneuron(
+    install_double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target
+) -> None:
     monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr("platform.python_version", lambda: "3.12.1")
     version = ".".join(torch.__version__.split(".")[:2]) + ".3.0"

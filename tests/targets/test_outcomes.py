@@ -56,7 +56,9 @@ def assert_gone(*pids: int) -> None:
         ("nothing", r"gave a NoneType; a compiled graph is a torch\.jit\.ScriptModule", None),
     ],
 )
-def test_every_failure_is_told_and_leaves_nothing_half_written(install_double, graphs, tmp_path, mode, message, hint):
+def test_every_failure_is_told_and_leaves_nothing_half_written(
+    install_double, graphs, tmp_path: Path, mode, message, hint
+) -> None:
     install_double("torch_neuron", mode=mode)
     with pytest.raises(CompileError, match=message) as caught:
         compile_head(graphs, CompileOptions(workdir=tmp_path / "work", cache_dir=tmp_path / "cache"))
@@ -71,7 +73,7 @@ def test_every_failure_is_told_and_leaves_nothing_half_written(install_double, g
     assert not list((tmp_path / "cache" / "entries").glob("*"))
 
 
-def test_a_failure_is_not_kept(install_double, graphs, tmp_path):
+def test_a_failure_is_not_kept(install_double, graphs, tmp_path: Path) -> None:
     double = install_double("torch_neuron", mode="no space")
     options = CompileOptions(workdir=tmp_path / "work", cache_dir=tmp_path / "cache")
     with pytest.raises(CompileError):
@@ -82,17 +84,19 @@ def test_a_failure_is_not_kept(install_double, graphs, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["thread", "crash at exit"])
-def test_what_happens_after_the_result_does_not_matter(install_double, graphs, mode):
+def test_what_happens_after_the_result_does_not_matter(install_double, graphs, mode) -> None:
     install_double("torch_neuron", mode=mode)
     assert set(compile_head(graphs, CompileOptions(timeout_s=120)).callables) == {"head"}
 
 
-def test_a_compiler_that_complains_may_leave_operators_to_the_cpu(install_double, graphs):
+def test_a_compiler_that_complains_may_leave_operators_to_the_cpu(install_double, graphs) -> None:
     install_double("torch_neuron", mode="fail and go on")
     assert set(compile_head(graphs, CompileOptions(cpu_fallback=True)).callables) == {"head"}
 
 
-def test_a_failure_leaves_its_log_alone_in_the_temporary_directory(install_double, graphs, tmp_path, monkeypatch):
+def test_a_failure_leaves_its_log_alone_in_the_temporary_directory(
+    install_double, graphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     install_double("torch_neuron", mode="own log")
@@ -101,7 +105,9 @@ def test_a_failure_leaves_its_log_alone_in_the_temporary_directory(install_doubl
     assert [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()] == [caught.value.log_path]
 
 
-def test_a_failure_before_the_compiler_leaves_nothing(install_double, tmp_path, monkeypatch):
+def test_a_failure_before_the_compiler_leaves_nothing(
+    install_double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     install_double("torch_neuron")
@@ -111,7 +117,7 @@ def test_a_failure_before_the_compiler_leaves_nothing(install_double, tmp_path, 
     assert os.listdir(tmp_path / "temporary") == []
 
 
-def test_a_grandchild_that_holds_the_log_does_not_hold_up_the_compile(install_double, graphs):
+def test_a_grandchild_that_holds_the_log_does_not_hold_up_the_compile(install_double, graphs) -> None:
     double = install_double("torch_neuron", mode="grandchild")
     compile_head(graphs, CompileOptions())
     assert_gone(*(call["compiler"] for call in double.calls if "compiler" in call))
@@ -134,7 +140,9 @@ class Clock:
             self.ahead_s = 3600.0
 
 
-def test_a_hang_ends_with_every_process_it_started(install_double, graphs, tmp_path, monkeypatch):
+def test_a_hang_ends_with_every_process_it_started(
+    install_double, graphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     double, clock = install_double("torch_neuron", mode="hang"), Clock()
     monkeypatch.setattr("neuronkit.targets.sdk.job.time", clock)
     with pytest.raises(CompileError, match="not compiled within timeout_s=600 seconds") as caught:
@@ -159,7 +167,9 @@ class Impatient:
             raise KeyboardInterrupt
 
 
-def test_an_interrupt_ends_the_child_and_leaves_nothing(install_double, graphs, tmp_path, monkeypatch):
+def test_an_interrupt_ends_the_child_and_leaves_nothing(
+    install_double, graphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     double, report = install_double("torch_neuron", mode="hang"), Impatient()
@@ -173,7 +183,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(install_double, graphs, 
     assert not list((tmp_path / "cache" / "entries").glob("*"))
 
 
-def test_a_full_disk_under_the_log(install_double, graphs, tmp_path):
+def test_a_full_disk_under_the_log(install_double, graphs, tmp_path: Path) -> None:
     install_double("torch_neuron", mode="fail")
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "compile.log").symlink_to("/dev/full")
@@ -181,7 +191,7 @@ def test_a_full_disk_under_the_log(install_double, graphs, tmp_path):
         compile_head(graphs, CompileOptions(workdir=tmp_path))
 
 
-def test_a_full_disk_before_the_compiler_starts(install_double, graphs, tmp_path):
+def test_a_full_disk_before_the_compiler_starts(install_double, graphs, tmp_path: Path) -> None:
     double = install_double("torch_neuron")
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "graph.pt").symlink_to("/dev/full")
@@ -190,7 +200,7 @@ def test_a_full_disk_before_the_compiler_starts(install_double, graphs, tmp_path
     assert double.calls == []
 
 
-def test_a_workdir_that_is_a_file(install_double, graphs, tmp_path):
+def test_a_workdir_that_is_a_file(install_double, graphs, tmp_path: Path) -> None:
     install_double("torch_neuron")
     (tmp_path / "file").touch()
     with pytest.raises(CompileError, match=r"Not a directory.*CompileOptions\(workdir=...\)"):

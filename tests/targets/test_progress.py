@@ -1,4 +1,6 @@
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -6,7 +8,7 @@ from neuronkit.targets.progress import Progress, detail
 from neuronkit.targets.sdk.log import last_line, read_log
 
 
-def test_details_are_shown_when_asked_for_and_not_otherwise(capsys):
+def test_details_are_shown_when_asked_for_and_not_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     for show in (True, None, False):
         with Progress(show) as report:
             report("compiling head")
@@ -14,15 +16,15 @@ def test_details_are_shown_when_asked_for_and_not_otherwise(capsys):
         assert ("compiling head, 3 s: [2/7] scheduling" in capsys.readouterr().err) is (show is True)
 
 
-def test_the_line_holds_the_stage_and_the_time_alone(capsys):
+def test_the_line_holds_the_stage_and_the_time_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(True) as report:
         report("checking operators")
     line = capsys.readouterr().err.rsplit("\r", 1)[-1].strip()
     assert re.fullmatch(r"compile: checking operators \[\d\d:\d\d\]", line), line
 
 
-def test_a_plain_function_hears_of_stages_alone():
-    stages = []
+def test_a_plain_function_hears_of_stages_alone() -> None:
+    stages: list[Any] = []
     detail(stages.append, "3 s")
     detail(None, "3 s")
     assert stages == []
@@ -38,13 +40,13 @@ def test_a_plain_function_hears_of_stages_alone():
         (b"x" * 1000, "x" * 300 + " …"),
     ],
 )
-def test_the_last_line_of_any_log(tmp_path, written, line):
+def test_the_last_line_of_any_log(tmp_path: Path, written, line) -> None:
     (tmp_path / "log").write_bytes(written)
     assert last_line(tmp_path / "log") == line
     assert read_log(tmp_path / "log").tail[-1:] == ((line,) if line else ())
 
 
-def test_a_missing_log_is_empty(tmp_path):
+def test_a_missing_log_is_empty(tmp_path: Path) -> None:
     assert last_line(tmp_path / "log") == ""
     assert read_log(tmp_path / "log").tail == ()
 
@@ -64,6 +66,6 @@ def test_a_missing_log_is_empty(tmp_path):
         ("see log-neuron-cc.txt", ()),
     ],
 )
-def test_command_lines_of_the_compiler_are_told_from_prose(tmp_path, log, calls):
+def test_command_lines_of_the_compiler_are_told_from_prose(tmp_path: Path, log, calls) -> None:
     (tmp_path / "log").write_text(log)
     assert read_log(tmp_path / "log").calls == calls

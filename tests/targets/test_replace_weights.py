@@ -1,5 +1,7 @@
 """CompiledModel.replace_weights: other weights for an artifact, without compiling again."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -16,7 +18,7 @@ def network(hidden=3):
 
 
 @pytest.fixture
-def compiled(install_double, in_process, monkeypatch):
+def compiled(install_double, in_process, monkeypatch: pytest.MonkeyPatch):
     install_double("torch_neuronx")
     # What the double gives is TorchScript of no SDK.
     monkeypatch.setattr("neuronkit.artifact.loading.is_for_neuron", lambda path: True)
@@ -25,7 +27,7 @@ def compiled(install_double, in_process, monkeypatch):
 
 
 @pytest.mark.inf2
-def test_the_new_weights_compute_and_are_saved(compiled, tmp_path):
+def test_the_new_weights_compute_and_are_saved(compiled, tmp_path: Path) -> None:
     new, x = network(), SPEC.example(seed=4)
     before = dict(compiled.manifest)
     assert compiled.manifest["separate_weights"]["main"]["0.weight"] == "float32[3, 4]"
@@ -44,7 +46,7 @@ def test_the_new_weights_compute_and_are_saved(compiled, tmp_path):
 
 
 @pytest.mark.inf2
-def test_a_model_of_another_structure_is_refused(compiled):
+def test_a_model_of_another_structure_is_refused(compiled) -> None:
     x = SPEC.example()
     before = compiled(x)
     with pytest.raises(SpecError, match=r"weight '0.bias' of graph 'main' is float32\[5\], and was float32\[3\]"):
@@ -55,14 +57,14 @@ def test_a_model_of_another_structure_is_refused(compiled):
 
 
 @pytest.mark.inf2
-def test_weights_inside_the_program_cannot_be_replaced(install_double, in_process):
+def test_weights_inside_the_program_cannot_be_replaced(install_double, in_process) -> None:
     install_double("torch_neuronx")
     compiled = compile_for_inferentia(network(), SPEC, target="inf2")
     with pytest.raises(OptionError, match="inline_weights=False"):
         compiled.replace_weights(network())
 
 
-def test_other_targets_refuse():
+def test_other_targets_refuse() -> None:
     compiled = compile_for_inferentia(network(), SPEC, target="cpu")
     with pytest.raises(OptionError, match="weights are inside its program"):
         compiled.replace_weights(network())

@@ -15,7 +15,7 @@ SPEC = TensorSpec("x", (2, 4))
 class Reads(nn.Module):
     """Reads a value in one of many ways."""
 
-    def __init__(self, how):
+    def __init__(self, how) -> None:
         super().__init__()
         self.how = how
 
@@ -35,7 +35,7 @@ class Reads(nn.Module):
         lambda x: 1 if torch.equal(x, x + 1) else 2,
     ],
 )
-def test_values_that_python_reads_are_refused_with_module_and_line(how):
+def test_values_that_python_reads_are_refused_with_module_and_line(how) -> None:
     line = how.__code__.co_firstlineno
     model = nn.Sequential(nn.Identity(), Reads(how))
     with pytest.raises(UnsupportedOperatorError, match=rf"Tensor\.\w+ in 1, {__file__}:{line}"):
@@ -53,15 +53,15 @@ def test_values_that_python_reads_are_refused_with_module_and_line(how):
         lambda x: len(x),
     ],
 )
-def test_shapes_are_no_values(how):
+def test_shapes_are_no_values(how) -> None:
     model = Reads(how)
     x = SPEC.example()
     torch.testing.assert_close(trace(model, (SPEC,))(x), model(x))
 
 
-def test_a_branch_on_a_weight_is_fixed_like_the_weight():
+def test_a_branch_on_a_weight_is_fixed_like_the_weight() -> None:
     class Gated(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.gate = nn.Parameter(torch.ones(()))
 
@@ -72,14 +72,14 @@ def test_a_branch_on_a_weight_is_fixed_like_the_weight():
     torch.testing.assert_close(trace(Gated(), (SPEC,))(x), x)
 
 
-def test_attention_is_traced_as_matrix_products():
+def test_attention_is_traced_as_matrix_products() -> None:
     attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True).eval().requires_grad_(False)
     kinds = {node.kind() for node in trace(attention, (TensorSpec("x", (2, 3, 4)),)).inlined_graph.nodes()}
     assert "aten::linear" in kinds
     assert not {kind for kind in kinds if kind.startswith(("aten::_native", "aten::_transformer"))}
 
 
-def test_cpu_target_refuses_a_read_value_and_takes_the_rest():
+def test_cpu_target_refuses_a_read_value_and_takes_the_rest() -> None:
     def compile_on_cpu(model):
         graphs = {"model": (model.eval(), (SPEC,))}
         return find_target("cpu").compile(graphs, options=CompileOptions(), progress=lambda stage: None)
@@ -91,7 +91,7 @@ def test_cpu_target_refuses_a_read_value_and_takes_the_rest():
     torch.testing.assert_close(compile_on_cpu(model).callables["model"](x), model(x))
 
 
-def test_unknown_target_lists_those_that_exist():
+def test_unknown_target_lists_those_that_exist() -> None:
     with pytest.raises(
         UnknownTargetError, match=r"target='inf3'; expected one of 'cpu', 'onnx', .*'inf1'.*did you mean 'inf"
     ):
@@ -100,19 +100,19 @@ def test_unknown_target_lists_those_that_exist():
 
 
 @pytest.mark.parametrize("target", ["cpu", "trn3"])
-def test_targets_without_cores_of_their_own_place_nothing(target):
+def test_targets_without_cores_of_their_own_place_nothing(target) -> None:
     with pytest.raises(OptionError, match="no cores to choose from"):
         find_target(target).place(lambda x: x, neuroncore=1)
 
 
 @pytest.mark.parametrize(("target", "package"), [("inf1", "torch_neuron"), ("inf2", "torch_neuronx")])
-def test_loaded_models_are_put_on_cores(install_double, target, package):
+def test_loaded_models_are_put_on_cores(install_double, target, package) -> None:
     double = install_double(package)
     find_target(target).place(lambda x: x, neuroncore=2, count=3)
     assert double.calls == [{"start_nc": 2, "nc_count": 3}]
 
 
-def test_separate_weights_travel_to_the_core_once(install_double):
+def test_separate_weights_travel_to_the_core_once(install_double) -> None:
     double = install_double("torch_neuronx")
     find_target("inf2").place(lambda x: x, neuroncore=1, inline_weights=False)
     assert double.calls == [{"start_nc": 1, "nc_count": 1}, {"device_id": 1}]

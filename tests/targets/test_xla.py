@@ -11,7 +11,7 @@ from neuronkit.targets import find_target
 class Awkward(nn.Module):
     """What ties an exported graph to the CPU: created tensors, constants, buffers, moves, and in-place writes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(4, 3)
         self.register_buffer("scale", torch.full((3,), 0.5))
@@ -40,7 +40,7 @@ def lower(module, *specs):
 
 
 @pytest.mark.xla
-def test_takes_and_gives_cpu_tensors_and_keeps_the_structure():
+def test_takes_and_gives_cpu_tensors_and_keeps_the_structure() -> None:
     module, x = Awkward(), SPEC.example(seed=2)
     graph = lower(module, SPEC)
     actual, expected = graph(x), module(x)
@@ -52,7 +52,7 @@ def test_takes_and_gives_cpu_tensors_and_keeps_the_structure():
 
 
 @pytest.mark.xla
-def test_keeps_the_hlo_and_no_fallback():
+def test_keeps_the_hlo_and_no_fallback() -> None:
     graph = lower(Awkward(), SPEC)
     assert graph.hlo.startswith("HloModule")
     assert " dot(" in graph.hlo
@@ -60,7 +60,7 @@ def test_keeps_the_hlo_and_no_fallback():
 
 
 @pytest.mark.xla
-def test_operators_that_xla_leaves_to_the_cpu_are_named():
+def test_operators_that_xla_leaves_to_the_cpu_are_named() -> None:
     class Samples(nn.Module):
         def forward(self, x):
             return nn.functional.grid_sample(x, torch.zeros(1, 2, 2, 2), align_corners=False)
@@ -69,14 +69,14 @@ def test_operators_that_xla_leaves_to_the_cpu_are_named():
 
 
 @pytest.mark.xla
-def test_the_module_stays_on_the_cpu():
+def test_the_module_stays_on_the_cpu() -> None:
     module = Awkward()
     lower(module, SPEC)
     assert {t.device.type for t in (*module.parameters(), *module.buffers(), module.offset)} == {"cpu"}
 
 
 @pytest.mark.xla
-def test_a_branch_on_data_is_a_compile_error():
+def test_a_branch_on_data_is_a_compile_error() -> None:
     class Branch(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else -x
@@ -86,15 +86,15 @@ def test_a_branch_on_data_is_a_compile_error():
 
 
 @pytest.mark.xla
-def test_environment_names_torch_xla():
+def test_environment_names_torch_xla() -> None:
     assert find_target("xla").check_environment()["torch-xla"].startswith("2.9")
 
 
-def test_nothing_is_saved():
+def test_nothing_is_saved() -> None:
     assert find_target("xla").saves is False
 
 
-def test_missing_torch_xla_is_told(monkeypatch):
+def test_missing_torch_xla_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.9.0")
     monkeypatch.setattr("platform.python_version", lambda: "3.11.7")
     monkeypatch.setattr("neuronkit.targets.xla.distribution_version", lambda name: None)

@@ -18,22 +18,22 @@ def evaluation():
     return evaluate(seed=20, words=WORDS)
 
 
-def test_most_words_are_read_right(evaluation):
+def test_most_words_are_read_right(evaluation) -> None:
     assert len(evaluation.truth) == WORDS
     assert evaluation.share_right("dynamic") >= 0.85
 
 
-def test_dynamic_static_and_reloaded_agree(evaluation):
+def test_dynamic_static_and_reloaded_agree(evaluation) -> None:
     assert evaluation.disagreements == []
     assert {evaluation.read[form] for form in EXACT} == {evaluation.read["dynamic"]}
 
 
-def test_the_variant_without_autoregression_is_read_too(evaluation):
+def test_the_variant_without_autoregression_is_read_too(evaluation) -> None:
     assert set(evaluation.read) == {*EXACT, "nar"}
     assert len(evaluation.read["nar"]) == WORDS
 
 
-def test_a_model_that_writes_nothing_reads_nothing_right_and_other_seeds_give_other_words(evaluation):
+def test_a_model_that_writes_nothing_reads_nothing_right_and_other_seeds_give_other_words(evaluation) -> None:
     model = load_parseq()
     with torch.no_grad():
         model.head.weight.zero_()
@@ -42,7 +42,9 @@ def test_a_model_that_writes_nothing_reads_nothing_right_and_other_seeds_give_ot
     assert other.truth != evaluation.truth[:10]
 
 
-def test_a_disagreement_is_shown_and_is_a_failure(monkeypatch, capsys):
+def test_a_disagreement_is_shown_and_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     read = {"dynamic": ("tea", "pot"), "static": ("tea", "pot"), "reloaded": ("tea", "pat"), "nar": ("tee", "pot")}
     wrong = Evaluation(("tea", "pot"), read)
     assert wrong.share_right("reloaded") == 0.5
@@ -54,13 +56,13 @@ def test_a_disagreement_is_shown_and_is_a_failure(monkeypatch, capsys):
     assert "'pat'" in printed
 
 
-def test_the_variant_may_disagree(monkeypatch, capsys):
+def test_the_variant_may_disagree(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     read = {"dynamic": ("tea",), "static": ("tea",), "reloaded": ("tea",), "nar": ("tee",)}
     monkeypatch.setattr(module, "evaluate", lambda **_: Evaluation(("tea",), read))
     assert main(["--seed", "1"]) == 0
     assert "agree on 1 of 1" in capsys.readouterr().out
 
 
-def test_no_words_are_refused():
+def test_no_words_are_refused() -> None:
     with pytest.raises(OptionError, match="words=0"):
         evaluate(seed=0, words=0)

@@ -28,7 +28,7 @@ def overlap(a, b):
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=10, deadline=None)
-def test_each_character_has_its_peak_and_each_pair_its_link(seed):
+def test_each_character_has_its_peak_and_each_pair_its_link(seed) -> None:
     words, maps = make(seed)
     assert maps.shape == (SIZE[0] // 2, SIZE[1] // 2, 2)
     assert maps.dtype == np.float32
@@ -40,7 +40,7 @@ def test_each_character_has_its_peak_and_each_pair_its_link(seed):
                 assert maps[y, x, channel] > 0.6
 
 
-def test_a_single_character_has_no_affinity():
+def test_a_single_character_has_no_affinity() -> None:
     words, maps = make(0, PageStyle(font_sizes=(30, 30)))
     alone = [word for word in words if len(word.text) == 1][:1] or [
         type(words[0])("a", words[0].quad, words[0].characters[:1])
@@ -51,11 +51,11 @@ def test_a_single_character_has_no_affinity():
     assert maps[..., 1].max() > 0.7
 
 
-def test_an_empty_page_scores_nothing():
+def test_an_empty_page_scores_nothing() -> None:
     assert not score_maps((), SIZE).any()
 
 
-def test_the_detector_finds_the_words_in_their_targets():
+def test_the_detector_finds_the_words_in_their_targets() -> None:
     total = found = 0
     for seed in range(8):
         words, maps = make(seed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ SMALL = {
 }
 
 
-def assert_same(a, b):
+def assert_same(a, b) -> None:
     state, other = a.model.state_dict(), b.model.state_dict()
     assert state.keys() == other.keys()
     for name in state:
@@ -30,7 +32,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_resumed_run_ends_as_an_uninterrupted_one_bit_for_bit(name, tmp_path):
+def test_a_resumed_run_ends_as_an_uninterrupted_one_bit_for_bit(name, tmp_path: Path) -> None:
     options = {"steps": 3, "seed": 5, "workers": 0}
     whole = train(SMALL[name], out=tmp_path / "whole", **options)
     train(SMALL[name], out=tmp_path / "parts", stop_after=2, **options)
@@ -43,7 +45,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one_bit_for_bit(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_step_on_the_same_pictures_lowers_the_loss(name):
+def test_a_step_on_the_same_pictures_lowers_the_loss(name) -> None:
     recipe = dataclasses.replace(SMALL[name], learning_rate=1e-3)
     run = Run.begin(recipe, 0)
     batch = {key: torch.from_numpy(value) for key, value in recipe.batch(0, 0).items()}
@@ -54,7 +56,7 @@ def test_a_step_on_the_same_pictures_lowers_the_loss(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_finished_run_leaves_weights_that_load_and_a_curve(name, tmp_path):
+def test_a_finished_run_leaves_weights_that_load_and_a_curve(name, tmp_path: Path) -> None:
     run = train(SMALL[name], out=tmp_path, steps=2, workers=0)
     loaded = {"parseq": load_parseq, "craft": load_craft}[name](tmp_path / f"{name}.pt")
     assert not loaded.training
@@ -65,7 +67,7 @@ def test_a_finished_run_leaves_weights_that_load_and_a_curve(name, tmp_path):
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_follows_the_end_of_a_word_is_hidden_from_it():
+def test_what_follows_the_end_of_a_word_is_hidden_from_it() -> None:
     recipe = dataclasses.replace(SMALL["parseq"], batch_size=8)
     torch.manual_seed(0)
     model = recipe.build().eval()
@@ -81,7 +83,7 @@ def test_what_follows_the_end_of_a_word_is_hidden_from_it():
     assert loss(letter) != loss(38)
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train(SMALL["parseq"], out=tmp_path, steps=1, workers=0)
     with pytest.raises(CheckpointError, match="another seed"):
         train(SMALL["parseq"], out=tmp_path, steps=2, seed=1, workers=0)
@@ -89,11 +91,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         train(dataclasses.replace(SMALL["parseq"], batch_size=5), out=tmp_path, steps=2, workers=0)
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.ckpt"
     files.write_whole(path, {"step": 1})
 
-    def half(state, file):
+    def half(state, file) -> NoReturn:
         file.write_bytes(b"half")
         raise OSError("disk full")
 
@@ -104,7 +106,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_schedule_rises_stays_and_falls():
+def test_the_schedule_rises_stays_and_falls() -> None:
     values = [schedule(step, 100, 10) for step in range(100)]
     assert values[0] == pytest.approx(0.1)
     assert set(values[9:71]) == {1.0}
@@ -114,7 +116,9 @@ def test_the_schedule_rises_stays_and_falls():
     assert values[:70] == [schedule(step, 200, 10) for step in range(70)]
 
 
-def test_the_command_line_trains_and_says_so(tmp_path, monkeypatch, capsys):
+def test_the_command_line_trains_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(module, "RECIPES", SMALL)
     main(["--steps", "1", "--out", str(tmp_path), "--workers", "0"])
     assert {path.name for path in tmp_path.iterdir()} == {f"{n}.{s}" for n in SMALL for s in ("ckpt", "png", "pt")}
@@ -122,13 +126,13 @@ def test_the_command_line_trains_and_says_so(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_worker_process_renders_the_same(tmp_path):
+def test_a_worker_process_renders_the_same(tmp_path: Path) -> None:
     one = train(SMALL["parseq"], out=tmp_path / "one", steps=2, workers=1)
     none = train(SMALL["parseq"], out=tmp_path / "none", steps=2, workers=0)
     assert_same(one, none)
 
 
-def test_recipes_are_those_of_the_weights_that_ship():
+def test_recipes_are_those_of_the_weights_that_ship() -> None:
     for name, loader in (("parseq", load_parseq), ("craft", load_craft)):
         built, shipped = RECIPES[name].build().state_dict(), loader().state_dict()
         assert {k: v.shape for k, v in built.items()} == {k: v.shape for k, v in shipped.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from neuronkit.static.trees import map_tensors, transpose
 from neuronkit.tensors import tensor as plain_tensor
 
 Shape = tuple[int, ...]
+AnyShape = TypeVar("AnyShape", bound=Shape)  # Keys of a mapping are invariant: tuple[int, int] is no Shape there.
 
 
 class Buckets:
@@ -50,13 +51,13 @@ class Buckets:
 
     def __init__(
         self,
-        fns_by_shape: Mapping[Shape, Callable[..., Any]],
+        fns_by_shape: Mapping[AnyShape, Callable[..., Any]],
         *,
         pad_value: float | Mapping[str, float] = 0.0,
         valid_size: str | None = None,
         output_sizes: OutputSizes | None = None,
         dtype: str = "float32",
-        costs: Mapping[Shape, float] | None = None,
+        costs: Mapping[AnyShape, float] | None = None,
     ) -> None:
         if not isinstance(fns_by_shape, Mapping) or not fns_by_shape:
             raise SpecError(
@@ -237,7 +238,7 @@ def _specs(key: Shape, fn: Any, valid_size: str | None, dtype: str) -> Sequence[
     return specs if valid_size is None else [*specs, TensorSpec(valid_size, (key[0], 2), "int32")]
 
 
-def _cost(costs: Mapping[Shape, float], key: Shape) -> float:
+def _cost(costs: Mapping[Any, float], key: Shape) -> float:
     if key not in costs:
         raise SpecError(f"costs has no entry for {key}; give one for each shape, by the keys of fns_by_shape")
     return checks.number(f"costs[{key}]", costs[key], 0, error=SpecError)
