@@ -59,11 +59,11 @@ class CRAFTOptions(VisionOptions):
 class StaticCRAFT(StaticModel):
     """CRAFT on a canvas of fixed size, exact inside the valid area of each row.
 
-    Takes `neuronkit.models.CRAFT` and the public implementations. Called with images (N, 3, H, W), each at the top left
-    of its canvas, and valid_size (N, 2) int32, (height, width) in pixels, it gives score maps (N, H/2, W/2, 2), channel
-    0 region and 1 affinity, and features (N, C, H/2, W/2). What lies on the canvas outside the valid area, has no
-    influence; outputs are zero there. With ``features=False`` it gives score maps alone, with ``raw_images`` it takes
-    uint8, 0..255.
+    Takes `neuronkit.models.CRAFT`, the public implementations, and `neuronkit.models.RefinedCRAFT`, one of these with
+    its link refiner. Called with images (N, 3, H, W), each at the top left of its canvas, and valid_size (N, 2) int32,
+    (height, width) in pixels, it gives score maps (N, H/2, W/2, 2), channel 0 region and 1 affinity, and features
+    (N, C, H/2, W/2). What lies on the canvas outside the valid area, has no influence; outputs are zero there. With
+    ``features=False`` it gives score maps alone, with ``raw_images`` it takes uint8, 0..255.
 
     Args:
         model: The dynamic model.
@@ -263,6 +263,7 @@ FAMILY = Family(
     name="craft",
     class_names=(
         "neuronkit.models.craft.CRAFT",
+        "neuronkit.models.refiner.RefinedCRAFT",
         "craft.CRAFT",
         "easyocr.craft.CRAFT",
         "craft_text_detector.models.craftnet.CraftNet",

@@ -14,9 +14,10 @@ from neuronkit.errors import CheckpointError, OptionError
 from neuronkit.models.contents import Contents, common_prefix, find_contents
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.files.reader import open_checkpoint, readable
-from neuronkit.models.infer_craft import infer_craft
+from neuronkit.models.infer_craft import infer_craft, infer_refiner
 from neuronkit.models.infer_parseq import file_charset, infer_parseq
 from neuronkit.models.parseq import PARSeq
+from neuronkit.models.refiner import LinkRefiner
 from neuronkit.ocr.charset import Charset
 from neuronkit.shown import shown
 
@@ -51,9 +52,9 @@ def load_checkpoint(
 
     Args:
         model_or_class: A model to load into, which may be wrapped (DataParallel, DistributedDataParallel,
-            torch.compile, a training system with the network as ``model``); or `CRAFT` or `PARSeq`, built to fit. Sizes
-            come from the file's tensors; characters, heads and image size from its settings, else from the
-            published models, with a warning.
+            torch.compile, a training system with the network as ``model``); or `CRAFT`, `LinkRefiner` or `PARSeq`,
+            built to fit. Sizes come from the file's tensors; characters, heads and image size from its settings, else
+            from the published models, with a warning.
         path: The file.
         charset: For `PARSeq`: its characters in the order of training, where the file does not state them.
         heads: For `PARSeq`: attention heads of encoder and decoder, where the file does not state them.
@@ -77,16 +78,17 @@ def load_checkpoint(
     builds = issubclass(type(model_or_class), type)
     if not builds:
         tensors.module("model_or_class", model_or_class, error=OptionError)
-    elif not issubclass(model_or_class, (CRAFT, PARSeq)):
+    elif not issubclass(model_or_class, (CRAFT, LinkRefiner, PARSeq)):
         raise OptionError(
-            f"got the class {model_or_class.__name__:.80}; expected CRAFT, PARSeq, or a model; pass an instance of it"
+            f"got the class {model_or_class.__name__:.80}; expected CRAFT, LinkRefiner, PARSeq, or a model; pass an "
+            "instance of it"
         )
     characters = _charset(charset)
     heads = None if heads is None else checks.integers("heads", heads, 2, 1, _MOST_HEADS)  # type: ignore[assignment]
     if (characters is not None or heads is not None) and not (builds and issubclass(model_or_class, PARSeq)):
         raise OptionError(
-            f"got charset= or heads= for {'CRAFT' if builds else 'a model'}; expected them with the class PARSeq "
-            "alone; leave them out"
+            f"got charset= or heads= for {model_or_class.__name__ if builds else 'a model'}; expected them with the "
+            "class PARSeq alone; leave them out"
         )
     with open_checkpoint(path) as raw:
         label = readable(path)
@@ -94,6 +96,8 @@ def load_checkpoint(
         model = model_or_class
         if builds and issubclass(model_or_class, CRAFT):
             model = infer_craft(model_or_class, contents, label).eval()
+        elif builds and issubclass(model_or_class, LinkRefiner):
+            model = infer_refiner(model_or_class, contents, label).eval()
         elif builds:
             model = infer_parseq(model_or_class, contents, characters, heads, label).eval()
         _fill(model, contents, label)

@@ -16,7 +16,7 @@ _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 51
 # Each slice ends after a batch norm, before its ReLU.
 _SLICE_BOUNDS = ((0, 12), (12, 19), (19, 29), (29, 39))
 # 83 million parameters.
-_WIDEST = 2.0
+WIDEST = 2.0
 
 
 class CRAFT(nn.Module):
@@ -37,7 +37,7 @@ class CRAFT(nn.Module):
 
     def __init__(self, *, width: float = 1.0) -> None:
         super().__init__()
-        width = checks.number("width", width, 0, _WIDEST, open_low=True)
+        width = checks.number("width", width, 0, WIDEST, open_low=True)
 
         def ch(channels: int) -> int:
             return max(1, round(channels * width))

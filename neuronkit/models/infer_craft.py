@@ -1,12 +1,16 @@
-"""CRAFT as a checkpoint describes it: channels from its tensors."""
+"""CRAFT and its refiner as a checkpoint describes them: channels from its tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from neuronkit.errors import CheckpointError, OptionError
 from neuronkit.models.contents import Contents
 from neuronkit.models.craft import CRAFT
+from neuronkit.models.refiner import LinkRefiner
+
+Model = TypeVar("Model", CRAFT, LinkRefiner)
 
 # The weight whose rows have each number of channels of the published CRAFT; the last one is its largest.
 _CRAFT_CHANNELS = {
@@ -18,19 +22,35 @@ _CRAFT_CHANNELS = {
     512: "basenet.slice4.34.weight",
     1024: "basenet.slice5.1.weight",
 }
+_REFINER_CHANNELS = {64: "last_conv.0.weight", 128: "aspp1.0.weight"}
 
 
 def infer_craft(cls: type[CRAFT], contents: Contents, label: str) -> CRAFT:
     """Build the CRAFT whose channels are those of the tensors."""
-    counts = {base: contents.shape(name, 4, cls, label)[0] for base, name in _CRAFT_CHANNELS.items()}
+    counts = _counts(cls, contents, label, _CRAFT_CHANNELS)
+    largest = contents.shape(_CRAFT_CHANNELS[1024], 4, cls, label)
+    return _build(cls, counts, largest[1:] == (counts[512], 3, 3), label)
+
+
+def infer_refiner(cls: type[LinkRefiner], contents: Contents, label: str) -> LinkRefiner:
+    """Build the refiner whose channels are those of the tensors."""
+    counts = _counts(cls, contents, label, _REFINER_CHANNELS)
+    first = contents.shape(_REFINER_CHANNELS[64], 4, cls, label)
+    return _build(cls, {32: first[1] - 2, **counts}, first[1] > 2 and first[2:] == (3, 3), label)
+
+
+def _counts(cls: type, contents: Contents, label: str, names: Mapping[int, str]) -> dict[int, int]:
+    return {base: contents.shape(name, 4, cls, label)[0] for base, name in names.items()}
+
+
+def _build(cls: type[Model], counts: Mapping[int, int], fits: bool, label: str) -> Model:
     # Each count is a rounded share of the published one; the width lies where all of these shares allow it.
     low = max((count - 0.5) / base if count > 1 else 0.0 for base, count in counts.items())
     high = min((count + 0.5) / base for base, count in counts.items())
-    largest = contents.shape(_CRAFT_CHANNELS[1024], 4, cls, label)
-    if low > high or largest[1:] != (counts[512], 3, 3):
+    if low > high or not fits:
         raise CheckpointError(
-            f"{label}: got channels of {', '.join(map(str, counts.values()))}; expected those of the published CRAFT "
-            f"({', '.join(map(str, counts))}) times one width; build the model yourself and pass it"
+            f"{label}: got channels of {', '.join(map(str, counts.values()))}; expected those of the published "
+            f"{cls.__name__} ({', '.join(map(str, counts))}) times one width; build the model yourself and pass it"
         )
     try:
         return cls(width=_width(low, high, counts))

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.craft import FAMILY, CRAFTOptions, StaticCRAFT, matches
 from neuronkit.adapters.registry import make_static
-from neuronkit.errors import SpecError, UnknownModelError
+from neuronkit.compile import compile_for_inferentia
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.models.craft import CRAFT
+from neuronkit.models.refiner import LinkRefiner, RefinedCRAFT
+from neuronkit.ocr import CraftProcessor
 from neuronkit.static.shapes.fixed import FixedShape
 
 HEIGHT, WIDTH = 160, 224
@@ -241,6 +244,60 @@ def test_an_implementation_that_returns_a_dictionary() -> None:
         assert error(static(*inputs), expected) <= 1e-12
         assert error(static.reference(*inputs), expected) == 0
     assert not model.upconv4._forward_hooks
+
+
+@pytest.fixture(scope="module")
+def refined() -> RefinedCRAFT:
+    torch.manual_seed(0)
+    return RefinedCRAFT(lively(CRAFT(width=0.125)), lively(LinkRefiner(width=0.125))).eval()
+
+
+@settings(max_examples=10, deadline=None)
+@given(valid=st.lists(sizes, min_size=2, max_size=2), seed=st.integers(0, 1000))
+def test_the_link_refiner_sees_the_image_alone(refined: RefinedCRAFT, valid: list[tuple[int, int]], seed: int) -> None:
+    images = torch.randn(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
+    static = make_static(refined, batch_size=2, options=CRAFTOptions(HEIGHT, WIDTH, features=False))
+    assert isinstance(static, StaticCRAFT)
+    dirty = images.clone()
+    with torch.no_grad():
+        for row, (height, width) in enumerate(valid):
+            dirty[row, :, height:], dirty[row, :, :, width:] = float("nan"), 1e3
+        maps = static(dirty, torch.tensor(valid, dtype=torch.int32))
+        for row, (height, width) in enumerate(valid):
+            # As clovaai's program joins the two.
+            scores, features = refined.craft(images[row : row + 1, :, :height, :width])
+            links = refined.refiner(scores, features)
+            ours = cut(maps, row, height, width)
+            assert error((ours[..., :1], ours[..., 1:]), (scores[..., :1], links)) <= TOLERANCE
+            assert float((links - scores[..., 1:]).abs().max()) > 0.1
+
+
+def test_a_refined_detector_compiles_with_its_processor(refined: RefinedCRAFT) -> None:
+    processor = CraftProcessor.like("clovaai", canvas=(64, 96), mag_ratio=1.0, text_threshold=0.1, polygons=True)
+    static = make_static(refined, options=CRAFTOptions(64, 96))
+    compiled = compile_for_inferentia(static, target="cpu", processor=processor)
+    page = torch.randint(0, 256, (40, 70, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    canvas, letterboxes = compiled.processor.preprocess([page])
+    height, width = letterboxes[0].valid_size
+    outputs = compiled(torch.from_numpy(canvas), torch.tensor([[height, width]], dtype=torch.int32))
+    with torch.no_grad():
+        alone, features = refined(torch.from_numpy(canvas[:, :, :height, :width]))
+    scores = cut(outputs[0], 0, height, width)
+    assert error((scores, outputs[1][:, :, : height // 2, : width // 2]), (alone, features)) <= TOLERANCE
+
+
+def test_parts_of_a_refined_detector_that_do_not_fit() -> None:
+    with pytest.raises(OptionError, match="got refiner='refine'; expected"):
+        RefinedCRAFT(CRAFT(width=0.125), "refine")  # type: ignore[arg-type]
+
+    class WithoutFeatures(CRAFT):
+        def forward(self, images: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+            return {"logits": super().forward(images)[0]}
+
+    with pytest.raises(SpecError, match="from craft; expected score maps and features, which the refiner reads"):
+        RefinedCRAFT(WithoutFeatures(width=0.125), LinkRefiner(width=0.125))(torch.zeros(1, 3, 64, 96))
+    with pytest.raises(SpecError, match=r"features: got \(1, 5, 8, 8\) float32; expected \(1, 4, 8, 8\)"):
+        LinkRefiner(width=0.125)(torch.zeros(1, 8, 8, 2), torch.zeros(1, 5, 8, 8))
 
 
 def test_images_of_another_size_than_the_canvas_are_refused(static: StaticCRAFT) -> None:

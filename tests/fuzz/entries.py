@@ -23,7 +23,7 @@ from neuronkit.analysis import check_operators, compare_costs
 from neuronkit.build import Recipe, build
 from neuronkit.cache import CompileCache
 from neuronkit.integrations import doctr, easyocr, huggingface
-from neuronkit.models import CRAFT, PARSeq, load_checkpoint
+from neuronkit.models import CRAFT, LinkRefiner, PARSeq, RefinedCRAFT, load_checkpoint
 from neuronkit.ocr import (
     Charset,
     CraftProcessor,
@@ -157,6 +157,7 @@ def entries(folder: Path) -> list[Entry]:
     """Every entry point; their files are in `folder`."""
     torch.manual_seed(0)
     craft, reader, network, decoder = CRAFT(width=0.02).eval(), parseq(), Network().eval(), Decoder().eval()
+    refiner = LinkRefiner(width=0.02).eval()
     image_spec, size_spec = TensorSpec("images", (2, 3, 32, 64)), TensorSpec("valid_size", (2, 2), "int32")
     images, sizes = torch.rand(2, 3, 32, 64), torch.tensor([[32, 64], [20, 30]], dtype=torch.int32)
     words = torch.rand(2, 3, 16, 32)
@@ -444,6 +445,15 @@ def entries(folder: Path) -> list[Entry]:
         ),
         # Models and their files.
         Entry("neuronkit.models.CRAFT", CRAFT, {"width": 0.01}, 0.5),
+        Entry("neuronkit.models.LinkRefiner", LinkRefiner, {"width": 0.02}, 0.5),
+        Entry(
+            "neuronkit.models.LinkRefiner.forward",
+            refiner.forward,
+            {"score_maps": images[:, :2].permute(0, 2, 3, 1), "features": images[:, :1]},
+            2,
+        ),
+        Entry("neuronkit.models.RefinedCRAFT", RefinedCRAFT, {"craft": craft, "refiner": refiner}, 0.5),
+        Entry("neuronkit.models.RefinedCRAFT.forward", RefinedCRAFT(craft, refiner).forward, {"images": images}, 2),
         Entry("neuronkit.models.CRAFT.forward", craft.forward, {"images": images}, 2),
         Entry(
             "neuronkit.models.PARSeq",

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from neuronkit.errors import AssumptionWarning, CheckpointError
-from neuronkit.models import CRAFT, PARSeq, load_checkpoint
+from neuronkit.models import CRAFT, LinkRefiner, PARSeq, load_checkpoint
 from neuronkit.ocr.charset import CHARSET_62, CHARSET_94
 
 SIZES = {"embed_dim": 64, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": [4, 8]}
@@ -53,6 +53,31 @@ def test_reads_craft_files(kind: str, tmp_path: Path) -> None:
     torch.save(craft_files(model)[kind], tmp_path / "craft.pth")
     assert_same(load_checkpoint(CRAFT, tmp_path / "craft.pth"), model)
     assert_same(load_checkpoint(CRAFT(width=0.125), str(tmp_path / "craft.pth")), model)
+
+
+@pytest.mark.parametrize("width", [0.125, 1.0])
+def test_reads_files_of_the_link_refiner(width: float, tmp_path: Path) -> None:
+    model = LinkRefiner(width=width)
+    torch.save(prefixed("module.", model), tmp_path / "refiner.pth")
+    loaded = load_checkpoint(LinkRefiner, tmp_path / "refiner.pth")
+    assert_same(loaded, model)
+    assert not loaded.training
+    assert_same(load_checkpoint(LinkRefiner(width=width), tmp_path / "refiner.pth"), model)
+    with pytest.raises(CheckpointError, match="expected the weights of a CRAFT"):
+        load_checkpoint(CRAFT, tmp_path / "refiner.pth")
+    narrow = {**model.state_dict(), "last_conv.0.weight": torch.zeros(64, 5, 3, 3)}
+    torch.save(narrow, tmp_path / "narrow.pth")
+    with pytest.raises(CheckpointError, match=r"got channels of 3, 64, .*published LinkRefiner \(32, 64, 128\)"):
+        load_checkpoint(LinkRefiner, tmp_path / "narrow.pth")
+
+
+def test_names_of_the_link_refiner_are_the_published_ones() -> None:
+    state = LinkRefiner().state_dict()
+    shapes = {name: tuple(value.shape) for name, value in state.items() if name.endswith("weight") and value.dim() == 4}
+    head = {"last_conv.0.weight": (64, 34, 3, 3), "last_conv.3.weight": (64, 64, 3, 3)}
+    branch = {"0": (128, 64, 3, 3), "3": (128, 128, 1, 1), "6": (1, 128, 1, 1)}
+    branches = {f"aspp{i}.{layer}.weight": shape for i in range(1, 5) for layer, shape in branch.items()}
+    assert shapes == {**head, "last_conv.6.weight": (64, 64, 3, 3), **branches}
 
 
 def parseq_files(model: PARSeq) -> dict[str, Any]:
