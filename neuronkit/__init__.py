@@ -11,7 +11,7 @@
 Static models   make_static, StaticCRAFT, StaticPARSeq, static_greedy_decoder, exact_padding
 Sizes           FixedShape, Buckets, plan_buckets, Tiled
 Before renting  analyze, estimate, emulate_autocast, describe_environment
-Artifacts       compile_for_inferentia, CompileOptions, load, CompiledModel, assert_parity
+Artifacts       compile_for_inferentia, CompileOptions, load, CompiledModel, assert_parity, compare_models
 Models, pages   load_checkpoint, CRAFT, PARSeq, OCRPipeline; processors in neuronkit.ocr
 Serving         neuronkit.serving.triton, neuronkit.serving.ray, neuronkit.build
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from neuronkit.analysis.operators.checker import analyze as analyze
     from neuronkit.artifact import CompiledModel as CompiledModel
     from neuronkit.artifact import load as load
+    from neuronkit.compile import compare_models as compare_models
     from neuronkit.compile import compile_for_inferentia as compile_for_inferentia
     from neuronkit.environment import describe_environment as describe_environment
     from neuronkit.models.checkpoint import load_checkpoint as load_checkpoint
@@ -85,6 +86,7 @@ _HOMES = {
     "Tiled": "static.shapes.tiled",
     "analyze": "analysis.operators.checker",
     "assert_parity": "parity",
+    "compare_models": "compile",
     "compile_for_inferentia": "compile",
     "describe_environment": "environment",
     "emulate_autocast": "analysis.autocast.emulator",

@@ -111,7 +111,9 @@ def test_from_a_checkpoint_to_an_artifact(tmp_path: Path, capsys: pytest.Capture
     assert "images: float32[2, 3, 32, 128]" in capsys.readouterr().out
     assert main(["show", artifact, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["target"] == "cpu"
-    assert main(["compare", artifact, weights, word]) == 0
+    assert main(["compare", artifact, weights, word, "--also", artifact, "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)["models"]
+    assert [model["target"] for model in compared] == ["cpu", "original", "cpu"]
     assert main(["estimate", weights, "--target", "inf2", "--json"]) == 0
     assert main(["analyze", weights, "--target", "inf2"]) == 0
     other = torch.load(weights, weights_only=True)

@@ -29,10 +29,13 @@ def add_commands(add: Any) -> None:
     command.add_argument("-o", "--output", required=True, help="artifact to write")
     command.add_argument("--no-verify", action="store_true", help="do not compare with the original")
     example = "neuronkit compare parseq.pt parseq.ckpt word.png"
-    command = add("compare", _compare, "compare an artifact with its checkpoint or another artifact", example)
+    command = add("compare", _compare, "compare artifacts of one model, and its checkpoint", example)
     command.add_argument("artifact")
     command.add_argument("other", help="another artifact, or a checkpoint")
     command.add_argument("inputs", nargs="+", help="pictures, or .npy files with the first input")
+    command.add_argument(
+        "--also", action="append", default=[], help="a further artifact or checkpoint; may be repeated"
+    )
     command.add_argument("--charset", help="characters of a PARSeq checkpoint that does not state them")
     command.add_argument("--tolerance", type=float, default=1e-4, help="relative and absolute (%(default)g)")
 
@@ -97,10 +100,7 @@ def _compile(given: Any) -> Result:
 
 
 def _compare(given: Any) -> Result:
-    from neuronkit.compile.comparison import compare_with
+    from neuronkit import compare_models
 
-    tolerance = given.tolerance
-    return (
-        compare_with(given.artifact, given.other, given.inputs, charset=given.charset, rtol=tolerance, atol=tolerance),
-        0,
-    )
+    models, tolerance = [given.artifact, given.other, *given.also], given.tolerance
+    return compare_models(models, given.inputs, charset=given.charset, rtol=tolerance, atol=tolerance), 0

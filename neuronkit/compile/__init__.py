@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from neuronkit.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from neuronkit.compile.comparison import compare_models as compare_models
     from neuronkit.compile.inferentia import compile_for_inferentia as compile_for_inferentia
 
-_HOMES = {"compile_for_inferentia": "inferentia"}
+_HOMES = {"compare_models": "comparison", "compile_for_inferentia": "inferentia"}
 __all__ = list(_HOMES)
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,80 +1,238 @@
-"""Two compiled models, or one and the checkpoint it was made of, compared on data of one's own."""
+"""Models of one origin on the same inputs: how far they agree, and how long each of them takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from neuronkit.adapters.registry import make_static
-from neuronkit.artifact.loading import load
+from neuronkit import checks
 from neuronkit.artifact.model import CompiledModel
-from neuronkit.errors import ArtifactError, SpecError
-from neuronkit.models.any_file import open_model
+from neuronkit.compile.candidates import (
+    Candidate,
+    Outputs,
+    candidate,
+    examples,
+    named_models,
+    same_results,
+    sorted_inputs,
+)
+from neuronkit.errors import ParityError, SpecError
 from neuronkit.parity import ParityReport, assert_parity
+from neuronkit.report import Grid, Report, number
+from neuronkit.static.model import StaticModel
+
+Model = CompiledModel | StaticModel | str | PathLike[str]
 
 
-def compare_with(
-    artifact: str | PathLike[str],
-    other: str | PathLike[str],
-    inputs: Sequence[Any],
+@dataclass(frozen=True)
+class ComparedModel:
+    """One of the models.
+
+    Attributes:
+        name: Its name.
+        target: What it was compiled for; "original" for the original of a checkpoint or of a static model.
+        parity: How its outputs and its results agree with the first model's; None for the first model. Without outputs
+            where these have another form or size, so that results alone are compared.
+        argmax_agreement: Share of places where the largest entry of the last dimension is the same one, or the token;
+            None where outputs are not compared.
+        seconds: Median time for all inputs.
+        time_ratio: Median over the rounds of its time by the first model's.
+    """
+
+    name: str
+    target: str
+    parity: ParityReport | None
+    argmax_agreement: float | None
+    seconds: float
+    time_ratio: float
+
+
+@dataclass(frozen=True, repr=False)
+class ModelComparison(Report):
+    """The models, the first of which the others are compared with.
+
+    Attributes:
+        models: In the order in which they were given.
+        num_inputs: How many inputs each ran on.
+        rounds: How often the time was taken, all models in turns.
+    """
+
+    models: tuple[ComparedModel, ...]
+    num_inputs: int
+    rounds: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether every model agrees with the first."""
+        return all(model.parity is None or model.parity.passed for model in self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON."""
+        rows = [
+            {**asdict(model), "parity": model.parity.to_dict() if model.parity else None, "passed": _passed(model)}
+            for model in self.models
+        ]
+        return {**asdict(self), "models": rows, "passed": self.passed}
+
+    def parts(self) -> list[str | Grid]:
+        """The lines and grids that are shown."""
+        verdict = "agree" if self.passed else "DISAGREE"
+        header = ["model", "target", "max abs", "argmax", "results", "time", "verdict"]
+        return [
+            f"{len(self.models)} models, {self.num_inputs} input{'s' * (self.num_inputs != 1)}: {verdict}",
+            Grid(
+                header,
+                [_cells(model) for model in self.models],
+                numbers=frozenset(range(2, 6)),
+                marked=frozenset(i for i, model in enumerate(self.models) if not _passed(model)),
+            ),
+        ]
+
+
+def _passed(model: ComparedModel) -> bool:
+    return model.parity is None or model.parity.passed
+
+
+def _cells(model: ComparedModel) -> list[str]:
+    ratio = number(model.time_ratio)
+    if model.parity is None:
+        return [model.name, model.target, "", "", "", ratio, "the first"]
+    parity = model.parity
+    worst = f"{max(o.max_abs for o in parity.outputs):.3g}" if parity.outputs else "-"
+    argmax = "-" if model.argmax_agreement is None else f"{model.argmax_agreement:.2%}"
+    results = "-" if parity.task_agreement is None else f"{parity.task_agreement:.2%}"
+    return [model.name, model.target, worst, argmax, results, ratio, "agrees" if parity.passed else "DISAGREES"]
+
+
+def compare_models(
+    models: Mapping[str, Model] | Iterable[Model],
+    inputs: Iterable[Any] | None = None,
     *,
     charset: str | None = None,
     rtol: float = 1e-4,
     atol: float = 1e-4,
-) -> ParityReport:
-    """Compare an artifact with another one, or with the checkpoint it was made of.
+    rounds: int = 3,
+) -> ModelComparison:
+    """Run models of one origin on the same inputs, and compare each with the first.
+
+    They may differ in target, method, batch size and in what crosses their border: images as floats or bytes, logits or
+    tokens, with features or without. Outputs that all of them have are compared; logits are compared with tokens as
+    tokens. What has no meaning, behind the end of a word or beside the valid area of a canvas, is left out.
 
     Args:
-        artifact: Path of an artifact that `CompiledModel.save` wrote.
-        other: Path of another one with the same inputs, or of a checkpoint of CRAFT or PARSeq.
-        inputs: Pictures, which the artifact's processor prepares (pages for a detector, words for a recogniser); or
-            paths of ``.npy`` files with the first input.
+        models: Artifacts (their paths, or compiled models), static models, for which their originals run, and paths of
+            checkpoints of CRAFT or PARSeq; by name or one after the other. The first is no checkpoint.
+        inputs: Pictures, which each model's own processor prepares (pages for a detector, words for a recogniser);
+            tensors, one or a tuple of them for a call; or paths of ``.npy`` files with the first input. None: three
+            random ones.
         charset: For a checkpoint of PARSeq that does not state its characters.
         rtol: See `assert_parity`.
         atol: See `assert_parity`.
+        rounds: How often the time is taken, all models in turns.
+
+    Returns:
+        The report, when every model agrees with the first.
 
     Raises:
-        ParityError: If the outputs differ by more; it has the report.
-        ArtifactError: If the artifact cannot be read.
-        CheckpointError: If `other` is neither an artifact nor a checkpoint.
-        SpecError: If the inputs do not fit.
+        ParityError: If one does not; the message shows all of them, and `report` has the numbers of the first that
+            does not.
+        ArtifactError: If an artifact cannot be read.
+        CheckpointError: If a file is neither an artifact nor a checkpoint.
+        SpecError: If there are fewer than two models, or the inputs do not fit, or there is nothing to compare.
+        OptionError: If a tolerance or `rounds` is no such number.
+
+    Examples:
+        >>> static = neuronkit.make_static(parseq, batch_size=2)
+        >>> compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+        >>> neuronkit.compare_models([compiled, static]).models[1].parity.task_agreement
+        1.0
     """
-    first = load(artifact)
-    cases = [case for given in inputs for case in _prepared(first, given)]
-    return assert_parity(first, _function(first, other, charset), cases, rtol=rtol, atol=atol)
+    rounds = checks.integer("rounds", rounds, 1, 1000)
+    candidates: list[Candidate] = []
+    for name, model in (listed := named_models(models)):
+        candidates.append(candidate(name, model, candidates[0] if candidates else None, charset))
+    first = candidates[0]
+    if inputs is None:
+        ranges = getattr(listed[0][1], "manifest", {}).get("input_ranges", {})
+        given: list[Any] = [examples(first, ranges, seed) for seed in range(0, 30, 10)]
+    else:
+        given = checks.items("inputs", inputs, "pictures, tensors or paths", error=SpecError)
+    if not given:
+        raise SpecError("got no inputs; expected at least one; give pictures, tensors or paths of .npy files")
+    calls = sorted_inputs(given)
+    prepared = [[c.prepare(x) for x in calls] for c in candidates]
+    with torch.no_grad():
+        called = [[c.call(x) for x, _ in cases] for c, cases in zip(candidates, prepared)]
+        times = _times(candidates, [[x for x, _ in cases] for cases in prepared], rounds)
+    found = [
+        [c.outputs(outputs, x) for outputs, (x, _) in zip(results, cases)]
+        for c, results, cases in zip(candidates, called, prepared)
+    ]
+    read = [
+        [c.read(outputs, boxes) for outputs, (_, boxes) in zip(results, cases)]
+        for c, results, cases in zip(candidates, found, prepared)
+    ]
+    rows = [ComparedModel(first.name, first.target, None, None, statistics.median(times[0]), 1.0)]
+    for c, outputs, results, taken in zip(candidates[1:], found[1:], read[1:], times[1:]):
+        report, argmax = _compared(c, first, outputs, found[0], rtol, atol)
+        if None not in (*results, *read[0]):
+            shares = [same_results(a, b, first.interface.role) for a, b in zip(results, read[0])]  # type: ignore[arg-type]
+            report = replace(report, task_agreement=sum(shares) / len(shares))
+        if not report.outputs and report.task_agreement is None:
+            raise SpecError(
+                f"got {c.name}, which gives {', '.join(outputs[0])}, to compare with {', '.join(found[0][0])} of "
+                f"{first.name}; expected an output in common, of the same size; give pictures, whose results can be "
+                "compared"
+            )
+        ratio = statistics.median(a / b for a, b in zip(taken, times[0]))
+        rows.append(ComparedModel(c.name, c.target, report, argmax, statistics.median(taken), ratio))
+    comparison = ModelComparison(tuple(rows), len(given), rounds)
+    for row in rows:
+        if row.parity is not None and not row.parity.passed:
+            raise ParityError(f"{row.name} does not agree with {first.name}. {comparison}", row.parity)
+    return comparison
 
 
-def _function(first: CompiledModel, other: str | PathLike[str], charset: str | None) -> Any:
+def _times(candidates: Sequence[Candidate], calls: Sequence[Sequence[Any]], rounds: int) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in candidates]
+    for _ in range(rounds):
+        for c, inputs, taken in zip(candidates, calls, times):
+            begin = time.perf_counter()
+            for x in inputs:
+                c.call(x)
+            taken.append(time.perf_counter() - begin)
+    return times
+
+
+def _compared(
+    ours: Candidate, first: Candidate, outputs: Sequence[Outputs], others: Sequence[Outputs], rtol: float, atol: float
+) -> tuple[ParityReport, float | None]:
+    """How the outputs agree, of those that both have, in the same size; and their largest entries or tokens."""
+    tokens = any("tokens" in found[0] for found in (outputs, others))
+    if tokens:
+        outputs, others = [ours.as_tokens(o) for o in outputs], [first.as_tokens(o) for o in others]
+    shared = [
+        name
+        for name, tensor in outputs[0].items()
+        if name in others[0] and all(o[name].shape == t[name].shape for o, t in zip(outputs, others))
+    ]
+    if not shared:
+        return ParityReport((), len(outputs), rtol, atol), None
+    pairs = [tuple({n: o[n] for n in shared} for o in pair) for pair in zip(outputs, others)]
+    calls = [(torch.tensor(i),) for i in range(len(pairs))]
     try:
-        return load(other)
-    except ArtifactError:
-        model = open_model(other, charset=charset)
-    shape = first.specs[0].shape
-    options: Any = None
-    if first.manifest["family"] == "craft":
-        from neuronkit.adapters.craft import CRAFTOptions
-
-        options = CRAFTOptions(shape[2], shape[3])
-    return make_static(model, batch_size=shape[0], options=options)
-
-
-def _prepared(model: CompiledModel, given: Any) -> list[tuple[Tensor, ...]]:
-    rows = model.specs[0].shape[0]
-    if isinstance(given, (str, PathLike)) and Path(given).suffix == ".npy":
-        return [(torch.from_numpy(np.load(given)),)]
-    if model.processor is None:
-        raise SpecError("got pictures for an artifact without a processor; expected arrays; give .npy files")
-    prepared = model.processor.preprocess([given] * rows)
-    if not isinstance(prepared, tuple):
-        return [(torch.from_numpy(np.ascontiguousarray(prepared)),)]
-    images, letterboxes = prepared
-    inputs = [torch.from_numpy(np.ascontiguousarray(images))]
-    if len(model.specs) > 1:
-        inputs.append(torch.from_numpy(np.array([box.valid_size for box in letterboxes], np.int32)))
-    return [tuple(inputs)]
+        report = assert_parity(lambda i: pairs[i][0], lambda i: pairs[i][1], calls, rtol=rtol, atol=atol)
+    except ParityError as error:
+        # The caller raises it, once all models are compared.
+        report = error.report
+    named = tuple(replace(output, name=name) for output, name in zip(report.outputs, shared))
+    argmax = min(output.argmax_agreement for output in named)
+    if tokens and "tokens" in shared:
+        argmax = sum(float((a["tokens"] == b["tokens"]).float().mean()) for a, b in pairs) / len(pairs)
+    return replace(report, outputs=named), argmax

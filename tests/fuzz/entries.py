@@ -269,6 +269,12 @@ def entries(folder: Path) -> list[Entry]:
             3,
             own=("actual", "expected"),
         ),
+        Entry(
+            "neuronkit.compare_models",
+            neuronkit.compare_models,
+            {"models": [artifact, compiled], "inputs": [(images,)], "charset": None, "rtol": 1e-4, "rounds": 1},
+            0.2,
+        ),
         Entry("neuronkit.ParityReport.to_dict", parity.to_dict, {}, 0.1),
         Entry("neuronkit.describe_environment", neuronkit.describe_environment, {}, 0.02),
         # What makes a graph static.
