@@ -1,14 +1,14 @@
 """PARSeq and CRAFT on the runtimes of a CPU, against the eager originals, in separate processes that take turns.
 
-    python benchmarks/runtimes.py                          # everything
-    python benchmarks/runtimes.py parseq-1 craft-640       # some cases
-    python benchmarks/runtimes.py --json out/runtimes.json --rounds 9
+    python benchmarks/runtimes.py                              # everything
+    python benchmarks/runtimes.py parseq-1 craft-640           # some cases; the others stay in the file as they are
+    python benchmarks/runtimes.py --strhub ../parseq           # a clone of baudm/parseq (needs timm), as the peer
 
 Each candidate is a process of its own, with one thread, which computes when its turn comes: so no runtime's pool of
 threads waits beside another's. A ratio is the median over the rounds of a candidate's time by the time, in the same
-round, of what the case is compared with: PARSeq's eager encoder alone, CRAFT's eager network. Every candidate must
-first agree with the original. Weights are random, in the published sizes; random words end nowhere, and need the most
-passes, so that PARSeq decodes 26 steps and refines.
+round, of what it is compared with: PARSeq's eager encoder alone, CRAFT's eager network, and on the same runtime the
+encoder alone or the network without exact padding. Every candidate must first agree with the original. Weights are
+random, in the published sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import json
 import multiprocessing
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,121 +31,182 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit import CompileOptions, StaticCRAFT, StaticPARSeq, compile_for_inferentia
+from neuronkit import CompileOptions, CRAFTOptions, StaticCRAFT, StaticPARSeq, compile_for_inferentia
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.targets import find_target
 
 TARGETS = ("cpu", "onnx", "openvino")
+RUNTIMES = TARGETS[1:]
+METHODS = ("stepwise", "unrolled")
 CASES = {"parseq-1": 1, "parseq-32": 32, "craft-640": 640, "craft-1280": 1280}
+# What each kind is called, and the one whose time its own is divided by.
+PARSEQ = {
+    "eager encoder": "eager encoder",
+    "eager": "eager encoder",
+    **{f"{target} encoder": "eager encoder" for target in RUNTIMES},
+    "cpu stepwise": "eager encoder",
+    **{f"{target} {method}": "eager encoder" for target in RUNTIMES for method in METHODS},
+}
+DETECTION = {
+    "eager": "eager",
+    **{f"{target} plain": "eager" for target in TARGETS},
+    **{f"{target} exact": "eager" for target in TARGETS},
+}
 
 
 def main() -> None:
-    """Measure, print and write JSON."""
+    """Measure, print, and write JSON and plot."""
     arguments = _arguments()
+    known = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {"cases": {}}
+    cases = known["cases"]
+    for case in arguments.cases or CASES:
+        cases[case] = {"rounds": arguments.rounds, "date": date.today().isoformat(), **measure(case, arguments)}
+        print(case, json.dumps(cases[case], indent=1), flush=True)
+    versions = {name: version for t in TARGETS for name, version in find_target(t).check_environment().items()}
     report = {
         "neuronkit": neuronkit.__version__,
-        "date": date.today().isoformat(),
         "processor": platform.processor() or platform.machine(),
         "machine": "shared with other work while this ran",
         "threads": 1,
-        "rounds": arguments.rounds,
-        "versions": {name: v for t in TARGETS for name, v in find_target(t).check_environment().items()},
-        "cases": {case: measure(case, arguments.method, arguments.rounds) for case in arguments.cases or CASES},
+        "versions": versions,
+        "cases": {case: cases[case] for case in CASES if case in cases},
     }
-    print(json.dumps(report["cases"], indent=1))
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    for path in (arguments.json, arguments.plot):
+        path.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    draw(report["cases"], arguments.plot)
 
 
-def measure(case: str, method: str, rounds: int) -> dict[str, Any]:
-    """Name of a candidate → its median time in ms, and its ratio to the case's first candidate."""
-    kinds = ("eager", "eager whole", *TARGETS, "onnx encoder", "openvino encoder")
-    if case.startswith("craft"):
-        kinds = ("eager", *TARGETS, "onnx plain", "openvino plain")
+def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The original that was run, and of each candidate its median time and its ratios."""
+    kinds = PARSEQ if case.startswith("parseq") else DETECTION
     context = multiprocessing.get_context("spawn")
-    workers, times = {}, {kind: [] for kind in kinds}  # type: dict[str, Any], dict[str, list[float]]
+    workers: dict[str, Connection] = {}
     for kind in kinds:
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(case, kind, method, theirs), daemon=True)
-        process.start()
+        context.Process(target=work, args=(case, kind, arguments.strhub, theirs), daemon=True).start()
+        # Only so is the end of a process that failed the end of its pipe.
+        theirs.close()
         workers[kind] = ours
-        assert ours.recv() == "ready", kind
-    for _ in range(rounds):
+        difference, original = ours.recv()
+        print(f"{case} {kind}: differs by {difference:.0e}", file=sys.stderr, flush=True)
+    times: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(arguments.rounds):
         for kind, worker in workers.items():
             worker.send("go")
             times[kind].append(worker.recv())
     for worker in workers.values():
         worker.send("end")
-    return {
-        kind: {
-            "median_ms": round(1e3 * statistics.median(taken), 2),
-            "ratio": round(statistics.median(t / e for t, e in zip(taken, times["eager"])), 3),
-        }
-        for kind, taken in times.items()
-    }
+    return {"original": original, "candidates": {kind: _numbers(kind, times, kinds) for kind in kinds}}
 
 
-def work(case: str, kind: str, method: str, pipe: Connection) -> None:
-    """Prepare a candidate, and time one call for each message."""
+def _numbers(kind: str, times: dict[str, list[float]], bases: dict[str, str]) -> dict[str, float]:
+    numbers = {"median_ms": 1e3 * statistics.median(times[kind]), "ratio": _ratio(times[kind], times[bases[kind]])}
+    target, _, what = kind.partition(" ")
+    beside = {"stepwise": "encoder", "unrolled": "encoder", "exact": "plain"}.get(what)
+    if f"{target} {beside}" in times:
+        numbers[f"over_{beside}"] = _ratio(times[kind], times[f"{target} {beside}"])
+    return {name: round(value, 3) for name, value in numbers.items()}
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs))
+
+
+def work(case: str, kind: str, strhub: Path | None, pipe: Connection) -> None:
+    """Prepare a candidate, compare it with the original, and time one call for each message."""
     torch.set_num_threads(1)
     with torch.no_grad():
-        run = candidate(case, kind, method)
-        run()
-        pipe.send("ready")
+        original, inputs = original_and_inputs(case, strhub)
+        run, eager = candidate(case, kind, original, inputs), _eager(kind, original, inputs)
+        difference = float((_first(run()) - _first(eager())).abs().max())
+        if difference > 1e-3:
+            raise SystemExit(f"{case}, {kind}: differs from the original by {difference}; nothing was timed")
+        pipe.send((difference, f"{type(original).__module__}.{type(original).__qualname__}"))
         while pipe.recv() == "go":
             begin = time.perf_counter()
             run()
             pipe.send(time.perf_counter() - begin)
 
 
-def candidate(case: str, kind: str, method: str) -> Callable[[], Any]:
-    """What a process runs."""
+def original_and_inputs(case: str, strhub: Path | None) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The model of a case, the same in every process, and what it is called with."""
     torch.manual_seed(0)
-    options = CompileOptions(threads=1) if kind.partition(" ")[0] in ("onnx", "openvino") else None
-    target = kind.partition(" ")[0]
     size = CASES[case]
-    if case.startswith("parseq"):
-        model, images = PARSeq(94).eval(), torch.randn(size, 3, 32, 128)
-        if kind.startswith("eager"):
-            return (lambda: model(images)) if kind == "eager whole" else (lambda: model.encode(images))
-        if kind.endswith("encoder"):
-            return _calls(_compiled(_Encoder(model), [images], target, options), images)
-        static = StaticPARSeq(model, batch_size=size, method=method)
-        return _calls(compile_for_inferentia(static, target=target, options=options), images)
-    craft, canvas = CRAFT().eval(), torch.randn(1, 3, size, size)
-    if kind == "eager":
-        return lambda: craft(canvas)
-    if kind.endswith("plain"):
-        return _calls(_compiled(craft, [canvas], target, options), canvas)
-    compiled = compile_for_inferentia(
-        StaticCRAFT(craft, height=size, width=size), target=target, options=options, verify=size < 1000
+    if case.startswith("craft"):
+        return CRAFT().eval(), (torch.randn(1, 3, size, size), torch.tensor([[size, size]], dtype=torch.int32))
+    if strhub is None:
+        return PARSeq(94).eval(), (torch.randn(size, 3, 32, 128),)
+    sys.path.insert(0, str(strhub))
+    from strhub.models.parseq.model import PARSeq as Published
+
+    model = Published(97, 25, (32, 128), (4, 8), 384, 6, 4, 12, 12, 4, 1, True, 1, 0.1).eval()
+    return model, (torch.randn(size, 3, 32, 128),)
+
+
+def candidate(case: str, kind: str, model: Any, inputs: tuple[Tensor, ...]) -> Callable[[], Any]:
+    """What a process runs."""
+    target, _, what = kind.partition(" ")
+    images = inputs[0]
+    if target == "eager":
+        return _eager(kind, model, inputs)
+    if what in ("encoder", "plain"):
+        return _compiled(target, model.encoder if what == "encoder" else model, [images])
+    if what == "exact":
+        static: nn.Module = StaticCRAFT(model, options=CRAFTOptions(CASES[case], CASES[case]))
+        return _compiled(target, static, inputs)
+    return _compiled(target, StaticPARSeq(model, batch_size=len(images), method=what), inputs)
+
+
+def _eager(kind: str, model: Any, inputs: tuple[Tensor, ...]) -> Callable[[], Any]:
+    """The original: all 26 steps and a refinement, its encoder alone, or CRAFT."""
+    if kind.endswith("encoder"):
+        model = model.encoder
+    elif hasattr(model, "pos_queries"):
+        return partial(StaticPARSeq(model, batch_size=len(inputs[0])).reference, *inputs)
+    return partial(model, inputs[0])
+
+
+def _compiled(target: str, module: nn.Module, inputs: Any) -> Callable[[], Any]:
+    """A call of the compiled module, which the caller compares."""
+    options = CompileOptions(threads=1) if target in RUNTIMES else None
+    is_static = isinstance(module, neuronkit.StaticModel)
+    function = compile_for_inferentia(
+        module, None if is_static else inputs, target=target, options=options, verify=False
     )
-    return _calls(compiled, canvas, torch.tensor([[size, size]], dtype=torch.int32))
+    return partial(function, *inputs)
 
 
-class _Encoder(nn.Module):
-    def __init__(self, model: PARSeq) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model.encode(images)
+def _first(outputs: Any) -> Tensor:
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
 
 
-def _compiled(model: nn.Module, inputs: list[Tensor], target: str, options: CompileOptions | None) -> Any:
-    return compile_for_inferentia(model, inputs, target=target, options=options, verify=False)
+def draw(cases: dict[str, Any], path: Path) -> None:
+    """Draw the ratios, a panel for each case."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-
-def _calls(function: Callable[..., Any], *inputs: Tensor) -> Callable[[], Any]:
-    return lambda: function(*inputs)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, (case, found) in zip(figure.subplots(2, 2).flat, cases.items()):
+        ratios = {kind: numbers["ratio"] for kind, numbers in found["candidates"].items()}
+        bars = axis.barh(list(ratios), list(ratios.values()))
+        axis.bar_label(bars, fmt="%.2f", padding=2)
+        axis.axvline(1, color="black", linewidth=1)
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+        axis.set(title=case, xlabel=f"time / time of {next(iter(ratios))}")
+    figure.savefig(path, dpi=100)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="all of them without any")
-    parser.add_argument("--method", default="fused", help="of decoding")
+    parser.add_argument("--strhub", type=Path, help="folder that holds the package strhub; without it our own PARSeq")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "runtimes.json")
+    results = Path(__file__).parent / "results"
+    parser.add_argument("--json", type=Path, default=results / "runtimes.json")
+    parser.add_argument("--plot", type=Path, default=results / "runtimes.png")
     return parser.parse_args()
 
 
