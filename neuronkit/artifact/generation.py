@@ -72,4 +72,4 @@ class Generation:
 def _as_compiled(spec: TensorSpec, value: Any) -> Tensor:
     """Ids and masks in the type of the graph: `generate` takes them as int64."""
     tensor = tensors.tensor(spec.name, value)
-    return tensor if spec.torch_dtype.is_floating_point else tensor.to(spec.torch_dtype)
+    return tensor.to(spec.torch_dtype) if spec.dtype == "int32" and not tensor.is_floating_point() else tensor

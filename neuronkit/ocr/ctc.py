@@ -77,7 +77,10 @@ class CtcProcessor(ParseqProcessor):
             SpecError: If there is no image.
         """
         planes = [self._planes(self._scaled(crop)) for crop in as_batch(crops)]
-        return planes if self.raw_images else [self.normalization.table()[0][plane] for plane in planes]
+        if self.raw_images:
+            # Pillow's own memory may not be written.
+            return [plane.copy() for plane in planes]
+        return [self.normalization.table()[0][plane] for plane in planes]
 
     def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
         """Scale and normalise images, and lay each at the left of a canvas of zeros.

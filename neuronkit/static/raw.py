@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,9 +30,11 @@ class RawImages:
         raise NotImplementedError
 
     def take_raw_images(self, normalization: Normalization) -> None:
-        """Take images (N, 3, H, W) as bytes, 0..255, and normalise them as the first step of the graph."""
+        """Take images (N, C, H, W) as bytes, 0..255, and normalise them as the first step of the graph."""
         images = self.specs[0]
-        self.normalization = normalization
+        # Grey images are normalised as red is.
+        first = slice(images.shape[1])
+        self.normalization = replace(normalization, mean=normalization.mean[first], std=normalization.std[first])
         self.specs = (TensorSpec(images.name, images.shape, "uint8"), *self.specs[1:])
 
     def normalized(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -56,7 +59,7 @@ class RawImages:
 
 
 class Normalize(nn.Module):
-    """Images (N, 3, H, W) uint8, 0..255 → normalised, of the dtype that the model computes in."""
+    """Images (N, C, H, W) uint8, 0..255 → normalised, of the dtype that the model computes in."""
 
     divisor: Tensor
     mean: Tensor

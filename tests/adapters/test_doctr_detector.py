@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -33,6 +34,21 @@ class TestDetector(PaddedConformance):
 
     def make_model(self) -> nn.Module:
         return detector("db_mobilenet_v3_large")
+
+
+class TestRawDetector(TestDetector):
+    options = DoctrDetectorOptions(96, 128, raw_images=True)
+
+
+def test_bytes_give_the_bits_that_doctr_gives() -> None:
+    from doctr.models.detection.zoo import detection_predictor
+
+    model = detector("db_mobilenet_v3_large")
+    static = neuronkit.make_static(model, options=DoctrDetectorOptions(1024, 1024, raw_images=True))
+    image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), np.uint8)
+    ((normalised,),) = detection_predictor(model, pretrained=False).pre_processor([image])
+    levels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    assert torch.equal(static.normalized((levels, torch.tensor([[1024, 1024]])))[0][0], normalised)
 
 
 @pytest.mark.slow

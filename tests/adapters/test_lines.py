@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from neuronkit.testing import PaddedConformance
 from tests.adapters import line_models
 
 WIDTH = 160
+FEW_BYTES = LineOptions(width=96, raw_images=True, outputs="tokens")
 Original = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -135,10 +138,23 @@ class TestBenchmarkAttention(Lines):
         return line_models.benchmark("VGG", "Attn")
 
 
+class TestBenchmarkTokens(TestBenchmark):
+    options = FEW_BYTES
+
+
+class TestBenchmarkAttentionTokens(TestBenchmarkAttention):
+    options = FEW_BYTES
+
+
 @pytest.mark.peers
 class TestEasyOCR(Lines):
     def make_model(self) -> nn.Module:
         return line_models.easyocr(2)
+
+
+@pytest.mark.peers
+class TestEasyOCRTokens(TestEasyOCR):
+    options = FEW_BYTES
 
 
 @pytest.mark.peers
@@ -149,6 +165,15 @@ class TestDoctrCRNN(Lines):
     def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
         images, (width,) = inputs
         return [text for text, _ in model.eval()(images[:, :, :, : int(width)])["preds"]]
+
+
+@pytest.mark.peers
+class TestDoctrCRNNTokens(TestDoctrCRNN):
+    options = FEW_BYTES
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
+        images, width = inputs
+        return super().expected_results(model, (self.make_static(model, 1).normalized((images,))[0], width))
 
 
 @pytest.mark.parametrize("features", ["VGG", "RCNN", "ResNet"])
@@ -198,17 +223,60 @@ def test_from_crops_to_text() -> None:
     assert [processor.postprocess(logits[None])[0].text for logits in results] == expected
 
 
-def _compiled(model: nn.Module, width: int) -> neuronkit.CompiledModel:
-    return neuronkit.compile_for_inferentia(
-        neuronkit.make_static(model, options=LineOptions(width=width)), target="cpu"
-    )
+def _compiled(model: nn.Module, width: int, **options: Any) -> neuronkit.CompiledModel:
+    static = neuronkit.make_static(model, options=LineOptions(width=width, **options))
+    return neuronkit.compile_for_inferentia(static, target="cpu")
 
 
-def test_a_pipeline_reads_lines() -> None:
+def test_bytes_and_tokens_through_an_artifact_and_buckets(tmp_path: Path) -> None:
+    model = line_models.benchmark("VGG", "CTC")
+    rng = np.random.default_rng(3)
+    crops = [rng.integers(0, 256, (40, width, 3), np.uint8) for width in (150, 60, 400, 91)]
+    floats = CtcProcessor(Charset("0123456789"), (32, WIDTH), channels=1, keep_ratio=True)
+    with torch.no_grad():
+        alone = [_with_text(model, torch.from_numpy(line[None])) for line in floats.lines(crops)]
+    expected = [floats.postprocess(logits)[0] for logits in alone]
+    few = _compiled(model, WIDTH, raw_images=True, outputs="tokens")
+    compiled = neuronkit.load(few.save(tmp_path / "lines.pt"))
+    processor = compiled.processor
+    assert processor == dataclasses.replace(floats, raw_images=True)
+    assert [str(spec) for spec in compiled.specs] == [f"images: uint8[1, 1, 32, {WIDTH}]", "valid_width: int32[1]"]
+    assert [spec.name for spec in compiled.output_specs] == ["tokens", "probabilities"]
+    widths = torch.from_numpy(processor.valid_widths(crops))
+    read = neuronkit.FixedShape(compiled)(torch.from_numpy(processor.preprocess(crops)), widths)
+    found = processor.postprocess(read)
+    assert [word.text for word in found] == [word.text for word in expected]
+    np.testing.assert_allclose([w.confidence for w in found], [w.confidence for w in expected], rtol=1e-4)
+    narrow = _compiled(model, 80, raw_images=True, outputs="tokens")
+    buckets = neuronkit.Buckets({(1, 1, 32, WIDTH): compiled, (1, 1, 32, 80): narrow})
+    for (ids, _), logits in zip(buckets([torch.from_numpy(line) for line in processor.lines(crops)]), alone):
+        assert ids.tolist() == logits[0].argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("prediction", ["CTC", "Attn"])
+def test_an_artifact_refuses_lines_that_are_too_narrow(prediction: str, tmp_path: Path) -> None:
+    static = neuronkit.make_static(line_models.benchmark("VGG", prediction), options=LineOptions(width=64))
+    compiled = neuronkit.load(neuronkit.compile_for_inferentia(static, target="cpu").save(tmp_path / "lines.pt"))
+    with pytest.raises(SpecError, match="valid_width.*7"):
+        compiled(torch.zeros(1, 1, 32, 64), torch.tensor([7], dtype=torch.int32))
+
+
+def test_bytes_become_what_the_processors_give() -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    for model in (line_models.benchmark("VGG", "CTC"), line_models.benchmark("VGG", "Attn"), line_models.crnn()):
+        static = neuronkit.make_static(model, options=LineOptions(width=64, raw_images=True))
+        (found,) = static.normalized((images.expand(1, static.specs[0].shape[1], 16, 16),))
+        assert np.array_equal(found[0, 0].flatten().numpy(), CtcProcessor("36").normalization.table()[0])
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_pipeline_reads_lines(raw: bool) -> None:
     model = line_models.crnn()
-    static = neuronkit.make_static(model, batch_size=3, options=LineOptions(width=WIDTH))
+    options = LineOptions(width=WIDTH, raw_images=raw, outputs="tokens" if raw else "logits")
+    static = neuronkit.make_static(model, batch_size=3, options=options)
     processor = CtcProcessor(Charset("0123456789"), (32, WIDTH), keep_ratio=True)
-    recognizer = WordRecognizer(ModelCall(static, "recognizer", 1), processor, vertical_ratio=None)
+    fitting = dataclasses.replace(processor, raw_images=raw)
+    recognizer = WordRecognizer(ModelCall(static, "recognizer", 1), fitting, vertical_ratio=None)
     rng = np.random.default_rng(0)
     crops = [rng.integers(0, 256, (30, width, 3), np.uint8) for width in (100, 47, 12, 300)]
     with torch.no_grad():

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr.recognizer import image_spec, logits_of
+from neuronkit.adapters.doctr.recognizer import image_spec, logits_of, normalization
 from neuronkit.adapters.lines.model import LineOptions, StaticLine
 from neuronkit.adapters.registry import Family
 from neuronkit.interface import Interface
@@ -24,7 +24,7 @@ class StaticDoctrCRNN(StaticLine):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The canvas.
+        options: The canvas, and what crosses the border of the graph.
     """
 
     family = "doctr_crnn"
@@ -32,7 +32,9 @@ class StaticDoctrCRNN(StaticLine):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = unwrap(model)
         self.blank_id = len(core.vocab)
-        super().__init__(model, image_spec(core, batch_size, options or LineOptions()), core.linear.out_features)
+        options = options or LineOptions()
+        images = image_spec(core, batch_size, options)
+        super().__init__(model, images, core.linear.out_features, options, normalization(core))
 
     @property
     def known_characters(self) -> str:

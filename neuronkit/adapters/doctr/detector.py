@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.adapters.doctr.recognizer import normalization
+from neuronkit.adapters.kit.options import VisionOptions
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
@@ -21,18 +23,23 @@ from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.refused import RefusedSizes
 
 STRIDE = 32
+# Of docTR's detectors.
+MEAN = (0.798, 0.785, 0.772)
+STD = (0.264, 0.2749, 0.287)
 
 
 @dataclass(frozen=True)
-class DoctrDetectorOptions:
-    """The canvas.
+class DoctrDetectorOptions(VisionOptions):
+    """The canvas, and what it holds.
 
     Args:
         height: Of the canvas, in pixels, a multiple of 32.
         width: Of the canvas, in pixels, a multiple of 32.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If one is no such number.
+        SpecError: If a size is no such number.
+        OptionError: If `raw_images` is neither True nor False.
 
     Examples:
         >>> neuronkit.DoctrDetectorOptions(height=512, width=768).width
@@ -43,6 +50,7 @@ class DoctrDetectorOptions:
     width: int = 1024
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("height", "width"):
             size = checks.integer(name, getattr(self, name), STRIDE, error=SpecError)
             if size % STRIDE:
@@ -76,6 +84,8 @@ class StaticDoctrDetector(StaticModel):
         )
         # Not registered: this holds the original's layers, which stay the original's alone.
         self.__dict__["_exact"] = self._rewrite(self.source)
+        if self.options.raw_images:
+            self.take_raw_images(normalization(self.source, MEAN, STD))
 
     @property
     def interface(self) -> Interface:

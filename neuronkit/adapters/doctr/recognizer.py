@@ -62,10 +62,10 @@ def image_spec(model: Any, batch_size: int, options: Any) -> TensorSpec:
     return TensorSpec("images", (batch_size, 3, height, width), next(model.parameters()).dtype)
 
 
-def normalization(model: Any) -> Normalization:
-    """How docTR normalises the images of a model."""
+def normalization(model: Any, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Normalization:
+    """How docTR normalises the images of a model: as its configuration says, or with these constants."""
     settings = getattr(model, "cfg", None) or {}
-    return Normalization(255.0, tuple(settings.get("mean", MEAN)), tuple(settings.get("std", STD)))
+    return Normalization(255.0, tuple(settings.get("mean", mean)), tuple(settings.get("std", std)))
 
 
 class DoctrRecognizer(StaticModel):

@@ -14,12 +14,14 @@ from neuronkit.adapters.kit.recurrent import lstm_cell
 from neuronkit.adapters.lines.model import DEFAULT_WIDTH, Canvas, LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
-from neuronkit.interface import RECOGNIZER, Interface, Output
+from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import unwrap
 from neuronkit.static.ops import one_hot
+from neuronkit.static.shapes.refused import RefusedSizes
 
 HEIGHT = 32
 # The decoder's ids; the characters come after them.
@@ -54,14 +56,15 @@ class StaticBenchmark(StaticLine):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The canvas.
+        options: The canvas, and what crosses the border of the graph.
     """
 
     family = "text_recognition_benchmark"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = unwrap(model)
-        super().__init__(model, _images(core, batch_size, options), core.Prediction.out_features)
+        options = options or LineOptions()
+        super().__init__(model, _images(core, batch_size, options), core.Prediction.out_features, options)
 
     @property
     def interface(self) -> Interface:
@@ -88,23 +91,32 @@ class StaticBenchmarkAttention(EncoderDecoder):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The canvas.
+        options: The canvas, and what crosses the border of the graph.
     """
 
     family = StaticBenchmark.family
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = unwrap(model)
+        options = options or LineOptions()
         images = _images(core, batch_size, options)
         self.canvas = Canvas(type(core).__name__, _exact(core, images), images)
         self.smallest_width = self.canvas.smallest_width
-        super().__init__(model, self.canvas.specs, steps=core.opt.batch_max_length + 1, bos_id=GO, eos_id=END)
+        steps = core.opt.batch_max_length + 1
+        super().__init__(model, self.canvas.specs, steps=steps, bos_id=GO, eos_id=END, outputs=options.outputs)
+        if options.raw_images:
+            self.take_raw_images(NORMALIZATION)
 
     @property
     def interface(self) -> Interface:
         """A recogniser; its classes are GO, the end, and the characters."""
         characters = _characters(self.source, self.source.Prediction.num_classes - 2)
-        return Interface(RECOGNIZER, (Output("logits"),), GO, END, characters=characters)
+        return Interface(RECOGNIZER, self.decoding.named_outputs, GO, END, characters=characters)
+
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """Lines that are too narrow."""
+        return self.canvas.refused_sizes
 
     def check_inputs(self, inputs: Any) -> tuple[Tensor, ...]:
         return self.canvas.check_inputs(*super().check_inputs(inputs))
@@ -119,7 +131,7 @@ class StaticBenchmarkAttention(EncoderDecoder):
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
         """
-        return self.canvas.example_inputs(seed)
+        return self.canvas.example_inputs(self.specs[0], seed)
 
     def encoder(self, source: nn.Module) -> nn.Module:
         exact = _exact(source, self.specs[0])
@@ -135,7 +147,7 @@ class StaticBenchmarkAttention(EncoderDecoder):
         alone = [images[i : i + 1, :, :, :width] for i, width in enumerate(valid_width.tolist())]
         return torch.cat([source(line, _no_text(source, line), is_train=False) for line in alone])
 
-    def decoded(self, outputs: Tensor) -> list[list[int]]:
+    def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, up to the end."""
         return until_eos(outputs, self.eos_id)
 
@@ -192,9 +204,9 @@ class _Step(nn.Module):
         return self.generator(state[0]), state
 
 
-def _images(core: Any, batch_size: int, options: LineOptions | None) -> TensorSpec:
+def _images(core: Any, batch_size: int, options: LineOptions) -> TensorSpec:
     height, width = getattr(core.opt, "imgH", HEIGHT), getattr(core.opt, "imgW", DEFAULT_WIDTH)
-    return line_images(core, batch_size, options or LineOptions(), height=height, width=width)
+    return line_images(core, batch_size, options, height=height, width=width)
 
 
 def _exact(core: Any, images: TensorSpec) -> ExactPadding:

@@ -24,7 +24,7 @@ class StaticCRNN(StaticLine):
     Args:
         model: The dynamic model.
         batch_size: Rows of the fixed batch.
-        options: The canvas.
+        options: The canvas, and what crosses the border of the graph.
     """
 
     family = "crnn"
@@ -32,9 +32,11 @@ class StaticCRNN(StaticLine):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = _network(unwrap(model))
         height, width = getattr(getattr(unwrap(model), "hparams", None), "img_size", None) or (HEIGHT, DEFAULT_WIDTH)
-        images = line_images(core, batch_size, options or LineOptions(), height=height, width=width)
+        options = options or LineOptions()
+        images = line_images(core, batch_size, options, height=height, width=width)
         last = core.rnn[-1]
-        super().__init__(model, images, (last.linear if hasattr(last, "linear") else last.embedding).out_features)
+        classes = (last.linear if hasattr(last, "linear") else last.embedding).out_features
+        super().__init__(model, images, classes, options)
 
     @property
     def source(self) -> Any:

@@ -26,15 +26,16 @@ class StaticEasyOCR(StaticLine):
     Args:
         model: The dynamic model, `reader.recognizer`.
         batch_size: Rows of the fixed batch.
-        options: The canvas.
+        options: The canvas, and what crosses the border of the graph.
     """
 
     family = "easyocr"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
         core: Any = unwrap(model)
-        images = line_images(core, batch_size, options or LineOptions(), height=HEIGHT)
-        super().__init__(model, images, core.Prediction.out_features)
+        options = options or LineOptions()
+        images = line_images(core, batch_size, options, height=HEIGHT)
+        super().__init__(model, images, core.Prediction.out_features, options)
 
     @property
     def interface(self) -> Interface:

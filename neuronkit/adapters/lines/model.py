@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
-from neuronkit.adapters.kit.options import check_sizes
+from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
 from neuronkit.errors import SpecError, UnknownModelError
-from neuronkit.interface import RECOGNIZER, Interface, Output, ValidArea
+from neuronkit.interface import RECOGNIZER, Interface, ValidArea
 from neuronkit.ocr.ctc import collapse
+from neuronkit.ocr.images.normalization import Normalization
+from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import TOKENS, named_outputs
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
+from neuronkit.static.ops import tokens_of
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 from neuronkit.static.shapes.fixed import VALID_WIDTH
 from neuronkit.static.shapes.refused import RefusedSizes
@@ -29,15 +33,18 @@ CERTAIN = 2.0**13
 
 
 @dataclass(frozen=True)
-class LineOptions:
-    """The canvas.
+class LineOptions(ReadingOptions):
+    """The canvas, and what crosses the border of the graph.
 
     Args:
         width: Of the canvas, in pixels; None follows the model, or takes 320. Lines may have any width up to it.
         height: Of all lines, in pixels; None follows the model.
+        outputs: "logits", or "tokens": the likeliest class of each position and its probability.
+        raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If one is no number of pixels.
+        SpecError: If a size is no number of pixels.
+        OptionError: If another option has no such value.
 
     Examples:
         >>> neuronkit.LineOptions(width=256).width
@@ -48,6 +55,7 @@ class LineOptions:
     height: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sizes(self, "width", "height")
 
 
@@ -117,10 +125,16 @@ class Canvas:
             self.check_sizes(check_valid_size(VALID_WIDTH, valid_width, (images.shape[3],), len(images)))
         return images, valid_width
 
-    def example_inputs(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Random images, each valid up to a random width."""
+    @property
+    def refused_sizes(self) -> RefusedSizes | None:
+        """Lines that are too narrow."""
+        narrow = self.smallest_width - 1
+        return RefusedSizes(VALID_WIDTH, widths=((1, narrow),)) if narrow else None
+
+    def example_inputs(self, spec: TensorSpec, seed: int) -> tuple[Tensor, Tensor]:
+        """Random images as `spec` says, each valid up to a random width."""
         seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
-        images = self.specs[0].example(seed)
+        images = spec.example(seed)
         generator = torch.Generator().manual_seed(seed + 1)
         widths = torch.randint(self.smallest_width, images.shape[3] + 1, (len(images),), generator=generator)
         return images, widths.to(torch.int32)
@@ -130,8 +144,9 @@ class StaticLine(StaticModel):
     """A line recogniser on a canvas of fixed size: each row gives what the line alone gives.
 
     Called with images (N, C, H, W), each line at the left of its canvas, and valid_width (N,) int32, in pixels, it
-    gives logits (N, T, C). What lies on the canvas outside the valid width, has no influence. Outside the valid part of
-    T the blank has probability 1, so that whatever reads the logits reads nothing there.
+    gives logits (N, T, C), or the likeliest classes (N, T) int32 and their probabilities (N, T). What lies on the canvas
+    outside the valid width, has no influence. Outside the valid part of T the blank has probability 1, so that whatever
+    reads the outputs reads nothing there.
 
     An adapter implements `network` and `alone`, sets `family`, and, where they differ, `blank_id` and
     `known_characters`.
@@ -143,6 +158,8 @@ class StaticLine(StaticModel):
         model: The dynamic model.
         images: The canvas.
         num_classes: Of the logits.
+        options: What crosses the border of the graph.
+        normalization: How the original's images are normalised.
 
     Raises:
         SpecError: If the canvas is too narrow, or the model holds an operator that would let padding into the result.
@@ -152,13 +169,22 @@ class StaticLine(StaticModel):
     # The original's modules, by identity, and the graph made of them: rewriting takes longer than a small forward.
     _rewritten: tuple[tuple[int, ...], LineGraph] | None = None
 
-    def __init__(self, model: nn.Module, images: TensorSpec, num_classes: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        images: TensorSpec,
+        num_classes: int,
+        options: LineOptions,
+        normalization: Normalization = NORMALIZATION,
+    ) -> None:
         super().__init__(model, ())
-        self.num_classes = num_classes
+        self.num_classes, self.options = num_classes, options
         exact = exact_padding(self.network(self.source), height=images.shape[2])
         self.canvas = Canvas(type(self.source).__name__, exact, images)
         self.specs, self.smallest_width, self.area = self.canvas.specs, self.canvas.smallest_width, self.canvas.area
         self._keep(self._graph(self.source, exact))
+        if options.raw_images:
+            self.take_raw_images(normalization)
 
     @abstractmethod
     def network(self, source: Any) -> nn.Module:
@@ -175,9 +201,9 @@ class StaticLine(StaticModel):
 
     @property
     def interface(self) -> Interface:
-        """A recogniser whose logits are read by CTC."""
-        outputs = (Output("logits", self.area),)
-        return Interface(RECOGNIZER, outputs, blank_id=self.blank_id, characters=self.known_characters)
+        """A recogniser read by CTC."""
+        outputs = (replace(output, valid=self.area) for output in named_outputs(self.options.outputs))
+        return Interface(RECOGNIZER, tuple(outputs), blank_id=self.blank_id, characters=self.known_characters)
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self.canvas.check_inputs(*super().check_inputs(inputs))
@@ -202,13 +228,16 @@ class StaticLine(StaticModel):
             logits[row, : len(read)] = read
         return logits
 
+    def as_outputs(self, outputs: Any) -> Any:
+        return tokens_of(outputs) if self.options.outputs == TOKENS else outputs
+
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random images, each valid up to a random width.
 
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
         """
-        return self.canvas.example_inputs(seed)
+        return self.canvas.example_inputs(self.specs[0], seed)
 
     def valid_output_sizes(self, valid_width: Tensor) -> Tensor:
         """How many of the T positions belong to a line.
@@ -229,22 +258,25 @@ class StaticLine(StaticModel):
     @property
     def refused_sizes(self) -> RefusedSizes | None:
         """Lines that are too narrow."""
-        narrow = self.smallest_width - 1
-        return RefusedSizes(VALID_WIDTH, widths=((1, narrow),)) if narrow else None
+        return self.canvas.refused_sizes
 
     def check_sizes(self, valid_width: Tensor) -> None:
         """Raise SpecError if the original cannot run on lines of one of these widths (N,)."""
         self.canvas.check_sizes(valid_width)
 
-    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Tensor:
-        """The logits with everything outside the valid part set to zero."""
+    def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
+        """The outputs with everything outside the valid part set to zero."""
+        if not isinstance(outputs, Tensor):
+            return tuple(self.meaningful(output, inputs) for output in outputs)
         sizes = self.valid_output_sizes(inputs[1].to(outputs.device))
         inside = torch.arange(outputs.shape[1], device=outputs.device) < sizes
-        return torch.where(inside.unsqueeze(2), outputs, outputs.new_zeros(()))
+        inside = inside if outputs.dim() == 2 else inside.unsqueeze(2)
+        return torch.where(inside, outputs, outputs.new_zeros(()))
 
-    def decoded(self, outputs: Tensor) -> list[Any]:
+    def decoded(self, outputs: Any) -> list[Any]:
         """What each row says along the best path: text where the characters are known, classes elsewhere."""
-        found = [collapse(row, self.blank_id) for row in outputs.argmax(2).tolist()]
+        ids = outputs.argmax(2) if isinstance(outputs, Tensor) else outputs[0]
+        found = [collapse(row, self.blank_id) for row in ids.tolist()]
         characters = self.known_characters
         if characters is None:
             return found
@@ -255,7 +287,9 @@ class StaticLine(StaticModel):
         height, width = self.specs[0].shape[2:]
         exact = exact or exact_padding(self.network(source), height=height)
         exact.fix_canvas(height, width, next(source.parameters()).device)
-        return LineGraph(exact, self.canvas.reached(), self.num_classes, self.blank_id)
+        certain = torch.zeros(self.num_classes, dtype=next(exact.parameters()).dtype)
+        certain[self.blank_id] = CERTAIN
+        return LineGraph(exact, self.canvas.reached(), certain, gives_tokens=self.options.outputs == TOKENS)
 
     def _keep(self, graph: LineGraph) -> None:
         # Not registered: this holds the original's layers, which stay the original's alone.
@@ -263,23 +297,22 @@ class StaticLine(StaticModel):
 
 
 class LineGraph(nn.Module):
-    """Images and widths → logits, with certain blanks behind each line."""
+    """Images and widths → logits, or classes and their probabilities, with certain blanks behind each line."""
 
     reached: Tensor
     certain: Tensor
 
-    def __init__(self, exact: ExactPadding, reached: Tensor, num_classes: int, blank_id: int) -> None:
+    def __init__(self, exact: ExactPadding, reached: Tensor, certain: Tensor, *, gives_tokens: bool) -> None:
         super().__init__()
-        self.exact = exact
-        like = next(exact.parameters())
-        certain = torch.zeros(num_classes, dtype=like.dtype)
-        certain[blank_id] = CERTAIN
-        self.register_buffer("reached", reached.to(like.device), persistent=False)
-        self.register_buffer("certain", certain.to(like.device), persistent=False)
+        self.exact, self.gives_tokens = exact, gives_tokens
+        device = next(exact.parameters()).device
+        self.register_buffer("reached", reached.to(device), persistent=False)
+        self.register_buffer("certain", certain.to(device), persistent=False)
 
-    def forward(self, images: Tensor, valid_width: Tensor) -> Tensor:
+    def forward(self, images: Tensor, valid_width: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         outside = (valid_width.unsqueeze(1) < self.reached).to(images.dtype)
-        return self.exact(images, valid_width) + outside.unsqueeze(2) * self.certain
+        logits = self.exact(images, valid_width) + outside.unsqueeze(2) * self.certain
+        return tokens_of(logits) if self.gives_tokens else logits
 
 
 def _valid_area(exact: ExactPadding, smallest: int, width: int) -> ValidArea:
