@@ -43,7 +43,9 @@ class Generation:
         self._pad = interface.eos_id if interface.pad_id is None else interface.pad_id
         # A text's padding is hidden by its mask.
         fill = {spec.name: self._pad if spec.name == "input_ids" else 0 for spec in specs}
-        self._rows = FixedShape(function, specs, pad_value=fill, output_sizes=lambda valid: None)
+        # No output is cut with a text; each has a place.
+        whole = (None,) * len(interface.outputs) if len(interface.outputs) > 1 else None
+        self._rows = FixedShape(function, specs, pad_value=fill, output_sizes=lambda valid: whole)
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Tensor:
         names = [_NAMES.get(spec.name, spec.name) for spec in self._specs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -68,6 +69,9 @@ def accelerate(
     tensors.module("model", model, error=OptionError)
     restore(model)
     check_network("model", model, "load it without quantization_config")
+    # `generate` gives ids: a vocabulary's scores would leave the device for nothing.
+    if sizes is None or isinstance(sizes, HuggingFaceOptions):
+        sizes = replace(sizes or HuggingFaceOptions(), outputs="tokens")
     static = make_static(model, family="huggingface", batch_size=batch_size, options=sizes)
 
     def compile_(static: Any) -> CompiledModel:

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
-from neuronkit.errors import ArtifactError, SpecError, UnknownModelError
+from neuronkit.errors import ArtifactError, OptionError, SpecError, UnknownModelError
 from neuronkit.testing import AdapterConformance
 from tests.adapters.huggingface_models import (
     SIZES,
@@ -28,6 +29,7 @@ from tests.adapters.huggingface_models import (
 )
 
 pytestmark = pytest.mark.peers
+HALF = (0.5, 0.5, 0.5)
 
 
 class Generates(AdapterConformance):
@@ -44,6 +46,13 @@ class TestTrOCR(Generates):
         return lively(trocr(0), 2.0, 16.0)
 
 
+class TestTrOCRTokens(TestTrOCR):
+    options = HuggingFaceOptions(method="fused", outputs="tokens", raw_images=True, image_mean=HALF, image_std=HALF)
+
+    def expected_results(self, model: Any, inputs: tuple[Tensor, ...]) -> list[Any]:
+        return super().expected_results(model, self.make_static(model, 1).normalized(inputs))
+
+
 class TestTrOCRWithSinusoidalPositions(Generates):
     def make_model(self) -> nn.Module:
         return lively(trocr(2, use_learned_position_embeddings=False), 4.0, 8.0)
@@ -55,6 +64,10 @@ class TestMarian(Generates):
 
     def make_model(self) -> nn.Module:
         return lively(marian(1), 4.0, 8.0)
+
+
+class TestMarianFusedTokens(TestMarian):
+    options = HuggingFaceOptions(source_length=9, method="fused", outputs="tokens")
 
 
 class TestBART(Generates):
@@ -69,6 +82,97 @@ class TestT5(Generates):
 
     def make_model(self) -> nn.Module:
         return lively(text_model("T5"), 2.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "outputs"),
+    [
+        ("fixed_point", "tokens"),
+        ("stepwise", "tokens"),
+        ("unrolled", "tokens"),
+        ("fused", "tokens"),
+        ("fused", "logits"),
+    ],
+)
+def test_bytes_and_tokens_by_every_method(method: str, outputs: str) -> None:
+    model: Any = lively(trocr(0), 2.0, 16.0)
+    processor = image_processors()["torchvision"]
+    options = HuggingFaceOptions(
+        max_length=8, method=method, outputs=outputs, raw_images=True, image_processor=processor
+    )
+    static: Any = neuronkit.make_static(model, batch_size=4, options=options)
+    # Of large patches, so that they look different.
+    images = np.random.default_rng(5).integers(0, 256, (12, 3, 3, 3), np.uint8).repeat(16, 1).repeat(12, 2)
+    raw = processor(list(images), do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+    assert (raw.dtype, tuple(raw.shape)) == (torch.uint8, (12, 3, 32, 32))
+    expected = model.generate(processor(list(images), return_tensors="pt").pixel_values, max_new_tokens=8).tolist()
+    assert len(set(map(tuple, expected))) > 6
+    with torch.no_grad():
+        decoded = static.decoded(static(raw))
+    assert decoded == [row[1 : row.index(2, 1)] if 2 in row[1:] else row[1:] for row in expected]
+    if method != "fused":
+        return
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    assert compiled.generate(pixel_values=raw).tolist() == expected
+    names = ["tokens", "probabilities"] if outputs == "tokens" else ["logits"]
+    assert [spec.name for spec in compiled.output_specs] == names
+    with pytest.raises(SpecError, match=r"images: .*float32.*uint8"):
+        compiled.generate(pixel_values=torch.zeros(4, 3, 32, 32))
+
+
+def image_processors() -> dict[str, Any]:
+    """Of both kinds, with and without some of their steps."""
+    import transformers
+
+    size = {"height": 32, "width": 32}
+    found: dict[str, Any] = {"torchvision": transformers.ViTImageProcessor(size=size)}
+    statistics = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225), "size": size}
+    found["of other statistics"] = transformers.ViTImageProcessor(**statistics)
+    found["without anything"] = transformers.ViTImageProcessor(do_normalize=False, do_rescale=False, size=size)
+    if hasattr(transformers, "ViTImageProcessorPil"):
+        found["Pillow"] = transformers.ViTImageProcessorPil(**statistics)
+        found["Pillow, scale alone"] = transformers.ViTImageProcessorPil(do_normalize=False, size=size)
+        found["Donut"] = transformers.DonutImageProcessor(size=size)
+    return found
+
+
+def test_bytes_give_the_bits_that_the_processor_gives() -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8))
+    model = trocr(0)
+    for name, processor in image_processors().items():
+        raw = processor(images, do_rescale=False, do_normalize=False, return_tensors="pt").pixel_values
+        static = neuronkit.make_static(model, options=HuggingFaceOptions(raw_images=True, image_processor=processor))
+        expected = processor(images, return_tensors="pt").pixel_values.float()
+        assert torch.equal(static.normalized((raw,))[0], expected), name
+
+
+def test_normalisation_that_is_not_said_or_not_reproduced_is_refused() -> None:
+    import transformers
+
+    with pytest.raises(OptionError, match=r"got raw_images=True, image_processor=None, image_mean=None.*expected with"):
+        HuggingFaceOptions(raw_images=True)
+    with pytest.raises(OptionError, match="got raw_images=False, image_processor=None, image_mean="):
+        HuggingFaceOptions(image_mean=HALF, image_std=HALF)
+    options = HuggingFaceOptions(raw_images=True, image_mean=HALF, image_std=HALF)
+    with pytest.raises(OptionError, match="got raw_images=True for a model of texts"):
+        neuronkit.make_static(lively(marian(1)), options=options)
+    options = HuggingFaceOptions(raw_images=True, image_mean=HALF[:2], image_std=HALF[:2])
+    with pytest.raises(SpecError, match="got image_mean and image_std of 2 and 2 numbers; expected 3"):
+        neuronkit.make_static(trocr(0), options=options)
+
+    class Squared(transformers.ViTImageProcessor):  # type: ignore[misc, unused-ignore]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            made = super().__call__(*args, **kwargs)
+            return {"pixel_values": made["pixel_values"] ** 2}
+
+    # It multiplies, which gives other bits than dividing.
+    scaling = transformers.ViTImageProcessor(do_normalize=False)
+    refused: list[tuple[Any, str]] = [(3, "int fails on all levels of grey")]
+    refused += [(p, f"got image_processor={type(p).__name__}, whose norm.* to the bit") for p in (Squared(), scaling)]
+    for processor, message in refused:
+        options = HuggingFaceOptions(raw_images=True, image_processor=processor)
+        with pytest.raises(SpecError, match=message):
+            neuronkit.make_static(trocr(0), options=options)
 
 
 @pytest.mark.parametrize("method", ["stepwise", "unrolled"])

@@ -257,7 +257,7 @@ def test_bytes_and_tokens_through_an_artifact_and_buckets(tmp_path: Path) -> Non
 def test_an_artifact_refuses_lines_that_are_too_narrow(prediction: str, tmp_path: Path) -> None:
     static = neuronkit.make_static(line_models.benchmark("VGG", prediction), options=LineOptions(width=64))
     compiled = neuronkit.load(neuronkit.compile_for_inferentia(static, target="cpu").save(tmp_path / "lines.pt"))
-    with pytest.raises(SpecError, match="valid_width.*7"):
+    with pytest.raises(SpecError, match=r"valid_width.*7"):
         compiled(torch.zeros(1, 1, 32, 64), torch.tensor([7], dtype=torch.int32))
 
 

@@ -755,7 +755,7 @@ def entries(folder: Path) -> list[Entry]:
         # Options of families, charts of names.
         Entry("neuronkit.DoctrOptions", neuronkit.DoctrOptions, {"height": 32, "width": 128}),
         Entry("neuronkit.DoctrDetectorOptions", neuronkit.DoctrDetectorOptions, {"height": 96, "width": 128}),
-        Entry("neuronkit.LineOptions", neuronkit.LineOptions, {"width": 320, "height": 32}),
+        Entry("neuronkit.LineOptions", neuronkit.LineOptions, {"width": 320, "height": 32, "outputs": "tokens"}),
         Entry("neuronkit.SAROptions", neuronkit.SAROptions, {"height": 32, "width": 128, "method": "stepwise"}),
         Entry("neuronkit.TRBAOptions", neuronkit.TRBAOptions, {"max_length": 5, "method": "stepwise"}),
         Entry(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuronkit.adapters.huggingface.generation import plain_token
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
-from neuronkit.errors import SpecError, UnknownModelError
+from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.specs import TensorSpec
+from neuronkit.static.model import failures_named
 
 # Of the source, where the model names no longest one.
 DEFAULT_SOURCE_LENGTH = 512
+_ABOUT_COLOURS = ("do_rescale", "do_normalize", "do_convert_rgb")
 
 
 def check_kind(model: Any) -> str:
@@ -66,6 +72,53 @@ def image_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tup
     return (TensorSpec("images", (batch_size, getattr(config, "num_channels", 3), height, width), model.dtype),)
 
 
+def find_normalization(options: HuggingFaceOptions, channels: int) -> Normalization:
+    """How a graph that takes bytes normalises them.
+
+    Raises:
+        SpecError: If the processor's normalisation is none that a graph reproduces to the bit.
+    """
+    if options.image_mean is not None and options.image_std is not None:
+        return _for_channels(Normalization(255.0, options.image_mean, options.image_std), channels)
+    processor = getattr(options.image_processor, "image_processor", options.image_processor)
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(channels, axis=2)
+    with failures_named(type(processor).__name__, "all levels of grey", "Give the checkpoint's processor"):
+        given = _normalized_by(processor, levels)
+        number = float(processor.rescale_factor) if processor.do_rescale else 1.0
+        mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else (0.0, 1.0)
+        constants = [np.broadcast_to(np.float32(x), channels) for x in (mean, std)]
+    # Newer processors fold the scale into the constants, which gives other bits.
+    folded = [x * np.float32(1.0 / number) for x in constants]
+    for divisor, values in ((1.0 / number, constants), (1.0, folded)):
+        found = Normalization(divisor, *(tuple(x.tolist()) for x in values))
+        if np.array_equal(found.table(), given):
+            return found
+    raise SpecError(
+        f"got image_processor={type(processor).__name__}, whose normalisation a graph does not reproduce to the bit; "
+        "expected levels that are scaled, less image_mean, divided by image_std; leave raw_images out, or give "
+        "image_mean and image_std"
+    )
+
+
+def _normalized_by(processor: Any, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a processor makes of all 256 levels of each colour, without resizing: (C, 256)."""
+    alone = copy.deepcopy(processor)
+    for name in [name for name in vars(alone) if name.startswith("do_") and name not in _ABOUT_COLOURS]:
+        setattr(alone, name, False)
+    values = np.asarray(alone([levels], return_tensors="np")["pixel_values"])
+    return values.reshape(levels.shape[2], 256)
+
+
+def _for_channels(normalization: Normalization, channels: int) -> Normalization:
+    count = len(normalization.mean)
+    if count != channels or len(normalization.std) != channels:
+        raise SpecError(
+            f"got image_mean and image_std of {count} and {len(normalization.std)} numbers; expected {channels}, one "
+            "for each colour of this model's images; give as many"
+        )
+    return normalization
+
+
 def text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
     positions = _source_positions(model)
     # T5 names a length that it was trained on, and takes others.
@@ -75,6 +128,11 @@ def text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tupl
         raise SpecError(
             f"got source_length={length}; expected at most {positions}, the positions of this model's encoder, or "
             "those up to which sparse attention does not depend on the padding; give a smaller source_length"
+        )
+    if options.raw_images:
+        raise OptionError(
+            "got raw_images=True for a model of texts; expected a model of images, such as VisionEncoderDecoderModel; "
+            "leave raw_images out"
         )
     shape = (batch_size, length)
     return TensorSpec("input_ids", shape, "int32"), TensorSpec("attention_mask", shape, "int32")

@@ -22,14 +22,14 @@ from neuronkit.adapters.huggingface.graphs import (
     without_encoder,
 )
 from neuronkit.adapters.huggingface.history import BANNED
-from neuronkit.adapters.huggingface.inputs import check_kind, image_specs, plain_row, text_specs
+from neuronkit.adapters.huggingface.inputs import check_kind, find_normalization, image_specs, plain_row, text_specs
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
 from neuronkit.adapters.huggingface.settings import shallow_copy
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.interface import SEQ2SEQ, Interface
-from neuronkit.static.decoding.decoding import Beams
+from neuronkit.static.decoding.decoding import LOGITS, Beams
 from neuronkit.static.model import unwrap
 
 
@@ -38,8 +38,9 @@ class StaticHuggingFace(EncoderDecoder):
 
     A vision model is called with images (N, 3, H, W), a text model with ids (N, S) int32 and their mask (N, S) int32,
     1 where a token counts. It gives scores (N, T, V) float32, right up to and including each row's first EOS: the
-    logits, after what the generation settings do to them, with -2 ** 100 in place of -inf. A beam search gives the best
-    sequences' tokens (N, R, T) int32 and their scores (N, R) float32.
+    logits, after what the generation settings do to them, with -2 ** 100 in place of -inf. With ``outputs="tokens"`` it
+    gives tokens (N, T) int32 and their probabilities, zero after the first EOS. A beam search gives the best sequences'
+    tokens (N, R, T) int32 and their scores (N, R) float32.
 
     Args:
         model: The dynamic model. What `model.generate` does with its settings is asked of the installed transformers.
@@ -47,7 +48,9 @@ class StaticHuggingFace(EncoderDecoder):
         options: Sizes and method.
 
     Raises:
-        SpecError: If the model's generation settings hold something that is not reproduced, or a size does not fit.
+        SpecError: If the model's generation settings hold something that is not reproduced, a size does not fit, or the
+            normalisation is none that a graph reproduces.
+        OptionError: If a model of texts is to take images.
         UnknownModelError: If it is no encoder–decoder of images or texts.
     """
 
@@ -60,6 +63,7 @@ class StaticHuggingFace(EncoderDecoder):
         options = options or HuggingFaceOptions()
         self.reads_images = check_kind(core) == "pixel_values"
         specs = image_specs(core, batch_size, options) if self.reads_images else text_specs(core, batch_size, options)
+        self.options = options
         check_routers(core)
         self.arguments, self.prompt = options.arguments(), options.prompt
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
@@ -72,7 +76,10 @@ class StaticHuggingFace(EncoderDecoder):
             eos_id=self.generation.eos_id,
             method=options.method,
             beams=self.generation.beams,
+            outputs=LOGITS if self.generation.beams else options.outputs,
         )
+        if options.raw_images:
+            self.take_raw_images(find_normalization(options, self.specs[0].shape[1]))
 
     @property
     def interface(self) -> Interface:
@@ -166,6 +173,8 @@ class StaticHuggingFace(EncoderDecoder):
         beams = self.generation.beams
         if beams is not None:
             tokens = tensors.tensor("outputs", outputs[0], shape=(None, None, None)).flatten(0, 1)
+        elif self.decoding.gives_tokens:
+            tokens = tensors.tensor("outputs", outputs[0], shape=(None, None))
         else:
             tokens = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1)
         ends = (self.eos_id,) if beams is None else beams.eos_ids

@@ -144,7 +144,7 @@ class StaticLine(StaticModel):
     """A line recogniser on a canvas of fixed size: each row gives what the line alone gives.
 
     Called with images (N, C, H, W), each line at the left of its canvas, and valid_width (N,) int32, in pixels, it
-    gives logits (N, T, C), or the likeliest classes (N, T) int32 and their probabilities (N, T). What lies on the canvas
+    gives logits (N, T, C), or the likeliest classes (N, T) int32 and their probabilities. What lies on the canvas
     outside the valid width, has no influence. Outside the valid part of T the blank has probability 1, so that whatever
     reads the outputs reads nothing there.
 
