@@ -10,7 +10,7 @@ INDEX ?=
 # One thread for each of the two test processes.
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test lint test-inf1 test-inf2 test-serving site train clean
+.PHONY: demo test lint test-inf1 test-inf2 test-serving site train fonts clean
 
 demo: .venv/.ready
 	.venv/bin/python -m neuronkit.demo
@@ -36,16 +36,24 @@ test-serving: .venv-serving/.ready
 site: .venv/.ready
 	NEURONKIT_SITE_EXECUTE=true NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
-train: .venv/.ready
-	.venv/bin/python -m tools.demo.train
+# The demo's weights: first on words and pages in the fonts of matplotlib, then on scenes in those of Debian.
+train: .venv-train/.ready
+	.venv-train/bin/python -m tools.demo.train --out runs/plain
+	.venv-train/bin/python -m tools.demo.scenes.shards --out runs/shards
+	.venv-train/bin/python -m tools.demo.train --start runs/plain --shards runs/shards --scenes --out runs/scenes
+
+# Fonts and words for the scenes; as root.
+fonts:
+	apt-get install --yes --no-install-recommends $(shell cut -d' ' -f1 tools/demo/scenes/packages.txt)
 
 clean:
-	rm -rf .venv .venv-inf1 .venv-inf2 .venv-serving build dist out *.egg-info
+	rm -rf .venv .venv-inf1 .venv-inf2 .venv-serving .venv-train build dist out *.egg-info
 
 .venv/.ready: requirements/dev.txt
 .venv-inf1/.ready: requirements/inf1.txt
 .venv-inf2/.ready: requirements/inf2.txt
 .venv-serving/.ready: requirements/serving.txt
+.venv-train/.ready: requirements/train.txt
 .venv-inf1/.ready: PYTHON = $(PYTHON310)
 
 .venv%/.ready: requirements/base.txt requirements/test.txt pyproject.toml

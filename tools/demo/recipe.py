@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from numpy.typing import NDArray
@@ -50,4 +50,4 @@ class Recipe(ABC):
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed; the length of the schedule may differ."""
-        return {**asdict(self), "steps": None}
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "steps": None}

@@ -6,7 +6,7 @@ A run depends on seed and steps alone. It saves a checkpoint now and then, and g
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from neuronkit.errors import CheckpointError
+from neuronkit.models.checkpoint import load_checkpoint
 from tools.demo.craft_recipe import CraftRecipe
 from tools.demo.curve import draw_curve
 from tools.demo.files import save_weights, write_whole
 from tools.demo.parseq_recipe import ParseqRecipe
 from tools.demo.recipe import Recipe
+from tools.demo.scenes.shards import Shards
+from tools.demo.scenes.words import Scenery
 
 RECIPES: dict[str, Recipe] = {"parseq": ParseqRecipe(), "craft": CraftRecipe()}
 _DECAY = 0.3
@@ -44,10 +47,12 @@ class Run:
     history: list[list[float]] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, recipe: Recipe, seed: int) -> Run:
-        """Start with an untrained model; its weights depend on the seed alone."""
+    def begin(cls, recipe: Recipe, seed: int, start: Path | None = None) -> Run:
+        """Start with an untrained model, whose weights depend on the seed alone, or with those of a file."""
         torch.manual_seed(seed)
         model = recipe.build()
+        if start is not None:
+            model.load_state_dict(load_checkpoint(type(model), start).state_dict())
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
         return cls(recipe, seed, model, optimizer)
 
@@ -115,6 +120,7 @@ def train(
     bf16: bool = False,
     save_every: int = 250,
     stop_after: int | None = None,
+    start: Path | None = None,
 ) -> Run:
     """Train one model, resuming from `out` if it holds a checkpoint.
 
@@ -126,6 +132,7 @@ def train(
         workers: Processes that render; 0 renders in this one.
         bf16: Compute in bfloat16 where autocast deems it safe; twice as fast on CPUs with instructions for it.
         save_every: Steps between checkpoints.
+        start: Weights to begin with, of the same model; None for untrained ones.
         stop_after: Stop at this step, as if interrupted; the schedule stays that of `steps`.
 
     Returns:
@@ -137,7 +144,7 @@ def train(
     steps = recipe.steps if steps is None else steps
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / f"{recipe.name}.ckpt"
-    run = Run.begin(recipe, seed)
+    run = Run.begin(recipe, seed, start)
     if checkpoint.exists():
         run.resume(checkpoint)
     last = steps if stop_after is None else min(steps, stop_after)
@@ -184,19 +191,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="checkpoint, curve and weights go here")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--shards", type=Path, help="train the recogniser on the crops of tools.demo.scenes.shards")
+    parser.add_argument("--shard-count", type=int, default=40, help="how many of them")
+    parser.add_argument("--scenes", action="store_true", help="train the detector on scenes; needs make fonts")
+    parser.add_argument("--characters", type=int, choices=(36, 94), default=36, help="of the shards")
+    parser.add_argument("--start", type=Path, help="folder of weights NAME.pt to begin with")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 where safe; faster on CPUs that have it")
     parser.add_argument("--threads", type=int, help="threads of torch")
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
     for name in RECIPES if given.model == "all" else [given.model]:
+        recipe = RECIPES[name]
+        if isinstance(recipe, ParseqRecipe) and given.shards is not None:
+            recipe = recipe.on_shards(Shards(given.shards, given.shard_count), given.characters)
+        if isinstance(recipe, CraftRecipe) and given.scenes:
+            recipe = replace(recipe, scenery=Scenery.installed())
         train(
-            RECIPES[name],
+            recipe,
             out=given.out,
             steps=given.steps,
             seed=given.seed,
             workers=given.workers,
             bf16=given.bf16,
+            start=given.start and given.start / f"{name}.pt",
         )
 
 
