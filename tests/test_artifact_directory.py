@@ -1,9 +1,12 @@
 """A directory artifact is whole, or it is an ArtifactError."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+import neuronkit
 from neuronkit.errors import ArtifactError
 from neuronkit.storage.sealed import read_manifest, save_directory
 
@@ -46,6 +49,28 @@ def test_a_changed_or_missing_file_is_noticed(saved: Path, name: str) -> None:
 def test_a_new_file_is_noticed(saved: Path) -> None:
     (saved / "cache" / "stranger.neff").write_bytes(b"")
     with pytest.raises(ArtifactError, match="a file is missing, new or changed"):
+        read_manifest(saved)
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "graph.pt2", "cache"])
+def test_what_is_no_file_is_no_part_of_it(saved: Path, name: str, tmp_path: Path) -> None:
+    """Pipes would be waited for, devices have no end, and what is behind a link to a folder is not sealed."""
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(tmp_path)):
+        directory = Path(shutil.copytree(saved, tmp_path / "copy"))
+        shutil.move(directory / name, tmp_path / "aside")
+        make(directory / name)
+        for read in (read_manifest, neuronkit.load):
+            with pytest.raises(ArtifactError, match=r"a file is missing, new or changed \('"):
+                read(directory)
+        with pytest.raises(ArtifactError, match=r"a file is missing|which cannot be read|has SHA-256"):
+            neuronkit.load(directory, sha256="0" * 64)
+        shutil.rmtree(directory)
+        shutil.rmtree(tmp_path / "aside") if name == "cache" else (tmp_path / "aside").unlink()
+
+
+def test_a_link_to_a_folder_is_noticed(saved: Path, tmp_path: Path) -> None:
+    (saved / "more").symlink_to(tmp_path)
+    with pytest.raises(ArtifactError, match=r"new or changed \('more'\)"):
         read_manifest(saved)
 
 

@@ -300,8 +300,11 @@ def test_a_lie_about_one_of_several_graphs_is_found_out(tmp_path: Path) -> None:
     change_manifest(path, tmp_path / "lie.pt", wider)
     with pytest.raises(ArtifactError, match=r"that graph 'encode' takes images: .*, with which it fails"):
         neuronkit.load(tmp_path / "lie.pt")
+    change_manifest(path, tmp_path / "longer.pt", shape("outputs", 0, [1, 3, 4]))
+    with pytest.raises(ArtifactError, match="joins its graphs to 2 steps, and its output has 3"):
+        neuronkit.load(tmp_path / "longer.pt")
     # The loop that joins graphs has no rule for tensors without data; its first call tells.
-    change_manifest(path, tmp_path / "outputs.pt", shape("outputs", 0, [1, 3, 4]))
+    change_manifest(path, tmp_path / "outputs.pt", dtype("outputs", "float16"))
     lying = neuronkit.load(tmp_path / "outputs.pt")
     with pytest.raises(ArtifactError, match=r"its graph gives float32\[1, 2, 4\], and its manifest says logits"):
         lying(lying.specs[0].example())

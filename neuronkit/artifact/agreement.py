@@ -6,6 +6,7 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from neuronkit.errors import ArtifactError
+from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.targets import find_target
 from neuronkit.tensors import dtype_name
 
 # Operators and classes of the SDKs, in the code of a TorchScript archive.
@@ -69,6 +72,46 @@ def check_graphs(path: Path, function: Any, manifest: Mapping[str, Any]) -> None
     outputs = _outputs(path, "the graph", function, specs)
     if outputs is not None:
         check_outputs(outputs, manifest, path)
+
+
+def check_described(path: Path, graphs: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Compare the manifest with the specs that the graphs of a directory have.
+
+    Raises:
+        ArtifactError: If they contradict each other.
+    """
+    for name, graph in graphs.items():
+        declared = [TensorSpec.from_dict(spec) for spec in manifest["graphs"][name]]
+        _same(path, f"graph {name!r} takes", graph.specs, declared)
+        _check_precision(path, graph, manifest)
+    if manifest["joining"] is None:
+        (graph,) = graphs.values()
+        _same(path, "the model takes", graph.specs, [TensorSpec.from_dict(spec) for spec in manifest["inputs"]])
+        outputs = getattr(graph, "output_specs", None)
+        # TorchNeuron's programs tell theirs at the first call, where these are compared too.
+        if outputs is not None:
+            found = [TensorSpec.from_dict({**spec, "name": "output"}) for spec in manifest["outputs"]]
+            _same(path, "the graph gives", [replace(spec, name="output") for spec in outputs], found)
+
+
+def _check_precision(path: Path, graph: Any, manifest: Mapping[str, Any]) -> None:
+    if not hasattr(graph, "settings"):
+        return  # TorchNeuron's flags are in its environment alone.
+    given = {name: manifest["options"][name] for name in ("auto_cast", "auto_cast_type")}
+    precision = find_target(manifest["target"]).settings(CompileOptions(**given))["precision"]  # type: ignore[attr-defined]
+    if graph.settings["precision"] != precision:
+        raise ArtifactError(
+            f"{shown(path)}: its manifest says that it computes in {precision}, and its graphs say "
+            f"{graph.settings['precision']}; compile it again"
+        )
+
+
+def _same(path: Path, what: str, found: Sequence[TensorSpec], declared: Sequence[TensorSpec]) -> None:
+    if list(found) != list(declared):
+        raise ArtifactError(
+            f"{shown(path)}: its manifest says that {what} {', '.join(map(str, declared))}, and its graphs say "
+            f"{', '.join(map(str, found)) or 'nothing'}; compile it again"
+        )
 
 
 def check_outputs(outputs: Any, manifest: Mapping[str, Any], path: Path | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from neuronkit import checks
-from neuronkit.artifact.agreement import check_graphs, is_for_neuron
+from neuronkit.artifact.agreement import check_described, check_graphs, is_for_neuron
 from neuronkit.artifact.joined import load_graphs
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel
@@ -25,13 +25,12 @@ from neuronkit.interface import Interface
 from neuronkit.ocr.processors import check_processor, processor_from_dict
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.storage.sealed import MANIFEST, SUMS, check_file
+from neuronkit.storage.sealed import LARGEST_TEXT, MANIFEST, SUMS, check_file, read_text
 from neuronkit.storage.sealed import read_manifest as _read_directory
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.defaults import COMPILER, changed_defaults
 from neuronkit.targets.sdk.packages import distribution_version, taken_cores_explained
 
-_LARGEST_MANIFEST = 64 << 20
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,8 +44,8 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     Args:
         path: The file, or the directory that a target of ONNX graphs or TorchNeuron writes.
         sha256: Digest that the artifact must have, as 64 hexadecimal digits, from a source other than the file itself:
-            what ``sha256sum FILE`` prints, and for a directory ``sha256sum DIRECTORY/SHA256SUMS``. What is checked is
-            what is loaded, also where the file is replaced meanwhile. None checks the seal alone.
+            what ``sha256sum FILE`` prints, and for a directory ``sha256sum DIRECTORY/SHA256SUMS``. Of a file, what is
+            checked is what is loaded, also where it is replaced meanwhile. None checks the seal alone.
         neuroncore: The first core to place it on, of those that this process may use; None leaves it to the runtime.
 
     Returns:
@@ -88,6 +87,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     target.prepare_load()
     if target.saves_directory:
         function, graphs = _load_directory(target, given, manifest)
+        check_described(given, graphs, manifest)
     else:
         graphs = None
         function = _load_torchscript(given, content, manifest)
@@ -146,10 +146,10 @@ def _digest(sha256: Any) -> str | None:
 def _read_verified(path: Path, digest: str) -> bytes:
     """The content of a file, or of a directory's list of hashes, whose digest is the one given."""
     try:
-        content = (path / SUMS if path.is_dir() else path).read_bytes()
-    except OSError as error:
+        content = read_text(path / SUMS).encode() if path.is_dir() else path.read_bytes()
+    except (OSError, ValueError) as error:
         raise ArtifactError(
-            f"got {shown(path)}, which cannot be read ({error.strerror}); expected an artifact"
+            f"got {shown(path)}, which cannot be read ({shown(error)}); expected an artifact"
         ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
@@ -191,7 +191,7 @@ def _read_member(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             found = [entry for entry in archive.infolist() if entry.filename.endswith(f"/extra/{MANIFEST}")]
-            if len(found) != 1 or found[0].file_size > _LARGEST_MANIFEST:
+            if len(found) != 1 or found[0].file_size > LARGEST_TEXT:
                 raise ArtifactError(
                     f"{shown(path)}: has {len(found) or 'no'} neuronkit manifest that can be read; expected one; "
                     "compile it again with compile_for_inferentia"

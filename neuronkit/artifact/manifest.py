@@ -22,6 +22,7 @@ from neuronkit.interface import (
 )
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.decoding.decoding import LOGITS, Decoding
 from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.targets import find_target
 
@@ -87,6 +88,8 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     if not manifest["inputs"] or not manifest["outputs"] or not manifest["graphs"]:
         raise ArtifactError("it names no inputs, no outputs or no graphs")
     Interface.from_manifest(manifest)
+    if manifest["joining"] is not None:
+        _check_joining(Decoding.from_dict(manifest["joining"]), manifest)
     refused = RefusedSizes.from_manifest(manifest)
     if refused is not None and refused.input not in [spec["name"] for spec in manifest["inputs"]]:
         raise ArtifactError(f"it refuses sizes of {shown(refused.input)}, which is no input")
@@ -97,6 +100,17 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     if options["neuroncores"] is not None:
         checks.integer("neuroncores", options["neuroncores"], 1)
     checks.flag("inline_weights", options["inline_weights"])
+
+
+def _check_joining(decoding: Decoding, manifest: Mapping[str, Any]) -> None:
+    """Raise ArtifactError where what the loop does and what the manifest says of the outputs differ."""
+    shape = manifest["outputs"][0]["shape"]
+    positions = shape[-2 if decoding.named_outputs[0].name == LOGITS else -1]
+    if decoding.steps != positions:
+        raise ArtifactError(f"it joins its graphs to {decoding.steps} steps, and its output has {positions}")
+    for name, joined in (("bos", decoding.bos_id), ("eos", decoding.eos_id)):
+        if manifest["tokens"][name] not in (None, joined):
+            raise ArtifactError(f"it joins its graphs with {name} {joined}; its tokens say {manifest['tokens'][name]}")
 
 
 def _from_format_1(manifest: Mapping[str, Any]) -> dict[str, Any]:

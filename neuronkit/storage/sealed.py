@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mmap
@@ -24,6 +25,8 @@ _SEAL = b"neuronkit:sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 # TorchScript keeps the manifest under this name; it is found in a file that was cut, too.
 _MEMBER = f"/extra/{MANIFEST}".encode()
+# Bytes of the lists and descriptions in an artifact. A manifest has some kilobytes; what is read takes a multiple.
+LARGEST_TEXT = 8 << 20
 
 
 def seal_file(path: Path) -> None:
@@ -121,7 +124,7 @@ def read_manifest(path: Path) -> Any:
     """
     check_directory(path)
     try:
-        return json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return json.loads(read_text(path / MANIFEST))
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{shown(path)}: its manifest cannot be read ({shown(error)}); compile it again") from error
 
@@ -129,7 +132,8 @@ def read_manifest(path: Path) -> Any:
 def check_directory(path: Path) -> None:
     """Raise ArtifactError unless every file of a directory is as `save_directory` left it."""
     try:
-        expected, found = _sums(path), {_name(path, f): _hash_file(f) for f in _files(path) if _name(path, f) != SUMS}
+        expected = _sums(path)
+        found = {_name(path, f): _hash_file(f) if f.is_file() else "" for f in _files(path) if _name(path, f) != SUMS}
     except (OSError, ValueError):
         expected, found = {SUMS: ""}, {}
     wrong = sorted(name for name in {**expected, **found} if expected.get(name) != found.get(name))
@@ -141,13 +145,30 @@ def check_directory(path: Path) -> None:
         )
 
 
+def read_text(path: Path) -> str:
+    """Read a text of an artifact.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no regular file of at most `LARGEST_TEXT` bytes, or no UTF-8.
+    """
+    # A pipe would be waited for, and a device has no end.
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    with path.open("rb") as file:
+        content = file.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise ValueError(f"{path.name} has more than {LARGEST_TEXT} bytes")
+    return content.decode("utf-8")
+
+
 def is_sealed_directory(path: Path) -> bool:
     """Whether a directory is empty, or holds an artifact, be it whole or damaged, and nothing else.
 
     Raises:
         OSError: If it cannot be read.
     """
-    entries = [entry for entry in path.rglob("*") if entry.is_symlink() or not entry.is_dir()]
+    entries = _files(path)
     try:
         known = {*_sums(path), SUMS} if entries else set()
     except ValueError:
@@ -162,7 +183,7 @@ def _sums(path: Path) -> dict[str, str]:
         ValueError: If there is no list of hashes, or it is not whole.
     """
     try:
-        *lines, seal = (path / SUMS).read_bytes().decode("utf-8").splitlines(keepends=True)
+        *lines, seal = read_text(path / SUMS).splitlines(keepends=True)
     except OSError as error:
         raise ValueError(f"{path} has no {SUMS}") from error
     sums = {name: digest for digest, _, name in (line.rstrip("\n").partition("  ") for line in lines)}
@@ -176,13 +197,11 @@ def _name(directory: Path, file: Path) -> str:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(file for file in directory.rglob("*") if not file.is_dir())
+    """All but folders; links to folders are none: what lies behind them is not sealed."""
+    return sorted(file for file in directory.rglob("*") if file.is_symlink() or not file.is_dir())
 
 
 def _hash_file(path: Path) -> str:
-    # A pipe among the files would be waited for.
-    if not path.is_file():
-        raise ValueError(f"{path} is no regular file")
     with path.open("rb") as file:
         return _hash(file, path.stat().st_size)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from neuronkit import version
 from neuronkit.cache.store import CompileCache
 from neuronkit.capture.fingerprint import fingerprint
+from neuronkit.errors import ArtifactError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Target
@@ -122,7 +123,7 @@ class GraphCache:
             if slot.path is not None:
                 try:
                     return load(slot.path), str(slot.details["command"]), slot.record()
-                except (OSError, RuntimeError, LookupError) as error:
+                except (OSError, RuntimeError, LookupError, ArtifactError) as error:
                     slot.reject(f"it cannot be loaded ({error})")
             built = build()
             slot.store(built.fill, {"command": built.command})

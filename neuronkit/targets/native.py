@@ -209,7 +209,7 @@ class NativeGraph:
 
     Args:
         fill: Writes ``graph.pt2``, and the caches where there are any, into an empty directory.
-        specs: The inputs.
+        specs: The inputs; they stay an attribute.
         environment: TorchNeuron's settings, in force while the graph is compiled.
     """
 
@@ -218,7 +218,7 @@ class NativeGraph:
     ) -> None:
         self._directory = owned_directory(self, "native")
         fill(self._directory)
-        self._specs = specs
+        self.specs = specs
         # Caches of its own, or a saved artifact would carry the programs of other graphs.
         caches = {variable: str(self._directory / name) for variable, name in _CACHES.items()}
         self._environment = {**environment, **caches}
@@ -237,7 +237,7 @@ class NativeGraph:
         """Write the graph, its caches, and those of its settings that decide what is compiled."""
         _copy(self._directory, directory)
         kept = {key: value for key, value in self._environment.items() if key in _KEPT}
-        fields = {"specs": [spec.to_dict() for spec in self._specs], "environment": kept}
+        fields = {"specs": [spec.to_dict() for spec in self.specs], "environment": kept}
         (directory / "graph.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
 
 

@@ -13,12 +13,10 @@ from torch import nn
 
 from neuronkit.errors import OptionError
 from neuronkit.options import CompileOptions
-from neuronkit.targets.runtimes.target import RuntimeGraph, RuntimeTarget
+from neuronkit.targets.runtimes.target import Opened, Port, RuntimeGraph, RuntimeTarget
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from neuronkit.targets.runtimes.target import Run
 
 # What a narrow type is called in options, in manifests, and by the runtime.
 _PRECISIONS = {None: "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -47,8 +45,8 @@ class OpenVinoTarget(RuntimeTarget):
     def settings(self, options: CompileOptions) -> dict[str, Any]:
         return {**super().settings(options), "precision": _PRECISIONS[options.precision.narrow_type], "streams": 1}
 
-    def open(self, path: Path, settings: Mapping[str, Any]) -> Run:
-        streams = settings["streams"]
+    def open(self, path: Path, settings: Mapping[str, Any]) -> Opened:
+        streams = settings.get("streams", 1)
         compiled = _core().compile_model(
             str(path),
             "CPU",
@@ -68,13 +66,24 @@ class OpenVinoTarget(RuntimeTarget):
             results = requests.own.infer(dict(inputs), share_inputs=True)
             return [results[i] for i in range(len(results))]
 
-        return run
+        return Opened(run, _ports(compiled.inputs), _ports(compiled.outputs))
 
     def replicate(self, function: Callable[..., Any], copies: int) -> Sequence[Callable[..., Any]]:
         # Requests of several threads wait for each other unless there is a stream for each.
         for graph in _graphs(function):
             graph.reopen(streams=copies)
         return super().replicate(function, copies)
+
+
+def _ports(nodes: Sequence[Any]) -> tuple[Port, ...]:
+    return tuple(
+        Port(
+            frozenset(node.get_names()),
+            tuple(size.get_length() if size.is_static else None for size in node.partial_shape),
+            node.element_type.to_dtype().name,
+        )
+        for node in nodes
+    )
 
 
 def _graphs(function: Any) -> Iterator[RuntimeGraph]:

@@ -146,6 +146,10 @@ def test_a_stream_takes_folders_patterns_and_lists(tmp_path: Path) -> None:
     assert [type(page.source) for page in page_stream([png(), np.zeros((4, 4), np.uint8)])] == [bytes, np.ndarray]
     endless = (tiff for _ in iter(int, 1))
     assert len(list(islice(page_stream(endless), 9))) == 9
+    circular: list[Any] = []
+    circular.append(circular)
+    with pytest.raises(ImageError, match="in lists of more than 32 levels"):
+        list(page_stream(circular))
 
 
 def png() -> bytes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +204,168 @@ def test_loading_needs_the_runtime_alone(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime$"):
         neuronkit.load(path)
+
+
+# Directories that somebody sealed.
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def sealed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU())
+    spec = TensorSpec("images", (1, 3, 8, 8))
+    compiled = compile_for_inferentia(network, spec, target=request.param, verify=False)
+    return compiled.save(tmp_path_factory.mktemp("sealed") / "model")
+
+
+@pytest.fixture(scope="module")
+def sealed_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiled = compile_for_inferentia(reader("stepwise"), target="onnx", verify=False)
+    return compiled.save(tmp_path_factory.mktemp("sealed") / "model")
+
+
+def seal(directory: Path) -> None:
+    lines = "".join(
+        f"{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in files(directory)
+        if name != "SHA256SUMS"
+    )
+    (directory / "SHA256SUMS").write_text(lines + hashlib.sha256(lines.encode()).hexdigest() + "\n")
+
+
+def put(value: Any, file: str, *keys: str | int) -> Callable[[Path], None]:
+    """Changes a value in a JSON file."""
+
+    def change(directory: Path) -> None:
+        content = json.loads((directory / file).read_text())
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        (directory / file).write_text(json.dumps(content))
+
+    return change
+
+
+def weights_at(key: str, value: str) -> Callable[[Path], None]:
+    """Changes where the large weights lie."""
+
+    def change(directory: Path) -> None:
+        import onnx
+
+        model = onnx.load(str(directory / "main.onnx"), load_external_data=False)
+        entries = [entry for weight in model.graph.initializer for entry in weight.external_data if entry.key == key]
+        assert entries
+        for entry in entries:
+            entry.value = value
+        (directory / "main.onnx").write_bytes(model.SerializeToString())
+
+    return change
+
+
+def every(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda directory: [change(directory) for change in changes] and None
+
+
+def wide(*files: str) -> Callable[[Path], None]:
+    """Says that images are of another shape."""
+    places = {
+        "inputs": ("neuronkit.json", "inputs", 0, "shape"),
+        "graph": ("neuronkit.json", "graphs", "main", 0, "shape"),
+        "described": ("graphs.json", "graphs", "main", "inputs", 0, "shape"),
+    }
+    return every(*(put([1, 3, 8, 9], places[name][0], *places[name][1:]) for name in files))
+
+
+def renamed(name: str) -> Callable[[Path], None]:
+    """Calls the graph so, everywhere."""
+
+    def change(directory: Path) -> None:
+        for file in ("neuronkit.json", "graphs.json"):
+            content = json.loads((directory / file).read_text())
+            content["graphs"] = {name: content["graphs"]["main"]}
+            (directory / file).write_text(json.dumps(content))
+        with suppress(OSError, ValueError):
+            shutil.copy(directory / "main.onnx", directory / f"{name}.onnx")
+
+    return change
+
+
+def text(content: bytes, file: str = "graphs.json") -> Callable[[Path], None]:
+    return lambda directory: (directory / file).write_bytes(content) and None
+
+
+LIES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another output": (put([1, 16, 8, 9], "neuronkit.json", "outputs", 0, "shape"), "that the graph gives output"),
+    "another dtype": (put("float16", "neuronkit.json", "outputs", 0, "dtype"), "gives output: float16.* say.*float32"),
+    "another input": (wide("inputs"), "that the model takes images: .*9.*, and its graphs say .*8"),
+    "another input of the graph": (wide("inputs", "graph"), "that graph 'main' takes"),
+    "another input everywhere": (wide("inputs", "graph", "described"), r"'main' takes images: .* 8\]; expected .*9\]"),
+    "another description": (put([7], "graphs.json", "graphs", "main", "outputs", 0, "shape"), "'main' gives output_0"),
+    "another name": (put("x", "graphs.json", "graphs", "main", "inputs", 0, "name"), "takes images: .*; expected x:"),
+    "an input less": (put([], "graphs.json", "graphs", "main", "inputs"), "expected nothing, as graphs.json says"),
+    "another type to compute in": (
+        every(put("bfloat16", "graphs.json", "settings", "precision")),
+        "that it computes in float32, and its graphs say bfloat16",
+    ),
+    "the other runtime": (
+        lambda directory: put(
+            "openvino" if json.loads((directory / "neuronkit.json").read_text())["target"] == "onnx" else "onnx",
+            *("neuronkit.json", "target"),
+        )(directory),
+        "got graphs for target '(onnx|openvino)'; expected",
+    ),
+    "a structure of nothing": (put(5, "graphs.json", "graphs", "main", "tree"), "does not describe.*got tree=5"),
+    "a structure of words": (put("a", "graphs.json", "graphs", "main", "tree"), "does not describe.*got tree='a'"),
+    "no graphs": (put([], "graphs.json", "graphs"), "does not describe its graphs"),
+    "a million threads": (put(10**6, "graphs.json", "settings", "threads"), "got threads=1000000"),
+    "half a thread": (put(0.5, "graphs.json", "settings", "threads"), "got threads=0.5"),
+    "no settings": (put(3, "graphs.json", "settings"), "does not describe its graphs"),
+    "a deep description": (text(b"[" * 100_000), "does not describe its graphs"),
+    "a long description": (text(b"[" + b" " * (9 << 20) + b"]"), "does not describe its graphs.*more than"),
+    "a long manifest": (text(b"[" + b" " * (9 << 20) + b"]", "neuronkit.json"), "manifest cannot be read .*more than"),
+    "a graph outside": (renamed("../main"), r"does not describe.*called '\.\./main'"),
+    "a graph with NUL": (renamed("a\0b"), "does not describe.*called"),
+    "no graph": (text(b"", "main.onnx"), "is whole, but cannot be loaded"),
+    "a page": (text(b"<html>", "main.onnx"), "is whole, but cannot be loaded"),
+    "weights elsewhere": (weights_at("location", "../secret.bin"), "is whole, but cannot be loaded"),
+    "weights of the system": (weights_at("location", "/etc/passwd"), "is whole, but cannot be loaded"),
+    "weights without an end": (weights_at("location", "/dev/zero"), "is whole, but cannot be loaded"),
+    "weights behind the end": (weights_at("offset", str(1 << 62)), "is whole, but cannot be loaded"),
+    "more weights than there are": (weights_at("length", str(1 << 62)), "is whole, but cannot be loaded"),
+    "fewer weights": (text(b"x" * 99, "weights.bin"), "is whole, but cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_directory_that_lies_is_found_out(sealed: Path, lie: str, tmp_path: Path) -> None:
+    change, message = LIES[lie]
+    directory = Path(shutil.copytree(sealed, tmp_path / "model"))
+    (tmp_path / "secret.bin").write_bytes((sealed / "weights.bin").read_bytes())
+    change(directory)
+    seal(directory)
+    with pytest.raises(ArtifactError, match=message):
+        neuronkit.load(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("steps", 10**9, "got steps="),
+        ("steps", 9, "joins its graphs to 9 steps, and its output has 8"),
+        ("eos_id", 1, "with eos 1; its tokens say 0"),
+        ("bos_id", 10**30, "got bos_id="),
+        ("refine_iters", 10**9, "got refine_iters="),
+        ("method", "fused", "cannot be joined as its manifest says"),
+        ("outputs", "tokens", "its manifest is damaged"),
+        ("causal", 3, "got causal=3"),
+    ],
+)
+def test_a_loop_that_lies_is_found_out(sealed_steps: Path, name: str, value: Any, message: str, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(sealed_steps, tmp_path / "model"))
+    put(value, "neuronkit.json", "joining", name)(directory)
+    seal(directory)
+    with pytest.raises(ArtifactError, match=message):
+        neuronkit.load(directory)
 
 
 def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import RECOGNIZER, Interface
 from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import Decoding
+from neuronkit.static.decoding.decoding import MOST_REFINEMENTS, Decoding
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
 from neuronkit.static.model import unwrap
@@ -66,7 +66,7 @@ class PARSeqOptions(ReadingOptions):
         checks.choice("decoding", self.decoding, (None, "ar", "nar"))
         check_method(self.method)
         if self.refine_iters is not None:
-            checks.integer("refine_iters", self.refine_iters, 0)
+            checks.integer("refine_iters", self.refine_iters, 0, MOST_REFINEMENTS)
 
 
 class StaticPARSeq(EncoderDecoder):

@@ -16,6 +16,8 @@ from neuronkit.ocr.images.loading import image_pages
 from neuronkit.ocr.images.opening import image_endings, is_image_file
 from neuronkit.ocr.images.types import PDF_DPI, ImageLike, ImagePage
 
+# Levels of lists in lists; one that holds itself has no end.
+_DEEPEST = 32
 _MOST_RANGES = 10_000
 
 
@@ -61,7 +63,11 @@ def _stream(sources: Any, wanted: list[range] | None, dpi: float, rotation: int)
             yield from (page for i, page in enumerate(found, start=1) if any(i in numbers for numbers in wanted))
 
 
-def _flat(sources: Any) -> Iterator[ImageLike]:
+def _flat(sources: Any, depth: int = 0) -> Iterator[ImageLike]:
+    if depth > _DEEPEST:
+        raise ImageError(
+            f"got sources in lists of more than {_DEEPEST} levels; expected images and lists of them; give one list"
+        )
     if isinstance(sources, (str, os.PathLike)):
         yield from _files(checks.path("sources", sources))
     elif (
@@ -75,7 +81,7 @@ def _flat(sources: Any) -> Iterator[ImageLike]:
             yield sources
             return
         for source in items:
-            yield from _flat(source)
+            yield from _flat(source, depth + 1)
 
 
 def _is_image(source: Any) -> bool:

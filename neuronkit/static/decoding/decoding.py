@@ -7,10 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neuronkit import checks
 from neuronkit.interface import Output
 from neuronkit.specs import TensorSpec
 
 LOGITS, TOKENS = OUTPUTS = ("logits", "tokens")
+_LARGEST_ID = (1 << 31) - 1
+# Passes that nobody wants more of; a larger number would look like a hang.
+MOST_REFINEMENTS = 1000
+# Of the numbers of a `Decoding`: the least and the greatest.
+_WITHIN = (
+    *(("steps", 1, 1 << 20), ("bos_id", 0, _LARGEST_ID), ("eos_id", 0, _LARGEST_ID), ("inputs", 1, 1 << 10)),
+    *(("refine_iters", 0, MOST_REFINEMENTS), ("passes", 1, 1 << 20)),
+)
 
 
 def named_outputs(outputs: str) -> tuple[Output, ...]:
@@ -83,6 +92,13 @@ class Decoding:
     state: TensorSpec | None = None
     prefix: int | None = None
     beams: Beams | None = None
+
+    def __post_init__(self) -> None:
+        for name, low, high in _WITHIN:
+            checks.integer(name, getattr(self, name), low, high)
+        for name in ("takes_kind", "causal", "stops_at_eos"):
+            checks.flag(name, getattr(self, name))
+        checks.choice("outputs", self.outputs, OUTPUTS)
 
     @property
     def gives_tokens(self) -> bool:

@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from torch.utils._pytree import tree_flatten
 
+from neuronkit import checks
+from neuronkit.errors import ArtifactError
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.storage.sealed import read_text
+from neuronkit.targets.base import graph_name
 
 GRAPHS, WEIGHTS = "graphs.json", "weights.bin"
 # Smaller weights stay in the graph's own file.
 SMALLEST = 1024
 # Of the cache lines of current processors.
 _ALIGNED = 64
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,11 @@ class Description:
     def from_dict(cls, fields: Mapping[str, Any]) -> Description:
         """Read what `to_dict` gave."""
         inputs, outputs = (tuple(TensorSpec.from_dict(spec) for spec in fields[name]) for name in ("inputs", "outputs"))
-        return cls(inputs, outputs, _tree_from_json(fields["tree"]))
+        tree = _tree_from_json(fields["tree"])
+        for place in tree_flatten(tree)[0]:
+            if place is not None:
+                checks.integer("tree", place, 0, len(outputs) - 1)
+        return cls(inputs, outputs, tree)
 
 
 def _tree_to_json(tree: Any) -> Any:
@@ -110,9 +121,30 @@ def copy(source: Path, directory: Path) -> None:
 
 
 def read(directory: Path) -> tuple[dict[str, Any], dict[str, Description]]:
-    """The settings of a folder's graphs, and what each of them takes and gives."""
-    fields = json.loads((directory / GRAPHS).read_text(encoding="utf-8"))
-    return fields["settings"], {name: Description.from_dict(graph) for name, graph in fields["graphs"].items()}
+    """The settings of a folder's graphs, and what each of them takes and gives.
+
+    Raises:
+        ArtifactError: If it says nothing of the kind.
+    """
+    try:
+        fields = json.loads(read_text(directory / GRAPHS))
+        graphs = {graph_name(name): Description.from_dict(graph) for name, graph in fields["graphs"].items()}
+        return _checked_settings(fields["settings"]), graphs
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{shown(directory / GRAPHS)}: does not describe its graphs ({shown(error)}); compile it again"
+        ) from error
+
+
+def _checked_settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    # Runtimes crash where they are told to make a million threads.
+    threads = found["threads"]
+    return {
+        **found,
+        "threads": None if threads is None else checks.integer("threads", threads, 1, 1024),
+        "precision": checks.choice("precision", found["precision"], PRECISIONS),
+        **({"streams": checks.integer("streams", found["streams"], 1, 1024)} if "streams" in found else {}),
+    }
 
 
 def _describe(descriptions: Mapping[str, Description], directory: Path, settings: Mapping[str, Any]) -> None:

@@ -6,16 +6,18 @@ import platform
 import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from neuronkit.capture.onnx import OPSET, export, output_names, trace_flat
 from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError
 from neuronkit.options import CompileOptions
+from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.targets.base import CompiledGraphs, Target, graph_name
 from neuronkit.targets.cached import Built, GraphCache, with_influence
@@ -29,6 +31,46 @@ if TYPE_CHECKING:
 
     Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
     from neuronkit.static.model import Graphs
+
+
+@dataclass(frozen=True)
+class Port:
+    """What a runtime says of an input or output of a graph.
+
+    Attributes:
+        names: Its names; some runtimes keep several.
+        shape: Its sizes; what is no whole number stands for any size.
+        dtype: As `TensorSpec` names it.
+    """
+
+    names: frozenset[str]
+    shape: tuple[Any, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{' or '.join(sorted(self.names))}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+    def fits(self, spec: TensorSpec) -> bool:
+        """Whether a spec says the same."""
+        sizes = len(self.shape) == len(spec.shape) and all(
+            not isinstance(size, int) or size == other for size, other in zip(self.shape, spec.shape)
+        )
+        return sizes and spec.name in self.names and self.dtype == spec.dtype
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A graph in a runtime.
+
+    Attributes:
+        run: From inputs by name to outputs in order, for any thread to call; raises RuntimeError where it fails.
+        inputs: What it takes.
+        outputs: What it gives, in order.
+    """
+
+    run: Run
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
 
 
 class RuntimeTarget(Target):
@@ -58,11 +100,15 @@ class RuntimeTarget(Target):
 
     def settings(self, options: CompileOptions) -> dict[str, Any]:
         """What the runtime is to be told when a graph is opened, ready for JSON."""
-        return {"threads": options.threads, "precision": "float32"}
+        return {"target": self.name, "threads": options.threads, "precision": "float32"}
 
     @abstractmethod
-    def open(self, path: Path, settings: Mapping[str, Any]) -> Run:
-        """Open a graph's file: a function from its inputs by name to its outputs in order, for any thread to call."""
+    def open(self, path: Path, settings: Mapping[str, Any]) -> Opened:
+        """Open a graph's file.
+
+        Raises:
+            RuntimeError: If the runtime cannot.
+        """
 
     def compile(
         self, graphs: Graphs, *, options: CompileOptions, op_whitelist: tuple[str, ...] = (), progress: ProgressCallback
@@ -100,6 +146,11 @@ class RuntimeTarget(Target):
 
     def _opened(self, folder: _Folder, names: Sequence[str]) -> dict[str, RuntimeGraph]:
         settings, descriptions = bundle.read(folder.directory)
+        # Earlier builds did not write for which target the graphs are.
+        if settings.get("target", self.name) != self.name:
+            raise ArtifactError(
+                f"got graphs for target {shown(settings['target'])}; expected {self.name!r}; compile it again"
+            )
         if sorted(descriptions) != sorted(names):
             raise ArtifactError(f"got the graphs {sorted(descriptions)}; expected {sorted(names)}; compile it again")
         return {name: RuntimeGraph(self, folder, name, descriptions[name], settings) for name in names}
@@ -132,10 +183,31 @@ class RuntimeGraph:
         outputs = self._run(named)
         return tree_map(lambda i: None if i is None else torch.from_numpy(outputs[i]), self.description.tree)
 
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """Its inputs."""
+        return self.description.inputs
+
+    @property
+    def output_specs(self) -> tuple[TensorSpec, ...]:
+        """Its outputs, in the order of the structure that they stand in."""
+        return tuple(self.description.outputs[i] for i in tree_flatten(self.description.tree)[0] if i is not None)
+
     def reopen(self, **settings: Any) -> None:
         """Open it again, with other settings; results stay the same."""
         self.settings.update(settings)
-        self._run = self._target.open(self.folder.directory / bundle.graph_file(self.name), self.settings)
+        opened = self._target.open(self.folder.directory / bundle.graph_file(self.name), self.settings)
+        for kind, ports, specs in (
+            ("takes", opened.inputs, self.description.inputs),
+            ("gives", opened.outputs, self.description.outputs),
+        ):
+            if len(ports) != len(specs) or not all(port.fits(spec) for port, spec in zip(ports, specs)):
+                found, expected = (", ".join(map(str, sides)) or "nothing" for sides in (ports, specs))
+                raise ArtifactError(
+                    f"{shown(self.folder.directory)}: graph {self.name!r} {kind} {found}; expected {expected}, as "
+                    f"{bundle.GRAPHS} says; compile it again"
+                )
+        self._run = opened.run
 
 
 class _Folder:
