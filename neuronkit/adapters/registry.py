@@ -1,100 +1,18 @@
-"""Which model families neuronkit knows, and how it recognises them without importing their libraries."""
+"""make_static: a model of any family that neuronkit knows, in fixed shapes."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.static.families import Family, families, family_of, register
 from neuronkit.static.model import StaticModel, unwrap
 
-ADAPTER_MODULES = (
-    "craft",
-    "parseq",
-    "doctr.parseq",
-    "doctr.master",
-    "doctr.sar",
-    "doctr.vitstr",
-    "trba",
-    "lines.easyocr",
-    "lines.benchmark",
-    "lines.crnn",
-    "doctr.crnn",
-    "doctr.detector",
-    "huggingface",
-)
+__all__ = ["Family", "families", "family_of", "make_static", "register"]
 GUIDE = "docs/adding-a-family.md"
-
-
-@dataclass(frozen=True)
-class Family:
-    """One model family, as its adapter file describes it.
-
-    Attributes:
-        name: What `make_static(family=...)` calls it.
-        class_names: Qualified names of the model classes, the library's own among them.
-        matches: Whether a model of an unknown class has this family's structure.
-        options: The family's frozen dataclass of options.
-        build: ``build(model, *, batch_size, options)`` makes the static model.
-
-    Examples:
-        >>> neuronkit.adapters.registry.family_of(parseq).name
-        'parseq'
-    """
-
-    name: str
-    class_names: tuple[str, ...]
-    matches: Callable[[nn.Module], bool]
-    options: type
-    build: Callable[..., StaticModel]
-
-
-_registered: list[Family] = []
-
-
-def register(family: Family) -> None:
-    """Make a family of one's own known to `make_static`, for as long as the process runs.
-
-    A family registered again under its name takes the earlier one's place.
-
-    Args:
-        family: Its name, classes, options and how a model of it is built.
-
-    Raises:
-        OptionError: If neuronkit itself has a family of that name.
-
-    Examples:
-        ```python
-        register(Family("mine", ("my_package.Model",), lambda model: False, MyOptions, build))
-        ```
-    """
-    if any(family.name == known.name for known in _own_families()):
-        raise OptionError(f"family {family.name!r} is one of neuronkit's own; choose another name")
-    _registered[:] = [known for known in _registered if known.name != family.name] + [family]
-
-
-def families() -> Iterator[Family]:
-    """Every registered family.
-
-    Returns:
-        neuronkit's own families, then registered ones.
-
-    Examples:
-        >>> {"craft", "parseq"} <= {family.name for family in neuronkit.adapters.registry.families()}
-        True
-    """
-    yield from _own_families()
-    yield from _registered
-
-
-def _own_families() -> Iterator[Family]:
-    for module in ADAPTER_MODULES:
-        yield importlib.import_module(f"neuronkit.adapters.{module}").FAMILY
 
 
 def make_static(
@@ -128,26 +46,6 @@ def make_static(
     return found.build(model, batch_size=batch_size, options=_options(found, options))
 
 
-def family_of(model: nn.Module) -> Family | None:
-    """The family that `make_static` takes a model for, by qualified class name, then by structure; None for no one.
-
-    Args:
-        model: Any module, in wrappers of distributed training too.
-
-    Returns:
-        The family, or None.
-
-    Examples:
-        >>> neuronkit.adapters.registry.family_of(torch.nn.ReLU()) is None
-        True
-    """
-    model = unwrap(model)
-    classes = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(model).__mro__}
-    known = list(families())
-    named = (family for family in known if classes.intersection(family.class_names))
-    return next(named, None) or next((family for family in known if family.matches(model)), None)
-
-
 def _find(model: nn.Module, name: str | None) -> Family:
     known = list(families())
     if name is not None:
@@ -159,7 +57,9 @@ def _find(model: nn.Module, name: str | None) -> Family:
     cls = type(model)
     raise UnknownModelError(
         f"{cls.__module__}.{cls.__qualname__} is of no known family ({_names(known)}). If it is one of these under "
-        f"another name, pass family=...; a new family is one file, see {GUIDE}"
+        f"another name, pass family=...; a new family is one file, see {GUIDE}. A module without loops and branches on "
+        "values needs none: neuronkit.analyze(model, inputs, target=...) says what a target takes of it, and "
+        "compile_for_inferentia(model, inputs, ...) compiles it as it is"
     )
 
 

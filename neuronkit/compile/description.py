@@ -39,14 +39,20 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
     }
 
 
-def describe_outputs(outputs: Any, interface: Interface) -> list[dict[str, Any]]:
-    """Name, shape, dtype and valid area of each output tensor, for the manifest."""
+def describe_outputs(outputs: Any, interface: Interface, advice: str = "") -> list[dict[str, Any]]:
+    """Name, shape, dtype and valid area of each output tensor, for the manifest.
+
+    Args:
+        outputs: What the model gave.
+        interface: What it says of them.
+        advice: What to do where the model gives anything but tensors.
+    """
     tensors, _ = tree_flatten(outputs)
     for item in tensors:
         if not isinstance(item, Tensor):
             raise SpecError(
                 f"got an output of type {type(item).__name__} from the model; expected tensors, or tuples, lists or "
-                "dicts of them; return nothing else"
+                f"dicts of them; {advice or 'return nothing else'}"
             )
     declared = interface.outputs or tuple(Output(f"output_{i}") for i in range(len(tensors)))
     if len(declared) != len(tensors):

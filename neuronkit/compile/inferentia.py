@@ -23,6 +23,7 @@ from neuronkit.options import CompileOptions, check_operator_kinds
 from neuronkit.parity import ParityReport
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.families import way_in
 from neuronkit.static.model import Graphs, StaticModel, as_static
 from neuronkit.targets import find_target
 from neuronkit.targets.base import Target, weight_kinds
@@ -110,7 +111,8 @@ def compile_for_inferentia(
         operators = _check_operators(static, chosen, op_whitelist, options)
         report("running the static model")
         with static.failures_named():
-            outputs = describe_outputs(run_eagerly(static, static.example_inputs()), static.interface)
+            given = run_eagerly(static, static.example_inputs())
+            outputs = describe_outputs(given, static.interface, way_in(model))
         output_specs = [TensorSpec.from_dict(output) for output in outputs]
         processor = _fitting_processor(processor, static, output_specs)
         verification = Verification(static) if verify else None

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters import registry
 from neuronkit.adapters.craft import CRAFTOptions
 from neuronkit.adapters.parseq import PARSeqOptions, StaticPARSeq
-from neuronkit.adapters.registry import ADAPTER_MODULES, Family, families, make_static, register
+from neuronkit.adapters.registry import Family, families, make_static, register
 from neuronkit.errors import OptionError
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.ocr.craft import find_boxes
+from neuronkit.static.families import ADAPTER_MODULES
 from neuronkit.static.model import StaticModel
 from neuronkit.testing import AdapterConformance, PaddedConformance
 
@@ -99,7 +99,7 @@ def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", [])
+    monkeypatch.setattr("neuronkit.static.families._registered", [])
 
 
 @pytest.mark.usefixtures("registered")

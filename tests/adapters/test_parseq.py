@@ -274,6 +274,8 @@ def test_inputs_that_do_not_fit_are_refused(inputs: tuple[Tensor, ...], message:
 def test_make_static_names_the_families_it_knows() -> None:
     with pytest.raises(UnknownModelError, match=r"Linear is of no known family \('craft', 'parseq'.*adding-a-family"):
         make_static(nn.Linear(2, 2))
+    with pytest.raises(UnknownModelError, match=r"needs none: neuronkit.analyze\(model, inputs, target=...\) says"):
+        make_static(nn.Linear(2, 2))
     with pytest.raises(UnknownModelError, match="got family='nonsense'; expected one of"):
         make_static(nn.Linear(2, 2), family="nonsense")
     with pytest.raises(UnknownModelError, match="got a Linear without convolutions"):

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neuronkit.adapters.craft import StaticCRAFT
 from neuronkit.analysis import analyze, check_operators
+from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import OptionError, SpecError, UnknownModelError, UnknownTargetError, UnsupportedOperatorError
+from neuronkit.models import CRAFT
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import Foldable, StaticModel
 from neuronkit.targets import target_names
@@ -185,6 +188,35 @@ def test_report_goes_through_json_and_prints_as_text_and_html() -> None:
         assert part in text
         assert part.replace("'", "&#x27;") in html
     assert html.count("<tr") == 1 + len(report.counts)
+
+
+def test_a_report_on_a_model_that_a_family_knows_says_so_first() -> None:
+    craft, image = CRAFT(width=0.02), TensorSpec("images", (1, 3, 64, 64))
+    report = analyze(craft, image, target="inf2")
+    assert report.advice.startswith("neuronkit.make_static(model, options=CRAFTOptions(...)) makes a CRAFT static")
+    assert str(report).startswith("neuronkit.make_static(model, options=CRAFTOptions")
+    assert report.to_dict()["advice"] == report.advice
+    for static in (
+        analyze(StaticCRAFT(craft, height=64, width=64), target="inf2"),
+        analyze(Reader(), SPEC, target="inf2"),
+    ):
+        assert static.advice == ""
+        assert str(static).startswith(f"{static.total} operators")
+
+
+def test_what_gives_text_says_how_it_gives_tensors() -> None:
+    class Texts(CRAFT):
+        exportable = False
+
+        def forward(self, images: Tensor) -> dict[str, list[str]]:  # type: ignore[override]
+            return {"preds": ["text"]}
+
+    image = TensorSpec("images", (1, 3, 64, 64))
+    message = "neuronkit.make_static.* makes a Texts static, .*; or, made with exportable=True, it gives tensors alone"
+    with pytest.raises(SpecError, match=f"cannot be traced on images.* Instead: {message}"):
+        analyze(Texts(width=0.02), image, target="inf2")
+    with pytest.raises(SpecError, match=f"got an output of type str from the model; expected tensors.*; {message}"):
+        compile_for_inferentia(Texts(width=0.02), image, target="cpu")
 
 
 def test_sdk_list_comes_before_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from neuronkit.errors import OptionError, SpecError, UnsupportedOperatorError
 from neuronkit.options import check_operator_kinds
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.families import way_in
 from neuronkit.static.model import as_static
 from neuronkit.targets import find_target
 
@@ -68,8 +69,10 @@ def analyze(
     cpu_operators = check_operator_kinds("cpu_operators", cpu_operators)
     found = find_target(target)
     static = as_static(model, example_inputs).for_target(is_neuron=found.is_neuron)
-    traced = [_trace(name, *graph) for name, graph in static.graphs(found.rules).items()]
-    return _report(target, _RULES[found.rules](), traced).allowing(op_whitelist, cpu_operators)
+    advice = way_in(model)
+    traced = [_trace(name, *graph, advice) for name, graph in static.graphs(found.rules).items()]
+    report = _report(target, _RULES[found.rules](), traced).allowing(op_whitelist, cpu_operators)
+    return replace(report, advice=f"{advice}: analyze that. This report is on the model as it is" if advice else "")
 
 
 def check_operators(
@@ -121,12 +124,14 @@ def check_operators(
     )
 
 
-def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...]) -> TracedGraph:
+def _trace(name: str, module: nn.Module, specs: tuple[TensorSpec, ...], advice: str) -> TracedGraph:
     try:
         return trace_graph(name, module, specs)
     except Exception as error:
         given = ", ".join(map(str, specs))
-        raise SpecError(f"graph {name!r} cannot be traced on {given}: {error}") from error
+        raise SpecError(
+            f"graph {name!r} cannot be traced on {given}: {error}{f'. Instead: {advice}' if advice else ''}"
+        ) from error
 
 
 def _report(target: str, rules: Rules, graphs: Iterable[TracedGraph]) -> OperatorReport:

@@ -65,6 +65,7 @@ class OperatorReport(Report):
         conditions: Kind → the condition of a limited operator.
         instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
         notes: What is worth knowing and no reason to refuse.
+        advice: What to look at instead, where the model is of a family that `make_static` knows.
 
     Examples:
         >>> neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1").supported_fraction
@@ -79,6 +80,7 @@ class OperatorReport(Report):
     conditions: Mapping[str, str]
     instructions: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    advice: str = ""
 
     @property
     def total(self) -> int:
@@ -135,6 +137,7 @@ class OperatorReport(Report):
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         return {
+            "advice": self.advice,
             "target": self.target,
             "basis": self.basis,
             "total": self.total,
@@ -153,6 +156,7 @@ class OperatorReport(Report):
         unsupported = self.unsupported
         rows = [[kind, number(count), self._remark(kind)] for kind, count in self.counts.items()]
         return [
+            *([self.advice] if self.advice else []),
             self._headline(),
             Grid(
                 ["operator", "count", "verdict"],
