@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,11 @@ import pytest
 from neuronkit import load
 from neuronkit.errors import ArtifactError, ImageError, OptionError
 from neuronkit.ocr import OCRPipeline
+from neuronkit.ocr.writers import page_text
 from neuronkit.serving.ray import build_app
 from neuronkit.serving.triton.server import free_ports
 
+from ..ocr.documents import check_json  # noqa: TID252  # tests are no installed package
 from .ray_cluster import (
     MARKS,
     NEURON_CORES,
@@ -173,6 +176,25 @@ def test_the_file_of_a_form_is_read(handle: Any, port: int, strips: list[bytes])
         status, answer, _ = ask(port, body=body, content_type=kind)
         assert (status, "exactly one file" in answer["error"]) == (400, True)
     assert ask(port, body=form(file), content_type="multipart/form-data")[0] == 400
+
+
+def test_an_answer_has_the_form_that_is_asked_for(
+    handle: Any, port: int, local: OCRPipeline, strips: list[bytes]
+) -> None:
+    page = next(page for page in local.read_batch(strips).pages if page.words)
+    image = page.source
+    for accept, kind, text in (
+        ("text/plain", "text/plain; charset=utf-8", page.text + "\n"),
+        ("text/html", "text/html; charset=utf-8", "".join(page_text([page], "hocr"))),
+        ("application/xml", "application/xml", "".join(page_text([page], "alto"))),
+    ):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/", image, {"Accept": accept})
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            assert (answer.headers["content-type"], answer.read().decode()) == (kind, text)
+    check_json(ask(port, body=image, accept="application/json")[1])
+    status, body, _ = ask(port, body=image, accept="image/png")
+    assert (status, "text/plain" in body["error"]) == (406, True)
+    assert ask(port, body=b"no image", accept="text/html")[0] == 400
 
 
 def test_half_sent_bodies_keep_nobody_out(handle: Any, port: int, strips: list[bytes]) -> None:

@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,7 +21,9 @@ import pytest
 
 from neuronkit.demo.picture import IMAGE
 from neuronkit.errors import OptionError
+from neuronkit.targets import neuronx
 
+from ..ocr.documents import check_hocr  # noqa: TID252  # tests are no installed package
 from ..test_docs import ROOT, assert_printed, parse  # noqa: TID252  # tests are no installed package
 from .ray_cluster import MARKS, SETTINGS, cluster
 from .waiting import PATIENCE_S, wait_until
@@ -28,7 +31,9 @@ from .waiting import PATIENCE_S, wait_until
 pytestmark = MARKS
 
 PAGE = ROOT / "docs" / "ray.md"
-BLOCKS = list(parse(PAGE.read_text(encoding="utf-8")))
+DOCS = PAGE.read_text(encoding="utf-8")
+BLOCKS = list(parse(DOCS))
+DOCKERFILE = (ROOT / "deploy" / "ray-inf2.Dockerfile").read_text(encoding="utf-8")
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -56,7 +61,7 @@ def test_python_runs(folder: Path) -> None:
 
 
 def test_commands_run(folder: Path) -> None:
-    install, serve, curl, form = (shlex.split(block.text) for block in BLOCKS if block.language == "bash")
+    install, serve, curl, form, html = (shlex.split(block.text) for block in BLOCKS if block.language == "bash")
     assert install == ["pip", "install", "ray[serve,data]"]
     assert serve[:2] == ["serve", "run"]
     shutil.copy(IMAGE, folder / "receipt.png")
@@ -74,12 +79,15 @@ def test_commands_run(folder: Path) -> None:
             return subprocess.run(curl, cwd=folder, stdout=subprocess.PIPE, check=False).stdout
 
         answer = wait_until(asked, message=log)
-        answer_to_form = subprocess.run(form, cwd=folder, stdout=subprocess.PIPE, check=True).stdout
+        answer_to_form, as_hocr = (
+            subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True).stdout for command in (form, html)
+        )
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(PATIENCE_S)
     assert "neuron cafe" in json.loads(answer)["text"]
     assert json.loads(answer_to_form)["text"] == json.loads(answer)["text"]
+    assert [word for word, _ in check_hocr(as_hocr)] == json.loads(answer)["text"].split()
 
 
 def test_the_kubernetes_example_fits() -> None:
@@ -90,6 +98,18 @@ def test_the_kubernetes_example_fits() -> None:
 
     service, policy = yaml.safe_load_all((ROOT / "deploy" / "ray-inf2.yaml").read_text(encoding="utf-8"))
     assert policy["kind"] == "NetworkPolicy"
+    cluster = service["spec"]["rayClusterConfig"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
+        (container,) = group["template"]["spec"]["containers"]
+        assert f"--tag {container['image']} ." in DOCKERFILE
+        metrics = next(port["containerPort"] for port in container["ports"] if port["name"] == "metrics")
+        assert group["rayStartParams"]["metrics-export-port"] == str(metrics)
+        assert {"port": metrics} in [port for rule in policy["spec"]["ingress"] for port in rule.get("ports", [])]
+    (head,) = groups[0]["template"]["spec"]["containers"]
+    ports = [str(port["containerPort"]) for port in head["ports"]]
+    assert f"EXPOSE {' '.join(ports)}\n" in DOCKERFILE
+    assert all(f"| {port} |" in DOCS or f" {port} on Kubernetes |" in DOCS for port in ports)
     assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
     (app,) = ServeDeploySchema.model_validate(yaml.safe_load(service["spec"]["serveConfigV2"])).applications
     assert app.import_path == f"neuronkit.serving.ray:{serve_app.__name__}"
@@ -101,6 +121,19 @@ def test_the_kubernetes_example_fits() -> None:
     assert app.args["max_replicas"] == cores * group["maxReplicas"]
     assert int(worker["resources"]["limits"]["cpu"]) >= cores
     assert pod["terminationGracePeriodSeconds"] > 30
+
+
+def test_the_dockerfile_installs_what_the_tests_run_on() -> None:
+    pinned = (ROOT / "requirements" / "serving.txt").read_text(encoding="utf-8").splitlines()
+    ray = next(line for line in pinned if line.startswith("ray["))
+    installed = DOCKERFILE.replace("'", "")
+    for requirement in (ray, "numpy<2", "pyarrow<23", *shlex.split(neuronx.INSTALL)[2:]):
+        assert requirement in pinned or requirement in neuronx.INSTALL
+        assert requirement in installed
+    version = ray.partition("==")[2]
+    assert f'rayVersion: "{version}"' in (ROOT / "deploy" / "ray-inf2.yaml").read_text(encoding="utf-8")
+    for sources in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in sources.split())
 
 
 def test_the_command_lines_arguments_are_checked(folder: Path) -> None:

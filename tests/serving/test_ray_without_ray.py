@@ -19,6 +19,7 @@ from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.errors import MissingDependencyError, OptionError
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.ray import build_app, read_dataset, read_results
+from neuronkit.serving.ray.answers import negotiate
 from neuronkit.serving.ray.batching import Batcher
 from neuronkit.serving.ray.journal import Journal
 from neuronkit.serving.ray.results import ResultStore
@@ -71,6 +72,28 @@ def test_names_are_found_where_they_are_expected() -> None:
         _ = neuronkit.serving.ray.nonsense
     with pytest.raises(AttributeError, match="it has cores, ray, triton"):
         _ = neuronkit.serving.nonsense
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/plain", "text/plain"),
+        ("text/*", "text/plain"),
+        ("TEXT/HTML;q=0.5, application/json;q=0.4", "text/html"),
+        ("application/*;q=0.2, application/json;q=0", "application/xml"),
+        ("*/*, application/json;q=0.1", "text/plain"),
+        ("text/csv; charset=utf-8", "text/csv"),
+        ("image/png, */*;q=0.1", "application/json"),
+        ("image/png", None),
+        ("text/html;q=0", None),
+        ("text/html;q=much", None),
+        (",;,=", None),
+    ],
+)
+def test_the_form_of_an_answer_is_negotiated(accept: str, kind: str | None) -> None:
+    assert negotiate(accept) == kind
 
 
 class Recorder:

@@ -35,6 +35,7 @@ from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import Server, export_repository, serve
 from neuronkit.serving.triton.probe import main, probe
 
+from ..ocr.documents import check_hocr, check_json  # noqa: TID252  # tests are no installed package
 from .waiting import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.serving, pytest.mark.slow]
@@ -521,8 +522,11 @@ def test_json_and_raw_bodies(server: Server, good_cases: dict[str, list[Case]]) 
     for data in (text, f"data:image/png;base64,{text}", base64.encodebytes(file).decode()):
         tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": [data]}
         with urllib.request.urlopen(url, json.dumps({"inputs": [tensor]}).encode()) as answer:
-            (page,) = json.load(answer)["outputs"]
-        assert page["data"] == [case.expected["page"][0, 0].decode()]
+            found = {output["name"]: output["data"][0] for output in json.load(answer)["outputs"]}
+        assert found["page"] == case.expected["page"][0, 0].decode()
+        assert found["text"] == json.loads(found["page"])["text"]
+        assert [word for word, _ in check_hocr(found["hocr"].encode())] == found["text"].split()
+        check_json(json.loads(found["page"]))
     with urllib.request.urlopen(urllib.request.Request(url, *http_body("raw", file))) as answer:
         assert answer.read().endswith(case.expected["page"][0, 0])
 

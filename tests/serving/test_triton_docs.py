@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/triton.md").read_text(encoding="utf-8")
 # Language, text, and the output where one stands below.
 BLOCKS = re.findall(r"^```(python|bash)\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", PAGE, re.MULTILINE | re.DOTALL)
-DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+DOCKERFILES = sorted((ROOT / "deploy").glob("triton-*.Dockerfile"))
 
 
 def block(beginning: str) -> tuple[str, str]:

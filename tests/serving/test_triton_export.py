@@ -104,9 +104,10 @@ def test_a_recogniser_takes_tensors_or_files_and_gives_text_and_logits(repositor
     assert parameter(config, "max_queue_size") == "32"
 
 
-def test_a_reader_takes_image_files_and_gives_json(repository: Path) -> None:
+def test_a_reader_takes_image_files_and_gives_pages(repository: Path) -> None:
     config = config_of(repository, "reader")
-    assert entry(config, "image") == entry(config, "page") == "data_type: TYPE_STRING dims: [ 1 ]"
+    for name in ("image", "page", "text", "hocr"):
+        assert entry(config, name) == "data_type: TYPE_STRING dims: [ 1 ]"
 
 
 def test_the_queue_is_short_unless_told_otherwise(repository: Path) -> None:

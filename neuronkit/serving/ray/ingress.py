@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request  # type: ignore[import-
 from starlette.responses import Response  # type: ignore[import-not-found, unused-ignore]
 
 from neuronkit.errors import ImageError
-from neuronkit.serving.ray.answers import error_json
+from neuronkit.serving.ray.answers import TYPES, error_json, negotiate
 from neuronkit.serving.ray.metrics import IngressMetrics
 from neuronkit.serving.ray.options import AppOptions
 
@@ -49,12 +49,14 @@ class Ingress:
             RuntimeError: Through a handle, if it was not read in time, or the models failed.
         """
         if not isinstance(request, Request):
-            return _page_or_error(*await self._answer(request))
-        status, body, headers = await self._respond(request)
+            return _page_or_error(*await self._answer(request, "json"))
+        kind = negotiate(", ".join(request.headers.getlist("accept")))
+        status, body, headers = await self._respond(request, kind)
         self._metrics.answer(status)
-        return Response(body, status, headers, media_type="application/json")
+        # An error is JSON whatever was asked for.
+        return Response(body, status, headers, media_type=kind if status == 200 else "application/json")
 
-    async def _respond(self, request: Any) -> tuple[int, str, dict[str, str]]:
+    async def _respond(self, request: Any, accepted: str | None) -> tuple[int, str, dict[str, str]]:
         try:
             # Read even where it will be refused: a client that is still sending would see a reset, not the answer.
             body = await asyncio.wait_for(self._body(request), self._options.body_timeout_s)
@@ -74,12 +76,14 @@ class Ingress:
         kind = content_type.partition(";")[0].strip().lower()
         if kind and kind not in (*_BYTES, _FORM) and not kind.startswith("image/"):
             return 415, error_json(f"content-type {kind!r} is no image; POST the bytes of an image file"), {}
+        if accepted is None:
+            return 406, error_json(f"accept={request.headers['accept']!r}; take one of {', '.join(TYPES)}"), {}
         if body is None:
             return 413, error_json(f"the body is larger than {self._options.max_request_bytes} bytes"), {}
         image = _file_of_form(content_type, body) if kind == _FORM else body
         if image is None:
             return 400, error_json("the form does not hold exactly one file; send one, as in curl -F image=@FILE"), {}
-        status, text = await self._answer(image)
+        status, text = await self._answer(image, TYPES[accepted])
         return status, text, {"Retry-After": "1"} if status == 503 else {}
 
     async def _body(self, request: Any) -> bytes | None:
@@ -102,14 +106,14 @@ class Ingress:
         finally:
             self._body_bytes -= held
 
-    async def _answer(self, image: Any) -> tuple[int, str]:
-        """HTTP status and JSON for an image; never raises for anything that can happen to a single request."""
+    async def _answer(self, image: Any, form: str) -> tuple[int, str]:
+        """HTTP status and page, or error as JSON; never raises for what can happen to a single request."""
         if not isinstance(image, (bytes, bytearray, memoryview)):
             return 400, error_json(f"got a {type(image).__name__}; give the bytes of an image file")
         if len(image) > self._options.max_request_bytes:
             return 413, error_json(f"the image is larger than {self._options.max_request_bytes} bytes")
         try:
-            return await asyncio.wait_for(self._read(bytes(image)), self._options.timeout_s)
+            return await asyncio.wait_for(self._read(bytes(image), form), self._options.timeout_s)
         except asyncio.TimeoutError:
             return 504, error_json(f"the image was not read within {self._options.timeout_s:g} s")
         except BackPressureError:
@@ -120,10 +124,10 @@ class Ingress:
             _LOGGER.exception("an image was not read")
             return 500, error_json(f"the image was not read: {type(error).__name__}: {error}")
 
-    async def _read(self, image: bytes) -> tuple[int, str]:
+    async def _read(self, image: bytes, form: str) -> tuple[int, str]:
         """Read the image, with another replica when one dies: reading changes nothing, so it can be repeated."""
         for attempt in range(self._options.attempts):
-            response = self._reader.remote(image)
+            response = self._reader.remote(image, form)
             try:
                 answer: tuple[int, str] = await response
                 return answer

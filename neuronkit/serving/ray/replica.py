@@ -9,6 +9,7 @@ from typing import Any
 from neuronkit.errors import ModelError
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
+from neuronkit.ocr.writers import page_text
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.ray.answers import error_json
 from neuronkit.serving.ray.batching import Batcher
@@ -36,12 +37,12 @@ class Reader:
             observe=lambda waited: self._metrics.batch(waited, options.batch_size),
         )
 
-    async def __call__(self, image: bytes) -> tuple[int, str]:
-        """Read an image file; gives an HTTP status, and JSON: the page, or the error of this image."""
+    async def __call__(self, image: bytes, form: str = "json") -> tuple[int, str]:
+        """Read an image file; gives an HTTP status, and the page in one of its forms, or this image's error as JSON."""
         start = time.monotonic()
         self._metrics.queue(self._batcher.waiting + 1)
         try:
-            answer: tuple[int, str] = await self._batcher(image)
+            answer: tuple[int, str] = await self._batcher((image, form))
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -61,13 +62,15 @@ class Reader:
         if self._batcher.running_s > self._options.timeout_s:
             raise RuntimeError(f"a batch has been running for {self._batcher.running_s:.0f} s")
 
-    def _read(self, images: list[Any]) -> list[Any]:
-        batch = self._reader.read_batch(images)
+    def _read(self, images: list[tuple[Any, str]]) -> list[Any]:
+        batch = self._reader.read_batch([image for image, _ in images])
         self._metrics.pages(batch)
-        return [_answer(page) for page in batch.pages]
+        return [_answer(page, form) for page, (_, form) in zip(batch.pages, images)]
 
 
-def _answer(page: Page) -> tuple[int, str] | ModelError:
+def _answer(page: Page, form: str) -> tuple[int, str] | ModelError:
     if isinstance(page.error, ModelError):
         return page.error
-    return (200, page.to_json()) if page.error is None else (400, error_json(str(page.error)))
+    if page.error is not None:
+        return 400, error_json(str(page.error))
+    return 200, page.to_json() if form == "json" else "".join(page_text([page], form))

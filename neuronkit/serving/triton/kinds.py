@@ -6,7 +6,7 @@ import base64
 import io
 import logging
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any
@@ -23,6 +23,7 @@ from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.ocr.pipeline.calls import ModelCall, readable
 from neuronkit.ocr.pipeline.fitting import fit_recognizer
+from neuronkit.ocr.writers import page_text
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.base import Arrays, Flow, Reply, Request, Served, Take, attempt
 from neuronkit.serving.triton.config import Port, Signature, file_port, tensor_signature
@@ -35,7 +36,7 @@ from neuronkit.static.trees import leaves
 
 MODEL = "model"
 """Name of an artifact that is served alone."""
-IMAGE, PAGE, TEXT, CONFIDENCE = "image", "page", "text", "confidence"
+IMAGE, PAGE, TEXT, HOCR, CONFIDENCE = "image", "page", "text", "hocr", "confidence"
 # Requests of one row each whose last rows go on.
 _MOST_HELD = 1 << 16
 
@@ -164,8 +165,16 @@ class Recognizer(TensorModel):
         return Request(lambda: {IMAGE: _blank_image()}, self._outputs)
 
 
+_FORMS: dict[str, Callable[[Page], str]] = {
+    TEXT: lambda page: page.text,
+    HOCR: lambda page: "".join(page_text([page], "hocr")),
+    PAGE: Page.to_json,
+}
+"""What a page is given as, by the names of the outputs."""
+
+
 class Reader(Served):
-    """Image files in, pages as JSON out."""
+    """Image files in, pages out: as JSON, text and hOCR."""
 
     def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
         super().__init__(models, max_pixels)
@@ -178,8 +187,9 @@ class Reader(Served):
 
     @classmethod
     def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
-        """An image file in, a page as JSON out."""
-        return Signature((file_port(IMAGE),), (file_port(PAGE),), artifacts[DETECTOR].batch_size)
+        """An image file in, a page in its forms out."""
+        forms = tuple(file_port(form) for form in _FORMS)
+        return Signature((file_port(IMAGE),), forms, artifacts[DETECTOR].batch_size)
 
     def _prepare(self, inputs: Arrays) -> list[bytes]:
         return _files(inputs[IMAGE])
@@ -196,7 +206,7 @@ class Reader(Served):
         for page in result:
             if page.error is not None:
                 raise page.error
-        return {PAGE: _strings([page.to_json() for page in result])} if PAGE in outputs else {}
+        return {form: _strings([write(page) for page in result]) for form, write in _FORMS.items() if form in outputs}
 
     def _example(self) -> Request:
         return Request(lambda: {IMAGE: _blank_image()}, (PAGE,))
