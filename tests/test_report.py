@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +21,7 @@ from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.build.report import BuildReport, BuiltArtifact
 from neuronkit.environment import EnvironmentReport
 from neuronkit.models import PARSeq
-from neuronkit.ocr import CraftProcessor, OCRPipeline
+from neuronkit.ocr import CraftProcessor, Line, OCRPipeline, Page, TextBox, Word
 from neuronkit.report import WIDTH, Grid, Report
 
 OBJECTS = (Path(__file__).parent / "objects.txt").read_text(encoding="utf-8")
@@ -81,9 +83,31 @@ def objects() -> Iterator[tuple[str, object]]:
         )
     )  # fmt: skip
     yield "options", CompileOptions(auto_cast="all", auto_cast_type="bf16")
+    cost = neuronkit.estimate(static, target="inf2")
+    yield "cost", cost
+    yield "costs", neuronkit.analysis.compare_costs([cost])
+    quad = np.array([[0, 0], [40, 0], [40, 9], [0, 9]], np.float32)
+    yield "page", Page((60, 80), (Line((Word("neuron", 0.987654, TextBox(quad, 0.9)),)),), "receipt.png", dpi=200)
 
 
-def test_ten_objects_as_they_are_printed() -> None:
+def test_a_compile_ends_with_three_lines_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lines(**settings: bool) -> list[str]:
+        neuronkit.compile_for_inferentia(torch.nn.ReLU(), torch.zeros(2, 3), target="cpu", **settings)
+        return capsys.readouterr().err.replace("\r", "\n").splitlines()[-3:]
+
+    assert lines() == []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    what, how, where = lines()
+    assert what == "CompiledModel of plain for target 'cpu'"
+    assert how == "  compared  greatest difference from the original: static 0.0e+00, compiled 0.0e+00"
+    assert where == "  next      call it as the original; save(path) keeps it for load and neuronkit show"
+    assert "with nothing here" in lines(verify=False)[1]
+    assert not any("next" in line for line in lines(progress=True))
+
+
+def test_objects_as_they_are_printed() -> None:
     printed = "".join(f"--- {name}\n{value}\n" for name, value in objects())
     assert [line for line in printed.splitlines() if len(line) > WIDTH] == []
     flags = doctest.ELLIPSIS | doctest.REPORT_NDIFF

@@ -366,16 +366,31 @@ class CompiledModel:
         role = a_role(self.manifest["role"])
         return f"CompiledModel of {self.manifest['family']} for target {self.manifest['target']!r}{role}"
 
+    def summary(self) -> str:
+        """Say in three lines what this is, how it was compared with its original, and where to go from here.
+
+        Returns:
+            The lines, which `compile_for_inferentia` shows on a terminal.
+
+        Examples:
+            >>> print(neuronkit.load("recognizer.pt").summary())
+        """
+        compared = "".join(self._compared()) or "with nothing here"
+        user = f"OCRPipeline takes it as its {self.role}" if self.processor is not None else "call it as the original"
+        saved = "save(path) keeps it for load and neuronkit show"
+        return f"{self._title}\n  compared  {compared}\n  next      {user}; {saved}"
+
+    def _compared(self) -> list[str]:
+        parity = self.manifest["parity"].items()
+        worst = [f"{stage} {max(float(o['max_abs']) for o in found['outputs']):.1e}" for stage, found in parity]
+        return [f"greatest difference from the original: {', '.join(worst)}"] if worst else []
+
     def __repr__(self) -> str:
-        worst = {
-            stage: max(float(output["max_abs"]) for output in parity["outputs"])
-            for stage, parity in self.manifest["parity"].items()
-        }
         return described(
             self._title,
             takes=map(str, self.specs),
             gives=map(str, self.output_specs),
-            compared=(f"{stage} model and original differ by {value:.1e} at most" for stage, value in worst.items()),
+            compared=self._compared(),
             processor=[type(self.processor).__name__] if self.processor is not None else [],
             file=[str(self._path)] if self._path is not None else [],
         )

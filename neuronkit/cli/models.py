@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 Result = tuple[Any, int]
@@ -94,7 +95,9 @@ def _compile(given: Any) -> Result:
     # Of a recogniser the characters are known, and so its processor.
     finds = any(spec.name == "valid_size" for spec in static.specs)
     processor = CraftProcessor(canvas=(images[2], images[3])) if finds else None
-    compiled = compile_for_inferentia(static, target=given.target, processor=processor, verify=not given.no_verify)
+    compiled = compile_for_inferentia(
+        static, target=given.target, processor=processor, verify=not given.no_verify, progress=sys.stderr.isatty()
+    )
     compiled.save(given.output)
     return (compiled.manifest if given.json else compiled), 0
 

@@ -28,11 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     out: Path = parser.parse_args(arguments).out
     out.parent.mkdir(parents=True, exist_ok=True)
     image, truth = load_image(picture.IMAGE), picture.load_truth()
-    models = Models.prepare(load_craft(), load_parseq(), out.parent)
+    _tell(f"1/4 a picture of {len(truth)} words ({picture.IMAGE.name}), and small models that find and read words")
+    craft, parseq = load_craft(), load_parseq()
+    _tell("2/4 making static graphs of both, compiling them for the CPU, saving and loading them")
+    models = Models.prepare(craft, parseq, out.parent)
+    _tell("3/4 reading the picture with the dynamic, the static, and the compiled models")
     pages = models.read(image)
     page = pages["reloaded"]
     share = _print_words(truth, page)
     problems = disagreements(pages)
+    _tell("4/4 comparing their numbers with those of the dynamic models")
     try:
         for name, report in models.parity(image, pages["dynamic"]).items():
             print(f"{name} against dynamic: {report}")
@@ -44,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         problems.append(f"{share:.1%} of the words were read right, {REQUIRED:.0%} are required")
     print("\n".join(problems) or "dynamic, static and reloaded models read the same")
     return 1 if problems else 0
+
+
+def _tell(step: str) -> None:
+    print(step, flush=True)
 
 
 def _print_words(truth: Sequence[Truth], page: Page) -> float:

@@ -19,6 +19,7 @@ class Progress:
     """
 
     def __init__(self, show: bool | None) -> None:
+        self._tells = show is None and sys.stderr.isatty()
         wanted = sys.stderr.isatty() if show is None else show
         # Even a disabled bar takes a lock that is shared with forked processes; one of them may have been killed.
         self._bar = tqdm(bar_format="compile: {desc} [{elapsed}]") if wanted else None
@@ -30,6 +31,11 @@ class Progress:
     def detail(self, text: str) -> None:
         """Show progress within the stage."""
         self(text)
+
+    def tell(self, lines: str) -> None:
+        """Say what came of it, where nobody asked for anything else and there is a terminal."""
+        if self._tells:
+            print(lines, file=sys.stderr)
 
     def __enter__(self) -> Progress:
         return self
