@@ -79,6 +79,7 @@ class Interface:
             characters' or "minimum" over all positions.
         blank_id: Class that stands for no character, in models whose logits are read by CTC; None for others.
         keep_ratio: Whether the original's images keep their proportions, and are padded on the right.
+        further_ends: Tokens that end a sequence beside `eos_id`.
 
     Raises:
         SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
@@ -93,6 +94,7 @@ class Interface:
     confidence: str | None = None
     blank_id: int | None = None
     keep_ratio: bool = False
+    further_ends: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))
@@ -105,6 +107,11 @@ class Interface:
         if self.characters is not None:
             checks.text("characters", self.characters, error=SpecError)
 
+    @property
+    def ends(self) -> list[int]:
+        """All tokens that end a sequence."""
+        return [*([] if self.eos_id is None else [self.eos_id]), *self.further_ends]
+
     def to_manifest(self) -> dict[str, Any]:
         """Everything but the outputs, which a manifest lists together with their shapes."""
         return {
@@ -113,6 +120,7 @@ class Interface:
             "characters": self.characters,
             "confidence": self.confidence,
             "keep_ratio": self.keep_ratio,
+            "further_ends": list(self.further_ends),
         }
 
     @classmethod
@@ -128,6 +136,7 @@ class Interface:
             characters=manifest["characters"],
             confidence=manifest.get("confidence"),
             keep_ratio=bool(manifest.get("keep_ratio")),
+            further_ends=tuple(manifest.get("further_ends", ())),
         )
 
 

@@ -39,7 +39,7 @@ class Generation:
         if interface.role != SEQ2SEQ or interface.bos_id is None or interface.eos_id is None:
             raise AttributeError("generate: the model gives no sequences that begin and end with a known token")
         self._specs = tuple(specs)
-        self._start, self._end = interface.bos_id, interface.eos_id
+        self._start, self._ends = interface.bos_id, torch.tensor(interface.ends)
         self._pad = interface.eos_id if interface.pad_id is None else interface.pad_id
         # A text's padding is hidden by its mask.
         fill = {spec.name: self._pad if spec.name == "input_ids" else 0 for spec in specs}
@@ -61,13 +61,17 @@ class Generation:
         return self._ids(self._rows(*(value.cpu() for value in values))).to(values[0].device)
 
     def _ids(self, outputs: Any) -> Tensor:
-        """Logits (N, T, V), or tokens (N, T) and what else there is → ids (N, L)."""
+        """Logits (N, T, V), or tokens (N, T) or (N, R, T) and what else there is → ids (N, L) or (N * R, L)."""
         first = outputs if isinstance(outputs, Tensor) else outputs[0]
-        tokens = first.argmax(-1) if first.dim() == 3 else first.long()
+        tokens = first.argmax(-1) if first.is_floating_point() else first.long().flatten(0, -2)
+        is_end = torch.isin(tokens, self._ends.to(tokens.device)).long()
         # How many ends stand before each token, of which the first is kept.
-        ends = torch.cumsum(tokens == self._end, dim=1) - (tokens == self._end).long()
+        ends = torch.cumsum(is_end, dim=1) - is_end
         longest = int((ends == 0).sum(1).max()) if len(ends) else 0
-        tokens = torch.where(ends > 0, self._pad, tokens)[:, :longest]
+        # What follows the end of a beam is there already, and may be another token.
+        if first.dim() < 3 or first.is_floating_point():
+            tokens = torch.where(ends > 0, self._pad, tokens)
+        tokens = tokens[:, :longest]
         return torch.cat([tokens.new_full((len(tokens), 1), self._start), tokens], dim=1)
 
 

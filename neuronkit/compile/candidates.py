@@ -105,8 +105,8 @@ class Candidate:
             names = [f"output_{i}" for i in range(len(columns))]
         whole = [column[0] if len(column) == 1 else torch.cat(column)[: len(inputs[0])] for column in columns]
         found = {name: tensor.detach().cpu() for name, tensor in zip(names, whole)}
-        if self.interface.eos_id is not None and "logits" in found:
-            found["logits"] = end_at_eos(found["logits"], self.interface.eos_id)
+        if self.interface.ends and "logits" in found:
+            found["logits"] = end_at_eos(found["logits"], self.interface.ends)
         given = dict(zip((spec.name for spec in self.specs), inputs))
         return {
             name: _inside(tensor, output, given) if output else tensor
@@ -115,10 +115,10 @@ class Candidate:
 
     def as_tokens(self, outputs: Outputs) -> Outputs:
         """Logits as tokens and their probabilities, in which form another model gives them."""
-        eos = self.interface.eos_id
-        if "logits" not in outputs or eos is None:
+        ends = self.interface.ends
+        if "logits" not in outputs or not ends:
             return outputs
-        return dict(zip(("tokens", "probabilities"), tokens_until_end(outputs["logits"], eos, self.stops_at_eos)))
+        return dict(zip(("tokens", "probabilities"), tokens_until_end(outputs["logits"], ends, self.stops_at_eos)))
 
     def read(self, outputs: Outputs, letterboxes: Any) -> list[Any] | None:
         """The results, one for each row: boxes, ids or texts; None where they cannot be told."""

@@ -38,6 +38,9 @@ OPTIONAL: dict[str, list[Any]] = {
     "begin_suppress_tokens": [[2, 3, 12]],
     "exponential_decay_length_penalty": [(2, 1.3), (4, 1.05)],
     "renormalize_logits": [True],
+    "encoder_no_repeat_ngram_size": [1, 2],
+    "encoder_repetition_penalty": [1.5, 0.7],
+    "sequence_bias": [[[[5], 3.0], [[6, 7], -4.0]], [[[2, 8], 5.0], [[9, 9, 9], 2.0], [[11], -6.0]]],
 }
 
 
@@ -56,8 +59,8 @@ def settings_of(case: int) -> dict[str, Any]:
         settings["length_penalty"] = draw.choice([1.0, 0.0, -1.0, 2.0, 0.6])
         settings["early_stopping"] = draw.choice([True, False, "never"])
         settings["num_return_sequences"] = draw.choice([1, 1, beams])
-        if draw.random() < 0.25:
-            settings["further_end"] = 7
+    if draw.random() < 0.25:
+        settings["further_end"] = 7
     return settings | {k: draw.choice(v) for k, v in OPTIONAL.items() if draw.random() < 0.25}
 
 

@@ -144,7 +144,8 @@ def generated(model: Any, inputs: tuple[Tensor, ...], **arguments: Any) -> list[
     values = [x if x.dim() == 4 else x.long() for x in inputs]
     sequences = model.generate(**dict(zip(names, values)), **arguments).tolist()
     end = model.generation_config.eos_token_id
-    return [ids[1 : ids.index(end, 1)] if end in ids[1:] else ids[1:] for ids in sequences]
+    ends = end if isinstance(end, list) else [end]
+    return [ids[1 : next((i for i, token in enumerate(ids) if i and token in ends), None)] for ids in sequences]
 
 
 def donut(seed: int) -> Any:

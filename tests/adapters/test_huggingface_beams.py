@@ -12,7 +12,7 @@ import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
 from neuronkit.errors import OptionError
 from tests.adapters.generation_cases import FAMILIES, compare
-from tests.adapters.huggingface_models import lively, marian, trocr
+from tests.adapters.huggingface_models import generated, lively, marian, trocr
 
 pytestmark = pytest.mark.peers
 
@@ -43,6 +43,9 @@ def test_the_usual_settings_compile_with_one_position_a_call(tmp_path: Path) -> 
         given = function(*inputs)
         assert torch.equal(given[0], tokens)
         assert torch.allclose(given[1], scores, atol=1e-4)
+    assert static.decoded(compiled(*inputs)) == generated(model, inputs)
+    whole = model.generate(input_ids=inputs[0].long(), attention_mask=inputs[1].long())
+    assert torch.equal(compiled.generate(*inputs), whole)
     calls = static.passes(*inputs)
     assert calls.positions == calls
     assert [output["name"] for output in compiled.manifest["outputs"]] == ["tokens", "scores"]

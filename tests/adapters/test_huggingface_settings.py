@@ -14,7 +14,7 @@ from torch import nn
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
 from neuronkit.adapters.huggingface.history import BANNED
-from neuronkit.errors import ParityError, SpecError
+from neuronkit.errors import OptionError, ParityError, SpecError
 from tests.adapters.huggingface_models import VOCABULARY, generated, lively, marian, text_model, trocr
 
 pytestmark = pytest.mark.peers
@@ -141,11 +141,17 @@ REPRODUCED: list[dict[str, Any]] = [
     {"no_repeat_ngram_size": 1, "min_length": 9},
     {"repetition_penalty": 3.0},
     {"bad_words_ids": [[a, b] for a in range(0, 60, 2) for b in range(3, 40)]},
+    {"sequence_bias": [[[token], -2.5] for token in range(3, 40)]},
+    {"sequence_bias": [[[a, b], 3.0] for a in range(0, 60, 2) for b in range(3, 40)]},
+    {"eos_token_id": list(range(2, 14))},
+    {"eos_token_id": [2, 3, 7, 9], "min_length": 3, "pad_token_id": 6},
 ]
 WITHOUT_EFFECT: list[dict[str, Any]] = [
     {"no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "num_beams": 1, "early_stopping": True, "top_k": 3},
     {"temperature": 0.3, "top_p": 0.5, "typical_p": 0.2, "length_penalty": 3.0, "diversity_penalty": 0.0},
     {"output_scores": True, "output_attentions": True, "output_hidden_states": True, "encoder_no_repeat_ngram_size": 0},
+    # Of an encoder that reads no tokens.
+    {"encoder_no_repeat_ngram_size": 2, "encoder_repetition_penalty": 1.5},
     {"cache_implementation": "dynamic", "guidance_scale": 1.0, "num_return_sequences": 1},
     {"bad_words_ids": None, "suppress_tokens": None, "forced_bos_token_id": None, "do_sample": False},
 ]
@@ -182,11 +188,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"num_return_sequences": 2}, "not support `num_return_sequences` different than 1"),
     ({"cache_implementation": "quantized"}, "got cache_implementation='quantized' in"),
     ({"cache_implementation": "static"}, "got cache_implementation='static' in"),
-    ({"encoder_no_repeat_ngram_size": 2}, "got encoder_no_repeat_ngram_size=2 in"),
     ({"repetition_penalty": 1.2, "guidance_scale": 2.0}, "got guidance_scale=2.0 in"),
-    ({"encoder_repetition_penalty": 1.1}, "got encoder_repetition_penalty=1.1 in"),
     ({"remove_invalid_values": True}, "got remove_invalid_values=True in"),
-    ({"sequence_bias": [[[3], 2.0]]}, "got sequence_bias="),
+    ({"sequence_bias": [[[3], float("inf")]]}, "got sequence_bias="),
     ({"token_healing": True}, "got token_healing=True in"),
     ({"max_time": 0.5}, "got max_time=0.5 in"),
     ({"stop_strings": ["."]}, r"got stop_strings=\['\.'\] in"),
@@ -196,7 +200,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         "fails with these settings and sizes, ValueError: The model vocabulary size",
     ),
     ({"forced_bos_token_id": VOCABULARY}, "fails with these settings and sizes, IndexError"),
-    ({"eos_token_id": [2, 3]}, r"got eos_token_id=\[2, 3\] in .*; expected one token that ends a sequence"),
     ({"eos_token_id": None}, "got eos_token_id=None in"),
     (
         {"decoder_start_token_id": None, "bos_token_id": None},
@@ -215,6 +218,42 @@ def test_settings_that_are_not_reproduced_are_refused_by_name(given: dict[str, A
         setattr(model.generation_config, name, value)
     with pytest.raises(SpecError, match=message):
         neuronkit.make_static(model)
+
+
+SOURCE_RULES: list[dict[str, Any]] = [
+    {"encoder_repetition_penalty": 3.0},
+    {"encoder_no_repeat_ngram_size": 1},
+    {"encoder_no_repeat_ngram_size": 2, "sequence_bias": [[[token], 4.0] for token in range(20)]},
+]
+
+
+@pytest.mark.parametrize("method", ["fixed_point", "stepwise"])
+@pytest.mark.parametrize("given", SOURCE_RULES, ids=str)
+def test_rules_that_read_the_encoders_tokens_are_reproduced(given: dict[str, Any], method: str) -> None:
+    model: Any = lively(text_model("T5"), 2.0, 4.0)
+    options = HuggingFaceOptions(source_length=9, method=method)
+    plain: Any = neuronkit.make_static(model, batch_size=6, options=options)
+    for name, value in given.items():
+        setattr(model.generation_config, name, value)
+    static: Any = neuronkit.make_static(model, batch_size=6, options=options)
+    inputs = static.example_inputs(5)
+    with torch.no_grad():
+        ids = static.decoded(static(*inputs))
+        assert ids == generated(model, inputs)
+        assert ids != plain.decoded(plain(*inputs))
+
+
+def test_rules_that_look_back_take_one_position_a_call_where_texts_are_long() -> None:
+    model: Any = lively(trocr(0, max_position_embeddings=140), -1.0, 8.0)
+    model.generation_config.no_repeat_ngram_size = 2
+    static: Any = neuronkit.make_static(model, batch_size=2, options=HuggingFaceOptions(max_length=132))
+    images = static.example_inputs()
+    calls = static.passes(*images)
+    assert calls == calls.positions == 132
+    with torch.no_grad():
+        assert static.decoded(static(*images)) == generated(model, images, max_new_tokens=132)
+    with pytest.raises(OptionError, match="got method='fixed_point', 132 new tokens and rules that look at earlier"):
+        neuronkit.make_static(model, options=HuggingFaceOptions(max_length=132, method="fixed_point"))
 
 
 @pytest.mark.parametrize("given", [{"no_repeat_ngram_size": 2}, {"num_beams": 3}, {"repetition_penalty": 1.5}], ids=str)

@@ -39,7 +39,7 @@ def images(batch: int, seed: int = 0) -> Tensor:
 def assert_equal_up_to_eos(actual: Tensor, dynamic: Tensor, tolerance: float = 1e-4) -> None:
     assert torch.isfinite(actual).all()
     actual = actual[:, : dynamic.shape[1]]
-    kept = ~after_eos(dynamic.argmax(-1), 0)
+    kept = ~after_eos(dynamic.argmax(-1), [0])
     assert torch.equal(actual.argmax(-1)[kept], dynamic.argmax(-1)[kept])
     assert (actual - dynamic)[kept].abs().max() < tolerance
 

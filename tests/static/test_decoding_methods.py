@@ -79,14 +79,14 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_method_of_ones_own_decodes_compiles_and_loads(tmp_path: Path) -> None:
     memory = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(0))
     static = static_greedy_decoder(Running(), max_length=6, bos_id=1, eos_id=0, memory=memory, method="all_passes")
-    expected = end_at_eos(growing_loop(Running(), memory, 7, 1), 0)
-    assert torch.allclose(end_at_eos(static(memory), 0), expected, atol=1e-5)
+    expected = end_at_eos(growing_loop(Running(), memory, 7, 1), [0])
+    assert torch.allclose(end_at_eos(static(memory), [0]), expected, atol=1e-5)
     assert len({len(row) for row in static.tokens(memory)}) > 1
     assert static.passes(memory) == 7
     compiled = compile_for_inferentia(static, target="cpu", progress=False)
     assert compiled.manifest["joining"]["method"] == "all_passes"
     loaded = load(compiled.save(tmp_path / "model.pt"))
-    assert torch.allclose(end_at_eos(loaded(memory), 0), expected, atol=1e-5)
+    assert torch.allclose(end_at_eos(loaded(memory), [0]), expected, atol=1e-5)
 
 
 @pytest.mark.usefixtures("toy")

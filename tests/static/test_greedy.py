@@ -87,7 +87,7 @@ def deep_list() -> list[Any]:
 
 
 def assert_equal_up_to_eos(actual: Tensor, expected: Tensor, eos_id: int, tolerance: float) -> None:
-    kept = ~after_eos(expected.argmax(-1), eos_id)
+    kept = ~after_eos(expected.argmax(-1), [eos_id])
     assert torch.equal(actual.argmax(-1)[kept], expected.argmax(-1)[kept])
     assert (actual - expected)[kept].abs().max() < tolerance
 

@@ -53,7 +53,7 @@ class StaticViTSTR(DoctrRecognizer):
 
     def as_outputs(self, outputs: Any) -> Any:
         """Logits, or their tokens and probabilities where these are wanted."""
-        return tokens_until_end(outputs, len(self.source.vocab)) if self.options.outputs == TOKENS else outputs
+        return tokens_until_end(outputs, (len(self.source.vocab),)) if self.options.outputs == TOKENS else outputs
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
@@ -81,7 +81,7 @@ class Tokens(nn.Module):
         self.eos_id = eos_id
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return tokens_until_end(self.module(*inputs), self.eos_id)
+        return tokens_until_end(self.module(*inputs), (self.eos_id,))
 
 
 FAMILY = Family(

@@ -207,6 +207,8 @@ class CachedDecode(Decode):
         super().__init__(model, settings, masked)
         self.layout = layout
         self.prefix = 0
+        # A rule that looks at earlier tokens is for the caller's `process`, who has them.
+        self.looks_back = not self.scores.by_position
         self.register_buffer("start", torch.full((1, 1), settings.prompt[0], dtype=torch.int32), persistent=False)
 
     def prefill(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +221,7 @@ class CachedDecode(Decode):
             context, entry = self.layout.cross.pack(cross.kept), self.layout.own.pack(own.kept)
             # What no loop uses is computed in no graph.
             entry = entry if self.prefix else torch.zeros_like(entry)
-            return context if mask is None else torch.cat([context, mask], dim=2), entry
+            return torch.cat([context, memory[..., memory.shape[2] - self.channels :]], dim=2), entry
 
     def advance(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (N, W) at `position` (N,) → logits (N, W, V), and what they add to the cache (N, W, E)."""
@@ -242,7 +244,7 @@ class CachedDecode(Decode):
                 )
             finally:
                 place.tokens = None
-            if not self.beams:
+            if not self.beams and not self.looks_back:
                 logits = self.scores(logits, position + entry[:window])
             return logits, self.layout.own.pack(own.kept)
 
@@ -257,9 +259,6 @@ def find_layout(model: nn.Module, settings: Generation, masked: bool) -> Layout 
         None where the decoder cannot be given caches from outside, or gives something else with them than without.
     """
     decode = Decode(model, settings, masked)
-    if settings.beams is None and not decode.scores.by_position:
-        # A call sees one token alone, and these rules ask for those before it.
-        return None
     if not settings.uses_cache and any(getattr(m, "expert_capacity", None) is not None for m in model.modules()):
         # Experts are full after tokens that a call does not see.
         return None
@@ -278,16 +277,17 @@ def _agrees(cached: CachedDecode, settings: Generation) -> bool:
     """Whether a few tokens give the same logits one by one as all at once."""
     weight = next(cached.model.parameters())
     generator = torch.Generator().manual_seed(0)
-    memory = torch.randn(1, 5, settings.width + cached.masked, generator=generator)
+    memory = torch.randn(1, 5, settings.width, generator=generator)
+    behind = torch.zeros(1, 5, cached.channels)
     if cached.masked:
-        memory[..., -1] = torch.tensor([1, 1, 1, 1, 0])
-    memory = memory.to(weight)
+        behind[..., 0] = torch.tensor([1, 1, 1, 1, 0])
+    memory = torch.cat([memory, behind], dim=2).to(weight)
     steps = min(settings.new_tokens, 6)
     tokens = torch.randint(0, settings.vocabulary, (1, steps), generator=generator, dtype=torch.int32)
     tokens = torch.cat([cached.start, tokens.to(weight.device)[:, 1:]], dim=1)
     positions = torch.arange(steps, dtype=torch.int32, device=weight.device)
     expected = cached.compute(tokens, *cached.split(memory))
-    if not cached.beams:
+    if not cached.beams and not cached.looks_back:
         expected = cached.scores(expected, positions.unsqueeze(0))
     context, entry = cached.prefill(memory)
     cache = entry.new_zeros(1, max(1, settings.new_tokens - 1), entry.shape[2])

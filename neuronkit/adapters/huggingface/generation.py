@@ -28,7 +28,7 @@ class Generation:
     Attributes:
         prompt: The tokens that decoding starts from: one, or more where the options say so. All but the first count
             among those that are generated, and are forced.
-        eos_id: The token that ends it.
+        ends: The tokens that end it.
         pad_id: The token that fills rows up which have ended.
         new_tokens: Longest sequence, in tokens, EOS counted and the first not.
         vocabulary: Number of different tokens.
@@ -40,7 +40,7 @@ class Generation:
     """
 
     prompt: tuple[int, ...]
-    eos_id: int
+    ends: tuple[int, ...]
     pad_id: int
     new_tokens: int
     vocabulary: int
@@ -97,11 +97,11 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
                     f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
                     "the model's vocabulary; set it to the tokenizer's id"
                 )
-        rules = asked(model, lambda: read_processors(call.processors, call.input_ids[:1], new_tokens, vocabulary))
+        rules = asked(model, lambda: read_processors(call.processors, call.input_ids, new_tokens, vocabulary))
     pad_id = call.config.pad_token_id
     return Generation(
         prompt=prompt,
-        eos_id=ends[0],
+        ends=ends,
         pad_id=pad_id if isinstance(pad_id, int) else ends[0],
         new_tokens=new_tokens,
         vocabulary=vocabulary,
@@ -167,9 +167,9 @@ def _tokens(call: GenerateCall) -> tuple[tuple[int, ...], tuple[int, ...], int]:
         )
     start = tuple(call.input_ids[0].tolist())
     ends = criteria["EosTokenCriteria"].eos_token_id.tolist() if "EosTokenCriteria" in criteria else []
-    if len(ends) != 1 and not (ends and (call.config.num_beams or 1) > 1):
+    if not ends:
         raise SpecError(
-            f"got eos_token_id={call.config.eos_token_id!r} in the generation settings; expected one token that ends a "
+            f"got eos_token_id={call.config.eos_token_id!r} in the generation settings; expected a token that ends a "
             "sequence; set generation_config.eos_token_id to the tokenizer's"
         )
     if "MaxLengthCriteria" not in criteria:

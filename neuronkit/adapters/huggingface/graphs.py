@@ -147,12 +147,21 @@ class EncodeImages(nn.Module):
             return self.encoder(pixel_values=images, return_dict=False)[0]
 
 
-class EncodeTokens(nn.Module):
-    """Ids and mask (N, S) int32 → the encoder's hidden states with the mask as one more channel, (N, S, D + 1)."""
+# An id in channels of a memory: as digits of 8 bits, which every float type holds.
+_DIGITS = tuple(1 << shift for shift in (16, 8, 0))
 
-    def __init__(self, encoder: nn.Module) -> None:
+
+class EncodeTokens(nn.Module):
+    """Ids and mask (N, S) int32 → the encoder's hidden states with the mask as one more channel, (N, S, D + 1).
+
+    Args:
+        encoder: The model's.
+        keeps_ids: Whether the ids' digits follow, three channels more, for rules that read them.
+    """
+
+    def __init__(self, encoder: nn.Module, keeps_ids: bool = False) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.keeps_ids = encoder, keeps_ids
         self.asks_for_global_attention = type(encoder).__name__ == "LEDEncoder"
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -160,7 +169,9 @@ class EncodeTokens(nn.Module):
             ids, mask = input_ids.long(), attention_mask.long()
             with NoGlobalAttention() if self.asks_for_global_attention else contextlib.nullcontext():
                 states = self.encoder(input_ids=ids, attention_mask=mask, return_dict=False)[0]
-            return torch.cat([states, mask.unsqueeze(-1).to(states.dtype)], dim=-1)
+            digits = [torch.div(input_ids, digit, rounding_mode="floor") for digit in _DIGITS if self.keeps_ids]
+            channels = [mask, *(digit - 256 * torch.div(digit, 256, rounding_mode="floor") for digit in digits)]
+            return torch.cat([states, torch.stack(channels, -1).to(states.dtype)], dim=-1)
 
 
 class Decode(nn.Module):
@@ -177,10 +188,20 @@ class Decode(nn.Module):
         # Beams are scored by the logarithms of probabilities, to which the rules are applied.
         self.beams = settings.beams is not None
         self.classes = settings.vocabulary
+        # Channels behind the hidden states: a mask, and the digits of the encoder's tokens.
+        self.channels = int(masked) + len(_DIGITS) * int(self.scores.reads_source)
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is in the memory, and the mask in its last channel, (N, S, 1), for models that take one."""
-        return (memory[..., :-1], memory[..., -1:]) if self.masked else (memory, None)
+        """What is in the memory, and the mask behind it, (N, S, 1), for models that take one."""
+        states = memory.shape[2] - self.channels
+        return memory[..., :states], memory[..., states : states + 1] if self.masked else None
+
+    def source(self, memory: Tensor) -> Tensor | None:
+        """The encoder's tokens (N, S) int32, where a rule reads them."""
+        if not self.scores.reads_source:
+            return None
+        digits = memory[..., -len(_DIGITS) :].float()
+        return sum(digits[..., i] * digit for i, digit in enumerate(_DIGITS)).to(torch.int32)  # type: ignore[union-attr]
 
     def compute(self, tokens: Tensor, states: Tensor, mask: Tensor | None, **cache: Any) -> Tensor:
         """Tokens (N, W), hidden states (N, S, D) and their mask (N, S, 1) → logits (N, W, V) float32."""
@@ -202,10 +223,10 @@ class Decode(nn.Module):
             if self.beams:
                 return logits
             positions = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device).unsqueeze(0)
-            return self.scores(logits, positions, tokens)  # type: ignore[no-any-return]
+            return self.scores(logits, positions, tokens, self.source(memory))  # type: ignore[no-any-return]
 
-    def process(self, scores: Tensor, tokens: Tensor, position: Tensor) -> Tensor:
+    def process(self, scores: Tensor, tokens: Tensor, position: Tensor, memory: Tensor) -> Tensor:
         """Scores (N, V) that follow the token at `position` (N,) of tokens (N, T), after the rules."""
         with plain_sizes():
-            processed: Tensor = self.scores(scores.unsqueeze(1), position.unsqueeze(1), tokens)
+            processed: Tensor = self.scores(scores.unsqueeze(1), position.unsqueeze(1), tokens, self.source(memory))
             return processed.squeeze(1)

@@ -1,11 +1,14 @@
 """Rules of `generate` that look at the tokens before a position: one class for each of its processors.
 
 A rule takes scores (N, W, V), the position (N, W) int32 of the token that each follows, and the tokens (N, T) int32
-from the start on; those after a position do not count for it. Bans are `BANNED`, as in `scores`.
+from the start on; those after a position do not count for it. Rules whose `reads_source` is true take the encoder's
+tokens (N, S) int32 too, padding included. Bans are `BANNED`, as in `scores`.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.errors import SpecError
+from neuronkit.shown import shown
 from neuronkit.static.ops import one_hot
 from neuronkit.static.sentinels import sentinel
 
@@ -32,6 +36,22 @@ def spread(weights: Tensor, tokens: Tensor, classes: int) -> Tensor:
 
 def ban(scores: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, torch.full_like(scores[:1, :1, :1], BANNED), scores)
+
+
+def penalized(scores: Tensor, where: Tensor, penalty: float) -> Tensor:
+    """Scores made less likely, those that are banned left as they are."""
+    changed = torch.where(scores < 0, scores * penalty, scores / penalty)
+    return torch.where(where & (scores > 0.5 * BANNED), changed, scores)
+
+
+def ngrams(text: Tensor, tokens: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Where (N, W, S) in a text (N, S) a token follows what stands before each position, as many tokens as given."""
+    match = torch.ones_like(positions, dtype=torch.bool).unsqueeze(-1).expand(tokens.shape[0], -1, text.shape[1])
+    for back in range(size):
+        before = torch.full_like(text[:, :1], -2).expand(-1, back + 1)
+        shifted = torch.cat([before, text], dim=1)[:, : text.shape[1]]
+        match = match & (shifted.unsqueeze(1) == latest(tokens, positions, back).unsqueeze(-1))
+    return match
 
 
 def latest(tokens: Tensor, positions: Tensor, back: int) -> Tensor:
@@ -54,8 +74,21 @@ class RepetitionPenalty(nn.Module):
     def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
         place = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device)
         seen = (place <= positions.unsqueeze(-1)).to(scores.dtype).expand(tokens.shape[0], -1, -1)
-        changed = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
-        return torch.where(spread(seen, tokens, scores.shape[-1]) > 0, changed, scores)
+        return penalized(scores, spread(seen, tokens, scores.shape[-1]) > 0, self.penalty)
+
+
+class EncoderRepetitionPenalty(nn.Module):
+    """Tokens that the encoder was given are made more likely."""
+
+    reads_source = True
+
+    def __init__(self, processor: Any, steps: int) -> None:
+        super().__init__()
+        self.penalty = float(processor.penalty)
+
+    def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor, source: Tensor) -> Tensor:
+        given = torch.ones_like(source, dtype=scores.dtype).unsqueeze(1)
+        return penalized(scores, spread(given, source, scores.shape[-1]) > 0, self.penalty)
 
 
 class NoRepeatNGram(nn.Module):
@@ -67,34 +100,65 @@ class NoRepeatNGram(nn.Module):
 
     def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
         place = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device)
-        match = (place <= positions.unsqueeze(-1)).expand(tokens.shape[0], -1, -1)
-        for back in range(self.size - 1):
-            before = torch.full_like(tokens[:, :1], -2).expand(-1, back + 1)
-            shifted = torch.cat([before, tokens], dim=1)[:, : tokens.shape[1]]
-            match = match & (shifted.unsqueeze(1) == latest(tokens, positions, back).unsqueeze(-1))
+        match = (place <= positions.unsqueeze(-1)) & ngrams(tokens, tokens, positions, self.size - 1)
         return ban(scores, spread(match.to(scores.dtype), tokens, scores.shape[-1]) > 0)
 
 
-class NoBadWords(nn.Module):
-    """The last token of a word is banned where the others stand before it."""
+class EncoderNoRepeatNGram(nn.Module):
+    """What would end a sequence of n tokens that the encoder was given is banned."""
+
+    reads_source = True
 
     def __init__(self, processor: Any, steps: int) -> None:
         super().__init__()
-        self.words = [tuple(int(token) for token in word) for word in processor.sequence_bias]
+        self.size = int(processor.ngram_size)
+
+    def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor, source: Tensor) -> Tensor:
+        match = ngrams(source, tokens, positions, self.size - 1).to(scores.dtype)
+        return ban(scores, spread(match, source, scores.shape[-1]) > 0)
+
+
+class SequenceBias(nn.Module):
+    """A number is added to the last token of a word where the others stand before it; -inf bans it."""
+
+    biases: Tensor
+
+    def __init__(self, processor: Any, steps: int) -> None:
+        super().__init__()
+        given = {tuple(int(i) for i in word): float(bias) for word, bias in processor.sequence_bias.items()}
+        unusable = {word: bias for word, bias in given.items() if not (bias == -math.inf or math.isfinite(bias))}
+        if unusable:
+            raise SpecError(f"got sequence_bias={shown(unusable)}; expected finite numbers or -inf; change it")
+        self.banned = [word for word, bias in given.items() if bias == -math.inf]
+        self.biased = [word for word, bias in given.items() if bias != -math.inf]
+        self.register_buffer("biases", torch.tensor([given[word] for word in self.biased]), persistent=False)
+        # Before 5, a word does not count where the others are all that there is.
+        probe = copy.copy(processor)
+        probe.sequence_bias, probe.prepared_bias_variables = {(0, 1): 1.0}, False
+        self.least = 0 if bool(probe(torch.tensor([[0]]), torch.zeros(1, 2)).any()) else 1
 
     def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor) -> Tensor:
-        longest = max(len(word) for word in self.words) - 1
+        longest = max(len(word) for word in (*self.banned, *self.biased)) - 1
         before = [latest(tokens, positions, back) for back in range(longest)]
-        matches = []
-        for word in self.words:
-            match = torch.ones_like(scores[..., 0], dtype=torch.bool)
-            for back, token in enumerate(reversed(word[:-1])):
-                match = match & (before[back] == token)
-            matches.append(match)
-        last = torch.tensor([word[-1] for word in self.words], dtype=torch.int32, device=scores.device)
-        return ban(
-            scores, torch.stack(matches, -1).to(scores.dtype) @ one_hot(last, scores.shape[-1], scores.dtype) > 0
-        )
+
+        def ends(words: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+            matches = []
+            for word in words:
+                match = torch.ones_like(scores[..., 0], dtype=torch.bool)
+                for back, token in enumerate(reversed(word[:-1])):
+                    match = match & (before[back] == token)
+                if self.least and len(word) > 1:
+                    match = match & (positions >= len(word) - 1)
+                matches.append(match)
+            last = torch.tensor([word[-1] for word in words], dtype=torch.int32, device=scores.device)
+            return torch.stack(matches, -1).to(scores.dtype), one_hot(last, scores.shape[-1], scores.dtype)
+
+        if self.biased:
+            matches, last = ends(self.biased)
+            scores = scores + torch.matmul(matches, last * self.biases.to(scores.dtype).unsqueeze(-1))
+        if self.banned:
+            scores = ban(scores, torch.matmul(*ends(self.banned)) > 0)
+        return scores
 
 
 class ExponentialDecay(nn.Module):
@@ -131,7 +195,10 @@ class Renormalize(nn.Module):
 RULES: dict[str, Callable[[Any, int], nn.Module]] = {
     "RepetitionPenaltyLogitsProcessor": RepetitionPenalty,
     "NoRepeatNGramLogitsProcessor": NoRepeatNGram,
-    "NoBadWordsLogitsProcessor": NoBadWords,
+    "EncoderRepetitionPenaltyLogitsProcessor": EncoderRepetitionPenalty,
+    "EncoderNoRepeatNGramLogitsProcessor": EncoderNoRepeatNGram,
+    "NoBadWordsLogitsProcessor": SequenceBias,
+    "SequenceBiasLogitsProcessor": SequenceBias,
     "ExponentialDecayLengthPenalty": ExponentialDecay,
     "LogitNormalization": Renormalize,
 }

@@ -24,13 +24,17 @@ from neuronkit.adapters.huggingface.graphs import (
 from neuronkit.adapters.huggingface.history import BANNED
 from neuronkit.adapters.huggingface.inputs import check_kind, find_normalization, image_specs, plain_row, text_specs
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
+from neuronkit.adapters.huggingface.scores import Rules
 from neuronkit.adapters.huggingface.settings import shallow_copy
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import SpecError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import SEQ2SEQ, Interface
 from neuronkit.static.decoding.decoding import LOGITS, Beams
 from neuronkit.static.model import unwrap
+
+# Tokens that rules look at from all positions at once: that work grows with the square, one position's with the length.
+LONGEST_HISTORY = 128
 
 
 class StaticHuggingFace(EncoderDecoder):
@@ -67,28 +71,60 @@ class StaticHuggingFace(EncoderDecoder):
         check_routers(core)
         self.arguments, self.prompt = options.arguments(), options.prompt
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
-        self.wants_caches = options.method == "stepwise" or self.generation.beams is not None
+        self.keeps_ids = Rules(self.generation.rules).reads_source
+        method = self._choose(options.method)
+        self.wants_caches = method == "stepwise" or self.generation.beams is not None
         super().__init__(
             model,
             specs,
             steps=self.generation.new_tokens,
             bos_id=self.generation.prompt[0],
-            eos_id=self.generation.eos_id,
-            method=options.method,
+            eos_id=self.generation.ends[0],
+            further_ends=self.generation.ends[1:],
+            method=method,
             beams=self.generation.beams,
             outputs=LOGITS if self.generation.beams else options.outputs,
         )
         if options.raw_images:
             self.take_raw_images(find_normalization(options, self.specs[0].shape[1]))
+        if self.looks_far and self.generation.beams is None and self.decoding.prefix is None:
+            raise SpecError(
+                f"got rules that look at earlier tokens, {self.steps} new tokens, and {type(core).__name__}, whose "
+                f"decoder takes no caches from outside; expected at most {LONGEST_HISTORY} new tokens; give a smaller "
+                "max_length"
+            )
+
+    @property
+    def looks_far(self) -> bool:
+        """Whether rules look at more tokens than all positions at once do."""
+        far = self.generation.new_tokens > LONGEST_HISTORY
+        return far and not Rules(self.generation.rules).by_position
+
+    def _choose(self, method: str) -> str:
+        """The method, which is "stepwise" where "auto" would look at too many tokens.
+
+        Raises:
+            OptionError: If another one is asked for.
+        """
+        if not self.looks_far or self.generation.beams is not None or method in ("auto", "stepwise"):
+            return "stepwise" if self.looks_far and self.generation.beams is None else method
+        raise OptionError(
+            f"got method={method!r}, {self.generation.new_tokens} new tokens and rules that look at earlier tokens; "
+            f"expected at most {LONGEST_HISTORY} new tokens where all positions look at them at once; give "
+            "method='stepwise'"
+        )
 
     @property
     def interface(self) -> Interface:
         """An encoder–decoder, with the tokens that `generate` starts, ends and fills rows with."""
-        return Interface(SEQ2SEQ, self.decoding.named_outputs, self.bos_id, self.eos_id, self.generation.pad_id)
+        ends = self.generation.ends
+        return Interface(
+            SEQ2SEQ, self.decoding.named_outputs, self.bos_id, ends[0], self.generation.pad_id, further_ends=ends[1:]
+        )
 
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()
-        return EncodeImages(encoder) if self.reads_images else EncodeTokens(encoder)
+        return EncodeImages(encoder) if self.reads_images else EncodeTokens(encoder, self.keeps_ids)
 
     def decoder(self, source: Any) -> nn.Module:
         _, decodes, layout = self._shared(source)
@@ -177,7 +213,7 @@ class StaticHuggingFace(EncoderDecoder):
             tokens = tensors.tensor("outputs", outputs[0], shape=(None, None))
         else:
             tokens = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1)
-        ends = (self.eos_id,) if beams is None else beams.eos_ids
+        ends = self.generation.ends
         return [row[: next((i for i, token in enumerate(row) if token in ends), None)] for row in tokens.tolist()]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:

@@ -42,12 +42,12 @@ class ScoreRules:
     pattern: Tensor
 
 
-def read_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> list[nn.Module]:
+def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: int) -> list[nn.Module]:
     """What the processors of a `generate` call do, in their order.
 
     Args:
         processors: The call's LogitsProcessorList.
-        prompt: (1, P) the ids that decoding starts from; all but the first are forced.
+        prompts: (k, P) the ids that decoding starts from, the same for each beam; all but the first are forced.
         steps: T, how many tokens follow the first at most.
         vocabulary: V.
 
@@ -55,6 +55,7 @@ def read_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: int
         SpecError: If one is not reproduced.
     """
     rules: list[nn.Module] = []
+    prompt = prompts[:1]
     table = type(processors)()
     unknown = [type(p).__name__ for p in processors if type(p).__name__ not in {*_BY_POSITION, *RULES}]
     if unknown:
@@ -89,6 +90,13 @@ def read_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: int
                 raise SpecError(
                     "got exponential_decay_length_penalty and a shortest length, with which this release of "
                     "transformers gives NaN; expected one of the two; unset the other, or update transformers"
+                )
+        if name == "EncoderRepetitionPenaltyLogitsProcessor":
+            changed = processor(prompts, torch.ones(len(prompts), vocabulary, device=prompt.device))
+            if not torch.equal(changed, changed[:1].expand_as(changed)):
+                raise SpecError(
+                    "got encoder_repetition_penalty and beams, to the first of which alone this release of "
+                    "transformers applies it; expected one of the two; unset the other, or update transformers"
                 )
         rules.append(RULES[name](processor, steps))
     finish()
@@ -143,12 +151,24 @@ class Rules(nn.Module):
         super().__init__()
         self.rules = nn.ModuleList(rules)
         self.by_position = all(isinstance(rule, Scores) for rule in rules)
+        self.reads_source = any(map(reads_source, rules))
 
-    def forward(self, scores: Tensor, positions: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Scores of the logits at these positions (1 or N, W) int32, after tokens (N, T) int32."""
+    def forward(
+        self, scores: Tensor, positions: Tensor, tokens: Tensor | None = None, source: Tensor | None = None
+    ) -> Tensor:
+        """Scores of the logits at these positions (1 or N, W) int32, after tokens (N, T) int32.
+
+        Source (N, S) int32 are the encoder's tokens, where a rule reads them.
+        """
         for rule in self.rules:
-            scores = rule(scores, positions, tokens)
+            given = (tokens, source) if reads_source(rule) else (tokens,)
+            scores = rule(scores, positions, *given)
         return scores
+
+
+def reads_source(rule: nn.Module) -> bool:
+    """Whether it takes the encoder's tokens."""
+    return getattr(rule, "reads_source", False) is True
 
 
 class Scores(nn.Module):

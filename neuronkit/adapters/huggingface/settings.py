@@ -14,7 +14,8 @@ _REPRODUCED = frozenset([
     "max_length", "max_new_tokens", "min_length", "min_new_tokens", "bad_words_ids", "forced_bos_token_id",
     "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "decoder_start_token_id", "bos_token_id",
     "eos_token_id", "pad_token_id", "use_cache", "num_beams", "repetition_penalty", "no_repeat_ngram_size",
-    "exponential_decay_length_penalty", "renormalize_logits",
+    "exponential_decay_length_penalty", "renormalize_logits", "sequence_bias", "encoder_repetition_penalty",
+    "encoder_no_repeat_ngram_size",
 ])
 # Read by beam search alone, which is asked for them, by sampling or assisted decoding alone, which are refused, or
 # about speed and what else generate() returns.
@@ -30,8 +31,6 @@ _WITHOUT_EFFECT = frozenset([
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "num_beam_groups": (1,),
     "num_return_sequences": (1,),
-    "encoder_repetition_penalty": (1.0,),
-    "encoder_no_repeat_ngram_size": (0,),
     "diversity_penalty": (0.0,),
     "penalty_alpha": (0.0,),
     "guidance_scale": (1.0,),

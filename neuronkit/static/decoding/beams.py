@@ -91,15 +91,17 @@ class BeamStep(nn.Module):
             # where, not a product: an id is more than a narrow type holds.
             token = torch.where(here, flat, torch.zeros_like(flat)).sum(1, keepdim=True).to(torch.int32)
             sources, cache, context = memory
-            given = position.expand(rows * beams), self._chosen(sources, cache), self._repeated(context)
+            repeated = self._repeated(context)
+            given = position.expand(rows * beams), self._chosen(sources, cache), repeated
             logits, entry = self.decoder.advance(token, *given)
             logits, written = logits[:, 0], (entry.reshape(rows, beams, 1, -1).transpose(1, 2).flatten(2),)
         else:
-            logits = self.decoder.logits(flat, self._repeated(memory[0]))
+            repeated = self._repeated(memory[0])
+            logits = self.decoder.logits(flat, repeated)
             logits = torch.where(here.unsqueeze(-1), logits, torch.zeros_like(logits)).sum(1)
         found = logits.float().log_softmax(-1)
         if hasattr(self.decoder, "process"):
-            found = self.decoder.process(found, flat, position.expand(rows * beams))
+            found = self.decoder.process(found, flat, position.expand(rows * beams), repeated)
         classes = found.shape[1]
         total = (found.reshape(rows, beams, classes) + scores.unsqueeze(-1)).reshape(rows, beams * classes)
         best, index = total.topk(self.kept, dim=1)

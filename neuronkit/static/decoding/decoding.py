@@ -64,6 +64,7 @@ class Decoding:
         steps: T, the longest sequence in tokens, EOS counted.
         bos_id: The id that begins a sequence.
         eos_id: The id that ends it.
+        further_ends: Other ids that do.
         inputs: Number of the model's inputs: images, or tokens and their mask, or a memory.
         takes_kind: Whether the decoder makes passes of several kinds; see `neuronkit.static.decoding.protocols`.
         causal: Whether characters are decoded from those before them; otherwise a guess without context is all.
@@ -75,6 +76,7 @@ class Decoding:
             others 0. None where a graph computes it.
         beams: How beams are searched; None decodes greedily.
         prefix: How many entries of a cache come before BOS; None for a decoder without caches.
+        looks_back: Whether a step with caches is given all tokens before it, for rules that look at them.
     """
 
     method: str
@@ -92,6 +94,13 @@ class Decoding:
     state: TensorSpec | None = None
     prefix: int | None = None
     beams: Beams | None = None
+    further_ends: tuple[int, ...] = ()
+    looks_back: bool = False
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """All ids that end a sequence."""
+        return (self.eos_id, *self.further_ends)
 
     def __post_init__(self) -> None:
         for name, low, high in _WITHIN:
@@ -143,7 +152,9 @@ class Decoding:
         """Read what `to_dict` gave."""
         state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
         # Earlier releases wrote none of these.
-        given = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, "beams": None, **fields, "state": state}
+        later = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, "beams": None, "looks_back": False}
+        given = {**later, "further_ends": (), **fields}
+        given |= {"state": state, "further_ends": tuple(given["further_ends"])}
         if given["beams"] is not None:
             lists = {name: tuple(given["beams"][name]) for name in ("eos_ids", "prompt")}
             given["beams"] = Beams(**{**given["beams"], **lists})

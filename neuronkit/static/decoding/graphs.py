@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,21 +52,21 @@ class Finish(nn.Module):
             logits = self.decoder.run(behind(bos, tokens), loops.REFINE, memory)
         if not decoding.gives_tokens:
             return logits
-        return tokens_until_end(logits, decoding.eos_id, decoding.stops_at_eos, self.triangle.to(logits.device))
+        return tokens_until_end(logits, decoding.ends, decoding.stops_at_eos, self.triangle.to(logits.device))
 
     def ended(self, tokens: Tensor) -> Tensor:
         """(N, T) bool, False up to and including the first EOS."""
-        return ended(tokens, self.decoding.eos_id, self.triangle.to(tokens.device))
+        return ended(tokens, self.decoding.ends, self.triangle.to(tokens.device))
 
 
 def tokens_until_end(
-    logits: Tensor, eos_id: int, stops_at_eos: bool = True, triangle: Tensor | None = None
+    logits: Tensor, ends: Sequence[int], stops_at_eos: bool = True, triangle: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Logits (N, T, C) → tokens (N, T) int32 and probabilities (N, T), zero after the first EOS, if that is the end."""
     tokens, probabilities = tokens_of(logits)
     if not stops_at_eos:
         return tokens, probabilities
-    after = ended(tokens, eos_id, triangle)
+    after = ended(tokens, ends, triangle)
     return tokens.masked_fill(after, 0), probabilities.masked_fill(after, 0)
 
 
@@ -74,9 +75,9 @@ def behind(bos: Tensor, tokens: Tensor) -> Tensor:
     return torch.cat([bos, tokens.split([length(tokens, 1) - 1, 1], dim=1)[0]], dim=1)
 
 
-def ended(tokens: Tensor, eos_id: int, triangle: Tensor | None = None) -> Tensor:
+def ended(tokens: Tensor, ends: Sequence[int], triangle: Tensor | None = None) -> Tensor:
     """`loops.after_eos` in operators of a graph: (N, T) bool, False up to and including the first EOS."""
-    is_eos = (tokens == eos_id).to(torch.float32)
+    is_eos = loops.is_end(tokens, list(ends)).to(torch.float32)
     return cumsum(is_eos, triangle) - is_eos > 0
 
 

@@ -28,18 +28,26 @@ GUESS, CAUSAL, REFINE = 0, 1, 2
 Counted = Callable[[Tensor, int], Tuple[Tensor, Tensor, int]]
 
 
-def after_eos(predictions: Tensor, eos_id: int) -> Tensor:
+def is_end(tokens: Tensor, ends: List[int]) -> Tensor:
+    """Where tokens are one of these ids: a bool tensor of their shape."""
+    found = tokens == ends[0]
+    for end in ends[1:]:
+        found = found | (tokens == end)
+    return found
+
+
+def after_eos(predictions: Tensor, ends: List[int]) -> Tensor:
     """Mark what follows the first EOS of each row.
 
     Args:
         predictions: (N, T) token ids.
-        eos_id: The id that ends a row.
+        ends: The ids that end a row.
 
     Returns:
         (N, T) bool, False up to and including the first EOS.
     """
     # Counted in float32: int32 would be summed in int64, which no Neuron graph should hold.
-    is_eos = (predictions == eos_id).to(torch.float32)
+    is_eos = is_end(predictions, ends).to(torch.float32)
     return (is_eos.cumsum(-1) - is_eos) > 0
 
 
@@ -53,14 +61,14 @@ def keep_rows(kept: Tensor, values: Tensor, others: Tensor) -> Tensor:
     return torch.where((kept > 0).reshape([-1] + [1] * (values.dim() - 1)), values, others)
 
 
-def end_at_eos(logits: Tensor, eos_id: int) -> Tensor:
+def end_at_eos(logits: Tensor, ends: List[int]) -> Tensor:
     """Zero what follows each row's first EOS: what a loop leaves there depends on when the other rows ended.
 
     Args:
         logits: (N, T, C).
-        eos_id: The id that ends a row.
+        ends: The ids that end a row.
     """
-    return zero_where(logits, after_eos(logits.argmax(-1), eos_id))
+    return zero_where(logits, after_eos(logits.argmax(-1), ends))
 
 
 def until_eos(outputs: Any, eos_id: int) -> List[List[int]]:
@@ -130,18 +138,18 @@ class FixedPointLoop(nn.Module):
         super().__init__()
         self.guess = guess
         self.decode_all = decode
-        self.steps, self.bos_id, self.eos_id = decoding.steps, decoding.bos_id, decoding.eos_id
+        self.steps, self.bos_id, self.ends = decoding.steps, decoding.bos_id, list(decoding.ends)
 
     def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
         """Memory of `rows` rows → values and ids, right up to and including each row's first EOS, and passes."""
-        predictions = torch.full([rows, self.steps], self.eos_id, dtype=torch.int32, device=memory.device)
+        predictions = torch.full([rows, self.steps], self.ends[0], dtype=torch.int32, device=memory.device)
         passes = 1
         if self.guess is not None:
             _, predictions, guesses = self.guess(memory, rows)
             passes += guesses
         most = passes + self.steps - 1
         values, ids = self.decode_all(shift_right(predictions, self.bos_id), memory)
-        while passes < most and not bool(((ids == predictions) | after_eos(ids, self.eos_id)).all()):
+        while passes < most and not bool(((ids == predictions) | after_eos(ids, self.ends)).all()):
             predictions = ids
             values, ids = self.decode_all(shift_right(predictions, self.bos_id), memory)
             passes += 1
@@ -195,7 +203,7 @@ class StepLoop(nn.Module):
         self.gives_tokens = decoding.gives_tokens
         self.steps, self.bos_id = decoding.steps, decoding.bos_id
         # No token is -1.
-        self.eos_id = decoding.eos_id if decoding.stops_at_eos else -1
+        self.ends = list(decoding.ends) if decoding.stops_at_eos else [-1]
 
     def one(self, token: Tensor, state: Tensor, memory: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """A step: values, the next token and the next state."""
@@ -211,12 +219,12 @@ class StepLoop(nn.Module):
         ended = torch.zeros_like(token, dtype=torch.bool)
         value, token, state = self.one(token, self.begin(memory, rows), memory)
         values, ids = [value], [token]
-        ended = token == self.eos_id
+        ended = is_end(token, self.ends)
         while len(ids) < self.steps and not bool(ended.all()):
             value, token, state = self.one(token, state, memory)
             values.append(value)
             ids.append(token)
-            ended = ended | (token == self.eos_id)
+            ended = ended | is_end(token, self.ends)
         steps = len(ids)
         while len(ids) < self.steps:
             values.append(torch.zeros_like(value))
@@ -245,8 +253,8 @@ class Decoder(nn.Module):
         self.loop = loop
         self.refine = refine
         self.masked, self.gives_tokens = decoding.inputs > 1, decoding.gives_tokens
-        self.refine_iters, self.bos_id, self.eos_id = decoding.refine_iters, decoding.bos_id, decoding.eos_id
-        self.ends = decoding.zero_after_end
+        self.refine_iters, self.bos_id, self.ends = decoding.refine_iters, decoding.bos_id, list(decoding.ends)
+        self.zero_after_end = decoding.zero_after_end
 
     def forward(self, inputs: Tensor, mask: Optional[Tensor] = None):
         return self.read(inputs, mask)[0]
@@ -263,8 +271,8 @@ class Decoder(nn.Module):
         if self.refine is not None:
             for _ in range(self.refine_iters):
                 values, ids = self.refine(shift_right(ids, self.bos_id), memory)
-        if self.ends:
-            after = after_eos(ids, self.eos_id)
+        if self.zero_after_end:
+            after = after_eos(ids, self.ends)
             values, ids = zero_where(values, after), zero_where(ids, after)
         if self.gives_tokens:
             return (ids, values), passes + self.refine_iters

@@ -41,6 +41,7 @@ class DecodingModel(StaticModel):
         steps: T, the longest sequence in tokens, EOS counted.
         bos_id: The id that begins a sequence.
         eos_id: The id that ends it.
+        further_ends: Other ids that do.
         method: One of `neuronkit.static.decoding.methods`, or "auto".
         causal: Whether to decode; otherwise the decoder's guess without context is all.
         refine_iters: Refinement passes after decoding.
@@ -68,6 +69,7 @@ class DecodingModel(StaticModel):
         steps: int,
         bos_id: int,
         eos_id: int,
+        further_ends: tuple[int, ...] = (),
         method: str = "auto",
         causal: bool = True,
         refine_iters: int = 0,
@@ -91,6 +93,7 @@ class DecodingModel(StaticModel):
             steps,
             bos_id,
             eos_id,
+            further_ends=further_ends,
             inputs=max(1, len(specs)),
             takes_kind=hasattr(decoder, "run"),
             causal=causal,
@@ -100,6 +103,7 @@ class DecodingModel(StaticModel):
             passes=passes,
             state=getattr(self.stepper(self.source), "state", None),
             prefix=getattr(decoder, "prefix", None) if self.method in ("stepwise", BEAMS) else None,
+            looks_back=self.method == "stepwise" and getattr(decoder, "looks_back", False),
             beams=beams,
         )
 
@@ -179,11 +183,13 @@ class DecodingModel(StaticModel):
     def as_outputs(self, outputs: Any) -> Any:
         """The original's logits, or their tokens and probabilities where these are wanted."""
         decoding = self.decoding
-        return tokens_until_end(outputs, self.eos_id, decoding.stops_at_eos) if decoding.gives_tokens else outputs
+        return tokens_until_end(outputs, decoding.ends, decoding.stops_at_eos) if decoding.gives_tokens else outputs
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Any:
         """The logits, zero after each row's first EOS; tokens and probabilities are so already."""
-        return outputs if self.decoding.gives_tokens or self.decoding.beams else end_at_eos(outputs, self.eos_id)
+        if self.decoding.gives_tokens or self.decoding.beams:
+            return outputs
+        return end_at_eos(outputs, list(self.decoding.ends))
 
     def parts(self, source: nn.Module, memory: Callable[[], Tensor] | None = None) -> Parts:
         """What a method builds graphs of, from the weights of `source`."""

@@ -8,6 +8,8 @@ A decoder may offer, beside ``logits``:
 - ``advance(tokens, position, cache, context)``: tokens (N, W) int32, the position of the first of them, counted from
   BOS, (N,) int32, and the cache (N, P, E), the latest entry last, of which the ``prefix + position`` latest count →
   logits (N, W, C) and what the positions wrote, (N, W, E).
+- ``process(scores, tokens, position, context)``, where ``looks_back`` is true: scores (N, C) after rules that look at
+  the tokens (N, T) int32 up to this position, all of which a step is then given.
 
 Entries end where the new positions begin, so that every position sees those before it at the same place. The buffer
 is written by the loop around the graphs, which hands over a view of it: a graph returns nothing but what is new.
@@ -46,10 +48,16 @@ class AdvanceStep(nn.Module):
     def __init__(self, parts: Parts) -> None:
         super().__init__()
         self.decoder = parts.decoder
-        self.gives_tokens = parts.decoding.gives_tokens
+        self.gives_tokens, self.looks_back = parts.decoding.gives_tokens, parts.decoding.looks_back
 
     def forward(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor):
-        logits, written = self.decoder.advance(tokens, position, cache, context)
+        if not self.looks_back:
+            logits, written = self.decoder.advance(tokens, position, cache, context)
+        else:
+            here = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device) == position.unsqueeze(1)
+            token = torch.where(here, tokens, torch.zeros_like(tokens)).sum(1, keepdim=True).to(torch.int32)
+            logits, written = self.decoder.advance(token, position, cache, context)
+            logits = self.decoder.process(logits.squeeze(1), tokens, position, context).unsqueeze(1)
         return (*tokens_of(logits), written) if self.gives_tokens else (logits, written)
 
 
@@ -64,7 +72,7 @@ def cached_specs(parts: Parts, memory: TensorSpec, window: int) -> Dict[str, Tup
         context, prefix = parts.decoder.prefill(parts.memory())
     rows = parts.rows
     step = (
-        TensorSpec("tokens", (rows, window), "int32"),
+        TensorSpec("tokens", (rows, parts.decoding.steps if parts.decoding.looks_back else window), "int32"),
         TensorSpec("position", (rows,), "int32", fill=0),
         TensorSpec("cache", (rows, parts.decoding.entries, prefix.shape[2]), prefix.dtype, fill=0),
         TensorSpec.of("context", context),
@@ -82,6 +90,7 @@ class CachedLoop(nn.Module):
     """
 
     gives_tokens: Final[bool]
+    looks_back: Final[bool]
 
     def __init__(
         self, start: Callable[[Tensor], Tuple[Tensor, Tensor]], step: Callable[..., Any], decoding: Decoding
@@ -89,11 +98,11 @@ class CachedLoop(nn.Module):
         super().__init__()
         self.start = start
         self.step = step
-        self.gives_tokens = decoding.gives_tokens
+        self.gives_tokens, self.looks_back = decoding.gives_tokens, decoding.looks_back
         self.steps, self.bos_id, self.prefix = decoding.steps, decoding.bos_id, decoding.prefix or 0
         self.entries = decoding.entries
         # No token is -1.
-        self.eos_id = decoding.eos_id if decoding.stops_at_eos else -1
+        self.ends = list(decoding.ends) if decoding.stops_at_eos else [-1]
 
     def one(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """A step: values, the next tokens, and what to keep."""
@@ -108,19 +117,24 @@ class CachedLoop(nn.Module):
         context, prefix = self.start(memory)
         buffer = prefix.new_zeros([rows, self.entries + self.steps, prefix.shape[2]])
         buffer[:, self.entries - self.prefix : self.entries] = prefix[:, : self.prefix]
-        tokens = torch.full([rows, 1], self.bos_id, dtype=torch.int32, device=memory.device)
+        width = self.steps if self.looks_back else 1
+        given = torch.full([rows, width], self.bos_id, dtype=torch.int32, device=memory.device)
         position = torch.zeros([rows], dtype=torch.int32, device=memory.device)
-        value, tokens, written = self.one(tokens, position, buffer[:, : self.entries], context)
+        value, tokens, written = self.one(given, position, buffer[:, : self.entries], context)
         values = torch.zeros([rows, self.steps] + list(value.shape[2:]), dtype=value.dtype, device=value.device)  # noqa: RUF005
         ids = torch.zeros([rows, self.steps], dtype=torch.int32, device=memory.device)
         values[:, :1], ids[:, :1] = value, tokens
-        ended = tokens == self.eos_id
+        ended = loops.is_end(tokens, self.ends)
         done = 1
         while done < self.steps and not bool(ended.all()):
             buffer[:, self.entries + done - 1 : self.entries + done] = written
-            value, tokens, written = self.one(tokens, position + done, buffer[:, done : done + self.entries], context)
+            if self.looks_back:
+                given[:, done : done + 1] = tokens
+            else:
+                given = tokens
+            value, tokens, written = self.one(given, position + done, buffer[:, done : done + self.entries], context)
             values[:, done : done + 1], ids[:, done : done + 1] = value, tokens
-            ended = ended | (tokens == self.eos_id)
+            ended = ended | loops.is_end(tokens, self.ends)
             done += 1
         return values, ids, done
 
