@@ -50,7 +50,7 @@ def settings_of(case: int) -> dict[str, Any]:
     beams = draw.choice([1, 2, 2, 3, 4, 5])
     settings: dict[str, Any] = {
         "rows": draw.choice([1, 3, 8]),
-        "method": draw.choice(["auto", "stepwise"]),
+        "method": draw.choice(["auto", "stepwise", "windowed"] if beams == 1 else ["auto", "stepwise"]),
         "end": draw.choice([-1, 0.3, 1, 1, 2]),
         "max_length": draw.choice([2, 5, 9, 13, 20]),
         "num_beams": beams,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
+from neuronkit.errors import OptionError
 from tests.adapters.huggingface_models import bart, generated, lively, marian, roberta, text_model, trocr
 
 pytestmark = pytest.mark.peers
@@ -50,16 +51,59 @@ def test_one_position_of_each_row_is_computed_in_a_call(name: str) -> None:
     assert make(model, "fixed_point").passes(*inputs).positions % static.steps == 0
 
 
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
 @pytest.mark.parametrize("name", MODELS)
-def test_compiled_it_gives_what_generate_gives(name: str) -> None:
+def test_compiled_it_gives_what_generate_gives(name: str, method: str) -> None:
     model: Any = MODELS[name]()
-    static = make(model, max_length=9)
+    static = make(model, method, max_length=9, window=4 if method == "windowed" else None)
     inputs = static.example_inputs(3)
     compiled = neuronkit.compile_for_inferentia(static, target="cpu", progress=False)
     expected = generated(model, inputs, max_new_tokens=9)
     assert len({tuple(row) for row in expected}) > 1
     assert static.decoded(compiled(*inputs)) == expected
-    assert sorted(compiled.manifest["graphs"]) == ["encode", "start", "step"]
+    step = "step" if method == "stepwise" else "step_5"
+    assert sorted(compiled.manifest["graphs"]) == ["encode", "start", step]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_windows_take_no_more_calls_than_steps(name: str) -> None:
+    model: Any = MODELS[name]()
+    windows, steps = (make(model, method) for method in ("windowed", "stepwise"))
+    inputs = windows.example_inputs(3)
+    with torch.no_grad():
+        assert windows.decoded(windows(*inputs)) == generated(model, inputs)
+    calls = windows.passes(*inputs)
+    assert calls <= steps.passes(*inputs)
+    assert calls.positions == calls * min(16, windows.steps)
+
+
+def test_long_texts_that_repeat_themselves_come_several_tokens_a_call() -> None:
+    # Seldom EOS; weights so large that the text falls into a circle.
+    model: Any = lively(text_model("T5"), -2.0, 4.0)
+    static = make(model, "windowed", max_length=512, source_length=9)
+    inputs = static.example_inputs(3)
+    expected = generated(model, inputs, max_new_tokens=512)
+    assert max(map(len, expected)) == 512
+    with torch.no_grad():
+        assert static.decoded(static(*inputs)) == expected
+    assert 512 / static.passes(*inputs) >= 2
+    assert static.decoding.caches == (31, 124, 496)
+
+
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
+def test_rules_that_look_at_earlier_tokens_see_them(method: str) -> None:
+    model: Any = lively(trocr(0), 2.0, 16.0)
+    model.generation_config.no_repeat_ngram_size = 2
+    model.generation_config.repetition_penalty = 1.3
+    static = make(model, method, max_length=20)
+    images = static.example_inputs(3)
+    expected = generated(model, images, max_new_tokens=20)
+    model.generation_config.no_repeat_ngram_size = None
+    assert expected != generated(model, images, max_new_tokens=20)
+    model.generation_config.no_repeat_ngram_size = 2
+    assert static.decoding.prefix == 0
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu", progress=False)
+    assert static.decoded(compiled(*images)) == expected
 
 
 def test_a_graph_gives_back_what_it_wrote_and_no_more() -> None:
@@ -102,12 +146,17 @@ def test_a_decoder_of_other_caches_computes_all_positions(monkeypatch: pytest.Mo
     images = static.example_inputs()
     assert static.decoding.prefix is None
     assert static.passes(*images).positions == static.passes(*images) * static.steps
+    with pytest.raises(
+        OptionError, match="the decoder of 'huggingface' takes no such caches, or not with its settings"
+    ):
+        make(model, "windowed")
 
 
 @pytest.mark.xla
-def test_xla_takes_the_graphs() -> None:
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
+def test_xla_takes_the_graphs(method: str) -> None:
     model = lively(marian(1), 4.0, 8.0)
-    static = make(model, max_length=6, source_length=7)
+    static = make(model, method, max_length=6, source_length=7, window=3 if method == "windowed" else None)
     inputs = static.example_inputs(3)
     compiled = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
     assert static.decoded(compiled(*inputs)) == generated(model, inputs, max_new_tokens=6)

@@ -252,8 +252,14 @@ class CachedDecode(Decode):
 _FAILURES = (AttributeError, TypeError, ValueError, LookupError, RuntimeError)
 
 
-def find_layout(model: nn.Module, settings: Generation, masked: bool) -> Layout | None:
+def find_layout(model: nn.Module, settings: Generation, masked: bool, window: int = 1) -> Layout | None:
     """How the caches of a copy of a model lie in tensors; tables of positions are replaced in it.
+
+    Args:
+        model: A copy of the model that only decodes.
+        settings: What happens to logits.
+        masked: Whether the decoder takes a mask of the memory.
+        window: Positions of a call.
 
     Returns:
         None where the decoder cannot be given caches from outside, or gives something else with them than without.
@@ -268,13 +274,13 @@ def find_layout(model: nn.Module, settings: Generation, masked: bool) -> Layout 
             if not settings.uses_cache and layout.numbers_padding:
                 return None
             cached = CachedDecode(model, settings, masked, layout).to(next(model.parameters()).device)
-            return layout if _agrees(cached, settings) else None
+            return layout if _agrees(cached, settings, min(window, settings.new_tokens)) else None
         except _FAILURES:
             return None
 
 
-def _agrees(cached: CachedDecode, settings: Generation) -> bool:
-    """Whether a few tokens give the same logits one by one as all at once."""
+def _agrees(cached: CachedDecode, settings: Generation, window: int) -> bool:
+    """Whether a few tokens give the same logits in windows as all at once."""
     weight = next(cached.model.parameters())
     generator = torch.Generator().manual_seed(0)
     memory = torch.randn(1, 5, settings.width, generator=generator)
@@ -282,19 +288,22 @@ def _agrees(cached: CachedDecode, settings: Generation) -> bool:
     if cached.masked:
         behind[..., 0] = torch.tensor([1, 1, 1, 1, 0])
     memory = torch.cat([memory, behind], dim=2).to(weight)
-    steps = min(settings.new_tokens, 6)
+    steps = min(settings.new_tokens, window + 5)
     tokens = torch.randint(0, settings.vocabulary, (1, steps), generator=generator, dtype=torch.int32)
     tokens = torch.cat([cached.start, tokens.to(weight.device)[:, 1:]], dim=1)
-    positions = torch.arange(steps, dtype=torch.int32, device=weight.device)
     expected = cached.compute(tokens, *cached.split(memory))
     if not cached.beams and not cached.looks_back:
-        expected = cached.scores(expected, positions.unsqueeze(0))
+        places = torch.arange(steps, dtype=torch.int32, device=weight.device).unsqueeze(0)
+        expected = cached.scores(expected, places)
     context, entry = cached.prefill(memory)
-    cache = entry.new_zeros(1, max(1, settings.new_tokens - 1), entry.shape[2])
-    for step in range(steps):
-        logits, entry = cached.advance(tokens[:, step : step + 1], positions[step : step + 1], cache, context)
-        cache = torch.cat([cache, entry], dim=1)[:, 1:]
-        tolerance = 100 * torch.finfo(weight.dtype).eps * (1 + float(expected[:, step].abs().clamp(max=2.0**20).max()))
-        if not torch.allclose(logits[:, 0], expected[:, step], rtol=0, atol=tolerance):
+    entries = max(1, settings.new_tokens - window)
+    cache = entry.new_zeros(1, entries + steps, entry.shape[2])
+    for first in range(steps - window + 1):
+        position = torch.full((1,), first, dtype=torch.int32, device=weight.device)
+        here = slice(first, first + window)
+        logits, entry = cached.advance(tokens[:, here], position, cache[:, first : first + entries], context)
+        cache[:, entries + first : entries + first + window] = entry
+        scale = 1 + float(expected[:, here].abs().clamp(max=2.0**20).max())
+        if not torch.allclose(logits, expected[:, here], rtol=0, atol=100 * torch.finfo(weight.dtype).eps * scale):
             return False
     return True

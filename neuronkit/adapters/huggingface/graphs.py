@@ -226,7 +226,6 @@ class Decode(nn.Module):
             return self.scores(logits, positions, tokens, self.source(memory))  # type: ignore[no-any-return]
 
     def process(self, scores: Tensor, tokens: Tensor, position: Tensor, memory: Tensor) -> Tensor:
-        """Scores (N, V) that follow the token at `position` (N,) of tokens (N, T), after the rules."""
+        """Scores (N, W, V) that follow the tokens at `position` (N, W) of tokens (N, T), after the rules."""
         with plain_sizes():
-            processed: Tensor = self.scores(scores.unsqueeze(1), position.unsqueeze(1), tokens, self.source(memory))
-            return processed.squeeze(1)
+            return self.scores(scores, position, tokens, self.source(memory))  # type: ignore[no-any-return]

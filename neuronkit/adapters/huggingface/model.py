@@ -31,6 +31,7 @@ from neuronkit.adapters.registry import Family
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import SEQ2SEQ, Interface
 from neuronkit.static.decoding.decoding import LOGITS, Beams
+from neuronkit.static.decoding.windowed import WINDOW
 from neuronkit.static.model import unwrap
 
 # Tokens that rules look at from all positions at once: that work grows with the square, one position's with the length.
@@ -73,7 +74,8 @@ class StaticHuggingFace(EncoderDecoder):
         self.generation = read_generation(sharing_copy(core), self._named(plain_row(core, specs)), self.arguments)
         self.keeps_ids = Rules(self.generation.rules).reads_source
         method = self._choose(options.method)
-        self.wants_caches = method == "stepwise" or self.generation.beams is not None
+        self.wants_caches = method in ("stepwise", "windowed") or self.generation.beams is not None
+        self.window = (options.window or WINDOW) if method == "windowed" else 1
         super().__init__(
             model,
             specs,
@@ -84,6 +86,7 @@ class StaticHuggingFace(EncoderDecoder):
             method=method,
             beams=self.generation.beams,
             outputs=LOGITS if self.generation.beams else options.outputs,
+            window=options.window,
         )
         if options.raw_images:
             self.take_raw_images(find_normalization(options, self.specs[0].shape[1]))
@@ -106,12 +109,14 @@ class StaticHuggingFace(EncoderDecoder):
         Raises:
             OptionError: If another one is asked for.
         """
-        if not self.looks_far or self.generation.beams is not None or method in ("auto", "stepwise"):
-            return "stepwise" if self.looks_far and self.generation.beams is None else method
+        if not self.looks_far or self.generation.beams is not None or method in ("stepwise", "windowed"):
+            return method
+        if method == "auto":
+            return "stepwise"
         raise OptionError(
             f"got method={method!r}, {self.generation.new_tokens} new tokens and rules that look at earlier tokens; "
             f"expected at most {LONGEST_HISTORY} new tokens where all positions look at them at once; give "
-            "method='stepwise'"
+            "method='stepwise' or 'windowed'"
         )
 
     @property
@@ -239,7 +244,9 @@ class StaticHuggingFace(EncoderDecoder):
             dense_experts(decodes, capacity=self.generation.new_tokens if cached else 0, decodes=True)
             if cached:
                 count_padding_in_positions(decodes)
-            layout = find_layout(decodes, self.generation, not self.reads_images) if self.wants_caches else None
+            layout = None
+            if self.wants_caches:
+                layout = find_layout(decodes, self.generation, not self.reads_images, self.window)
             # Not registered: the weights stay the original's alone.
             self.__dict__["_copies"] = key, encodes, decodes, layout
         return self._copies[1:]  # type: ignore[index]

@@ -9,6 +9,7 @@ from neuronkit import checks
 from neuronkit.adapters.kit.options import ReadingOptions
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
+from neuronkit.static.decoding.decoding import LARGEST_WINDOW
 
 # Of a sequence and of a side: one head's attention among so many positions takes 1 GB.
 LONGEST = 1 << 14
@@ -28,8 +29,11 @@ class HuggingFaceOptions(ReadingOptions):
         prompt: Ids that the decoder starts from in every row, such as Donut's task; `generate` takes them as
             `decoder_input_ids`. None starts from the model's own token.
         method: "fixed_point" decodes all positions at once until they stop changing, "stepwise" one position a call,
-            "unrolled" all in one graph, "fused" several passes in one graph, which is called again for rows that have
-            not settled. "auto" takes "fixed_point", or "fused" on Neuron. A beam search goes one position a call.
+            "windowed" a window of positions a call, drafted as the text went on before, for long outputs; "unrolled"
+            all in one graph, "fused" several passes in one graph, which is called again for rows that have not settled.
+            "auto" takes "fixed_point", or "fused" on Neuron. A beam search goes one position a call.
+        window: Positions of a call of method "windowed", at least 2; None: 16, or the longest sequence where that is
+            shorter.
         outputs: "logits", or "tokens": the ids and their probabilities, zero after the end. A beam search gives tokens
             and scores in either case.
         raw_images: Take images as bytes, 0..255, as ``processor(images, do_rescale=False, do_normalize=False)`` gives
@@ -39,7 +43,8 @@ class HuggingFaceOptions(ReadingOptions):
         image_std: Of each colour, by which they are divided then.
 
     Raises:
-        SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1 to 64, or the prompt has no ids.
+        SpecError: If a size is not a whole number from 1 to 16384, num_beams is not 1 to 64, window is not 2 to 1024,
+            or the prompt has no ids.
         OptionError: If another option has no such value, or `raw_images` and what normalises them do not come together.
 
     Examples:
@@ -57,6 +62,7 @@ class HuggingFaceOptions(ReadingOptions):
     image_processor: Any = None
     image_mean: tuple[float, ...] | None = None
     image_std: tuple[float, ...] | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +76,9 @@ class HuggingFaceOptions(ReadingOptions):
             ids = checks.items("prompt", self.prompt, "ids", error=SpecError)
             prompt = checks.integers("prompt", ids, max(1, len(ids)), 0, 1 << 31, error=SpecError)
             object.__setattr__(self, "prompt", prompt)
+        if self.window is not None:
+            window = checks.integer("window", self.window, 2, LARGEST_WINDOW, error=SpecError)
+            object.__setattr__(self, "window", window)
 
     def _check_normalization(self) -> None:
         constants = {name: getattr(self, name) for name in ("image_mean", "image_std")}

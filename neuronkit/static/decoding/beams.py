@@ -33,6 +33,7 @@ class BeamSearch(Method):
     """Graphs "encode", "step", and "start" for a decoder with caches."""
 
     name = "beams"
+    keeps_caches = True
 
     def modules(self, parts: Parts) -> Dict[str, nn.Module]:
         start = {} if parts.decoding.prefix is None else {"start": Prefill(parts.decoder)}
@@ -101,7 +102,8 @@ class BeamStep(nn.Module):
             logits = torch.where(here.unsqueeze(-1), logits, torch.zeros_like(logits)).sum(1)
         found = logits.float().log_softmax(-1)
         if hasattr(self.decoder, "process"):
-            found = self.decoder.process(found, flat, position.expand(rows * beams), repeated)
+            places = position.expand(rows * beams).unsqueeze(1)
+            found = self.decoder.process(found.unsqueeze(1), flat, places, repeated).squeeze(1)
         classes = found.shape[1]
         total = (found.reshape(rows, beams, classes) + scores.unsqueeze(-1)).reshape(rows, beams * classes)
         best, index = total.topk(self.kept, dim=1)

@@ -12,13 +12,15 @@ from neuronkit.interface import Output
 from neuronkit.specs import TensorSpec
 
 LOGITS, TOKENS = OUTPUTS = ("logits", "tokens")
+# Positions of a call.
+LARGEST_WINDOW = 1024
 _LARGEST_ID = (1 << 31) - 1
 # Passes that nobody wants more of; a larger number would look like a hang.
 MOST_REFINEMENTS = 1000
 # Of the numbers of a `Decoding`: the least and the greatest.
 _WITHIN = (
     *(("steps", 1, 1 << 20), ("bos_id", 0, _LARGEST_ID), ("eos_id", 0, _LARGEST_ID), ("inputs", 1, 1 << 10)),
-    *(("refine_iters", 0, MOST_REFINEMENTS), ("passes", 1, 1 << 20)),
+    *(("refine_iters", 0, MOST_REFINEMENTS), ("passes", 1, 1 << 20), ("window", 0, LARGEST_WINDOW)),
 )
 
 
@@ -76,7 +78,9 @@ class Decoding:
             others 0. None where a graph computes it.
         beams: How beams are searched; None decodes greedily.
         prefix: How many entries of a cache come before BOS; None for a decoder without caches.
-        looks_back: Whether a step with caches is given all tokens before it, for rules that look at them.
+        looks_back: Whether a step with caches is given all tokens from BOS on, for rules that look at them.
+        window: Positions of a call with caches; 0 leaves it to the method.
+        caches: The lengths of caches that there are graphs for, where a method has several.
     """
 
     method: str
@@ -96,6 +100,8 @@ class Decoding:
     beams: Beams | None = None
     further_ends: tuple[int, ...] = ()
     looks_back: bool = False
+    window: int = 0
+    caches: tuple[int, ...] = ()
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -153,8 +159,8 @@ class Decoding:
         state = None if fields["state"] is None else TensorSpec.from_dict(fields["state"])
         # Earlier releases wrote none of these.
         later = {"outputs": LOGITS, "passes": cls.passes, "prefix": None, "beams": None, "looks_back": False}
-        given = {**later, "further_ends": (), **fields}
-        given |= {"state": state, "further_ends": tuple(given["further_ends"])}
+        given = {**later, "further_ends": (), "window": 0, "caches": (), **fields, "state": state}
+        given |= {name: tuple(given[name]) for name in ("further_ends", "caches")}
         if given["beams"] is not None:
             lists = {name: tuple(given["beams"][name]) for name in ("eos_ids", "prompt")}
             given["beams"] = Beams(**{**given["beams"], **lists})

@@ -88,7 +88,8 @@ def output_names(decoding: Decoding) -> dict[str, tuple[str, ...]]:
     if decoding.prefix is not None or decoding.beams is not None:
         found = ("scores", "tokens", "beams") if decoding.beams else results
         entry = () if decoding.prefix is None else ("entry",)
-        return {"encode": ("memory",), "start": ("context", "prefix"), "step": (*found, *entry)}
+        steps = [f"step_{length}" for length in decoding.caches] or ["step"]
+        return {"encode": ("memory",), "start": ("context", "prefix"), **dict.fromkeys(steps, (*found, *entry))}
     return {
         "encode": ("memory",),
         "decode": results,

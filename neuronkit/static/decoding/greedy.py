@@ -12,11 +12,11 @@ from neuronkit.errors import SpecError
 from neuronkit.interface import OTHER, Interface
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS, Beams
+from neuronkit.static.decoding.decoding import LARGEST_WINDOW, LOGITS, OUTPUTS, Beams
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.decoding.model import DecodingModel
-from neuronkit.static.decoding.protocols import as_module, check_causality, check_steps
+from neuronkit.static.decoding.protocols import as_module, check_caches, check_causality, check_steps
 from neuronkit.static.model import eval_mode, failures_named
 from neuronkit.tensors import dtype_name, tensor
 
@@ -29,6 +29,7 @@ def static_greedy_decoder(
     eos_id: int,
     memory: TensorSpec | Tensor | None = None,
     method: str = "auto",
+    window: int | None = None,
     outputs: str = LOGITS,
 ) -> GreedyDecoder:
     """Decode greedily in fixed shapes, with the result of the growing loop.
@@ -44,9 +45,13 @@ def static_greedy_decoder(
         memory: What the decoder attends to, as an example or its spec; needed to compile, not to run eagerly.
         method: "fixed_point" decodes all positions at once until they stop changing (few calls of one graph),
             "stepwise" one position a call, "unrolled" all in one graph, "fused" several passes in one graph, which is
-            called again for rows that have not settled. "auto" takes "fixed_point" for the first protocol, whose every
-            call computes all positions anyway, and "stepwise" for the second, which cannot compute them at once;
-            compiled for a Neuron target, "fused" for the first.
+            called again for rows that have not settled, "windowed" a window of positions a call, for long outputs.
+            "auto" takes "fixed_point" for the first protocol, whose every call computes all positions anyway, and
+            "stepwise" for the second, which cannot compute them at once; compiled for a Neuron target, "fused" for the
+            first. "windowed" needs a module that offers caches beside ``logits``, and "stepwise" uses them: an
+            attribute ``prefix``, ``prefill(memory)`` and ``advance(tokens, position, cache, context)``, as
+            `neuronkit.static.decoding.stepwise` says.
+        window: Positions of a call of method "windowed", 2 to 1024; None: 16.
         outputs: "logits", or "tokens": token ids and their probabilities.
 
     Returns:
@@ -55,8 +60,8 @@ def static_greedy_decoder(
 
     Raises:
         OptionError: If the method does not exist, or the protocol cannot serve it.
-        SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If an id
-            is outside the vocabulary, or the memory has no dimension.
+        SpecError: If the decoder follows neither protocol, or is not causal; names the positions that moved. If its
+            caches change what it gives. If an id is outside the vocabulary, or the memory has no dimension.
 
     Examples:
         >>> class Counting(torch.nn.Module):
@@ -75,6 +80,7 @@ def static_greedy_decoder(
         eos_id=eos_id,
         memory=memory,
         method=method,
+        window=window,
         outputs=outputs,
     )
 
@@ -93,6 +99,7 @@ class GreedyDecoder(DecodingModel):
         eos_id: int,
         memory: TensorSpec | Tensor | None = None,
         method: str = "auto",
+        window: int | None = None,
         beams: Beams | None = None,
         outputs: str = LOGITS,
     ) -> None:
@@ -111,6 +118,7 @@ class GreedyDecoder(DecodingModel):
             bos_id=checks.integer("bos_id", bos_id, 0, (1 << 31) - 1, error=SpecError),
             eos_id=checks.integer("eos_id", eos_id, 0, (1 << 31) - 1, error=SpecError),
             method=method,
+            window=None if window is None else checks.integer("window", window, 2, LARGEST_WINDOW, error=SpecError),
             outputs=checks.choice("outputs", outputs, OUTPUTS),
             beams=beams,
         )
@@ -185,6 +193,8 @@ class GreedyDecoder(DecodingModel):
                 check_steps(self.source, memory, self.bos_id, self.eos_id)
             else:
                 check_causality(self.source.logits, memory, self.steps, self.bos_id, self.eos_id)
+            if self.decoding.prefix is not None:
+                check_caches(self.source, memory, self.decoding)
         self._checked = True
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.shapes.rows import Carry
 
-METHOD_MODULES = ("fixed_point", "stepwise", "unrolled", "fused")
+METHOD_MODULES = ("fixed_point", "stepwise", "unrolled", "fused", "windowed")
 AUTO = "auto"
 # Not to be chosen: another search, and not another way to the same result.
 BEAMS = "beams"
@@ -54,11 +54,15 @@ class Method(ABC):
 
     Attributes:
         name: What options call it.
-        needs_logits: Whether it computes all positions at once, which a decoder given as steps cannot.
+        needs_logits: Whether it computes several positions at once, which a decoder given as steps cannot.
+        keeps_caches: Whether it uses the caches of a decoder that offers them; see `stepwise`.
+        needs_caches: Whether it needs them.
     """
 
     name: ClassVar[str]
     needs_logits: ClassVar[bool] = False
+    keeps_caches: ClassVar[bool] = False
+    needs_caches: ClassVar[bool] = False
 
     @abstractmethod
     def modules(self, parts: Parts) -> dict[str, nn.Module]:
@@ -74,6 +78,10 @@ class Method(ABC):
 
         It has a method ``read``, which gives the number of decoder calls too, unless `calls` tells it.
         """
+
+    def settled(self, decoding: Decoding) -> Decoding:
+        """The settings, with what the method itself decides."""
+        return decoding
 
     def calls(self, decoding: Decoding) -> int | None:
         """Decoder calls that every batch takes, where one graph makes them all; None where a loop counts them."""
@@ -168,7 +176,12 @@ def choose_method(name: Any, decoder: Any, owner: str) -> str:
     if find_method(name).needs_logits and not hasattr(decoder, "logits"):
         usable = " or ".join(repr(method.name) for method in methods() if not method.needs_logits)
         raise OptionError(
-            f"got method={name!r}, which computes all positions at once; {owner} gives step(token, state, memory), one "
-            f"at a time; choose {usable}, or give the decoder as logits(tokens, memory)"
+            f"got method={name!r}, which computes several positions at once; {owner} gives step(token, state, memory), "
+            f"one at a time; choose {usable}, or give the decoder as logits(tokens, memory)"
+        )
+    if find_method(name).needs_caches and getattr(decoder, "prefix", None) is None:
+        raise OptionError(
+            f"got method={name!r}, which keeps what earlier positions gave; {owner} takes no such caches, or not with "
+            "its settings; choose 'fixed_point' or 'stepwise', or give a decoder with prefix, prefill and advance"
         )
     return name

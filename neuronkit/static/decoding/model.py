@@ -48,10 +48,11 @@ class DecodingModel(StaticModel):
         beams: How beams are searched; None decodes greedily. What comes out then is tokens (N, R, T) int32 and scores
             (N, R).
         passes: Causal passes in the graph of method "fused".
+        window: Positions of a call of method "windowed".
         outputs: "logits", or "tokens" with their probabilities.
 
     Raises:
-        OptionError: If the method does not exist, or the decoder cannot be run by it.
+        OptionError: If the method does not exist, or the decoder cannot be run by it; if it has no window.
 
     Attributes:
         decoding: How the graphs are joined.
@@ -75,6 +76,7 @@ class DecodingModel(StaticModel):
         refine_iters: int = 0,
         beams: Beams | None = None,
         passes: int = Decoding.passes,
+        window: int | None = None,
         outputs: str = LOGITS,
     ) -> None:
         super().__init__(model, specs)
@@ -88,7 +90,13 @@ class DecodingModel(StaticModel):
                     f"got method={method!r} for a beam search, which has one way; expected 'auto'; leave it out"
                 )
             self.method = BEAMS
-        self.decoding = Decoding(
+        chosen = find_method(self.method)
+        if window is not None and not chosen.needs_caches:
+            raise OptionError(
+                f"got window={window} for method={self.method!r}; expected 'windowed', which alone has one; leave the "
+                "window out, or choose that method"
+            )
+        decoding = Decoding(
             self.method,
             steps,
             bos_id,
@@ -102,10 +110,12 @@ class DecodingModel(StaticModel):
             outputs=outputs,
             passes=passes,
             state=getattr(self.stepper(self.source), "state", None),
-            prefix=getattr(decoder, "prefix", None) if self.method in ("stepwise", BEAMS) else None,
-            looks_back=self.method == "stepwise" and getattr(decoder, "looks_back", False),
+            prefix=getattr(decoder, "prefix", None) if chosen.keeps_caches else None,
             beams=beams,
+            looks_back=bool(getattr(decoder, "looks_back", False)) and chosen.keeps_caches and beams is None,
+            window=window or 0,
         )
+        self.decoding = chosen.settled(decoding)
 
     def encoder(self, source: nn.Module) -> nn.Module | None:
         """The graph module that takes `specs` and gives the memory, one float tensor; None: the input is the memory."""
@@ -159,7 +169,7 @@ class DecodingModel(StaticModel):
         with torch.no_grad():
             passes = Passes(self.read(*inputs)[1])
         one_each = self.decoding.prefix is not None or not hasattr(self.decoder(self.source), "logits")
-        passes.positions = passes * (1 if one_each else self.steps)
+        passes.positions = passes * (max(1, self.decoding.window) if one_each else self.steps)
         return passes
 
     def read(self, *inputs: Tensor) -> tuple[Any, int]:

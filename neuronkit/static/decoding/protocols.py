@@ -8,6 +8,7 @@
 - ``run(tokens, kind, memory)`` beside ``logits``, in adapters: passes of several kinds over all positions. `GUESS` sees
   BOS alone, `CAUSAL` is ``logits``, `REFINE` sees every token but the one it predicts, up to the first EOS. The kind is
   a (1,) int32 tensor where one graph serves them all, else a number.
+- ``prefix``, ``prefill`` and ``advance`` beside ``logits``: new positions alone, with caches; see `stepwise`.
 - Beside ``logits`` or ``run``, where there are: ``classes``, the number of ids that are predicted, which the graph of
   method "fused" holds others' tokens to; and ``prepare(memory)``, what the passes of one graph share of it.
 """
@@ -23,11 +24,14 @@ from torch import Tensor, nn
 
 from neuronkit import checks
 from neuronkit.errors import SpecError
+from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.packing import Layout
 from neuronkit.static.model import failures_named
 
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64
+# Of logits computed in other shapes, relative to the largest.
+_CACHE_ROUNDING = 1e-4
 _ADVICE = "Give the id that the decoder was trained with, and a memory and a length that it takes"
 
 
@@ -46,6 +50,11 @@ def as_module(decoder: Any) -> nn.Module:
     if hasattr(decoder, "step"):
         return decoder if isinstance(decoder, nn.Module) else _Steps(decoder)
     if hasattr(decoder, "logits"):
+        missing = [name for name in ("prefill", "advance") if not hasattr(decoder, name)]
+        if getattr(decoder, "prefix", None) is not None and missing:
+            raise SpecError(
+                f"{type(decoder).__name__} has prefix but no {' nor '.join(missing)}; add them, or leave prefix out"
+            )
         return decoder if isinstance(decoder, nn.Module) else _LogitsFunction(decoder.logits)
     if _takes_two(decoder.forward if isinstance(decoder, nn.Module) else decoder):
         return _LogitsFunction(decoder)
@@ -186,6 +195,69 @@ def check_causality(
         )
 
 
+def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:
+    """Decode random tokens on caches, in windows as they will be; the logits must be those of all positions at once.
+
+    Raises:
+        SpecError: If they are not, or what `prefill` and `advance` give is not what the protocol says.
+    """
+    rows, window, prefix = (
+        len(memory),
+        max(1, decoding.window),
+        checks.integer("prefix", decoder.prefix, 0, error=SpecError),
+    )
+    steps, device = min(decoding.steps, window + 3), memory.device
+    bos = torch.full((rows, decoding.steps), decoding.bos_id, dtype=torch.int32, device=device)
+    classes = decoder.logits(bos, memory).shape[-1]
+    drawn = torch.randint(0, classes, bos.shape, generator=torch.Generator().manual_seed(0)).to(bos)
+    tokens = torch.cat([bos[:, :1], drawn[:, 1:]], dim=1)
+    expected = decoder.logits(tokens, memory)[:, :steps]
+    given = decoder.prefill(memory)
+    if not isinstance(given, (tuple, list)) or [_rows_of(t) for t in given] != [rows, rows]:
+        raise SpecError(
+            f"prefill(memory) gave {_described_all(given)}; expected the context ({rows}, S, K) and what comes before "
+            f"BOS, ({rows}, M, E)"
+        )
+    context, before = given
+    if before.shape[1] < max(1, prefix):
+        raise SpecError(
+            f"prefill(memory) gave {before.shape[1]} entries before BOS; expected at least {max(1, prefix)}; give as "
+            "many as prefix says, and one where it is 0"
+        )
+    entries = decoding.caches[-1] if decoding.caches else decoding.entries
+    cache = before.new_zeros(rows, entries + steps, before.shape[2])
+    cache[:, entries - prefix : entries] = before[:, :prefix]
+    for first in range(steps - window + 1):
+        here = slice(first, first + window)
+        position = torch.full((rows,), first, dtype=torch.int32, device=device)
+        past = cache[:, first : first + entries]
+        with failures_named("advance(tokens, position, cache, context)", f"{window} tokens at position {first}"):
+            given = decoder.advance(tokens[:, here], position, past, context)
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise SpecError(f"advance gave {_described(given)}; expected logits and what the positions wrote")
+        logits, written = given
+        shapes = [tuple(t.shape) if isinstance(t, Tensor) else None for t in (logits, written)]
+        if shapes != [(rows, window, classes), (rows, window, before.shape[2])]:
+            raise SpecError(
+                f"advance gave {_described_all(given)}; expected logits ({rows}, {window}, {classes}) and what the "
+                f"positions wrote, ({rows}, {window}, {before.shape[2]})"
+            )
+        if decoding.looks_back:
+            places = position.unsqueeze(1) + torch.arange(window, dtype=torch.int32, device=device)
+            logits = decoder.process(logits, tokens, places, context)
+        finite = expected[torch.isfinite(expected)]
+        scale = 1 + float(finite.abs().max()) if len(finite) else 1.0
+        close = (logits == expected[:, here]) | ((logits - expected[:, here]).abs() <= _CACHE_ROUNDING * scale)
+        if not close.all():
+            wrong = (torch.nonzero(~close.all(-1).all(0)).flatten() + first).tolist()
+            raise SpecError(
+                f"advance gives other logits than logits(tokens, memory) at positions {wrong}; expected the same: the "
+                "latest prefix + position entries of the cache count, the last of them just before the new positions, "
+                "and a new position sees those before it"
+            )
+        cache[:, entries + first : entries + first + window] = written
+
+
 def check_eos(eos_id: int, classes: int) -> None:
     """Raise SpecError unless EOS is one of the classes."""
     if eos_id >= classes:
@@ -205,6 +277,14 @@ def _checked(logits: Any, rows: int, steps: int) -> Tensor:
     if torch.isnan(logits).any():
         raise SpecError("logits(tokens, memory) gave NaN; look at the decoder's weights and at the memory")
     return logits
+
+
+def _rows_of(given: Any) -> int | None:
+    return len(given) if isinstance(given, Tensor) and given.dim() == 3 else None
+
+
+def _described_all(given: Any) -> str:
+    return " and ".join(map(_described, given)) if isinstance(given, (tuple, list)) else _described(given)
 
 
 def _described(given: Any) -> str:

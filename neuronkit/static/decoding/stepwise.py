@@ -8,8 +8,8 @@ A decoder may offer, beside ``logits``:
 - ``advance(tokens, position, cache, context)``: tokens (N, W) int32, the position of the first of them, counted from
   BOS, (N,) int32, and the cache (N, P, E), the latest entry last, of which the ``prefix + position`` latest count →
   logits (N, W, C) and what the positions wrote, (N, W, E).
-- ``process(scores, tokens, position, context)``, where ``looks_back`` is true: scores (N, C) after rules that look at
-  the tokens (N, T) int32 up to this position, all of which a step is then given.
+- ``process(scores, tokens, position, context)``, where ``looks_back`` is true: scores (N, W, C) after rules that look
+  at the tokens (N, T) int32 up to these positions (N, W) int32, all of which a step is then given.
 
 Entries end where the new positions begin, so that every position sees those before it at the same place. The buffer
 is written by the loop around the graphs, which hands over a view of it: a graph returns nothing but what is new.
@@ -49,35 +49,36 @@ class AdvanceStep(nn.Module):
         super().__init__()
         self.decoder = parts.decoder
         self.gives_tokens, self.looks_back = parts.decoding.gives_tokens, parts.decoding.looks_back
+        self.window = max(1, parts.decoding.window)
 
     def forward(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor):
         if not self.looks_back:
             logits, written = self.decoder.advance(tokens, position, cache, context)
         else:
-            here = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device) == position.unsqueeze(1)
-            token = torch.where(here, tokens, torch.zeros_like(tokens)).sum(1, keepdim=True).to(torch.int32)
-            logits, written = self.decoder.advance(token, position, cache, context)
-            logits = self.decoder.process(logits.squeeze(1), tokens, position, context).unsqueeze(1)
+            places = position.unsqueeze(1) + torch.arange(self.window, dtype=torch.int32, device=tokens.device)
+            here = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device) == places.unsqueeze(2)
+            new = torch.where(here, tokens.unsqueeze(1), torch.zeros_like(here, dtype=torch.int32)).sum(2)
+            logits, written = self.decoder.advance(new.to(torch.int32), position, cache, context)
+            logits = self.decoder.process(logits, tokens, places, context)
         return (*tokens_of(logits), written) if self.gives_tokens else (logits, written)
 
 
-def cached_modules(parts: Parts) -> Dict[str, nn.Module]:
-    """The graphs "start" and "step"."""
-    return {"start": Prefill(parts.decoder), "step": AdvanceStep(parts)}
-
-
-def cached_specs(parts: Parts, memory: TensorSpec, window: int) -> Dict[str, Tuple[TensorSpec, ...]]:
-    """Their inputs."""
+def step_specs(parts: Parts) -> Dict[str, Tuple[TensorSpec, ...]]:
+    """The inputs of the graph "start", and of the steps: one for each length of cache, or the only "step"."""
+    decoding, rows = parts.decoding, parts.rows
     with torch.no_grad():
         context, prefix = parts.decoder.prefill(parts.memory())
-    rows = parts.rows
-    step = (
-        TensorSpec("tokens", (rows, parts.decoding.steps if parts.decoding.looks_back else window), "int32"),
-        TensorSpec("position", (rows,), "int32", fill=0),
-        TensorSpec("cache", (rows, parts.decoding.entries, prefix.shape[2]), prefix.dtype, fill=0),
-        TensorSpec.of("context", context),
-    )
-    return {"start": (memory,), "step": step}
+    names = {f"step_{length}": length for length in decoding.caches} or {"step": decoding.entries}
+    steps = {
+        name: (
+            TensorSpec("tokens", (rows, decoding.steps if decoding.looks_back else max(1, decoding.window)), "int32"),
+            TensorSpec("position", (rows,), "int32", fill=0),
+            TensorSpec("cache", (rows, length, prefix.shape[2]), prefix.dtype, fill=0),
+            TensorSpec.of("context", context),
+        )
+        for name, length in names.items()
+    }
+    return {"start": (parts_of.memory_spec(parts),), **steps}
 
 
 class CachedLoop(nn.Module):
@@ -146,10 +147,11 @@ class Stepwise(Method):
     """
 
     name = "stepwise"
+    keeps_caches = True
 
     def modules(self, parts: Parts) -> dict[str, nn.Module]:
         if parts.decoding.prefix is not None:
-            return {**parts_of.encode_module(parts), **cached_modules(parts)}
+            return {**parts_of.encode_module(parts), "start": Prefill(parts.decoder), "step": AdvanceStep(parts)}
         layout = state_layout(parts.steps, parts.memory())
         start = {} if parts.decoding.state else {"start": PackedStart(parts.steps, layout)}
         refine = {"decode": parts_of.decode_module(parts)} if parts.decoding.refine_iters else {}
@@ -161,9 +163,9 @@ class Stepwise(Method):
         }
 
     def specs(self, parts: Parts) -> dict[str, tuple[TensorSpec, ...]]:
-        memory = parts_of.memory_spec(parts)
         if parts.decoding.prefix is not None:
-            return {**parts_of.encode_specs(parts), **cached_specs(parts, memory, 1)}
+            return {**parts_of.encode_specs(parts), **step_specs(parts)}
+        memory = parts_of.memory_spec(parts)
         start = {} if parts.decoding.state else {"start": (memory,)}
         refine = {"decode": parts_of.decode_specs(parts)} if parts.decoding.refine_iters else {}
         token = TensorSpec("token", (parts.rows,), "int32")

@@ -50,7 +50,9 @@ class Model:
         if joining is None:
             (graph,) = self.graphs.values()
             return graph(*inputs)
-        method = "cached" if joining.get("prefix") is not None else joining.get("method")
+        method = joining.get("method")
+        if method == "stepwise" and joining.get("prefix") is not None:
+            method = "cached"
         if joining.get("kind") != "decoding" or method not in METHODS:
             raise NotImplementedError(
                 f"got graphs joined as {joining}; this page joins {', '.join(METHODS)}; call them"
@@ -95,10 +97,15 @@ def open_openvino(path: Path, graph: Mapping[str, Any], threads: int | None, pre
     return run
 
 
-def after_end(ids: Any, eos: int) -> Any:
+def is_end(ids: Any, joining: Mapping[str, Any]) -> Any:
+    """Where ids end a row."""
+    return np.isin(ids, [joining["eos_id"], *joining.get("further_ends", ())])
+
+
+def after_end(ids: Any, joining: Mapping[str, Any]) -> Any:
     """(N, T) bool, False up to and including the first end of each row."""
-    is_end = ids == eos
-    return is_end.cumsum(-1) - is_end > 0
+    ends = is_end(ids, joining)
+    return ends.cumsum(-1) - ends > 0
 
 
 def behind(ids: Any, bos: int) -> Any:
@@ -124,7 +131,7 @@ def fixed_point(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs:
         for _ in range(steps):
             before = ids
             values, ids = predict(graphs, joining, behind(before, bos), memory, CAUSAL)
-            if ((ids == before) | after_end(ids, eos)).all():
+            if ((ids == before) | after_end(ids, joining)).all():
                 break
     return finish(graphs, joining, values, ids, memory)
 
@@ -137,7 +144,7 @@ def stepwise(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs: Se
     else:
         state = np.zeros((rows, *joining["state"]["shape"]), joining["state"]["dtype"])
         state[:, 0] = 1
-    eos = joining["eos_id"] if joining["stops_at_eos"] else -1
+    stops = joining["stops_at_eos"]
     token, ended = np.full(rows, joining["bos_id"], np.int32), np.zeros(rows, bool)
     found: list[Any] = []
     ids: list[Any] = []
@@ -149,7 +156,7 @@ def stepwise(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs: Se
             token = value.argmax(-1).astype(np.int32)
         found.append(value)
         ids.append(token)
-        ended = ended | (token == eos)
+        ended = ended | (stops & is_end(token, joining))
     missing = joining["steps"] - len(ids)
     values = np.stack(found + [np.zeros_like(value)] * missing, axis=1)
     return finish(graphs, joining, values, np.stack(ids + [np.zeros_like(token)] * missing, axis=1), memory)
@@ -162,25 +169,78 @@ def cached(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs: Sequ
     context, first = graphs["start"](memory)
     buffer = np.zeros((rows, entries + steps, first.shape[2]), first.dtype)
     buffer[:, entries - prefix : entries] = first[:, :prefix]
-    eos = joining["eos_id"] if joining["stops_at_eos"] else -1
+    stops = joining["stops_at_eos"]
     tokens, ended = np.full((rows, 1), joining["bos_id"], np.int32), np.zeros((rows, 1), bool)
     found: list[Any] = []
-    ids = np.zeros((rows, steps), np.int32)
+    text = np.zeros((rows, steps + 1), np.int32)
+    text[:, :1] = tokens
     while len(found) < steps and not (found and ended.all()):
         done = len(found)
         cache = np.ascontiguousarray(buffer[:, done : done + entries])
         position = np.full(rows, done, np.int32)
-        if joining["outputs"] == "tokens":
-            tokens, value, written = graphs["step"](tokens, position, cache, context)
-        else:
-            value, written = graphs["step"](tokens, position, cache, context)
-            tokens = value.argmax(-1).astype(np.int32)
+        tokens, value, written = advance(graphs["step"], joining, tokens, text, position, cache, context)
         buffer[:, entries + done : entries + done + 1] = written
         found.append(value)
-        ids[:, done : done + 1] = tokens
-        ended = ended | (tokens == eos)
+        text[:, done + 1 : done + 2] = tokens
+        ended = ended | (stops & is_end(tokens, joining))
     values = np.concatenate(found + [np.zeros_like(value)] * (steps - len(found)), axis=1)
-    return finish(graphs, joining, values, ids, memory)
+    return finish(graphs, joining, values, text[:, 1:], memory)
+
+
+def advance(step: Graph, joining: Mapping[str, Any], tokens: Any, text: Any, *others: Any) -> Any:
+    """A call of a decoder with caches: the ids that it predicts, values, and what to keep."""
+    given = step(text[:, :-1].copy() if joining.get("looks_back") else tokens, *others)
+    if joining["outputs"] == "tokens":
+        return given
+    return [given[0].argmax(-1).astype(np.int32), *given]
+
+
+def windowed(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    """A window of positions a call, from the first token of each row that is not known."""
+    memory, rows, steps, prefix = encode(graphs, inputs), len(inputs[0]), joining["steps"], joining["prefix"]
+    window, lengths = joining["window"], joining["caches"]
+    context, before = graphs["start"](memory)
+    # Room behind the last place takes what is known already.
+    buffer = np.zeros((rows, lengths[-1] + steps + window, before.shape[2]), before.dtype)
+    buffer[:, lengths[-1] - prefix : lengths[-1]] = before[:, :prefix]
+    text = np.full((rows, steps + 1), joining["eos_id"] if joining["stops_at_eos"] else 0, np.int32)
+    text[:, 0] = joining["bos_id"]
+    known, ended = np.zeros(rows, np.int64), np.zeros(rows, bool)
+    values: Any = None
+    while not ended.all():
+        first = np.minimum(known, steps - window)
+        tokens = np.stack([row[i : i + window] for row, i in zip(text, first)])
+        length = next(length for length in lengths if length >= prefix + first.max())
+        ends = first + lengths[-1]
+        cache = np.stack([row[end - length : end] for row, end in zip(buffer, ends)])
+        step, position = graphs[f"step_{length}"], first.astype(np.int32)
+        ids, value, written = advance(step, joining, tokens, text, position, cache, context)
+        if values is None:
+            values = np.zeros((rows, steps, *value.shape[2:]), value.dtype)
+        for row in np.flatnonzero(~ended):
+            start, old = first[row], known[row] - first[row]
+            buffer[row, lengths[-1] + known[row] :][: window - old] = written[row, old:]
+            values[row, known[row] : start + window] = value[row, old:]
+            right = (ids[row, :-1] == tokens[row, 1:]) | (np.arange(1, window) <= old)
+            taken = 1 + int(np.cumprod(right).sum())
+            text[row, known[row] + 1 : start + window + 1] = ids[row, old:]
+            known[row] = start + taken
+            ended[row] = (joining["stops_at_eos"] and is_end(ids[row, old:taken], joining).any()) or known[row] >= steps
+            if not ended[row]:
+                redraft(text[row], known[row])
+    return finish(graphs, joining, values, text[:, 1:], memory)
+
+
+def redraft(text: Any, known: int, fewest: int = 2, most: int = 4) -> None:
+    """Let a text go on behind its known part as it did where it last said the same."""
+    same, count = np.ones(known, bool), np.zeros(known, np.int64)
+    for back in range(min(most, known)):
+        same[:back] = False
+        same[back:] &= text[: known - back] == text[known - back]
+        count += same
+    if count.max(initial=0) >= fewest:
+        lag = known - int(np.flatnonzero(count == count.max())[-1])
+        text[known + 1 :] = text[known + 1 - lag + np.arange(len(text) - known - 1) % lag]
 
 
 def fused(graphs: Mapping[str, Graph], joining: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -212,12 +272,19 @@ def finish(graphs: Mapping[str, Graph], joining: Mapping[str, Any], values: Any,
         values, ids = predict(graphs, joining, behind(ids, joining["bos_id"]), memory, REFINE)
     gives_tokens = joining["outputs"] == "tokens"
     if joining["stops_at_eos"] and (gives_tokens or (joining["causal"] and not joining["refine_iters"])):
-        after = after_end(ids, joining["eos_id"])
+        after = after_end(ids, joining)
         values, ids = np.where(after[..., None] if values.ndim > 2 else after, 0, values), np.where(after, 0, ids)
     return [ids, values] if gives_tokens else [values]
 
 
-METHODS = {"fixed_point": fixed_point, "stepwise": stepwise, "cached": cached, "fused": fused, "unrolled": unrolled}
+METHODS = {
+    "fixed_point": fixed_point,
+    "stepwise": stepwise,
+    "cached": cached,
+    "fused": fused,
+    "unrolled": unrolled,
+    "windowed": windowed,
+}
 
 if __name__ == "__main__":
     here = Model()
