@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +29,39 @@ COLUMNS = (
     ("the quick brown", "coffee and cake", "station road", "orange juice", "fresh bread"),
     ("winter garden", "green apple pie", "silver spoon", "market street", "window seat"),
 )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone, with an environment into which README's command installs it; packages are those of this one."""
+    folder = tmp_path_factory.mktemp("clone")
+    # What a clone would have, and what is not committed yet.
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    for name in listed.decode().splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    environment = folder / "env"
+    venv.create(environment, with_pip=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "those_of_the_tests.pth").write_text(sysconfig.get_paths()["purelib"], "utf-8")
+    (install,) = [line for line in commands_of_the_readme() if line[0] == "pip"]
+    in_clone([environment / "bin" / "pip", *install[1:], "--quiet"], folder)
+    return folder
+
+
+def commands_of_the_readme() -> list[list[str]]:
+    section = (ROOT / "README.md").read_text("utf-8").partition("## On the command line")[2].partition("```\n\n")[0]
+    return [shlex.split(line) for line in section.splitlines() if line.startswith(("pip ", "neuronkit "))]
+
+
+def in_clone(command: Sequence[str | Path], clone: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def typed(*words: str, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -68,13 +106,25 @@ def make_pdf(path: Path) -> None:
         whole.save(path)
 
 
+@pytest.mark.tooling
 @pytest.mark.slow
-def test_a_pdf_of_columns_is_read_and_its_files_are_right(tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_are_typed_one_by_one(clone: Path) -> None:
+    commands = [words[1:] for words in commands_of_the_readme() if words[0] == "neuronkit"]
+    printed = [in_clone([clone / "env" / "bin" / "neuronkit", *words], clone) for words in commands]
+    assert "subtotal 1160" in printed[0]
+    assert "subtotal" in [word for word, _ in pdf_words(clone / "receipt.pdf", 0, (690, 450))]
+    assert "recognizer" in printed[3]
+
+
+@pytest.mark.tooling
+@pytest.mark.slow
+def test_a_pdf_of_columns_is_read_and_its_files_are_right(clone: Path, tmp_path: Path) -> None:
     make_pdf(tmp_path / "scan.pdf")
     wanted = " ".join(line for column in COLUMNS for line in column).split()
     for output in ("out.pdf", "out.xml", "out.hocr", "out.json"):
         pages = [] if output == "out.pdf" else ["--pages", "3"]
-        typed("read", "scan.pdf", "--dpi", "100", "-o", output, *pages, folder=tmp_path)
+        command = ["read", tmp_path / "scan.pdf", "--dpi", "100", "-o", tmp_path / output, *pages]
+        in_clone([clone / "env" / "bin" / "neuronkit", *command], clone)
     check_alto((tmp_path / "out.xml").read_bytes())
     hocr = check_hocr((tmp_path / "out.hocr").read_bytes())
     (page,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
@@ -123,17 +173,6 @@ def test_from_a_checkpoint_to_an_artifact(tmp_path: Path, capsys: pytest.Capture
     torch.save(other, tmp_path / "other.pt")
     capsys.readouterr()
     assert main(["compare", artifact, str(tmp_path / "other.pt"), word]) == 1
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_are_typed_one_by_one(tmp_path: Path) -> None:
-    (tmp_path / "neuronkit").symlink_to(ROOT / "neuronkit")
-    section = (ROOT / "README.md").read_text("utf-8").partition("## On the command line")[2].partition("```\n\n")[0]
-    commands = [line.split()[1:] for line in section.splitlines() if line.startswith("neuronkit ")]
-    printed = [typed(*words, folder=tmp_path).stdout for words in commands]
-    assert "subtotal 1160" in printed[0]
-    assert "subtotal" in [word for word, _ in pdf_words(tmp_path / "receipt.pdf", 0, (690, 450))]
-    assert "recognizer" in printed[3]
 
 
 def test_the_cache_is_listed_checked_and_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,12 +194,35 @@ def rendered(models: Models) -> Image.Image:
     return Image.fromarray(models.pipeline()(page.image).draw())
 
 
+def overview(models: Models) -> Figure:
+    """README's picture: what goes in, where words are, and what they say, the same dynamic and static."""
+    static = models.pipeline(keep_scores=True)(IMAGE)
+    dynamic = OCRPipeline(
+        models.craft, models.parseq, detector_processor=models.finding, recognizer_processor=models.reading
+    )(IMAGE)
+    made = figure(10, 4.6)
+    panels = made.subplots(1, 4)
+    titles = ("a picture", "characters, found by CRAFT", "words, read by PARSeq", "its text")
+    for axes, title in zip(panels, titles):
+        axes.set_title(title, fontsize=11)
+        axes.set(xticks=[], yticks=[])
+    for axes, image in zip(panels, (load_image(IMAGE), static.draw(heat_map=True), static.draw())):
+        axes.imshow(image)
+    panels[3].set_box_aspect(static.size[0] / static.size[1])
+    panels[3].axis("off")
+    panels[3].text(0, 0.97, static.text, va="top", family="monospace", fontsize=10, transform=panels[3].transAxes)
+    same = "the same" if static.text == dynamic.text else "not the same"
+    made.supxlabel(f"Read by static graphs, as Inferentia takes them; the PyTorch models read {same}.", fontsize=11)
+    return made
+
+
 PICTURES: dict[str, Callable[[Models], Any]] = {
     function.__name__: function
     for function in (read_page, heat_map, padding, words, passes, buckets, roofline, costs, turned, rendered)
 }
 
 
+README = {"overview": overview}
 PLOTS = ("passes", "buckets", "roofline", "costs")
 
 
@@ -207,8 +230,9 @@ def draw(names: list[str]) -> None:
     """Write the named pictures; all of them without names."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     models = Models()
-    for name in names or PICTURES:
-        made = PICTURES[name](models)
+    functions = {**PICTURES, **README}
+    for name in names or functions:
+        made = functions[name](models)
         # JPEG for what shows photographs and maps, which as PNG would be five times as large.
         path = FOLDER / f"{name}.{'png' if name in PLOTS else 'jpg'}"
         if isinstance(made, Figure):

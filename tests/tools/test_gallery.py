@@ -18,6 +18,8 @@ def test_the_page_shows_every_picture() -> None:
     shown = re.findall(r"\(images/gallery/(\w+)\.(\w+)\)", PAGE.read_text(encoding="utf-8"))
     assert dict(shown) == {name: "png" if name in gallery.PLOTS else "jpg" for name in gallery.PICTURES}
     assert len(shown) == 10
+    for name in gallery.README:
+        assert f"](docs/images/gallery/{name}.jpg)" in (PAGE.parents[1] / "README.md").read_text(encoding="utf-8")
     assert all((gallery.FOLDER / f"{name}.{ending}").is_file() for name, ending in shown)
 
 
