@@ -1,11 +1,12 @@
 """PARSeq and CRAFT on the runtimes of a CPU, against the eager originals, in separate processes that take turns.
 
     python benchmarks/runtimes.py                              # everything
-    python benchmarks/runtimes.py parseq-1 craft-640           # some cases; the others stay in the file as they are
+    python benchmarks/runtimes.py parseq-1 --targets onnx      # a part; the others stay in the file as they are
     python benchmarks/runtimes.py --strhub ../parseq           # a clone of baudm/parseq (needs timm), as the peer
 
 Each candidate is a process of its own, with one thread, which computes when its turn comes: so no runtime's pool of
-threads waits beside another's. A ratio is the median over the rounds of a candidate's time by the time, in the same
+threads waits beside another's. Time is the processor time of the whole process, to which other work on the machine adds
+little. A ratio is the median over the rounds of a candidate's time by the time, in the same
 round, of what it is compared with: PARSeq's eager encoder alone, CRAFT's eager network, and on the same runtime the
 encoder alone or the network without exact padding. Every candidate must first agree with the original. Weights are
 random, in the published sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines.
@@ -60,14 +61,18 @@ def main() -> None:
     known = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {"cases": {}}
     cases = known["cases"]
     for case in arguments.cases or CASES:
-        cases[case] = {"rounds": arguments.rounds, "date": date.today().isoformat(), **measure(case, arguments)}
-        print(case, json.dumps(cases[case], indent=1), flush=True)
+        found = {"rounds": arguments.rounds, "date": date.today().isoformat(), **measure(case, arguments)}
+        print(case, json.dumps(found, indent=1), flush=True)
+        before = cases.get(case, found)["candidates"]
+        found["candidates"] = {**before, **found["candidates"]}
+        cases[case] = found
     versions = {name: version for t in TARGETS for name, version in find_target(t).check_environment().items()}
     report = {
         "neuronkit": neuronkit.__version__,
         "processor": platform.processor() or platform.machine(),
         "machine": "shared with other work while this ran",
         "threads": 1,
+        "time": "processor time of the process",
         "versions": versions,
         "cases": {case: cases[case] for case in CASES if case in cases},
     }
@@ -79,7 +84,8 @@ def main() -> None:
 
 def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The original that was run, and of each candidate its median time and its ratios."""
-    kinds = PARSEQ if case.startswith("parseq") else DETECTION
+    every = PARSEQ if case.startswith("parseq") else DETECTION
+    kinds = {kind: base for kind, base in every.items() if kind.split()[0] in ("eager", *arguments.targets)}
     context = multiprocessing.get_context("spawn")
     workers: dict[str, Connection] = {}
     for kind in kinds:
@@ -124,9 +130,9 @@ def work(case: str, kind: str, strhub: Path | None, pipe: Connection) -> None:
             raise SystemExit(f"{case}, {kind}: differs from the original by {difference}; nothing was timed")
         pipe.send((difference, f"{type(original).__module__}.{type(original).__qualname__}"))
         while pipe.recv() == "go":
-            begin = time.perf_counter()
+            begin = time.process_time()
             run()
-            pipe.send(time.perf_counter() - begin)
+            pipe.send(time.process_time() - begin)
 
 
 def original_and_inputs(case: str, strhub: Path | None) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -203,6 +209,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="all of them without any")
     parser.add_argument("--strhub", type=Path, help="folder that holds the package strhub; without it our own PARSeq")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="the others stay as they are")
     parser.add_argument("--rounds", type=int, default=9)
     results = Path(__file__).parent / "results"
     parser.add_argument("--json", type=Path, default=results / "runtimes.json")

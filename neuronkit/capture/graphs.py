@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from neuronkit.capture.kernels import find_kernels
+from neuronkit.capture.shapes import with_shapes_alone
 from neuronkit.capture.tracing import Escape, line_of_range, module_path, nodes_of, trace_watched
 from neuronkit.specs import TensorSpec
 
@@ -72,7 +73,8 @@ class TracedGraph:
         """The same graph with every operator's exact source line and parts, at the price of another run."""
         if isinstance(self.module, torch.jit.ScriptModule):
             return self
-        known = find_kernels(self.module, tuple(spec.example() for spec in self.inputs))
+        examples = tuple(spec.example() for spec in self.inputs)
+        known = with_shapes_alone(find_kernels, self.module, examples, records=False)
         operators = []
         for operator in self.operators:
             queue = known[operator.kind, operator.module]
@@ -87,7 +89,7 @@ class TracedGraph:
 def trace_graph(name: str, module: nn.Module, specs: Sequence[TensorSpec]) -> TracedGraph:
     """Trace a graph and list its operators as an SDK that takes TorchScript would see them: inlined."""
     examples = tuple(spec.example() for spec in specs)
-    traced, escapes = trace_watched(module, examples)
+    traced, escapes = with_shapes_alone(trace_watched, module, examples, records=True)
     graph = traced.inlined_graph
     operators = tuple(_operator(node) for node in nodes_of(graph) if not _is_bookkeeping(node.kind()))
     outputs = tuple(leaf for output in graph.outputs() for leaf in _output_leaves(output))

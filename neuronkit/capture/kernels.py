@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from neuronkit.capture.shapes import record_convolution
 from neuronkit.capture.tracing import module_path, nodes_of, quiet_tracing, user_line
 
 
@@ -55,20 +56,11 @@ class _KernelMode(TorchDispatchMode):
         return self.calls[node.i(_MARK)]
 
     def _convolve(self, func: Any, args: Any) -> Tensor:
-        """Record a convolution by hand: the tracer does so inside the kernel, where a dispatch mode keeps it out."""
-        # Beyond those of aten::convolution: benchmark, deterministic, cudnn_enabled, allow_tf32.
-        values = [self._value(arg) for arg in (*args, False, False, False, False)]
-        node = self.graph.create("aten::_convolution", values, 1)
-        self.graph.insertNode(node)
+        node = record_convolution(self.graph, args)
         self.mark(node).parts.append("convolution")
         output: Tensor = func(*args)
         torch._C._set_value_trace(output, node.output())  # type: ignore[attr-defined]
         return output
-
-    def _value(self, argument: Any) -> Any:
-        if isinstance(argument, Tensor):
-            return torch._C._get_value_trace(argument)  # type: ignore[attr-defined]
-        return self.graph.insertConstant(argument)
 
 
 class _LineMode(TorchFunctionMode):
