@@ -28,8 +28,8 @@ def add_commands(add: Any) -> None:
     read.add_argument("--detector", help="artifact of a detector (the demo's small weights)")
     read.add_argument("--recognizer", help="artifact of a recogniser")
     read.add_argument("--quiet", action="store_true", help="no progress")
-    demo = add("demo", _demo, "read the demo's receipt with every kind of model, and compare", "neuronkit demo")
-    demo.add_argument("--out", default="out/demo.png", help="annotated picture; artifacts go beside (%(default)s)")
+    demo = add("demo", _demo, "read the demo's pictures with every kind of model, and compare", "neuronkit demo")
+    demo.add_argument("--out", default="out/demo.png", help="annotated receipt; the rest goes beside (%(default)s)")
 
 
 def _read(given: Any) -> Result:

@@ -1,4 +1,4 @@
-"""Read the demo's receipt with dynamic, static and compiled models: ``python -m neuronkit.demo``."""
+"""Read the demo's receipt and sign with dynamic, static and compiled models: ``python -m neuronkit.demo``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,29 @@ REQUIRED = 0.9
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status, 1 below `REQUIRED` or on any disagreement."""
     parser = argparse.ArgumentParser(prog="python -m neuronkit.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/demo.png"), help="annotated picture; artifacts go beside")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out/demo.png"),
+        help="annotated receipt; the sign and the artifacts go beside",
+    )
     out: Path = parser.parse_args(arguments).out
     out.parent.mkdir(parents=True, exist_ok=True)
-    image, truth = load_image(picture.IMAGE), picture.load_truth()
-    _tell(f"1/4 a picture of {len(truth)} words ({picture.IMAGE.name}), and small models that find and read words")
+    _tell("1/4 small models that find and read words")
     craft, parseq = load_craft(), load_parseq()
     _tell("2/4 making static graphs of both, compiling them for the CPU, saving and loading them")
     models = Models.prepare(craft, parseq, out.parent)
-    _tell("3/4 reading the picture with the dynamic, the static, and the compiled models")
+    problems = _read(models, picture.IMAGE, out)
+    problems += _read(models, picture.SIGN, out.with_name(f"{out.stem}-sign{out.suffix}"))
+    print(f"artifacts: {out.parent / 'craft.pt'}, {out.parent / 'parseq.pt'}")
+    print("\n".join(problems) or "dynamic, static and reloaded models read the same")
+    return 1 if problems else 0
+
+
+def _read(models: Models, path: Path, out: Path) -> list[str]:
+    """Read a picture, print its words, draw them into another; return what is wrong."""
+    image, truth = load_image(path), picture.load_truth(path)
+    _tell(f"3/4 reading a picture of {len(truth)} words ({path.name}) with the dynamic, static and compiled models")
     pages = models.read(image)
     page = pages["reloaded"]
     share = _print_words(truth, page)
@@ -44,11 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ParityError as error:
         problems.append(str(error))
     Image.fromarray(page.draw(image)).save(out)
-    print(f"annotated picture: {out}; artifacts: {out.parent / 'craft.pt'}, {out.parent / 'parseq.pt'}")
+    print(f"annotated picture: {out}\n")
     if share < REQUIRED:
-        problems.append(f"{share:.1%} of the words were read right, {REQUIRED:.0%} are required")
-    print("\n".join(problems) or "dynamic, static and reloaded models read the same")
-    return 1 if problems else 0
+        problems.append(f"{path.name}: {share:.1%} of the words were read right, {REQUIRED:.0%} are required")
+    return problems
 
 
 def _tell(step: str) -> None:

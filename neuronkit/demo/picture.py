@@ -1,4 +1,7 @@
-"""The demo's picture, a receipt, and its text: ``python -m neuronkit.demo.picture`` renders both again."""
+"""The demo's pictures, a receipt and a sign, and their texts.
+
+``python -m neuronkit.demo.picture`` renders the receipt again; `tools.demo.scenes.sign` renders the sign.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from neuronkit.demo.pages import PageStyle, PageWord, RenderedPage, render_page
 
 IMAGE = Path(__file__).parent / "receipt.png"
 TRUTH = Path(__file__).parent / "receipt.json"
+SIGN = Path(__file__).parent / "sign.png"
 SIZE = (690, 450)
 """(height, width) in pixels; not a multiple of CRAFT's stride, so that the demo shows padding."""
 
@@ -70,8 +74,11 @@ def render_receipt(seed: int = _SEED) -> RenderedPage:
     return render_page(np.random.default_rng(seed), SIZE, _STYLE, _LINES)
 
 
-def load_truth() -> list[Truth]:
-    """Read the words of the committed picture, in reading order.
+def load_truth(image: Path = IMAGE) -> list[Truth]:
+    """Read the words of a committed picture, in reading order.
+
+    Args:
+        image: The picture, beside which its text lies: `IMAGE`, the receipt, or `SIGN`.
 
     Returns:
         Text and place of each word, in pixels of the picture.
@@ -80,7 +87,7 @@ def load_truth() -> list[Truth]:
         >>> neuronkit.demo.picture.load_truth()[0].text
         'neuron'
     """
-    words = json.loads(TRUTH.read_text(encoding="utf-8"))["words"]
+    words = json.loads(image.with_suffix(".json").read_text(encoding="utf-8"))["words"]
     return [Truth(word["text"], np.array(word["quad"], dtype=np.float32)) for word in words]
 
 

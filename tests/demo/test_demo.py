@@ -113,8 +113,9 @@ def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert status == 0, printed
     assert size_of(out) == SIZE[::-1]
-    assert {path.name for path in out.parent.iterdir()} == {"demo.png", "craft.pt", "parseq.pt"}
-    for true in load_truth():
+    assert size_of(out.with_name("demo-sign.png")) == size_of(picture.SIGN)
+    assert {path.name for path in out.parent.iterdir()} == {"demo.png", "demo-sign.png", "craft.pt", "parseq.pt"}
+    for true in (*load_truth(), *load_truth(picture.SIGN)):
         assert true.text in printed
     for name in ("CRAFT, static", "CRAFT, reloaded", "PARSeq, static", "PARSeq, reloaded"):
         assert f"{name} against dynamic" in printed
@@ -127,7 +128,9 @@ def test_a_bad_reader_fails_the_demo(
 ) -> None:
     monkeypatch.setattr(module, "load_parseq", untrained)
     assert main(["--out", str(tmp_path / "demo.png")]) == 1
-    assert "90% are required" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "receipt.png: 0.0% of the words were read right, 90% are required" in printed
+    assert "sign.png: 0.0%" in printed
 
 
 @pytest.mark.slow

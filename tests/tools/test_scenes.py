@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronkit.demo.glyphs import FONTS, _folder
+from neuronkit.demo.picture import SIGN, load_truth
 from neuronkit.errors import MissingDependencyError, OptionError
 from neuronkit.ocr.charset import CHARSET_36, CHARSET_94
+from neuronkit.ocr.images import load_image
 from tools.demo.craft_recipe import CraftRecipe
 from tools.demo.parseq_recipe import ParseqRecipe
 from tools.demo.public_sets import read_sets
@@ -21,7 +23,16 @@ from tools.demo.scenes.faces import PACKAGES, Faces
 from tools.demo.scenes.grounds import Grounds
 from tools.demo.scenes.pages import render_scene
 from tools.demo.scenes.shards import Shards, vary, write_shard
-from tools.demo.scenes.texts import MAX_LENGTH, dictionary, held_out, sample_label, sample_text, simple_text
+from tools.demo.scenes.sign import render_sign
+from tools.demo.scenes.texts import (
+    MAX_LENGTH,
+    dictionary,
+    held_out,
+    sample_label,
+    sample_receipt_text,
+    sample_text,
+    simple_text,
+)
 from tools.demo.scenes.words import Scenery, render_crop
 
 WORDS = ("Lemon", "lemonade", "quartz", "Oslo", "vexing", "jumpy", "wharf", "backdoor", "sphinx", "Uganda", "zebra")
@@ -59,6 +70,10 @@ def test_a_seed_stands_for_a_crop_with_a_label_of_the_charset(scenery, seed, cha
 def test_texts_hold_every_character_of_ascii_and_few_are_alike():
     texts = [sample_text(np.random.default_rng([1, i]), WORDS) for i in range(3000)]
     assert {c for text in texts for c in text} >= set(CHARSET_94)
+    receipts = [sample_receipt_text(np.random.default_rng([2, i]), WORDS) for i in range(1000)]
+    assert all(1 <= len(text) <= MAX_LENGTH for text in receipts)
+    assert sum("." in text for text in receipts) > 250
+    assert sum(" " in text for text in receipts) > 150
     for pattern in (str.isdigit, str.isupper, str.islower, str.istitle, lambda t: "." in t and t[-1].isdigit()):
         assert sum(map(pattern, texts)) > 60
     assert len(set(texts)) > 1500
@@ -109,6 +124,7 @@ def test_each_face_is_drawn(scenery):
     rng = np.random.default_rng(0)
     drawn = {scenery.faces.choose(rng).name for _ in range(300)}
     assert drawn == set(FONTS)
+    assert {path.name for path in scenery.faces.monospaced} == {font for font in FONTS if "Mono" in font}
     assert len(scenery.faces) == len(FONTS)
 
 
@@ -210,3 +226,12 @@ def test_public_sets_are_read_from_clones(tmp_path):
     image, label = sets["WildReceipt, a scan"][0]
     assert image.shape == (25, 40, 3)
     assert label == "$3.50"
+
+
+def test_the_committed_sign_is_the_rendered_one():
+    rendered, truth = render_sign(), load_truth(SIGN)
+    assert [word.text for word in rendered.words] == [word.text for word in truth]
+    for made, true in zip(rendered.words, truth):
+        np.testing.assert_allclose(made.quad, true.quad, atol=1.5)
+    image = load_image(SIGN)
+    assert np.abs(image.astype(float) - rendered.image).mean() < 8

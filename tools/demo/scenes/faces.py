@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,12 @@ class Faces:
 
     def __len__(self) -> int:
         return sum(map(len, self.families))
+
+    @cached_property
+    def monospaced(self) -> tuple[Path, ...]:
+        """Faces in which all characters have one width, as tills and typewriters print."""
+        widths = {path: {load_face(path).getlength(c) for c in "iMW1."} for family in self.families for path in family}
+        return tuple(path for path, found in widths.items() if len(found) == 1)
 
     def choose(self, rng: np.random.Generator) -> Path:
         """Draw a face: half of the time each family is as likely as another, else each face."""

@@ -51,7 +51,7 @@ class Grounds:
     def cut(self, rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
         """Make a ground, (H, W, 3) float32, 0..255: a piece of a photograph, or a plain, shaded or textured one."""
         if rng.random() < 0.25:
-            return _paper(rng, size)
+            return self.paper(rng, size)
         kind = rng.random()
         if self.photographs and kind < 0.5:
             ground = self._photograph(rng, size)
@@ -68,6 +68,12 @@ class Grounds:
         if kind > 0.75:
             ground += _texture(rng, size)[..., None]
         return ground
+
+    def paper(self, rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
+        """Receipts, labels and documents: nearly white, lit from one side."""
+        ground = np.empty((*size, 3), np.float32)
+        ground[:] = rng.uniform(130, 250) + rng.uniform(-14, 14, size=3)
+        return np.asarray(ground + _slope(rng, size, 50), np.float32)
 
     def _photograph(self, rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
         picture = self.photographs[rng.integers(len(self.photographs))]
@@ -86,13 +92,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
     if picture is None:
         raise MissingDependencyError(f"{path} cannot be read as an image; install its package anew")
     return np.asarray(picture, dtype=np.uint8)
-
-
-def _paper(rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
-    """Receipts, labels and documents: nearly white, lit from one side."""
-    ground = np.empty((*size, 3), np.float32)
-    ground[:] = rng.uniform(150, 250) + rng.uniform(-12, 12, size=3)
-    return np.asarray(ground + _slope(rng, size, 50), np.float32)
 
 
 def _colour(rng: np.random.Generator) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,8 @@ _SHORT_SHARE = 0.35
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A word to print: where its text line begins, in pixels of the unturned page."""
+class Place:
+    """A word to print: where its text line begins, in pixels of the page before it is turned."""
 
     text: str
     ink: WordMask
@@ -44,33 +44,49 @@ def render_scene(rng: np.random.Generator, size: tuple[int, int], scenery: Scene
     """
     layout = _LAYOUTS[rng.choice(len(_LAYOUTS), p=_SHARES)]
     canvas = scenery.grounds.cut(rng, size)
-    view = _sample_view(rng, size)
+    view = sample_view(rng, size)
     height, width = size
     inset = rng.uniform(0.02, 0.2)
     area = (width * inset, height * inset, width * (1 - inset), height * (1 - inset))
     if rng.random() < 0.6:
-        _draw_panel(rng, canvas, view, area, scenery)
-    words = []
-    smallest = float(height)
-    inks: list[Pixels] = []
-    for place in layout(rng, area, scenery):
-        # One ink for most words of a page, so that it looks printed.
-        quad_place = view @ _shift(place.left, place.top + place.ink.top)
-        word = _locate(place, quad_place)
-        if not ((word.quad > 1).all() and (word.quad < [width - 1, height - 1]).all()):
-            continue
-        if not inks or rng.random() < 0.12:
-            x0, y0 = np.maximum(np.floor(word.quad.min(axis=0)).astype(int), 0)
-            x1, y1 = np.ceil(word.quad.max(axis=0)).astype(int) + 1
-            inks.append(contrasting(rng, canvas[y0:y1, x0:x1]))
-        _print(canvas, place.ink, quad_place, word.quad, inks[-1])
-        words.append(word)
-        smallest = min(smallest, float(place.ink.mask.height))
+        draw_panel(rng, canvas, view, area, scenery)
+    words = print_places(rng, canvas, view, layout(rng, area, scenery))
+    smallest = min((float(np.linalg.norm(word.quad[3] - word.quad[0])) for word in words), default=40.0)
     picture = photograph(rng, shade(rng, canvas), min(smallest, 40.0))
     return RenderedPage(np.ascontiguousarray(picture[..., ::-1]), tuple(words))
 
 
-def _sign(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[_Place]:
+def print_places(
+    rng: np.random.Generator, canvas: Pixels, view: Matrix, places: Iterable[Place], ink: Pixels | None = None
+) -> list[PageWord]:
+    """Print words on a canvas, seen from `view`, in place; those that its border would cut are left out.
+
+    Args:
+        rng: Source of inks.
+        canvas: (H, W, 3) float32, 0..255.
+        view: (3, 3), from the page to the canvas.
+        places: What to print.
+        ink: (3,) of all words; None draws one, and now and then another.
+    """
+    height, width = canvas.shape[:2]
+    words: list[PageWord] = []
+    drawn = ink
+    for place in places:
+        matrix = view @ shift(place.left, place.top + place.ink.top)
+        word = _locate(place, matrix)
+        if not ((word.quad > 1).all() and (word.quad < [width - 1, height - 1]).all()):
+            continue
+        # One ink for most words of a page, so that it looks printed.
+        if drawn is None or (ink is None and rng.random() < 0.12):
+            x0, y0 = np.floor(word.quad.min(axis=0)).astype(int)
+            x1, y1 = np.ceil(word.quad.max(axis=0)).astype(int) + 1
+            drawn = contrasting(rng, canvas[y0:y1, x0:x1])
+        _print(canvas, place.ink, matrix, word.quad, drawn)
+        words.append(word)
+    return words
+
+
+def _sign(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[Place]:
     """One to six large words, each line centred or all at one side."""
     face = scenery.faces.choose(rng)
     left, top, right, bottom = area
@@ -82,11 +98,11 @@ def _sign(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -
         ink = draw_mask(text, str(face), font_size)
         if ink.mask.width > right - left or y + 1.3 * font_size > bottom:
             continue
-        yield _Place(text, ink, left + float(rng.uniform(0, 1)) * (right - left - ink.mask.width), y)
+        yield Place(text, ink, left + float(rng.uniform(0, 1)) * (right - left - ink.mask.width), y)
         y += font_size * float(rng.uniform(1.25, 2.2))
 
 
-def _poster(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[_Place]:
+def _poster(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[Place]:
     """Centred lines of many sizes and faces."""
     left, top, right, bottom = area
     y = top
@@ -97,11 +113,11 @@ def _poster(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery)
         line = _line(rng, scenery, scenery.faces.choose(rng), font_size, right - left)
         wide = line[-1].left + line[-1].ink.mask.width if line else 0
         x = (left + right - wide) / 2
-        yield from (_Place(p.text, p.ink, x + p.left, y) for p in line)
+        yield from (Place(p.text, p.ink, x + p.left, y) for p in line)
         y += font_size * float(rng.uniform(1.3, 2.4))
 
 
-def _receipt(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[_Place]:
+def _receipt(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[Place]:
     """Items at the left, prices at the right."""
     face = scenery.faces.choose(rng)
     left, top, right, bottom = area
@@ -110,14 +126,14 @@ def _receipt(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery
     while y + 1.3 * font_size < bottom:
         price = draw_mask(text := f"{int(10 ** rng.uniform(0, 2.5))}.{rng.integers(100):02}", str(face), font_size)
         if right - left > price.mask.width * 2:
-            yield _Place(text, price, right - price.mask.width, y)
+            yield Place(text, price, right - price.mask.width, y)
             room = right - left - price.mask.width - 2 * font_size
             line = _line(rng, scenery, face, font_size, room * float(rng.uniform(0.3, 1)))
-            yield from (_Place(p.text, p.ink, left + p.left, y) for p in line)
+            yield from (Place(p.text, p.ink, left + p.left, y) for p in line)
         y += font_size * float(rng.uniform(1.3, 1.6))
 
 
-def _columns(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[_Place]:
+def _columns(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[Place]:
     """One to three columns of small text."""
     face = scenery.faces.choose(rng)
     left, top, right, bottom = area
@@ -129,11 +145,11 @@ def _columns(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery
         y = top
         while y + 1.3 * font_size < bottom:
             line = _line(rng, scenery, face, font_size, wide - 1.5 * font_size)
-            yield from (_Place(p.text, p.ink, left + column * wide + p.left, y) for p in line)
+            yield from (Place(p.text, p.ink, left + column * wide + p.left, y) for p in line)
             y += font_size * spacing
 
 
-_LAYOUTS: tuple[Callable[[np.random.Generator, tuple[float, ...], Scenery], Iterator[_Place]], ...] = (
+_LAYOUTS: tuple[Callable[[np.random.Generator, tuple[float, ...], Scenery], Iterator[Place]], ...] = (
     _sign,
     _poster,
     _receipt,
@@ -142,16 +158,16 @@ _LAYOUTS: tuple[Callable[[np.random.Generator, tuple[float, ...], Scenery], Iter
 _SHARES = (0.45, 0.2, 0.2, 0.15)
 
 
-def _line(rng: np.random.Generator, scenery: Scenery, face: Path, font_size: int, room: float) -> list[_Place]:
+def _line(rng: np.random.Generator, scenery: Scenery, face: Path, font_size: int, room: float) -> list[Place]:
     """Words from left to right, as many as there is room for."""
-    line: list[_Place] = []
+    line: list[Place] = []
     x = 0.0
     for _ in range(rng.integers(1, 9)):
         text = _word(rng, scenery)
         ink = draw_mask(text, str(face), font_size)
         if x + ink.mask.width > room:
             break
-        line.append(_Place(text, ink, x, 0.0))
+        line.append(Place(text, ink, x, 0.0))
         x += ink.mask.width + font_size * float(rng.uniform(0.3, 0.7))
     return line
 
@@ -163,7 +179,7 @@ def _word(rng: np.random.Generator, scenery: Scenery) -> str:
             return text
 
 
-def _draw_panel(
+def draw_panel(
     rng: np.random.Generator, canvas: Pixels, view: Matrix, area: tuple[float, ...], scenery: Scenery
 ) -> None:
     """Put a board or a sheet behind the text."""
@@ -177,7 +193,7 @@ def _draw_panel(
     canvas += (board - canvas) * (stencil[..., None].astype(np.float32) / np.float32(255))
 
 
-def _locate(place: _Place, matrix: Matrix) -> PageWord:
+def _locate(place: Place, matrix: Matrix) -> PageWord:
     width, height = place.ink.mask.size
     corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float32)
     boxes = place.ink.characters[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
@@ -187,7 +203,7 @@ def _locate(place: _Place, matrix: Matrix) -> PageWord:
 def _print(canvas: Pixels, ink: WordMask, matrix: Matrix, quad: NDArray[np.float32], colour: Pixels) -> None:
     x0, y0 = np.floor(quad.min(axis=0)).astype(int) - 1
     x1, y1 = np.ceil(quad.max(axis=0)).astype(int) + 1
-    to_area = _shift(-x0, -y0) @ matrix
+    to_area = shift(-x0, -y0) @ matrix
     mask = cv2.warpPerspective(np.asarray(ink.mask), to_area, (int(x1 - x0), int(y1 - y0)))
     x, y = max(x0, 0), max(y0, 0)
     area = canvas[y:y1, x:x1]
@@ -195,7 +211,7 @@ def _print(canvas: Pixels, ink: WordMask, matrix: Matrix, quad: NDArray[np.float
     area += (colour - area) * alpha
 
 
-def _sample_view(rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
+def sample_view(rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
     """A camera before a wall or above a desk: turned a little, and now and then far from straight."""
     height, width = size
     steep = float(rng.choice([1.0, 4.0, 12.0], p=[0.4, 0.4, 0.2]))
@@ -204,8 +220,9 @@ def _sample_view(rng: np.random.Generator, size: tuple[int, int]) -> Matrix:
     turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     tilt = np.eye(3)
     tilt[2, :2] = rng.normal(0, 0.12, size=2) / max(height, width)
-    return _shift(width / 2, height / 2) @ tilt @ turn @ _shift(-width / 2, -height / 2)
+    return shift(width / 2, height / 2) @ tilt @ turn @ shift(-width / 2, -height / 2)
 
 
-def _shift(x: float, y: float) -> Matrix:
+def shift(x: float, y: float) -> Matrix:
+    """The matrix that moves points."""
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])

@@ -97,17 +97,45 @@ def sample_text(rng: np.random.Generator, words: tuple[str, ...] = WORDS, *, uns
     return text[:MAX_LENGTH].strip()
 
 
+def sample_receipt_text(rng: np.random.Generator, words: tuple[str, ...] = WORDS) -> str:
+    """Draw what a till prints: prices, items of a few cut words, counts, dates, telephone numbers, single letters."""
+    kind = rng.random()
+    if kind < 0.3:
+        amount = f"{rng.integers(1, 10 ** rng.integers(1, 4))}" if rng.random() < 0.8 else ""
+        text = (
+            f"{rng.choice(['$', '', '', ''])}{amount}.{_digits(rng, 2)}{rng.choice(['-', '', '', '', 'T', 'F', ' B'])}"
+        )
+    elif kind < 0.68:
+        text = _item(rng, words)
+    elif kind < 0.78:
+        text = _cased(rng, _word(rng, words, False)) + str(rng.choice(["", "", "!", ":", "1", "."]))
+    elif kind < 0.83:
+        text = str(rng.choice(list("ABCEFGHKMNOPRSTX")))
+    elif kind < 0.88:
+        text = f"{rng.integers(1, 20)}{rng.choice([' x ', 'x', ' @ ', '.00x', 'X ', ' '])}{_item(rng, words)}"
+    elif kind < 0.95:
+        text = _date_or_time(rng) + str(rng.choice(["", "", " MON", " FRI", " SAT", " AM", " PM"]))
+    else:
+        text = _measure(rng)
+    return text[:MAX_LENGTH].strip()
+
+
 def simple_text(text: str) -> str:
     """Give a text as the 36 characters write it: small letters and digits; the rest is left out."""
     return "".join(c for c in text.lower() if c in CHARSET_36)
 
 
 def sample_label(
-    rng: np.random.Generator, words: tuple[str, ...], *, characters: int, unseen: bool = False
+    rng: np.random.Generator,
+    words: tuple[str, ...],
+    *,
+    characters: int,
+    unseen: bool = False,
+    receipt: bool = False,
 ) -> tuple[str, str]:
     """Draw a text and what a model of 36 or 94 characters is to read there, never empty."""
     while True:
-        text = sample_text(rng, words, unseen=unseen)
+        text = sample_receipt_text(rng, words) if receipt else sample_text(rng, words, unseen=unseen)
         label = simple_text(text) if characters == 36 else text.replace(" ", "")
         if label:
             return text, label
@@ -165,6 +193,23 @@ def _line(rng: np.random.Generator, words: tuple[str, ...]) -> str:
         parts.insert(int(rng.integers(len(parts))), _digits(rng, int(rng.integers(1, 5))))
     line = " ".join(parts)
     return line.upper() if rng.random() < 0.6 else line.title()
+
+
+def _item(rng: np.random.Generator, words: tuple[str, ...]) -> str:
+    """Name an article in one to four words, some cut short or written without vowels, with a number now and then."""
+    parts = []
+    for _ in range(rng.choice(4, p=[0.25, 0.4, 0.25, 0.1]) + 1):
+        word = _word(rng, words, False)
+        short = rng.random()
+        if short < 0.15:
+            word = word[0] + "".join(c for c in word[1:] if c.lower() not in "aeiou")
+        elif short < 0.3:
+            word = word[: rng.integers(1, 6)]
+        parts.append(word)
+    if rng.random() < 0.12:
+        parts.append(f"{rng.choice(['', 'T', 'X'])}{rng.integers(100)}")
+    item = str(rng.choice([" ", " ", " ", ".", "/", "-"])).join(parts)
+    return item.upper() if rng.random() < 0.6 else item.title()
 
 
 def _digits(rng: np.random.Generator, length: int) -> str:

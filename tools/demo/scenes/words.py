@@ -16,6 +16,7 @@ from tools.demo.scenes.faces import Faces, load_face
 from tools.demo.scenes.grounds import Grounds, Pixels
 from tools.demo.scenes.texts import dictionary, sample_label, sample_text
 
+_RECEIPT_SHARE = 0.4
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)
 
 
@@ -53,15 +54,18 @@ def render_crop(
     Returns:
         The crop, (H, W, 3) uint8, RGB, and its label.
     """
-    text, label = sample_label(rng, scenery.words, characters=characters, unseen=unseen)
+    receipt = rng.random() < _RECEIPT_SHARE and not unseen
+    text, label = sample_label(rng, scenery.words, characters=characters, unseen=unseen, receipt=receipt)
     face = scenery.faces.choose(rng)
+    if receipt and rng.random() < 0.7 and scenery.faces.monospaced:
+        face = scenery.faces.monospaced[rng.integers(len(scenery.faces.monospaced))]
     mask = draw_text(rng, text, face)
-    mask = _bend(rng, mask) if rng.random() < 0.25 else mask
+    mask = _bend(rng, mask) if rng.random() < (0.05 if receipt else 0.25) else mask
     inner, outer = _margins(rng, mask.shape)
     mask = np.pad(mask, (outer[:2], outer[2:]))
     if rng.random() < 0.35:
         _add_neighbours(rng, mask, outer, scenery, face)
-    ground = scenery.grounds.cut(rng, mask.shape[:2])
+    ground = scenery.grounds.paper(rng, mask.shape[:2]) if receipt else scenery.grounds.cut(rng, mask.shape[:2])
     if rng.random() < 0.15:
         _draw_frame(rng, ground)
     image = _paint(rng, ground, mask)
@@ -232,7 +236,7 @@ def contrasting(rng: np.random.Generator, ground: Pixels, mask: NDArray[np.uint8
     mean = ground.mean(axis=(0, 1))
     luminance = float(mean @ _LUMINANCE)
     spread = float((ground @ _LUMINANCE).std())
-    needed = float(np.exp(rng.uniform(np.log(36), np.log(180)))) + spread
+    needed = float(np.exp(rng.uniform(np.log(48), np.log(180)))) + spread
     needed = min(needed, max(luminance, 255 - luminance) - 1)
     for _ in range(20):
         ink = rng.uniform(0, 256, size=3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 256))
