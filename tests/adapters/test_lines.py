@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,23 @@ def test_docTRs_own_post_processing_reads_the_same() -> None:
     results = compiled.processor.postprocess(compiled(images, torch.full((3,), 128, dtype=torch.int32)))
     assert [result.text for result in results] == [text for text, _ in expected]
     assert [result.confidence for result in results] == pytest.approx([float(p) for _, p in expected], rel=1e-4)
+
+
+def test_texts_of_a_trained_reader_stay_where_plain_padding_changes_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    lines = importlib.import_module("lines")
+    model, rng = lines.trained(None), np.random.default_rng(2)
+    written = [lines.line(rng, int(length)) for length in np.exp(rng.uniform(0, np.log(90), 120))]
+    images = [image for image, _ in written]
+    processor = CtcProcessor(Charset(lines.CHARACTERS), (32, 1024), channels=1, keep_ratio=True)
+    static = neuronkit.make_static(model, batch_size=8, options=LineOptions(width=1024))
+    with torch.no_grad():
+        rows = neuronkit.FixedShape(static).run([(image[None],) for image in images])
+        plain = [model(lines.pad(image, 1024, "plain")[None]) for image in images]
+        alone, exact, changed = (
+            [processor.postprocess(logits)[0].text for logits in read]
+            for read in ([model(image[None]) for image in images], rows, plain)
+        )
+    assert sum(map(str.__eq__, alone, (text for _, text in written))) > 110
+    assert exact == alone
+    assert sum(map(str.__ne__, changed, alone)) > 10
