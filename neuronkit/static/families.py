@@ -18,6 +18,7 @@ ADAPTER_MODULES = (
     "doctr.master",
     "doctr.sar",
     "doctr.vitstr",
+    "doctr.viptr",
     "trba",
     "lines.easyocr",
     "lines.benchmark",

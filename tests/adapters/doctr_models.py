@@ -113,3 +113,24 @@ def vitstr(seed: int) -> nn.Module:
     with torch.no_grad():
         model.feat_extractor["0"].projection.weight.mul_(8)
     return lively(model, lambda m: m.head.bias[len(VOCAB)], eos_bias=2.0)
+
+
+def viptr(seed: int) -> nn.Module:
+    from doctr.models.classification.vip.pytorch import VIPNet
+    from doctr.models.recognition.viptr.pytorch import VIPTR
+    from torchvision.models._utils import IntermediateLayerGetter
+
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"embed_dims": [16, 32, 64], "depths": [1, 1, 1], "num_heads": [2, 4, 8]}
+    sizes |= {"mlp_ratios": [2, 2, 2], "split_sizes": [1, 2, 4], "sr_ratios": [4, 2, 2], "input_shape": (3, 32, 128)}
+    body = VIPNet(3, 48, include_top=False, **sizes)
+    model: Any = VIPTR(IntermediateLayerGetter(body, {"5": "features"}), VOCAB).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2 and name != "head.weight":
+                parameter.mul_(3)
+        # What differs from place to place decides which character it is.
+        features = model.feat_extractor(torch.randn(4, 3, 32, 128))["features"].flatten(0, 1)
+        model.head.weight.mul_(3 / (features @ model.head.weight.T).std())
+        model.head.bias.copy_(-(features @ model.head.weight.T).mean(0))
+    return model

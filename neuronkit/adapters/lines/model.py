@@ -174,16 +174,16 @@ class StaticLine(StaticModel):
         model: nn.Module,
         images: TensorSpec,
         num_classes: int,
-        options: LineOptions,
+        options: LineOptions | None = None,
         normalization: Normalization = NORMALIZATION,
     ) -> None:
         super().__init__(model, ())
-        self.num_classes, self.options = num_classes, options
+        self.num_classes, self.options = num_classes, options or LineOptions()
         exact = exact_padding(self.network(self.source), height=images.shape[2])
         self.canvas = Canvas(type(self.source).__name__, exact, images)
         self.specs, self.smallest_width, self.area = self.canvas.specs, self.canvas.smallest_width, self.canvas.area
         self._keep(self._graph(self.source, exact))
-        if options.raw_images:
+        if self.options.raw_images:
             self.take_raw_images(normalization)
 
     @abstractmethod
