@@ -156,13 +156,16 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
 def _html(part: str | Grid) -> str:
     if isinstance(part, str):
         return f"<p>{html.escape(part)}</p>"
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in part.header)
+    head = _html_cells(part, "th", part.header)
     body = "".join(_html_row(part, index, row) for index, row in enumerate(part.rows))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _html_row(grid: Grid, index: int, row: Sequence[str]) -> str:
     marked = ' style="color:#b00020;font-weight:bold"' if index in grid.marked else ""
-    sides = ["right" if column in grid.numbers else "left" for column in range(len(row))]
-    cells = "".join(f'<td style="text-align:{side}">{html.escape(cell)}</td>' for side, cell in zip(sides, row))
-    return f"<tr{marked}>{cells}</tr>"
+    return f"<tr{marked}>{_html_cells(grid, 'td', row)}</tr>"
+
+
+def _html_cells(grid: Grid, tag: str, cells: Sequence[str]) -> str:
+    sides = ["right" if column in grid.numbers else "left" for column in range(len(cells))]
+    return "".join(f'<{tag} style="text-align:{side}">{html.escape(c)}</{tag}>' for side, c in zip(sides, cells))

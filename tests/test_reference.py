@@ -6,6 +6,7 @@ import doctest
 import functools
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,21 @@ def test_docstrings_are_complete(name: str) -> None:
         missing += [] if "Returns:" in doc or "Yields:" in doc else ["Returns"]
     if not is_error(value) and ">>>" not in doc and "Examples:" not in doc:
         missing.append("Example")
+    if not is_error(value) and "Raises:" not in doc and raises(value):
+        missing.append("Raises")
     assert missing == []
+
+
+def raises(value: Any) -> bool:
+    """Whether a function, or what makes or calls an object of a class, raises or checks something itself."""
+    methods = ("__init__", "__post_init__", "__call__")
+    made = [value.__dict__.get(name) for name in methods] if inspect.isclass(value) else [value]
+    # Those that dataclasses make have no file.
+    written = [
+        function for function in made if inspect.isfunction(function) and Path(inspect.getfile(function)).is_file()
+    ]
+    sources = [inspect.getsource(function) for function in written]
+    return any(re.search(r"\braise \w|\bchecks\.\w", source) and "Raises:" not in source for source in sources)
 
 
 @pytest.mark.slow

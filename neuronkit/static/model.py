@@ -37,6 +37,9 @@ class StaticModel(RawImages, nn.Module, ABC):
         joining: How the graphs are joined, as data with a ``to_dict()`` for the manifest; None for a single graph, and
             where Python code joins them.
 
+    Raises:
+        SpecError: If the original holds quantised modules.
+
     Examples:
         >>> static = neuronkit.make_static(parseq, batch_size=2)
         >>> isinstance(static, neuronkit.StaticModel), sorted(static.graphs())

@@ -228,6 +228,15 @@ def test_an_installed_plugin_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
         sys.modules.pop("pillow_heif", None)
 
 
+@pytest.mark.tooling  # whose Pillow is one that reads AVIF
+def test_avif_is_read(tmp_path: Path) -> None:
+    image = np.full((40, 60, 3), (200, 60, 30), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.avif", quality=90)
+    for source in (tmp_path / "a.avif", (tmp_path / "a.avif").read_bytes()):
+        np.testing.assert_allclose(load_image(source).astype(int), image, atol=4)
+    assert [page.source for page in page_stream(tmp_path)] == [tmp_path / "a.avif"]
+
+
 def forget(name: str) -> None:
     Image.OPEN.pop(name, None)
     Image.ID[:] = [known for known in Image.ID if known != name]
