@@ -10,12 +10,22 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from neuronkit import StaticCRAFT, StaticPARSeq, TensorSpec, estimate, tables
+from neuronkit import (
+    PARSeqOptions,
+    StaticCRAFT,
+    StaticPARSeq,
+    TensorSpec,
+    estimate,
+    make_static,
+    static_greedy_decoder,
+    tables,
+)
 from neuronkit.analysis import CostReport
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.errors import OptionError, SpecError, UnknownModelError, UnknownTargetError, UnsupportedOperatorError
 from neuronkit.models import CRAFT, PARSeq
 from neuronkit.targets import find_target, target_names
+from tests.static.cached import WIDTH, Cached
 
 
 def torch_flops(model, *inputs):
@@ -299,12 +309,23 @@ def test_folded_constants_count_as_weights() -> None:
         ("unrolled", {"read": 1}),
     ],
 )
-def test_the_worst_case_runs_every_loop_to_its_end(method, executions) -> None:
-    static = StaticPARSeq(load_parseq(), max_length=6, method=method)
+@pytest.mark.parametrize("outputs", ["logits", "tokens"])
+def test_the_worst_case_runs_every_loop_to_its_end(method, executions, outputs) -> None:
+    static = make_static(load_parseq(), options=PARSeqOptions(max_length=6, method=method, outputs=outputs))
     report = estimate(static, target="inf2", passes="worst")
     assert report.executions == executions
     assert report.case == "worst case"
     assert estimate(static, target="inf2").flops <= report.flops
+
+
+# There are ten classes beside the end.
+@pytest.mark.parametrize(("outputs", "steps"), [("logits", 10), ("tokens", 80)])
+def test_in_the_worst_case_no_draft_of_a_window_is_right(outputs, steps) -> None:
+    static = static_greedy_decoder(
+        Cached(0), max_length=steps - 1, bos_id=1, eos_id=0, memory=TensorSpec("memory", (2, WIDTH)),
+        method="windowed", window=8, outputs=outputs,
+    )  # fmt: skip
+    assert sum(estimate(static, target="inf2", passes="worst").executions.values()) == 1 + steps
 
 
 def test_passes_are_those_of_the_example_inputs_by_default() -> None:

@@ -52,6 +52,11 @@ def test_equals_the_growing_loop_in_no_more_calls(max_length: int, window: int |
     assert max_length < 9 or len(lengths) > 4
 
 
+def test_no_rows_are_no_tokens() -> None:
+    static = decoder("windowed", Cached(0), 9, memory=TensorSpec("memory", (2, WIDTH)))
+    assert static(torch.zeros(0, WIDTH)).shape == (0, 10, VOCABULARY)
+
+
 def test_a_text_that_repeats_itself_comes_several_tokens_a_call() -> None:
     model, memory = Cached(4, place=0.0, end=-20.0), memory_of(3)
     expected = expected_of(model, memory, 511)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from neuronkit import checks
 from neuronkit.analysis.cost.counts import GraphCount, OperatorCount, count_graph
@@ -146,28 +146,41 @@ def worst_case(model: StaticModel, graphs: Graphs) -> dict[str, int]:
     if len(graphs) == 1 and model.joining is None:
         return dict.fromkeys(graphs, 1)
     executions: Counter[str] = Counter(dict.fromkeys(graphs, 0))
+    names, ends = model.graph_outputs(), getattr(model.joining, "ends", (getattr(model, "eos_id", 0),))
     answers: dict[str, Any] = {}
 
-    def restless(name: str, module: nn.Module) -> Callable[..., Any]:
+    def restless(name: str) -> Callable[..., Any]:
+        module, specs = graphs[name]
+
         def call(*inputs: Tensor) -> Any:
             if name not in answers:
-                answers[name] = module(*inputs)
+                # Of made-up tokens no graph is asked.
+                answers[name] = module(*(spec.example(i) for i, spec in enumerate(specs)))
             executions[name] += 1
-            return tree_map(lambda x: _another_token(x, executions[name], getattr(model, "eos_id", 0)), answers[name])
+            outputs, structure = tree_flatten(answers[name])
+            known = names.get(name, ())
+            kinds = known if len(known) == len(outputs) else ("",) * len(outputs)
+            number = sum(executions.values())
+            return tree_unflatten([_another(kind, x, number, ends) for kind, x in zip(kinds, outputs)], structure)
 
         return call
 
     with torch.no_grad():
-        model.join({name: restless(name, module) for name, (module, _) in graphs.items()})(*model.example_inputs())
+        model.join({name: restless(name) for name in graphs})(*model.example_inputs())
     return dict(executions)
 
 
-def _another_token(output: Any, call: int, eos_id: int) -> Any:
-    if isinstance(output, Tensor) and output.dtype == torch.int32 and output.dim() == 1:
-        return torch.zeros_like(output)  # No row has settled.
-    if not isinstance(output, Tensor) or not output.is_floating_point() or not output.dim():
+def _another(kind: str, output: Any, call: int, ends: Sequence[int]) -> Any:
+    """An output of a graph that predicts what it did not predict for as long as there are classes, and no end."""
+    if not isinstance(output, Tensor):
         return output
-    classes = [index for index in range(output.shape[-1]) if index != eos_id][-2:]
+    if kind == "settled":
+        return torch.zeros_like(output)
+    if kind in ("token", "tokens"):
+        return torch.full_like(output, max(ends) + call)
+    if kind not in ("", "logits") or not output.is_floating_point() or output.dim() < 2:
+        return output
+    classes = [index for index in range(output.shape[-1]) if index not in ends] or [0]
     answer = torch.zeros_like(output)
     answer[..., classes[call % len(classes)]] = 1
     return answer

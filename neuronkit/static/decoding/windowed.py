@@ -144,12 +144,12 @@ class WindowLoop(nn.Module):
             first = known.clamp(max=steps - self.window)
             place = first + offset
             tokens = text.gather(1, place)
-            length = longest
+            length, furthest = longest, self.prefix + (int(first.max()) if rows > 0 else 0)
             for shorter in self.lengths:
-                if shorter < length and shorter >= self.prefix + int(first.max()):
+                if furthest <= shorter < length:
                     length = shorter
             past = row * width + first + (longest - length) + torch.arange(length, device=device)
-            cache = buffer.flatten(0, 1).index_select(0, past.flatten()).reshape(rows, length, -1)
+            cache = buffer.flatten(0, 1).index_select(0, past.flatten()).reshape(rows, length, buffer.shape[2])
             seen = text[:, :steps] if self.looks_back else tokens
             value, ids, written = self.call(length, seen, first[:, 0].to(torch.int32), cache, context)
             if calls == 0:
