@@ -127,3 +127,37 @@ def test_a_ratio_of_signal_to_noise_lets_single_errors_pass_and_no_infinite_ones
 def test_verify_is_true_or_false(verify: Any) -> None:
     with pytest.raises(OptionError, match=r"got verify=.*expected True or False"):
         compile_for_inferentia(nn.Linear(3, 2), X, target="cpu", verify=verify)
+
+
+def test_a_large_canvas_is_compared_once_and_a_small_one_often(capfd: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    static = StaticCRAFT(CRAFT(width=0.02), height=544, width=512)
+    compiled = compile_for_inferentia(static, target="cpu", progress=True)
+    sizes = "valid_size: int32[1, 2]"
+    assert {stage: found["compared"] for stage, found in compiled.manifest["parity"].items()} == {
+        "static": [f"3 × images: float32[1, 3, 288, 256], {sizes}"],
+        "compiled": [f"1 × images: float32[1, 3, 544, 512], {sizes}"],
+    }
+    told = capfd.readouterr().err
+    assert "comparing the static model with the original, 50 %" in told
+    assert "comparing the compiled model with the original, 100 %" in told
+
+
+def test_what_is_wrong_on_a_large_canvas_alone_is_found() -> None:
+    class WrongWhereLarge(StaticCRAFT):
+        def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
+            return {name: Shifted(module) for name, module in super().modules_by_name(source).items()}
+
+    static = WrongWhereLarge(CRAFT(width=0.02), height=544, width=512)
+    with pytest.raises(ParityError, match="1 input"):
+        compile_for_inferentia(static, target="cpu")
+
+
+class Shifted(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor, valid_size: Tensor) -> Any:
+        scores, features = self.module(images, valid_size)
+        return scores + 0.01, features

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
-from neuronkit.adapters.kit.options import VisionOptions, either
+from neuronkit.adapters.kit.options import VisionOptions, either, smaller_canvas
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
@@ -118,6 +118,15 @@ class StaticCRAFT(StaticModel):
         if not matches(self.source):
             # Another backbone may do as well; what cannot is told here, and not at the first call.
             self.modules_by_name(self.source)
+
+    def smaller(self) -> StaticCRAFT:
+        """The same on a smaller canvas."""
+        options = self.options
+        height, width = smaller_canvas(options.height, options.width)
+        if (height, width) == (options.height, options.width):
+            return self
+        smaller = replace(options, height=height, width=width)
+        return StaticCRAFT(self.original, batch_size=self.specs[0].shape[0], options=smaller)
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
         return {"craft": self._exact(source)}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,7 +21,6 @@ from neuronkit.compile.verification import Verification, run_eagerly
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr.processors import Processor, check_processor, processor_for
 from neuronkit.options import CompileOptions, check_operator_kinds
-from neuronkit.parity import ParityReport
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.families import way_in
@@ -115,12 +115,11 @@ def compile_for_inferentia(
             outputs = describe_outputs(given, static.interface, way_in(model))
         output_specs = [TensorSpec.from_dict(output) for output in outputs]
         processor = _fitting_processor(processor, static, output_specs)
-        verification = Verification(static) if verify else None
-        parity: dict[str, ParityReport] = {}
+        verification = Verification(static, report) if verify else None
+        parity: dict[str, Any] = {}
         if verification:
-            report("comparing the static model with the original")
             with static.failures_named():
-                parity["static"] = verification.rewrite()
+                parity["static"] = verification.rewrite(in_full_size=not chosen.runs_here())
         compiled = chosen.compile(graphs, options=options, op_whitelist=op_whitelist, progress=report)
         manifest = {
             "format": FORMAT,
@@ -142,9 +141,8 @@ def compile_for_inferentia(
             }
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor, graphs=compiled.callables)
         if verification and chosen.runs_here():
-            report("comparing the compiled model with the original")
             parity["compiled"] = verification.compiled(result, options.precision.narrow_type)
-    result.manifest["parity"] = {name: numbers.to_dict() for name, numbers in parity.items()}
+    result.manifest["parity"] = parity
     # Through JSON, so that a fresh manifest and a loaded one are the same.
     result.manifest = json.loads(json.dumps(result.manifest))
     report.tell(result.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from neuronkit.errors import ParityError
-from neuronkit.parity import ParityReport, assert_parity
+from neuronkit.parity import assert_parity
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import PlainModel, StaticModel, detached_copy, quantised_modules, unwrap
 from neuronkit.static.trees import leaves
+from neuronkit.targets.progress import ProgressCallback, detail
 
 # One input can agree by chance: a quantised model may be right on the first and wrong on the second.
 SEEDS = range(3)
@@ -40,49 +42,83 @@ class Verification:
     float32, and everything in its own type, to a tolerance of that type. A decoder may then take another of two nearly
     equal tokens, after which all is different; so the ratio of signal to noise decides where single errors are large.
 
+    A model that can be made smaller (`StaticModel.smaller`), such as a detector on a large canvas, is compared so on
+    all inputs, and in its full size on one.
+
     Args:
         static: The static model; its example inputs for several seeds are compared, each different one once.
+        progress: Gets the stage, and the percentage that is done of it.
     """
 
-    def __init__(self, static: StaticModel) -> None:
-        self._static = static
-        self._inputs = _different([static.example_inputs(seed) for seed in SEEDS])
+    def __init__(self, static: StaticModel, progress: ProgressCallback = lambda stage: None) -> None:
+        self._static, self._progress = static, progress
+        self._stage = "comparing the static model with the original"
+        self._smaller = static.smaller()
+        seeds = SEEDS if self._smaller is static else SEEDS[:1]
+        self._inputs = _different([static.example_inputs(seed) for seed in seeds])
         self._expected: dict[int, Any] = {}
         self._dtype = _narrowest(static)
 
-    def rewrite(self) -> ParityReport:
+    def rewrite(self, *, in_full_size: bool) -> dict[str, Any]:
         """Compare the static model with the original.
+
+        Args:
+            in_full_size: Whether a model that can be made smaller is compared in its full size too: where the compiled
+                one, which is compared so, cannot run.
+
+        Returns:
+            The numbers, and under "compared" on what they were found.
 
         Raises:
             ParityError: If they disagree. Names quantised modules of the original, which are the usual cause.
         """
+        if self._smaller is not self._static:
+            found = Verification(self._smaller, self._progress).rewrite(in_full_size=True)
+            if in_full_size:
+                found["compared"] += self._compared(lambda *inputs: run_eagerly(self._static, inputs))["compared"]
+            return found
         if self._dtype in _TOLERANCES and not isinstance(self._static, PlainModel):
             twin = in_float32(self._static)
-            Verification(twin).compiled(lambda *inputs: run_eagerly(twin, inputs))
-        return self.compiled(lambda *inputs: run_eagerly(self._static, inputs))
+            Verification(twin, self._progress)._compared(lambda *inputs: run_eagerly(twin, inputs))
+        return self._compared(lambda *inputs: run_eagerly(self._static, inputs))
 
-    def compiled(self, function: Callable[..., Any], narrow_type: str | None = None) -> ParityReport:
+    def compiled(self, function: Callable[..., Any], narrow_type: str | None = None) -> dict[str, Any]:
         """Compare a function that takes inputs as the static model's `specs` say with the original.
 
         Args:
             function: Such as a compiled model.
             narrow_type: What `neuronkit.options.Precision.narrow_type` says, of what the function computes in.
 
+        Returns:
+            The numbers, and under "compared" on what they were found.
+
         Raises:
             ParityError: If they disagree. Names quantised modules of the original, which are the usual cause.
         """
+        self._stage = "comparing the compiled model with the original"
+        return self._compared(function, narrow_type)
+
+    def _compared(self, function: Callable[..., Any], narrow_type: str | None = None) -> dict[str, Any]:
+        self._progress(self._stage)
         static, dtype = self._static, _NARROW.get(narrow_type or "", self._dtype)
         tolerance = _TOLERANCES.get(dtype, ATOL)
         decodes = dtype in _TOLERANCES and static.interface.eos_id is not None
+        done = itertools.count(1)
+
+        def told(outputs: Any) -> Any:
+            detail(self._progress, f"{self._stage}, {100 * next(done) // (2 * len(self._inputs))} %")
+            return outputs
+
         try:
-            return assert_parity(
-                lambda *x: static.meaningful(function(*x), x),
-                self._original,
+            report = assert_parity(
+                lambda *x: told(static.meaningful(function(*x), x)),
+                lambda *x: told(self._original(*x)),
                 self._inputs,
                 rtol=tolerance,
                 atol=tolerance * max(1.0, self._typical_size()) if dtype in _TOLERANCES else ATOL,
                 min_sqnr_db=_MIN_SQNR_DB if decodes else None,
             )
+            return {**report.to_dict(), "compared": [f"{len(self._inputs)} × {', '.join(map(str, static.specs))}"]}
         except ParityError as error:
             quantised = quantised_modules(static.source)
             if not quantised:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.adapters.doctr.recognizer import normalization
-from neuronkit.adapters.kit.options import VisionOptions
+from neuronkit.adapters.kit.options import VisionOptions, smaller_canvas
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.interface import DETECTOR, Interface, Output, ValidArea
@@ -91,6 +91,13 @@ class StaticDoctrDetector(StaticModel):
     def interface(self) -> Interface:
         """A detector of one map for each class."""
         return Interface(DETECTOR, (Output("probabilities", ValidArea((2, 3))),))
+
+    def smaller(self) -> StaticDoctrDetector:
+        """The same on a smaller canvas."""
+        options = DoctrDetectorOptions(*smaller_canvas(self.options.height, self.options.width))
+        if options == self.options:
+            return self
+        return StaticDoctrDetector(self.original, batch_size=self.specs[0].shape[0], options=options)
 
     def _rewrite(self, source: nn.Module) -> ExactPadding:
         device = next(source.parameters()).device

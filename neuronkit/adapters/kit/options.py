@@ -12,6 +12,8 @@ from neuronkit.static.decoding.decoding import LOGITS, OUTPUTS
 from neuronkit.static.decoding.methods import AUTO
 
 Options = TypeVar("Options")
+# Pixels of a side from which twice as many are many.
+_SMALL = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +84,12 @@ def check_sizes(options: Any, *names: str) -> None:
         value = getattr(options, name)
         if value is not None:
             object.__setattr__(options, name, checks.integer(name, value, 1, error=SpecError))
+
+
+def smaller_canvas(height: int, width: int) -> tuple[int, int]:
+    """A canvas that is computed in little time and divides like the given one; itself where it is small."""
+
+    def smaller(size: int) -> int:
+        return size if size < 2 * _SMALL else _SMALL + size % _SMALL
+
+    return smaller(height), smaller(width)
