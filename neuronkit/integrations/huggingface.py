@@ -10,19 +10,21 @@ import torch
 from torch import Tensor
 
 from neuronkit import tensors
+from neuronkit.adapters.huggingface.inputs import IDS, KINDS
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
 from neuronkit.adapters.huggingface.settings import shallow_copy
 from neuronkit.adapters.registry import make_static
 from neuronkit.artifact import CompiledModel
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import OptionError, SpecError
+from neuronkit.interface import SEQ2SEQ
 from neuronkit.integrations.stand_in import check_network, compiled_models, given_to_original
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 
 __all__ = ["accelerate", "restore"]
 _NAME = "generate"
-_INPUTS = ("inputs", "pixel_values", "input_ids", "attention_mask", "decoder_input_ids")
+_INPUTS = ("inputs", *KINDS, "attention_mask", "decoder_input_ids")
 # Given, they count otherwise than at the same value by default.
 _LENGTHS = ("max_length", "max_new_tokens", "min_length", "min_new_tokens")
 
@@ -73,6 +75,11 @@ def accelerate(
     if sizes is None or isinstance(sizes, HuggingFaceOptions):
         sizes = replace(sizes or HuggingFaceOptions(), outputs="tokens")
     static = make_static(model, family="huggingface", batch_size=batch_size, options=sizes)
+    if static.interface.role != SEQ2SEQ:
+        raise OptionError(
+            f"got {type(model).__name__}, whose generate gives other ids than its decoder; expected a model that gives "
+            "what it decodes; call compile_for_inferentia and its decoded()"
+        )
 
     def compile_(static: Any) -> CompiledModel:
         return compile_for_inferentia(
@@ -167,8 +174,12 @@ class Generate:
         if len(names) != 1 + (mask is not None) or names[0] not in expected:
             raise SpecError(f"generate was called with {', '.join(names) or 'no inputs'}")
         first = tensors.tensor(names[0], given[names[0]])
-        if self._static.reads_images:
+        if not self._static.masked:
             return [first]
+        if self._static.kind != IDS:
+            if mask is None:
+                raise SpecError(f"generate was called with {names[0]} and no attention_mask")
+            return [first, mask]
         self._static.check_vocabulary(first)
         if mask is None and bool((first == self._static.generation.pad_id).any()):
             raise SpecError("generate was called with padding and no attention_mask, which releases read differently")

@@ -60,21 +60,75 @@ def trocr(seed: int, **settings: Any) -> Any:
     return vision(seed, decoder)
 
 
+_BERT_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 24,
+    "is_decoder": True,
+    "add_cross_attention": True,
+}
+
+
 def roberta(seed: int) -> Any:
     """A ViT and RoBERTa, whose table of 24 positions serves 22."""
     from transformers import RobertaConfig
 
-    decoder = RobertaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=24,
-        is_decoder=True,
-        add_cross_attention=True,
-    )
-    return vision(seed, decoder)
+    return vision(seed, RobertaConfig(**_BERT_SIZES))
+
+
+def bert(seed: int) -> Any:
+    """A ViT and BERT, as manga-ocr is made of."""
+    from transformers import BertConfig
+
+    return vision(seed, BertConfig(**_BERT_SIZES))
+
+
+def gpt2(seed: int) -> Any:
+    from transformers import GPT2Config
+
+    sizes = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 24}
+    return vision(seed, GPT2Config(**sizes, add_cross_attention=True, bos_token_id=0, eos_token_id=2))
+
+
+def xglm(seed: int) -> Any:
+    from transformers import XGLMConfig
+
+    sizes = {"vocab_size": VOCABULARY, "d_model": 32, "num_layers": 2, "attention_heads": 2, "ffn_dim": 64}
+    return vision(seed, XGLMConfig(**sizes, max_position_embeddings=24, is_decoder=True, add_cross_attention=True))
+
+
+def pix2struct(seed: int) -> Any:
+    from transformers import Pix2StructConfig, Pix2StructForConditionalGeneration
+
+    torch.manual_seed(seed)
+    own = {"hidden_size": 32, "d_kv": 16, "d_ff": 64, "num_heads": 2, "num_layers": 2, "vocab_size": VOCABULARY}
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "seq_len": 12, "patch_size": 4}
+    vision_config = {**own, **sizes, "patch_embed_hidden_size": 32}
+    model: Any = Pix2StructForConditionalGeneration(Pix2StructConfig(text_config=own, vision_config=vision_config))
+    generation = model.generation_config
+    generation.decoder_start_token_id, generation.pad_token_id, generation.eos_token_id = 0, 0, 1
+    return model
+
+
+def whisper(seed: int) -> Any:
+    """Fed with two seconds in place of thirty; language and task are fixed, and there are no timestamps."""
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    torch.manual_seed(seed)
+    sizes = {name: value for name, value in SIZES.items() if name != "max_position_embeddings"}
+    config = WhisperConfig(
+        **sizes, num_mel_bins=8, max_source_positions=100, max_target_positions=32, pad_token_id=2, bos_token_id=2,
+        eos_token_id=2, decoder_start_token_id=50, suppress_tokens=[5, 6], begin_suppress_tokens=[7, 2],
+    )  # fmt: skip
+    model: Any = WhisperForConditionalGeneration(config)
+    generation = model.generation_config
+    generation.lang_to_id, generation.task_to_id = {"<|en|>": 51, "<|de|>": 52}, {"transcribe": 53, "translate": 54}
+    generation.language, generation.task, generation.is_multilingual = "de", "transcribe", True
+    generation.no_timestamps_token_id, generation.return_timestamps = 55, False
+    return model
 
 
 def vision(seed: int, decoder: Any) -> Any:
@@ -140,21 +194,28 @@ def text_model(name: str, seed: int = 0, **settings: Any) -> Any:
 
 def generated(model: Any, inputs: tuple[Tensor, ...], **arguments: Any) -> list[list[int]]:
     """What the model generates as its users call it, without the start and up to EOS."""
-    names = ("pixel_values",) if inputs[0].dim() == 4 else ("input_ids", "attention_mask")
-    values = [x if x.dim() == 4 else x.long() for x in inputs]
+    names = (model.main_input_name, "attention_mask")
+    values = [x if x.is_floating_point() else x.long() for x in inputs]
     sequences = model.generate(**dict(zip(names, values)), **arguments).tolist()
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
     return [ids[1 : next((i for i, token in enumerate(ids) if i and token in ends), None)] for ids in sequences]
 
 
-def donut(seed: int) -> Any:
+def nougat(seed: int) -> Any:
+    """As Donut, on pages that are not square, with the published decoder's scaled embeddings and last norm."""
+    return donut(seed, [48, 32], scale_embedding=True, add_final_layer_norm=True)
+
+
+def donut(seed: int, image_size: Any = 32, **settings: Any) -> Any:
     """A Swin encoder and mBART, as Donut is made of."""
     from transformers import DonutSwinConfig, MBartConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
     torch.manual_seed(seed)
-    encoder = DonutSwinConfig(image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4)
-    decoder = MBartConfig(**SIZES, is_decoder=True, add_cross_attention=True, is_encoder_decoder=False)
+    encoder = DonutSwinConfig(
+        image_size=image_size, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4
+    )
+    decoder = MBartConfig(**SIZES, **settings, is_decoder=True, add_cross_attention=True, is_encoder_decoder=False)
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 2, 1, 2
     return VisionEncoderDecoderModel(config=config)

@@ -114,26 +114,38 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
 
 def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> GenerateCall:
     """Call `generate`, and give what it hands to its greedy loop, which is not run."""
-    calls: list[GenerateCall] = []
 
     def record(
         self: Any, input_ids: Tensor, logits_processor: Any, stopping_criteria: Any, generation_config: Any, **rest: Any
     ) -> Tensor:
-        calls.append(GenerateCall(input_ids, logits_processor, stopping_criteria, generation_config, rest))
-        return input_ids
+        raise _Recorded(GenerateCall(input_ids, logits_processor, stopping_criteria, generation_config, rest))
+
+    def detect_language(self: Any, **given: Any) -> Tensor:
+        raise SpecError(
+            "got language=None in the generation settings, with which generate finds a language for each row; "
+            "expected one; set generation_config.language and .task"
+        )
 
     # A class of its own, as some releases take the loop from the class and others from the model.
-    recording: Any = type(
-        type(model).__name__, (type(model),), {"_sample": record, "_beam_search": record, "__module__": __name__}
-    )
+    methods = {"_sample": record, "_beam_search": record, "detect_language": detect_language, "__module__": __name__}
+    recording: Any = type(type(model).__name__, (type(model),), methods)
     recorder = shallow_copy(model, recording)
-    recorder.generate(**inputs, **arguments)
-    if len(calls) != 1:
-        raise SpecError(
-            f"got {type(model).__name__}, whose generate runs none of the loops that neuronkit knows; expected one "
-            "that does; its results cannot be reproduced in fixed shapes"
-        )
-    return calls[0]
+    try:
+        recorder.generate(**inputs, **arguments)
+    except _Recorded as recorded:
+        return recorded.call
+    raise SpecError(
+        f"got {type(model).__name__}, whose generate runs none of the loops that neuronkit knows; expected one "
+        "that does; its results cannot be reproduced in fixed shapes"
+    )
+
+
+class _Recorded(Exception):
+    """Ends a `generate` where its loop would begin."""
+
+    def __init__(self, call: GenerateCall) -> None:
+        super().__init__()
+        self.call = call
 
 
 def _beams(config: Any, prompt: tuple[int, ...], ends: tuple[int, ...]) -> Beams:

@@ -136,15 +136,20 @@ def _cached_positions(input_ids: Tensor, padding_idx: int, past_key_values_lengt
 
 
 class EncodeImages(nn.Module):
-    """Images → the encoder's hidden states (N, S, D)."""
+    """Images (N, C, H, W), or a spectrogram (N, C, W) → the encoder's hidden states (N, S, D).
 
-    def __init__(self, encoder: nn.Module) -> None:
+    Args:
+        encoder: The model's.
+        name: What the encoder calls its input.
+    """
+
+    def __init__(self, encoder: nn.Module, name: str = "pixel_values") -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.name = encoder, name
 
     def forward(self, images: Tensor) -> Tensor:
         with plain_sizes():
-            return self.encoder(pixel_values=images, return_dict=False)[0]
+            return self.encoder(**{self.name: images}, return_dict=False)[0]
 
 
 # An id in channels of a memory: as digits of 8 bits, which every float type holds.
@@ -152,23 +157,25 @@ _DIGITS = tuple(1 << shift for shift in (16, 8, 0))
 
 
 class EncodeTokens(nn.Module):
-    """Ids and mask (N, S) int32 → the encoder's hidden states with the mask as one more channel, (N, S, D + 1).
+    """Ids (N, S) int32 or patches (N, S, P), and their mask → hidden states with the mask behind them, (N, S, D + 1).
 
     Args:
         encoder: The model's.
+        name: What the encoder calls its input.
         keeps_ids: Whether the ids' digits follow, three channels more, for rules that read them.
     """
 
-    def __init__(self, encoder: nn.Module, keeps_ids: bool = False) -> None:
+    def __init__(self, encoder: nn.Module, name: str = "input_ids", keeps_ids: bool = False) -> None:
         super().__init__()
-        self.encoder, self.keeps_ids = encoder, keeps_ids
+        self.encoder, self.name, self.keeps_ids = encoder, name, keeps_ids
         self.asks_for_global_attention = type(encoder).__name__ == "LEDEncoder"
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         with plain_sizes():
-            ids, mask = input_ids.long(), attention_mask.long()
+            given = input_ids if input_ids.is_floating_point() else input_ids.long()
+            mask = attention_mask.long()
             with NoGlobalAttention() if self.asks_for_global_attention else contextlib.nullcontext():
-                states = self.encoder(input_ids=ids, attention_mask=mask, return_dict=False)[0]
+                states = self.encoder(**{self.name: given}, attention_mask=mask, return_dict=False)[0]
             digits = [torch.div(input_ids, digit, rounding_mode="floor") for digit in _DIGITS if self.keeps_ids]
             channels = [mask, *(digit - 256 * torch.div(digit, 256, rounding_mode="floor") for digit in digits)]
             return torch.cat([states, torch.stack(channels, -1).to(states.dtype)], dim=-1)

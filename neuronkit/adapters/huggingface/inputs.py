@@ -21,6 +21,8 @@ from neuronkit.static.model import failures_named
 
 # Of the source, where the model names no longest one.
 DEFAULT_SOURCE_LENGTH = 512
+# Main inputs, in the words of transformers.
+IMAGES, IDS, PATCHES, FEATURES = KINDS = ("pixel_values", "input_ids", "flattened_patches", "input_features")
 _ABOUT_COLOURS = ("do_rescale", "do_normalize", "do_convert_rgb")
 
 
@@ -51,12 +53,39 @@ def check_kind(model: Any) -> str:
             "asked how it counts; update it"
         )
     name = model.main_input_name
-    if name not in ("pixel_values", "input_ids"):
+    if name not in KINDS:
         raise UnknownModelError(
-            f"got {cls}, which reads {name!r}; expected a model that reads 'pixel_values' or 'input_ids'; others are "
-            "not supported"
+            f"got {cls}, which reads {name!r}; expected a model that reads {', '.join(KINDS)}; others are not supported"
         )
     return str(name)
+
+
+def input_specs(kind: str, model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
+    """The inputs of a model whose main one is of this kind."""
+    if options.raw_images and kind != IMAGES:
+        raise OptionError(
+            f"got raw_images=True for a model that reads {kind}; expected a model of images, such as "
+            "VisionEncoderDecoderModel; leave raw_images out"
+        )
+    makers = {IMAGES: image_specs, IDS: text_specs, PATCHES: patch_specs, FEATURES: feature_specs}
+    return makers[kind](model, batch_size, options)
+
+
+def patch_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
+    """Pix2Struct's patches, each behind its row and column, and which of them count."""
+    config = model.config.vision_config
+    patches = options.source_length or config.seq_len
+    width = 2 + model.get_encoder().embeddings.patch_projection.in_features
+    shape = (batch_size, patches)
+    return TensorSpec(PATCHES, (*shape, width), model.dtype, fill=0), TensorSpec("attention_mask", shape, "int32")
+
+
+def feature_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
+    """Whisper's spectrogram of 30 seconds, which is what its feature extractor gives for shorter recordings too."""
+    config = model.config
+    encoder = model.get_encoder()
+    frames = config.max_source_positions * encoder.conv1.stride[0] * encoder.conv2.stride[0]
+    return (TensorSpec(FEATURES, (batch_size, config.num_mel_bins, frames), model.dtype),)
 
 
 def image_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tuple[TensorSpec, ...]:
@@ -129,11 +158,6 @@ def text_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> tupl
             f"got source_length={length}; expected at most {positions}, the positions of this model's encoder, or "
             "those up to which sparse attention does not depend on the padding; give a smaller source_length"
         )
-    if options.raw_images:
-        raise OptionError(
-            "got raw_images=True for a model of texts; expected a model of images, such as VisionEncoderDecoderModel; "
-            "leave raw_images out"
-        )
     shape = (batch_size, length)
     return TensorSpec("input_ids", shape, "int32"), TensorSpec("attention_mask", shape, "int32")
 
@@ -166,5 +190,5 @@ def _table_positions(model: Any) -> int | None:
 def plain_row(model: Any, specs: Sequence[TensorSpec]) -> list[Tensor]:
     """One row of inputs, in which every token counts."""
     device = next(model.parameters()).device
-    fills = [0.0] if len(specs) == 1 else [plain_token(model), 1]
+    fills = [plain_token(model) if specs[0].name == IDS else 0.0, 1]
     return [torch.full((1, *s.shape[1:]), f, dtype=s.torch_dtype, device=device) for s, f in zip(specs, fills)]

@@ -22,14 +22,14 @@ from neuronkit.adapters.huggingface.graphs import (
     without_encoder,
 )
 from neuronkit.adapters.huggingface.history import BANNED
-from neuronkit.adapters.huggingface.inputs import check_kind, find_normalization, image_specs, plain_row, text_specs
+from neuronkit.adapters.huggingface.inputs import FEATURES, IDS, check_kind, find_normalization, input_specs, plain_row
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
 from neuronkit.adapters.huggingface.scores import Rules
 from neuronkit.adapters.huggingface.settings import shallow_copy
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.interface import SEQ2SEQ, Interface
+from neuronkit.interface import OTHER, SEQ2SEQ, Interface
 from neuronkit.static.decoding.decoding import LOGITS, Beams
 from neuronkit.static.decoding.windowed import WINDOW
 from neuronkit.static.model import unwrap
@@ -42,10 +42,11 @@ class StaticHuggingFace(EncoderDecoder):
     """A Hugging Face encoder–decoder at a fixed batch and length, decoding as `generate` does.
 
     A vision model is called with images (N, 3, H, W), a text model with ids (N, S) int32 and their mask (N, S) int32,
-    1 where a token counts. It gives scores (N, T, V) float32, right up to and including each row's first EOS: the
-    logits, after what the generation settings do to them, with -2 ** 100 in place of -inf. With ``outputs="tokens"`` it
-    gives tokens (N, T) int32 and their probabilities, zero after the first EOS. A beam search gives the best sequences'
-    tokens (N, R, T) int32 and their scores (N, R) float32.
+    1 where a token counts, Pix2Struct with patches (N, S, P) and theirs, Whisper with spectrograms (N, M, F). It gives
+    scores (N, T, V) float32, right up to and including each row's first EOS: the logits, after what the generation
+    settings do to them, with -2 ** 100 in place of -inf. With ``outputs="tokens"`` it gives tokens (N, T) int32 and
+    their probabilities, zero after the first EOS. A beam search gives the best sequences' tokens (N, R, T) int32 and
+    their scores (N, R) float32.
 
     Args:
         model: The dynamic model. What `model.generate` does with its settings is asked of the installed transformers.
@@ -66,8 +67,9 @@ class StaticHuggingFace(EncoderDecoder):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: HuggingFaceOptions | None = None) -> None:
         core: Any = unwrap(model)
         options = options or HuggingFaceOptions()
-        self.reads_images = check_kind(core) == "pixel_values"
-        specs = image_specs(core, batch_size, options) if self.reads_images else text_specs(core, batch_size, options)
+        self.kind = check_kind(core)
+        specs = input_specs(self.kind, core, batch_size, options)
+        self.masked = len(specs) > 1
         self.options = options
         check_routers(core)
         self.arguments, self.prompt = options.arguments(), options.prompt
@@ -123,21 +125,22 @@ class StaticHuggingFace(EncoderDecoder):
     def interface(self) -> Interface:
         """An encoder–decoder, with the tokens that `generate` starts, ends and fills rows with."""
         ends = self.generation.ends
+        # Whisper's generate gives what follows the prompt, without the end.
+        role = OTHER if self.kind == FEATURES else SEQ2SEQ
         return Interface(
-            SEQ2SEQ, self.decoding.named_outputs, self.bos_id, ends[0], self.generation.pad_id, further_ends=ends[1:]
+            role, self.decoding.named_outputs, self.bos_id, ends[0], self.generation.pad_id, further_ends=ends[1:]
         )
 
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()
-        return EncodeImages(encoder) if self.reads_images else EncodeTokens(encoder, self.keeps_ids)
+        return EncodeTokens(encoder, self.kind, self.keeps_ids) if self.masked else EncodeImages(encoder, self.kind)
 
     def decoder(self, source: Any) -> nn.Module:
         _, decodes, layout = self._shared(source)
-        masked = not self.reads_images
         if layout is None:
-            decoder = Decode(decodes, self.generation, masked)
+            decoder = Decode(decodes, self.generation, self.masked)
         else:
-            decoder = CachedDecode(decodes, self.generation, masked, layout)
+            decoder = CachedDecode(decodes, self.generation, self.masked, layout)
         return decoder.to(next(source.parameters()).device)
 
     def run_original(self, source: Any, *inputs: Tensor) -> Any:
@@ -179,9 +182,8 @@ class StaticHuggingFace(EncoderDecoder):
         if self.prompt is not None:
             ids = torch.tensor(self.prompt, dtype=torch.long, device=inputs[0].device)
             prompt = {"decoder_input_ids": ids.expand(len(inputs[0]), -1)}
-        if self.reads_images:
-            return {"pixel_values": inputs[0], **prompt}
-        return {**dict(zip(("input_ids", "attention_mask"), (x.long() for x in inputs))), **prompt}
+        given = (x if x.is_floating_point() else x.long() for x in inputs)
+        return {**dict(zip((self.kind, "attention_mask"), given)), **prompt}
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Check the inputs against `specs`, and ids against the vocabulary.
@@ -193,7 +195,7 @@ class StaticHuggingFace(EncoderDecoder):
             SpecError: If one does not fit, or an id is not in the vocabulary.
         """
         given = super().check_inputs(inputs)
-        if not self.reads_images:
+        if self.kind == IDS:
             self.check_vocabulary(given[0])
         return given
 
@@ -204,7 +206,7 @@ class StaticHuggingFace(EncoderDecoder):
     @property
     def input_ranges(self) -> dict[str, tuple[int, int]]:
         """The ids of the vocabulary."""
-        return {} if self.reads_images else {"input_ids": (0, self._vocabulary() - 1)}
+        return {"input_ids": (0, self._vocabulary() - 1)} if self.kind == IDS else {}
 
     def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them.
@@ -222,14 +224,19 @@ class StaticHuggingFace(EncoderDecoder):
         return [row[: next((i for i, token in enumerate(row) if token in ends), None)] for row in tokens.tolist()]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """Random images, or random ids with lengths of their own."""
-        if self.reads_images:
+        """Random images, or random ids or patches, as many in each row as come."""
+        if not self.masked:
             return super().example_inputs(seed)
-        rows, length = self.specs[0].shape
+        rows, length = self.specs[0].shape[:2]
         generator = torch.Generator().manual_seed(seed)
-        ids = torch.randint(0, self._vocabulary(), (rows, length), generator=generator, dtype=torch.int32)
+        if self.kind == IDS:
+            given = torch.randint(0, self._vocabulary(), (rows, length), generator=generator, dtype=torch.int32)
+        else:
+            given = torch.randn(self.specs[0].shape, generator=generator).to(self.specs[0].torch_dtype)
+            # A patch begins with its row and its column.
+            given[..., :2] = torch.randint(0, 8, (rows, length, 2), generator=generator).to(given)
         lengths = torch.randint(1, length + 1, (rows, 1), generator=generator)
-        return ids, (torch.arange(length) < lengths).to(torch.int32)
+        return given, (torch.arange(length) < lengths).to(torch.int32)
 
     def _vocabulary(self) -> int:
         return len(self.source.get_input_embeddings().weight)
@@ -246,14 +253,14 @@ class StaticHuggingFace(EncoderDecoder):
                 count_padding_in_positions(decodes)
             layout = None
             if self.wants_caches:
-                layout = find_layout(decodes, self.generation, not self.reads_images, self.window)
+                layout = find_layout(decodes, self.generation, self.masked, self.window)
             # Not registered: the weights stay the original's alone.
             self.__dict__["_copies"] = key, encodes, decodes, layout
         return self._copies[1:]  # type: ignore[index]
 
 
 # Their results are tested against `generate`'s.
-_TEXT_MODELS = {
+_MODELS = {
     "bart": "BartForConditionalGeneration",
     "bigbird_pegasus": "BigBirdPegasusForConditionalGeneration",
     "blenderbot_small": "BlenderbotSmallForConditionalGeneration",
@@ -267,19 +274,18 @@ _TEXT_MODELS = {
     "nllb_moe": "NllbMoeForConditionalGeneration",
     "pegasus": "PegasusForConditionalGeneration",
     "pegasus_x": "PegasusXForConditionalGeneration",
+    "pix2struct": "Pix2StructForConditionalGeneration",
     "plbart": "PLBartForConditionalGeneration",
     "switch_transformers": "SwitchTransformersForConditionalGeneration",
     "t5": "T5ForConditionalGeneration",
     "umt5": "UMT5ForConditionalGeneration",
+    "vision_encoder_decoder": "VisionEncoderDecoderModel",
+    "whisper": "WhisperForConditionalGeneration",
 }
-_VISION_MODELS = {"vision_encoder_decoder": "VisionEncoderDecoderModel"}
 
 FAMILY = Family(
     name="huggingface",
-    class_names=tuple(
-        f"transformers.models.{folder}.modeling_{folder}.{name}"
-        for folder, name in {**_VISION_MODELS, **_TEXT_MODELS}.items()
-    ),
+    class_names=tuple(f"transformers.models.{folder}.modeling_{folder}.{name}" for folder, name in _MODELS.items()),
     matches=lambda model: False,
     options=HuggingFaceOptions,
     build=StaticHuggingFace,

@@ -26,6 +26,11 @@ _WITHOUT_EFFECT = frozenset([
     "continuous_batching_config", "transformers_version", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "assistant_confidence_threshold", "max_matching_ngram_size", "assistant_lookbehind", "target_lookbehind",
 ])
+# Whisper's own, which say what decoding starts from. Without thresholds and timestamps there is one call of a loop.
+_OF_WHISPER = frozenset([
+    "language", "task", "lang_to_id", "task_to_id", "is_multilingual", "forced_decoder_ids", "prev_sot_token_id",
+    "no_timestamps_token_id", "max_initial_timestamp_index", "alignment_heads", "median_filter_width",
+])
 # fmt: on
 # Values with which a setting does nothing, beside None, False and the release's default.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -67,11 +72,19 @@ def refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
     blank = shallow_copy(model)
     blank.generation_config = type(model.generation_config)()
     defaults = _settings(blank, {})
+    known = _REPRODUCED | _WITHOUT_EFFECT
+    if getattr(model.config, "model_type", None) == "whisper":
+        known |= _OF_WHISPER
+        if isinstance(settings.get("language"), (list, tuple)):
+            raise SpecError(
+                f"got language={shown(settings['language'])} in the model's generation settings; expected one for all "
+                "rows; set generation_config.language to it"
+            )
     refused = {
         name: value
         for name, value in settings.items()
         if not name.startswith("_")
-        and name not in _REPRODUCED | _WITHOUT_EFFECT
+        and name not in known
         and not (value is None or value is False or value in ([], {}) or value in _NEUTRAL.get(name, ()))
         and not (name in defaults and value == defaults[name])
         and not (name == "num_return_sequences" and (settings.get("num_beams") or 1) > 1)
