@@ -17,8 +17,8 @@ from neuronkit.adapters.registry import make_static
 from neuronkit.artifact import CompiledModel
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.errors import OptionError, SpecError
-from neuronkit.interface import SEQ2SEQ
 from neuronkit.integrations.stand_in import check_network, compiled_models, given_to_original
+from neuronkit.interface import SEQ2SEQ
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 

@@ -127,7 +127,7 @@ def whisper(seed: int) -> Any:
     generation = model.generation_config
     generation.lang_to_id, generation.task_to_id = {"<|en|>": 51, "<|de|>": 52}, {"transcribe": 53, "translate": 54}
     generation.language, generation.task, generation.is_multilingual = "de", "transcribe", True
-    generation.no_timestamps_token_id, generation.return_timestamps = 55, False
+    generation.no_timestamps_token_id, generation.return_timestamps = VOCABULARY - 1, False
     return model
 
 
@@ -199,7 +199,11 @@ def generated(model: Any, inputs: tuple[Tensor, ...], **arguments: Any) -> list[
     sequences = model.generate(**dict(zip(names, values)), **arguments).tolist()
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
-    return [ids[1 : next((i for i, token in enumerate(ids) if i and token in ends), None)] for ids in sequences]
+    # Whisper gives what follows its prompt.
+    first = 0 if names[0] == "input_features" else 1
+    return [
+        ids[first : next((i for i, token in enumerate(ids) if i >= first and token in ends), None)] for ids in sequences
+    ]
 
 
 def nougat(seed: int) -> Any:

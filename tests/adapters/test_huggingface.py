@@ -154,7 +154,7 @@ def test_normalisation_that_is_not_said_or_not_reproduced_is_refused() -> None:
     with pytest.raises(OptionError, match="got raw_images=False, image_processor=None, image_mean="):
         HuggingFaceOptions(image_mean=HALF, image_std=HALF)
     options = HuggingFaceOptions(raw_images=True, image_mean=HALF, image_std=HALF)
-    with pytest.raises(OptionError, match="got raw_images=True for a model of texts"):
+    with pytest.raises(OptionError, match="got raw_images=True for a model that reads input_ids"):
         neuronkit.make_static(lively(marian(1)), options=options)
     options = HuggingFaceOptions(raw_images=True, image_mean=HALF[:2], image_std=HALF[:2])
     with pytest.raises(SpecError, match="got image_mean and image_std of 2 and 2 numbers; expected 3"):
@@ -351,15 +351,18 @@ def test_releases_that_are_too_old_are_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_models_of_another_kind_are_refused() -> None:
     import transformers
 
-    whisper = {**SIZES, "max_source_positions": 24, "max_target_positions": 24, "num_mel_bins": 4}
-    del whisper["max_position_embeddings"]
+    speech = {**SIZES, "max_source_positions": 24, "max_target_positions": 24}
+    del speech["max_position_embeddings"]
+    waves = bart(0)
+    waves.main_input_name = "input_values"
     models = {
         nn.Linear(2, 2): "Linear, which has no generate nor",
         transformers.T5Model(transformers.T5Config(**T5_SIZES)): "T5Model, which has no generate nor generation_config",
         transformers.BartForCausalLM(transformers.BartConfig(**SIZES)): "BartForCausalLM, .*(without an |get_)encoder",
-        transformers.WhisperForConditionalGeneration(
-            transformers.WhisperConfig(**whisper, pad_token_id=1, bos_token_id=2, eos_token_id=2)
-        ): "Whisper.*, which reads 'input_features'; expected a model that reads 'pixel_values' or 'input_ids'",
+        waves: "Bart.*, which reads 'input_values'; expected a model that reads pixel_values, input_ids, flattened_pat",
+        transformers.Speech2TextForConditionalGeneration(
+            transformers.Speech2TextConfig(**speech)
+        ): "Speech2Text.*, whose encoder does not begin with Whisper's two convolutions",
     }
     for model, message in models.items():
         with pytest.raises(UnknownModelError, match=message):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
-from neuronkit.errors import SpecError
-from tests.adapters.huggingface_models import VOCABULARY, generated, lively, text_model
+from neuronkit.errors import OptionError, SpecError
+from tests.adapters.generation_cases import OWN
+from tests.adapters.huggingface_models import VOCABULARY, generated, lively, text_model, whisper
 
 pytestmark = pytest.mark.peers
 
@@ -54,6 +55,47 @@ def test_equals_generate(name: str) -> None:
     # Padding does not count.
     lengths = mask.sum(1).tolist()
     assert expected == [generated(model, (ids[i : i + 1, :n], mask[i : i + 1, :n]))[0] for i, n in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("name", ["vit-bert", "vit-gpt2", "vit-xglm", "donut", "nougat", "pix2struct", "whisper"])
+def test_pictures_and_sounds_equal_generate(name: str) -> None:
+    for beams, method in ((1, "auto"), (1, "stepwise"), (3, "auto")):
+        model: Any = OWN[name]()
+        model.generation_config.num_beams = beams
+        static: Any = neuronkit.make_static(model, batch_size=6, options=HuggingFaceOptions(method=method))
+        inputs = static.example_inputs(3)
+        calls = static.passes(*inputs)
+        assert calls.positions == (calls * static.steps if (beams, method) == (1, "auto") else calls)
+        expected = generated(model, inputs)
+        assert len({tuple(row) for row in expected}) > 1
+        with torch.no_grad():
+            found = static.decoded(static(*inputs))
+        # Whisper's generate leaves out what it starts from.
+        start = 3 if name == "whisper" else 0
+        assert [row[start:] for row in found] == expected
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu", progress=False)
+    assert static.decoded(compiled(*inputs)) == found
+
+
+def test_whisper_starts_from_a_language_that_is_fixed() -> None:
+    model = whisper(1)
+    static: Any = neuronkit.make_static(model)
+    assert static.specs[0].shape == (1, 8, 200)
+    assert static.generation.prompt == (50, 52, 53, 60)
+    with pytest.raises(AttributeError, match="has no attribute 'generate'"):
+        _ = neuronkit.compile_for_inferentia(static, target="cpu", progress=False).generate
+    with pytest.raises(OptionError, match="got WhisperForConditionalGeneration, whose generate gives other ids than"):
+        neuronkit.integrations.huggingface.accelerate(model)
+    for name, value, message in (
+        ("language", None, "got language=None in the generation settings, with which generate finds a language"),
+        ("language", ["de"], r"got language=\['de'\] in the model's generation settings; expected one for all rows"),
+        ("return_timestamps", True, "got return_timestamps=True in"),
+        ("no_speech_threshold", 0.6, "got no_speech_threshold=0.6 in"),
+    ):
+        model = whisper(1)
+        setattr(model.generation_config, name, value)
+        with pytest.raises(SpecError, match=message):
+            neuronkit.make_static(model)
 
 
 @pytest.mark.parametrize("name", ["Bart", "MT5"])

@@ -84,6 +84,11 @@ def feature_specs(model: Any, batch_size: int, options: HuggingFaceOptions) -> t
     """Whisper's spectrogram of 30 seconds, which is what its feature extractor gives for shorter recordings too."""
     config = model.config
     encoder = model.get_encoder()
+    if not hasattr(encoder, "conv1") or not hasattr(encoder, "conv2"):
+        raise UnknownModelError(
+            f"got {type(model).__name__}, whose encoder does not begin with Whisper's two convolutions; expected "
+            "WhisperForConditionalGeneration; other models of sounds are not supported"
+        )
     frames = config.max_source_positions * encoder.conv1.stride[0] * encoder.conv2.stride[0]
     return (TensorSpec(FEATURES, (batch_size, config.num_mel_bins, frames), model.dtype),)
 

@@ -212,6 +212,9 @@ class StaticHuggingFace(EncoderDecoder):
         """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them.
 
         Of a beam search all sequences, those of a row one after the other, as `generate` gives them.
+
+        Raises:
+            SpecError: If Whisper gives a timestamp.
         """
         beams = self.generation.beams
         if beams is not None:
@@ -221,7 +224,15 @@ class StaticHuggingFace(EncoderDecoder):
         else:
             tokens = tensors.tensor("outputs", outputs, shape=(None, None, None)).argmax(-1)
         ends = self.generation.ends
-        return [row[: next((i for i, token in enumerate(row) if token in ends), None)] for row in tokens.tolist()]
+        rows = [row[: next((i for i, token in enumerate(row) if token in ends), None)] for row in tokens.tolist()]
+        if self.kind == FEATURES:
+            last = getattr(self.source.generation_config, "no_timestamps_token_id", self.generation.vocabulary)
+            if any(token > last for row in rows for token in row):
+                raise SpecError(
+                    f"got a timestamp, a token above {last}, from which generate reads on; expected text without; call "
+                    "the original"
+                )
+        return rows
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random images, or random ids or patches, as many in each row as come."""
