@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import html
+import os
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neuronkit import checks
+from neuronkit.errors import OptionError
 from neuronkit.shown import shown
 
 # Columns of a terminal that a printed report stays within, as long as no single word is longer.
 WIDTH = 100
 _GAP = "  "
+
+
+def save_figure(figure: Any, path: Any) -> None:
+    """Write a figure of matplotlib to a file, whose suffix decides the format.
+
+    Raises:
+        OptionError: If it is no path of a picture, or cannot be written there.
+    """
+    file = checks.path("path", path)
+    known = sorted(figure.canvas.get_supported_filetypes())
+    if file.suffix.lower().lstrip(".") not in ("", *known):
+        raise OptionError(f"got path={shown(file)}; expected a picture's suffix, one of {', '.join(known)}; change it")
+    try:
+        if os.path.lexists(file) and not file.is_file():
+            raise FileExistsError(errno.EEXIST, f"{checks.file_kind(os.lstat(file).st_mode)} is there")
+        figure.savefig(file, dpi=120)
+    except OSError as error:
+        raise OptionError(
+            f"got path={shown(file)}, which cannot be written ({error.strerror}); expected a new file, or a picture to "
+            "replace; give another path"
+        ) from error
 
 
 @dataclass(frozen=True)

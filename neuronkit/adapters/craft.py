@@ -211,7 +211,11 @@ class StaticCRAFT(StaticModel):
         return self._exact(self.source).refused_sizes(self.specs)
 
     def check_sizes(self, valid_size: Tensor) -> None:
-        """Raise SpecError if the original cannot run on images of one of these sizes (N, 2), (height, width)."""
+        """Refuse sizes of images (N, 2), (height, width), on which the original cannot run.
+
+        Raises:
+            SpecError: If there is such a size, or `valid_size` is no such tensor.
+        """
         self._exact(self.source).check_sizes(valid_size)
 
     def meaningful(self, outputs: Any, inputs: Sequence[Tensor]) -> Tensor | tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from neuronkit.artifact.inputs import by_name, check_inputs, of_any_rows
 from neuronkit.artifact.joined import save_graphs
 from neuronkit.artifact.weights import replace_weights
 from neuronkit.capture.serialize import save_script
-from neuronkit.errors import ArtifactError, NeuronKitError, OptionError
+from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
 from neuronkit.shown import shown
@@ -182,7 +182,12 @@ class CompiledModel:
             raise OptionError('got step() of a model that settles all rows itself; expected method="fused"; call it')
         *given, start = inputs
         self._graph_specs[-1].check(start)
-        outputs: tuple[Tensor, ...] = self._guarded(self._graph, (*self._bound(given, {}), start), self.carry)
+        bound = self._bound(given, {})
+        if len(bound[0]) != len(start):
+            raise SpecError(
+                f"got {len(bound[0])} rows and start of {len(start)}; expected as many; give one for each row"
+            )
+        outputs: tuple[Tensor, ...] = self._guarded(self._graph, (*bound, start), self.carry)
         return outputs
 
     forward = __call__
@@ -326,7 +331,7 @@ class CompiledModel:
         Raises:
             OptionError: For another device, or a dtype: both are fixed when a model is compiled.
         """
-        if str(device) not in ("cpu", "cpu:0"):
+        if not isinstance(device, (str, torch.device)) or str(device) not in ("cpu", "cpu:0"):
             raise OptionError(
                 f"got to({shown(device)}); expected to('cpu'), where inputs and outputs are: what computes, and in "
                 "which type, is fixed when a model is compiled; compile for another target, or with another dtype"

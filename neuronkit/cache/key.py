@@ -8,13 +8,28 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from neuronkit.errors import OptionError
+from neuronkit.shown import shown
+
 _SHOWN = 3
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def key_of(ingredients: Mapping[str, Any]) -> str:
-    """SHA-256 of the ingredients as canonical JSON, in hex."""
-    text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """SHA-256 of the ingredients as canonical JSON, in hex.
+
+    Raises:
+        OptionError: If they are no mapping that JSON can hold.
+    """
+    try:
+        if not isinstance(ingredients, Mapping):
+            raise TypeError("no mapping")
+        text = json.dumps(dict(ingredients), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(
+            f"got ingredients={shown(ingredients)} ({shown(error)}); expected a mapping of plain values; give what "
+            "JSON can hold"
+        ) from error
     return hashlib.sha256(text.encode()).hexdigest()
 
 

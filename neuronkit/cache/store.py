@@ -140,9 +140,11 @@ class CompileCache:
 
         Raises:
             CompileError: If the deadline passes while another process builds.
-            OptionError: If the directory cannot be made.
+            OptionError: If the directory cannot be made, or `ingredients` are no mapping that JSON can hold.
         """
-        slot = Slot(self, key_of(ingredients), graph, ingredients)
+        slot = Slot(self, key_of(ingredients), checks.text("graph", graph), ingredients)
+        if deadline is not None:
+            deadline = checks.number("deadline", deadline)
         try:
             self._locks.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -163,11 +165,22 @@ class CompileCache:
             self.prune()
 
     def path(self, key: str) -> Path:
-        """Where an entry lies, or would."""
+        """Where an entry lies, or would.
+
+        Raises:
+            OptionError: If `key` is none.
+        """
+        if not is_hash(key):
+            raise OptionError(f"got key={shown(key)}; expected 64 hexadecimal digits; give the key of an entry")
         return self._entries / key
 
     def nearest(self, graph: str, ingredients: Mapping[str, Any]) -> list[str] | None:
-        """How the most similar entry of the same graph and target differs; None if there is none."""
+        """How the most similar entry of the same graph and target differs; None if there is none.
+
+        Raises:
+            OptionError: If `ingredients` are no mapping that JSON can hold.
+        """
+        key_of(ingredients)
         target = ingredients.get("target")
         found = [entry for entry in self.entries() if (entry.graph, entry.target) == (graph, target)]
         return min((differences(entry.ingredients, ingredients) for entry in found), key=len, default=None)

@@ -140,7 +140,12 @@ class PARSeq(nn.Module):
 
         Returns:
             (N, Q, D) decoded features, the head's input.
+
+        Raises:
+            SpecError: If one is no tensor of that kind, or an id is outside the vocabulary.
         """
+        if not (tensors.being_traced() or isinstance(tokens, torch.fx.Proxy)):
+            self._check_context(tokens, memory, content_mask, padding_mask, query, query_mask)
         batch, length = tokens.shape
         # BOS is the null context: it alone carries no position.
         null_context = self.text_embed(tokens[:, :1])
@@ -149,6 +154,26 @@ class PARSeq(nn.Module):
         if query is None:
             query = self.pos_queries[:, :length].expand(batch, -1, -1)
         return self.decoder(self.dropout(query), content, memory, query_mask, content_mask, padding_mask)
+
+    def _check_context(
+        self, tokens: Any, memory: Any, content_mask: Any, padding_mask: Any, query: Any, query_mask: Any
+    ) -> None:
+        places, width, data = *self.pos_queries.shape[1:], not self.pos_queries.is_meta
+        tensors.tensor("tokens", tokens, shape=(None, None), dtype=("int64", "int32"), data=data)
+        rows, length = tokens.shape
+        if not 1 <= length <= places:
+            raise SpecError(f"tokens: got {length} in a row; expected BOS and at most {places - 1} more; give those")
+        if data:
+            tensors.check_ids("tokens", tokens, (0, self.charset.num_tokens - 1))
+        tensors.model_input("memory", memory, self, (rows, None, width))
+        if query is not None:
+            tensors.model_input("query", query, self, (rows, None, width))
+        masks = {"content_mask": (content_mask, length), "padding_mask": (padding_mask, rows)}
+        masks["query_mask"] = query_mask, length if query is None else query.shape[1]
+        for name, (mask, first) in masks.items():
+            if mask is not None:
+                kinds = ("bool", tensors.dtype_name(self.pos_queries.dtype))
+                tensors.tensor(name, mask, shape=(first, length), dtype=kinds, data=data)
 
     def forward(self, images: Tensor, max_length: int | None = None) -> Tensor:
         """Read a batch of crops.

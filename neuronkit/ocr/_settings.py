@@ -27,4 +27,10 @@ def settings_of(cls: type[Any], given: Any) -> dict[str, Any]:
             f"got {kind!r} settings {checks.shown(unknown)}; expected some of {sorted(names)}; "
             "a newer release of neuronkit may have written them: update it"
         )
+    needed = {field.name for field in dataclasses.fields(cls) if field.default is field.default_factory}
+    if not needed <= given.keys():
+        raise OptionError(
+            f"got {kind!r} settings without {', '.join(sorted(needed - given.keys()))}; expected all of them; give "
+            "what to_dict() returned"
+        )
     return {name: value for name, value in given.items() if name != "kind"}

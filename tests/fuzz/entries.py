@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import neuronkit
@@ -24,10 +27,12 @@ from neuronkit.build import Recipe, build
 from neuronkit.cache import CompileCache
 from neuronkit.integrations import doctr, easyocr, huggingface
 from neuronkit.models import CRAFT, LinkRefiner, PARSeq, RefinedCRAFT, load_checkpoint
+from neuronkit.models.any_file import open_model
 from neuronkit.ocr import (
     Charset,
     CraftProcessor,
     CtcProcessor,
+    DoctrProcessor,
     ImagePage,
     Letterbox,
     Line,
@@ -191,6 +196,9 @@ def entries(folder: Path) -> list[Entry]:
     emulated = neuronkit.emulate_autocast(network)
     cache = CompileCache(folder / "cache")
     parity = neuronkit.assert_parity(network, network, [(images,)])
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20), "white").save(buffer, "PNG")
+    png = buffer.getvalue()
     picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     maps = np.random.default_rng(1).random((2, 16, 32, 2)).astype(np.float32)
     letterboxes = [Letterbox.fit((20, 30), canvas=(32, 64)), Letterbox.fit((30, 60), canvas=(32, 64))]
@@ -199,16 +207,39 @@ def entries(folder: Path) -> list[Entry]:
     word = Word("ab", 0.5, box, (0.5, 0.5))
     page = Page((40, 60), (Line((word,)),), picture)
     finding, spelling = CraftProcessor(canvas=(32, 64)), ParseqProcessor(CHARSET, image_size=(16, 32))
+    reading = DoctrProcessor(CHARSET, image_size=(16, 32))
+    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    fused = neuronkit.compile_for_inferentia(
+        StaticPARSeq(reader, batch_size=2, method="fused"), target="cpu", progress=False, verify=False
+    )
+    plan = neuronkit.plan_buckets([(20, 30), (50, 60)], 1)
+    costs = compare_costs([cost])
+    border, tokens = {"raw_images": True}, {"outputs": "tokens"}
+
+    def slot(**arguments: Any) -> None:
+        with cache.slot(**arguments) as found:
+            found.record()
+
     pipeline = OCRPipeline(finder, speller, progress=False)
     (folder / "images").mkdir()
+    for path in (folder / "images" / "a.png", folder / "page.png"):
+        path.write_bytes(png)
     page.draw()
     recipe = {"name": "net", "model": lambda: (network, [image_spec]), "targets": ("cpu",), "shapes": {"a": {}}}
+    accelerated = {
+        **{"target": "cpu", "detector": finder, "recognizer": speller, "options": CompileOptions()},
+        **{"op_whitelist": ("aten::relu",), "verify": False, "progress": False},
+    }
     plain = {"example_inputs": [image_spec], "target": "inf1"}
+    made_recipe = Recipe(**recipe)
     out = folder / "out"
 
     return [
-        Entry("neuronkit.integrations.doctr.accelerate", doctr.accelerate, {"predictor": predictor()}, 0.2),
+        Entry(
+            "neuronkit.integrations.doctr.accelerate", doctr.accelerate, {"predictor": predictor(), **accelerated}, 0.2
+        ),
         Entry("neuronkit.integrations.doctr.restore", doctr.restore, {"predictor": predictor()}),
+        Entry("neuronkit.integrations.easyocr.restore", easyocr.restore, {"reader": SimpleNamespace(detector=craft)}),
         Entry(
             "neuronkit.integrations.easyocr.accelerate",
             easyocr.accelerate,
@@ -217,8 +248,18 @@ def entries(folder: Path) -> list[Entry]:
                 "canvas_size": 128,
                 "canvases": [(32, 64)],
                 "widths": [64],
+                "batch_size": 2,
+                **accelerated,
             },
             0.1,
+        ),
+        Entry(
+            "neuronkit.integrations.huggingface.accelerate",
+            huggingface.accelerate,
+            {
+                **{"model": network, "batch_size": 2, "sizes": neuronkit.HuggingFaceOptions(), "compiled": compiled},
+                **{name: value for name, value in accelerated.items() if name not in ("detector", "recognizer")},
+            },
         ),
         Entry("neuronkit.integrations.huggingface.restore", huggingface.restore, {"model": network}),
         # The one verb, its options and its result.
@@ -234,6 +275,7 @@ def entries(folder: Path) -> list[Entry]:
                 **{"auto_cast": "all", "auto_cast_type": "bf16", "optlevel": 1, "model_type": "generic"},
                 **{"cpu_operators": ("aten::relu",), "cpu_fallback": False, "dynamic_batch": False},
                 **{"inline_weights": True, "neuroncores": 1, "timeout_s": 3.0, "extra_args": ("--x",)},
+                **{"threads": 1, "opset": 17},
                 **{"workdir": folder / "work", "cache_dir": folder / "cache"},
             },
             5,
@@ -254,10 +296,17 @@ def entries(folder: Path) -> list[Entry]:
             0.1,
         ),
         Entry("neuronkit.load", neuronkit.load, {"path": artifact}, 2),
+        Entry("neuronkit.load", neuronkit.load, {"path": artifact, "sha256": digest, "neuroncore": None}, 1),
         Entry("neuronkit.CompiledModel.__call__", compiled.__call__, {"*": [images]}, 4),
         Entry("neuronkit.CompiledModel.__call__", finder.__call__, {"*": [images, sizes]}, 2),
         Entry("neuronkit.CompiledModel.__call__", speller.__call__, {"*": [words]}, 2),
         Entry("neuronkit.CompiledModel.save", compiled.save, {"path": out / "model.pt"}, 2),
+        Entry("neuronkit.CompiledModel.forward", finder.forward, {"images": images, "valid_size": sizes}, 2),
+        Entry("neuronkit.CompiledModel.check_sizes", finder.check_sizes, {"valid_size": sizes}),
+        Entry("neuronkit.CompiledModel.step", fused.step, {"*": [words, torch.full((2, 4), -1, dtype=torch.int32)]}),
+        Entry("neuronkit.CompiledModel.replace_weights", compiled.replace_weights, {"model": network}, 0.3),
+        Entry("neuronkit.CompiledModel.to", compiled.to, {"device": "cpu"}),
+        Entry("neuronkit.CompiledModel.train", compiled.train, {"mode": False}, 0.3),
         Entry("neuronkit.CompiledModel.replicate", compiled.replicate, {"copies": 2}),
         Entry(
             "neuronkit.assert_parity",
@@ -265,6 +314,7 @@ def entries(folder: Path) -> list[Entry]:
             {
                 **{"actual": steady, "expected": steady, "inputs": [(images,)], "rtol": 1e-4, "atol": 1e-4},
                 **{"task": lambda outputs: ["a", "b"], "agreement": lambda a, b: 1.0, "min_task_agreement": 0.5},
+                "min_sqnr_db": 20.0,
             },
             3,
             own=("actual", "expected"),
@@ -272,11 +322,18 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.compare_models",
             neuronkit.compare_models,
-            {"models": [artifact, compiled], "inputs": [(images,)], "charset": None, "rtol": 1e-4, "rounds": 1},
+            {
+                "models": [artifact, compiled],
+                "inputs": [(images,)],
+                "charset": None,
+                "rtol": 1e-4,
+                "atol": 1e-4,
+                "rounds": 1,
+            },
             0.2,
         ),
         Entry("neuronkit.ParityReport.to_dict", parity.to_dict, {}, 0.1),
-        Entry("neuronkit.describe_environment", neuronkit.describe_environment, {}, 0.02),
+        Entry("neuronkit.describe_environment", neuronkit.describe_environment, {"artifact": artifact}, 0.3),
         # What makes a graph static.
         Entry("neuronkit.make_static", neuronkit.make_static, {"model": reader, "family": "parseq", "batch_size": 2}),
         Entry(
@@ -285,21 +342,25 @@ def entries(folder: Path) -> list[Entry]:
             {"model": craft, "family": None, "batch_size": 2, "options": CRAFTOptions(32, 64)},
         ),
         Entry("neuronkit.adapters.registry.families", registry.families, {}, 0.1),
-        Entry("neuronkit.CRAFTOptions", CRAFTOptions, {"height": 32, "width": 64}, 2),
+        Entry("neuronkit.CRAFTOptions", CRAFTOptions, {"height": 32, "width": 64, **border, "features": False}, 2),
         Entry(
             "neuronkit.PARSeqOptions",
             PARSeqOptions,
-            {"max_length": 2, "decoding": "ar", "refine_iters": 1, "method": "auto"},
+            {"max_length": 2, "decoding": "ar", "refine_iters": 1, "method": "auto", "passes": 3, **border, **tokens},
             2,
         ),
         Entry("neuronkit.StaticCRAFT", StaticCRAFT, {"model": craft, "batch_size": 2, "height": 32, "width": 64}, 2),
+        Entry("neuronkit.StaticCRAFT", StaticCRAFT, {"model": craft, "options": CRAFTOptions(32, 64)}),
+        Entry("neuronkit.StaticPARSeq", StaticPARSeq, {"model": reader, "options": PARSeqOptions(max_length=2)}),
+        Entry("neuronkit.StaticCRAFT.check_sizes", static_craft.check_sizes, {"valid_size": sizes}),
+        Entry("neuronkit.StaticModel.for_target", static_parseq.for_target, {"is_neuron": True}, 0.3),
         Entry("neuronkit.StaticModel.forward", static_craft.forward, {"*": [images, sizes]}, 2, StaticCRAFT.forward),
         Entry("neuronkit.StaticModel.__call__", static_craft.__call__, {"*": [images, sizes]}, 2, StaticCRAFT.forward),
         Entry("neuronkit.StaticCRAFT.valid_output_sizes", static_craft.valid_output_sizes, {"valid_size": sizes}, 2),
         Entry("neuronkit.StaticModel.reference", static_craft.reference, {"*": [images, sizes]}, 2),
         Entry("neuronkit.StaticModel.check_inputs", static_craft.check_inputs, {"inputs": [images, sizes]}, 2),
         Entry("neuronkit.StaticModel.example_inputs", static_craft.example_inputs, {"seed": 3}),
-        Entry("neuronkit.StaticModel.graphs", static_craft.graphs, {}, 0.02),
+        Entry("neuronkit.StaticModel.graphs", static_craft.graphs, {"rules": "any"}, 0.1),
         Entry("neuronkit.StaticModel.assemble", static_craft.assemble, {"compiled": {"main": double}}),
         Entry(
             "neuronkit.StaticPARSeq",
@@ -318,6 +379,7 @@ def entries(folder: Path) -> list[Entry]:
             neuronkit.static_greedy_decoder,
             {
                 **{"decoder": decoder, "max_length": 3, "bos_id": 0, "eos_id": 1, "method": "fixed_point"},
+                **tokens,
                 "memory": TensorSpec("memory", (2, 4, 8)),
             },
             3,
@@ -335,13 +397,13 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.static_greedy_decoder.forward", greedy.forward, {"*": [torch.rand(2, 4, 8)]}, 2),
         Entry("neuronkit.static_greedy_decoder.tokens", greedy.tokens, {"memory": torch.rand(2, 4, 8)}, 2),
         Entry("neuronkit.static_greedy_decoder.passes", greedy.passes, {"*": [torch.rand(2, 4, 8)]}),
-        Entry("neuronkit.exact_padding", neuronkit.exact_padding, {"module": network}, 1),
+        Entry("neuronkit.exact_padding", neuronkit.exact_padding, {"module": network, "height": 32}, 1),
         Entry("neuronkit.exact_padding.forward", exact.forward, {"images": images, "valid_size": sizes}, 3),
         Entry("neuronkit.exact_padding.valid_output_sizes", exact.valid_output_sizes, {"valid_size": sizes}, 2),
         Entry(
             "neuronkit.exact_padding.fix_canvas",
             neuronkit.exact_padding(network).fix_canvas,
-            {"height": 32, "width": 64},
+            {"height": 32, "width": 64, "device": "cpu"},
         ),
         Entry(
             "neuronkit.FixedShape",
@@ -360,6 +422,8 @@ def entries(folder: Path) -> list[Entry]:
         Entry("neuronkit.FixedShape.__call__", fixed.__call__, {"*": [images]}, 3),
         Entry("neuronkit.FixedShape.__call__", neuronkit.FixedShape(static_craft).__call__, {"*": [images, sizes]}, 2),
         Entry("neuronkit.FixedShape.run", fixed.run, {"items": [(images,), (images,)]}, 2),
+        Entry("neuronkit.FixedShape.lay", fixed.lay, {"inputs": (images[:1, :, :20],)}),
+        Entry("neuronkit.FixedShape.cut", fixed.cut, {"outputs": images, "size": (20, 64)}),
         Entry("neuronkit.FixedShape.output_sizes", fixed.output_sizes, {"size": (20, 30)}, 2),
         Entry(
             "neuronkit.Buckets",
@@ -367,6 +431,7 @@ def entries(folder: Path) -> list[Entry]:
             {
                 **{"fns_by_shape": {(2, 3, 32, 64): double, (2, 3, 16, 32): double}, "pad_value": 0.5},
                 **{"dtype": "float32", "costs": {(2, 3, 32, 64): 2.0, (2, 3, 16, 32): 1.0}, "output_sizes": 1.0},
+                "valid_size": None,
             },
             3,
         ),
@@ -388,7 +453,7 @@ def entries(folder: Path) -> list[Entry]:
             neuronkit.Tiled,
             {
                 **{"fn": network, "specs": [TensorSpec("images", (1, 3, 32, 64))], "module": network, "overlap": 4},
-                **{"stride": 1, "pad_value": 0.0, "output_sizes": 1.0},
+                **{"stride": 1, "pad_value": 0.0, "output_sizes": 1.0, "valid_size": None},
             },
             2,
         ),
@@ -397,9 +462,18 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.static.shapes.replicas.Replicas",
             Replicas,
-            {"functions": [double, double], "specs": [image_spec], "copies": 2, "processor": None},
+            {"functions": [double, double], "specs": [image_spec], "copies": 2, "processor": None, "carry": None},
         ),
         Entry("neuronkit.static.shapes.replicas.Replicas.__call__", replicas.__call__, {"*": [images]}, 2),
+        Entry(
+            "neuronkit.static.shapes.replicas.Replicas.step",
+            fused.replicate(2).step,
+            {"*": [words, torch.full((2, 4), -1, dtype=torch.int32)]},
+        ),
+        Entry(
+            "neuronkit.static.shapes.BucketPlan.plot", plan.plot, {"path": out / "plan.png", "observed": [(2, 3)]}, 0.2
+        ),
+        Entry("neuronkit.analysis.CostTable.plot", costs.plot, {"path": out / "costs.png"}, 0.2),
         Entry("neuronkit.static.shapes.replicas.Replicas.__call__", closed.__call__, {"*": [images]}, 0.2),
         # What is known before a compile.
         Entry(
@@ -411,7 +485,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.estimate",
             neuronkit.estimate,
-            {"model": network, **plain, "auto_cast": "all", "auto_cast_type": "bf16", "link_gb_s": 8.0},
+            {"model": network, **plain, "auto_cast": "all", "auto_cast_type": "bf16", "link_gb_s": 8.0} | {"passes": 2},
             0.6,
         ),
         Entry(
@@ -478,6 +552,14 @@ def entries(folder: Path) -> list[Entry]:
             3,
         ),
         Entry("neuronkit.models.PARSeq.forward", reader.forward, {"images": words, "max_length": 2}, 2),
+        Entry(
+            "neuronkit.models.PARSeq.decode",
+            reader.decode,
+            {
+                **{"tokens": torch.zeros(2, 4, dtype=torch.long), "memory": torch.rand(2, 16, 16)},
+                **{"content_mask": None, "padding_mask": None, "query": None, "query_mask": None},
+            },
+        ),
         Entry("neuronkit.models.PARSeq.encode", reader.encode, {"images": words}),
         Entry(
             "neuronkit.models.load_checkpoint",
@@ -488,8 +570,13 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.models.load_checkpoint",
             load_checkpoint,
-            {"model_or_class": reader, "path": folder / "parseq.pt"},
+            {"model_or_class": PARSeq, "path": folder / "parseq.pt", "charset": CHARSET, "heads": (2, 2)},
             1,
+        ),
+        Entry(
+            "neuronkit.models.any_file.open_model",
+            open_model,
+            {"path": folder / "parseq.pt", "family": "parseq", "charset": CHARSET},
         ),
         # Pictures, boxes and pages.
         Entry("neuronkit.ocr.Charset", Charset, {"characters": CHARSET}),
@@ -503,6 +590,7 @@ def entries(folder: Path) -> list[Entry]:
             {
                 **{
                     "canvas_size": 128,
+                    "canvas": None,
                     "mag_ratio": 1.5,
                     "mean": (0.5, 0.5, 0.5),
                     "std": (0.5, 0.5, 0.5),
@@ -546,8 +634,14 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.ocr.CtcProcessor",
             CtcProcessor,
-            {"charset": CHARSET, "image_size": (16, 32), "raw_images": False},
+            {
+                **{"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "raw_images": False},
+                **{"channels": 1, "keep_ratio": True, "smallest_width": 4},
+            },
+            2,
         ),
+        Entry("neuronkit.ocr.CtcProcessor.lines", CtcProcessor(CHARSET).lines, {"crops": [picture]}),
+        Entry("neuronkit.ocr.CtcProcessor.valid_widths", CtcProcessor(CHARSET).valid_widths, {"crops": [picture]}),
         Entry(
             "neuronkit.ocr.CtcProcessor.from_dict",
             CtcProcessor.from_dict,
@@ -572,7 +666,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.ocr.Letterbox.fit",
             Letterbox.fit,
-            {"source_size": (20, 30), "canvas_size": 64, "mag_ratio": 1.5},
+            {"source_size": (20, 30), "canvas_size": 64, "mag_ratio": 1.5, "canvas": None},
             2,
         ),
         Entry("neuronkit.ocr.Letterbox.to_canvas", letterboxes[0].to_canvas, {"points": quad, "stride": 2}),
@@ -597,6 +691,8 @@ def entries(folder: Path) -> list[Entry]:
                 "scale": 0.5,
                 "rotation": 0,
                 "warnings": ("small",),
+                "error": None,
+                "dpi": 72.0,
             },
             2,
         ),
@@ -688,6 +784,16 @@ def entries(folder: Path) -> list[Entry]:
             {"folder": folder / "images", "output": out / "pages", "pattern": "*.png"},
             1,
         ),
+        Entry(
+            "neuronkit.ocr.OCRPipeline.read_files",
+            pipeline.read_files,
+            {
+                **{"sources": [folder / "images", folder / "page.png"], "folder": out / "files", "format": "json"},
+                **{"pages": "1-3", "dpi": 72.0, "rotation": 90, "progress": str},
+            },
+            2,
+            own=("progress",),
+        ),
         Entry("neuronkit.ocr.metrics.quad_iou", quad_iou, {"first": quad, "second": quad + 1}),
         Entry("neuronkit.ocr.metrics.box_f1", box_f1, {"first": [box], "second": [box], "min_iou": 0.9}),
         Entry("neuronkit.ocr.metrics.text_accuracy", text_accuracy, {"first": ["a"], "second": ["b"]}),
@@ -695,7 +801,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.build.Recipe",
             Recipe,
-            {**recipe, "options": CompileOptions(), "op_whitelist": ("aten::relu",)},
+            {**recipe, "options": CompileOptions(), "op_whitelist": ("aten::relu",), "processor": finding},
             2,
         ),
         Entry(
@@ -705,7 +811,17 @@ def entries(folder: Path) -> list[Entry]:
             1,
         ),
         Entry("neuronkit.cache.CompileCache", CompileCache, {"directory": folder / "cache", "max_bytes": 1000}),
+        Entry("neuronkit.build.Recipe.options_for", made_recipe.options_for, {"target": "cpu"}, 0.3),
         Entry("neuronkit.cache.CompileCache.prune", cache.prune, {"max_bytes": 1000}, 0.5),
+        Entry("neuronkit.cache.CompileCache.path", cache.path, {"key": "0" * 64}, 0.5),
+        Entry("neuronkit.cache.CompileCache.nearest", cache.nearest, {"graph": "main", "ingredients": {"a": 1}}, 0.5),
+        Entry(
+            "neuronkit.cache.CompileCache.slot",
+            slot,
+            {"ingredients": {"a": 1}, "graph": "main", "deadline": 1.0, "report": str},
+            0.5,
+            CompileCache.slot,
+        ),
         Entry("neuronkit.targets.find_target", find_target, {"name": "inf2"}),
         Entry("neuronkit.serving.cores.parse_cores", cores.parse_cores, {"text": "0-3", "name": "cores"}),
         Entry("neuronkit.serving.cores.format_cores", cores.format_cores, {"cores": [0, 1]}),
@@ -731,8 +847,13 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.serving.ray.build_app",
             ray.build_app,
-            {"detector": finder_file, "recognizer": speller_file, "batch_size": 2},
-            0.5,
+            {
+                **{"detector": finder_file, "recognizer": speller_file, "batch_size": 2, "batch_wait_s": 0.01},
+                **{"min_replicas": 1, "max_replicas": 2, "num_cpus": 1.0, "neuron_cores": None, "timeout_s": 60.0},
+                **{"body_timeout_s": 10.0, "max_request_bytes": 1 << 24, "max_pixels": 50_000_000, "attempts": 3},
+                **{"max_queued_requests": 256, "drain_s": 30.0, "health_check_s": 10.0},
+            },
+            1,
         ),
         Entry(
             "neuronkit.serving.ray.read_dataset",
@@ -742,8 +863,10 @@ def entries(folder: Path) -> list[Entry]:
                 "output": out / "dataset",
                 "detector": finder_file,
                 "recognizer": speller_file,
+                **{"workers": 1, "num_cpus": 1.0, "neuron_cores": None, "shard_size": 4, "max_pixels": 10_000},
+                **{"attempts": 1, "progress": False},
             },
-            0.5,
+            1,
         ),
         Entry(
             "neuronkit.serving.ray.read_results",
@@ -753,19 +876,45 @@ def entries(folder: Path) -> list[Entry]:
             ray.read_results,
         ),
         # Options of families, charts of names.
-        Entry("neuronkit.DoctrOptions", neuronkit.DoctrOptions, {"height": 32, "width": 128}),
-        Entry("neuronkit.DoctrDetectorOptions", neuronkit.DoctrDetectorOptions, {"height": 96, "width": 128}),
-        Entry("neuronkit.LineOptions", neuronkit.LineOptions, {"width": 320, "height": 32, "outputs": "tokens"}),
-        Entry("neuronkit.SAROptions", neuronkit.SAROptions, {"height": 32, "width": 128, "method": "stepwise"}),
-        Entry("neuronkit.TRBAOptions", neuronkit.TRBAOptions, {"max_length": 5, "method": "stepwise"}),
+        Entry(
+            "neuronkit.DoctrOptions",
+            neuronkit.DoctrOptions,
+            {"height": 32, "width": 128, "method": "auto", **border, **tokens},
+        ),
+        Entry("neuronkit.DoctrDetectorOptions", neuronkit.DoctrDetectorOptions, {"height": 96, "width": 128, **border}),
+        Entry("neuronkit.LineOptions", neuronkit.LineOptions, {"width": 320, "height": 32, **border, **tokens}),
+        Entry(
+            "neuronkit.SAROptions",
+            neuronkit.SAROptions,
+            {"height": 32, "width": 128, "method": "stepwise", **border, **tokens},
+        ),
+        Entry(
+            "neuronkit.TRBAOptions", neuronkit.TRBAOptions, {"max_length": 5, "method": "stepwise", **border, **tokens}
+        ),
         Entry(
             "neuronkit.HuggingFaceOptions",
             neuronkit.HuggingFaceOptions,
-            {**{"max_length": 5, "source_length": 8, "height": 32, "width": 32}, **{"num_beams": 1, "method": "auto"}},
+            {**{"max_length": 5, "source_length": 8, "height": 32, "width": 32}, **{"num_beams": 1, "method": "auto"}}
+            | {
+                "prompt": (1, 2),
+                "image_processor": None,
+                "image_mean": (0.5,),
+                "image_std": (0.5,),
+                **border,
+                **tokens,
+            },
+            3,
         ),
         Entry(
             "neuronkit.ocr.DoctrProcessor",
             neuronkit.ocr.DoctrProcessor,
-            {"charset": CHARSET, "image_size": (32, 64), "confidence": "mean", "mean": (0.5,) * 3, "std": (0.5,) * 3},
+            {"charset": CHARSET, "image_size": (32, 64), "confidence": "mean", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+            | {"raw_images": False, "ctc": False},
+            2,
+        ),
+        Entry("neuronkit.ocr.DoctrProcessor.from_dict", DoctrProcessor.from_dict, {"settings": reading.to_dict()}),
+        Entry("neuronkit.ocr.DoctrProcessor.preprocess", reading.preprocess, {"crops": [picture, picture[:20]]}),
+        Entry(
+            "neuronkit.ocr.DoctrProcessor.postprocess", reading.postprocess, {"logits": np.zeros((2, 4, 9), np.float32)}
         ),
     ]

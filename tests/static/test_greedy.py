@@ -201,6 +201,12 @@ def test_a_leak_through_eos_alone_is_found(max_length: int) -> None:
     assert static_greedy_decoder(Attention(0), max_length=40, bos_id=1, eos_id=7).tokens(memory)
 
 
+@pytest.mark.parametrize("leak", [0, 1, 2, 300, 4_998, 4_999])
+def test_a_leak_through_any_one_id_is_found(leak: int) -> None:
+    with pytest.raises(SpecError, match=r"not causal: logits at positions \[0"):
+        static_greedy_decoder(HidesWhatEnded(0, leak), max_length=40, bos_id=3, eos_id=7, memory=torch.randn(1, WIDTH))
+
+
 def test_a_decoder_that_counts_from_the_buffers_end_is_refused() -> None:
     class FromTheEnd(Attention):
         def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:

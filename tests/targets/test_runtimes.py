@@ -232,7 +232,7 @@ def seal(directory: Path) -> None:
     (directory / "SHA256SUMS").write_text(lines + hashlib.sha256(lines.encode()).hexdigest() + "\n")
 
 
-def put(value: Any, file: str, *keys: str | int) -> Callable[[Path], None]:
+def put(value: Any, file: str, *keys: str | int) -> Callable[[Path], Any]:
     """Changes a value in a JSON file."""
 
     def change(directory: Path) -> None:
@@ -246,7 +246,7 @@ def put(value: Any, file: str, *keys: str | int) -> Callable[[Path], None]:
     return change
 
 
-def weights_at(key: str, value: str) -> Callable[[Path], None]:
+def weights_at(key: str, value: str) -> Callable[[Path], Any]:
     """Changes where the large weights lie."""
 
     def change(directory: Path) -> None:
@@ -262,11 +262,11 @@ def weights_at(key: str, value: str) -> Callable[[Path], None]:
     return change
 
 
-def every(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
-    return lambda directory: [change(directory) for change in changes] and None
+def every(*changes: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    return lambda directory: [change(directory) for change in changes]
 
 
-def wide(*files: str) -> Callable[[Path], None]:
+def wide(*files: str) -> Callable[[Path], Any]:
     """Says that images are of another shape."""
     places = {
         "inputs": ("neuronkit.json", "inputs", 0, "shape"),
@@ -276,7 +276,7 @@ def wide(*files: str) -> Callable[[Path], None]:
     return every(*(put([1, 3, 8, 9], places[name][0], *places[name][1:]) for name in files))
 
 
-def renamed(name: str) -> Callable[[Path], None]:
+def renamed(name: str) -> Callable[[Path], Any]:
     """Calls the graph so, everywhere."""
 
     def change(directory: Path) -> None:
@@ -290,11 +290,11 @@ def renamed(name: str) -> Callable[[Path], None]:
     return change
 
 
-def text(content: bytes, file: str = "graphs.json") -> Callable[[Path], None]:
-    return lambda directory: (directory / file).write_bytes(content) and None
+def text(content: bytes, file: str = "graphs.json") -> Callable[[Path], Any]:
+    return lambda directory: (directory / file).write_bytes(content)
 
 
-LIES: dict[str, tuple[Callable[[Path], None], str]] = {
+LIES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another output": (put([1, 16, 8, 9], "neuronkit.json", "outputs", 0, "shape"), "that the graph gives output"),
     "another dtype": (put("float16", "neuronkit.json", "outputs", 0, "dtype"), "gives output: float16.* say.*float32"),
     "another input": (wide("inputs"), "that the model takes images: .*9.*, and its graphs say .*8"),

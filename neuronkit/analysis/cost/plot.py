@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronkit import checks
-from neuronkit.errors import MissingDependencyError, OptionError
+from neuronkit.errors import MissingDependencyError
+from neuronkit.report import save_figure
 
 if TYPE_CHECKING:
     from neuronkit.analysis.cost.report import CostReport
@@ -28,21 +28,16 @@ def draw(reports: Mapping[str, CostReport], rows: Iterable[Any], path: str | Pat
         raise MissingDependencyError(
             f"drawing costs needs matplotlib ({error}); pip install 'neuronkit[plot]'"
         ) from error
-    path = checks.path("path", path)
     priced = [row for row in rows if row.usd_per_million_lower_bound is not None]
     height = 1.5 + 0.3 * max(2 * len(reports), len(priced))
     figure = Figure(figsize=(13, height), layout="constrained")
-    known = FigureCanvasAgg(figure).get_supported_filetypes()
-    if path.suffix.lower().lstrip(".") not in {"", *known}:
-        raise OptionError(
-            f"got path={checks.shown(path)}; expected a picture's suffix, one of {', '.join(sorted(known))}; change it"
-        )
+    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _draw_times(left, reports)
     _draw_prices(right, priced)
     for axes in (left, right):
         axes.locator_params(axis="x", nbins=6)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def _draw_times(axes: Any, named: Mapping[str, CostReport]) -> None:

@@ -85,6 +85,7 @@ class CostTable(Report):
 
         Raises:
             MissingDependencyError: If matplotlib is missing.
+            OptionError: If it is no path of a picture, or cannot be written there.
         """
         from neuronkit.analysis.cost.plot import draw
 

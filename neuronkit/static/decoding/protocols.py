@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -140,7 +140,7 @@ def _shapes(layout: Layout) -> str:
 def check_causality(
     logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int, eos_id: int
 ) -> None:
-    """Change later tokens, one of them to EOS among others, and cut the buffer; no logit before may move.
+    """Change later tokens, to EOS and other ids one by one, and cut the buffer; no logit before may move.
 
     Args:
         logits: The decoder's ``logits(tokens, memory)``.
@@ -184,6 +184,9 @@ def check_causality(
         ended = tokens.clone()
         ended[:, place] = eos_id
         compare(compute(ended), place, tolerance)
+    for row in _later_ids(classes, steps - 1):
+        # A mask may be made of one id, such as that of padding; these lie at the ends of vocabularies.
+        compare(compute(torch.cat([bos[:, :1], row.to(bos).expand(len(bos), -1)], dim=1)), 1, tolerance)
     for length in {1, (steps + 1) // 2, steps - 1} - {0, steps}:
         # Kernels sum in another order for another shape.
         compare(compute(tokens[:, :length].contiguous()), length, 10 * tolerance)
@@ -256,6 +259,14 @@ def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:
                 "and a new position sees those before it"
             )
         cache[:, entries + first : entries + first + window] = written
+
+
+def _later_ids(classes: int, places: int) -> Iterator[Tensor]:
+    """Rows of `places` ids that hold each id once: the first and the last, then those next to them."""
+    ids = torch.arange(classes)
+    both = torch.stack([ids, ids.flip(0)], dim=1).flatten()[:classes]
+    for chunk in both.split(max(places, 1))[: MOST_PLACES if places else 0]:
+        yield torch.cat([chunk, chunk[-1:].expand(places - len(chunk))])
 
 
 def check_eos(eos_id: int, classes: int) -> None:

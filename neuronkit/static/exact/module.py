@@ -158,10 +158,13 @@ class ExactPadding(nn.Module):
             The module itself.
 
         Raises:
-            SpecError: If height or width is no whole number from 1 to 32768, or the module cannot run on such a canvas.
+            SpecError: If height or width is no whole number from 1 to 32768, the module cannot run on such a canvas, or
+                `device` is none.
         """
         sizes = {"height": height, "width": width}
         height, width = (checks.integer(name, n, 1, LARGEST_CANVAS, error=SpecError) for name, n in sizes.items())
+        if device is not None:
+            device = tensors.device("device", device, error=SpecError)
         self._check_canvas((height, width))
         self._canvas = (height, width)
         for table in self._tables:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
+
+from neuronkit.errors import SpecError
 
 
 def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
@@ -23,9 +26,14 @@ def crop(output: Tensor, sizes: Tensor | None, place: int | None = None) -> Tens
         sizes: (2, K) sizes of K neighbouring dimensions for the input and for the whole canvas; None leaves the output
             alone.
         place: The first of these dimensions; None takes the last place where the sizes are the canvas's.
+
+    Raises:
+        SpecError: If the output is sparse.
     """
     if sizes is None:
         return output
+    if output.layout is not torch.strided:
+        raise SpecError("got a sparse output; expected a dense one, which can be cut; give output.to_dense()")
     wanted, canvas = sizes.tolist()
     place = find_dims(output.shape, canvas) if place is None else place
     if place is not None:

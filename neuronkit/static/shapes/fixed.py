@@ -288,9 +288,16 @@ class FixedShape:
         self._rows_checked = True
 
     def cut(self, outputs: Any, size: tuple[int, ...]) -> Any:
-        """Cut every output's size to what it would be for an input of this size."""
+        """Cut every output's size to what it would be for an input of this size.
+
+        Raises:
+            SpecError: As `output_sizes`, if it is beyond the canvas, or if an output is sparse.
+        """
+        size = checks.integers("size", size, len(self.canvas), 1, (1 << 31) - 1, error=SpecError)
         if size == self.canvas:
             return outputs
+        if any(own > most for own, most in zip(size, self.canvas)):
+            raise SpecError(f"got size={size}; expected at most the canvas, {self.canvas}; give the input's own size")
         sizes, places = self.output_sizes(size), iter(self._places)
         if isinstance(sizes, Tensor):
             return map_tensors(lambda output: crop(output, sizes, next(places, None)), outputs)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from neuronkit import checks
 from neuronkit.checks import shown
 from neuronkit.errors import MissingDependencyError, SpecError
-from neuronkit.report import Grid, Report, number
+from neuronkit.report import Grid, Report, number, save_figure
 from neuronkit.static.shapes.search import search
 
 Ints = npt.NDArray[np.int64]
@@ -108,8 +108,13 @@ class BucketPlan(Report):
 
         Raises:
             MissingDependencyError: If matplotlib is missing.
+            OptionError: If `path` is none of a picture, or cannot be written, or `observed` are no sizes.
         """
-        _draw(self, path, np.asarray(list(observed), dtype=np.int64).reshape(-1, 2))
+        pairs = [
+            checks.integers("observed[...]", pair, 2, 1, 1 << 31)
+            for pair in checks.items("observed", observed, "pairs")
+        ]
+        _draw(self, path, np.asarray(pairs, dtype=np.int64).reshape(-1, 2))
 
 
 def plan_buckets(
@@ -332,4 +337,4 @@ def _draw(plan: BucketPlan, path: str | Path, observed: Ints) -> None:
     bars = right.bar(names, wastes, color=["tab:gray", "C0"])
     right.bar_label(bars, fmt="%.1f %%")
     right.set(ylim=(0, 100), ylabel="padding, % of the pixels computed", title="Waste before and after")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

@@ -113,7 +113,11 @@ class Replicas:
         return self.carry.split(self.step(*inputs, torch.empty(0, self.carry.steps, dtype=torch.int32)))[0]
 
     def step(self, *inputs: Tensor) -> Any:
-        """Run every row once, and `start` beside them where rows may have to go on; see `CompiledModel.step`."""
+        """Run every row once, and `start` beside them where rows may have to go on; see `CompiledModel.step`.
+
+        Raises:
+            SpecError: If the replicas are closed, or an input does not fit.
+        """
         if self._closed:
             raise SpecError("got a call after close(); expected open replicas; make new ones")
         rows = _common_rows(inputs)
