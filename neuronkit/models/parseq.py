@@ -211,7 +211,8 @@ class PARSeq(nn.Module):
         for _ in range(self.refine_iters):
             tokens = torch.cat([bos, logits[:, :-1].argmax(-1)], dim=1)
             ended = (tokens == self.charset.eos_id).int().cumsum(-1) > 0
-            logits = self.head(self.decode(tokens, memory, mask, ended, queries, mask[:, : tokens.shape[1]]))
+            seen = slice(0, tokens.shape[1])
+            logits = self.head(self.decode(tokens, memory, mask[seen, seen], ended, queries, mask[:, seen]))
         return logits
 
     def _decode_greedily(self, memory: Tensor, queries: Tensor, mask: Tensor, stop_early: bool) -> Tensor:

@@ -260,7 +260,7 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
     [
         (nn.Linear(2, 2), {}, SpecError, "Linear is no decoder neuronkit knows"),
         (3, {}, SpecError, "int is no decoder neuronkit knows"),
-        (Recurrent(0), {"method": "fixed_point"}, OptionError, "computes all positions at once; .* gives step"),
+        (Recurrent(0), {"method": "fixed_point"}, OptionError, "positions at once; .* gives step"),
         (
             Attention(0),
             {"method": "beam"},
