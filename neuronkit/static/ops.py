@@ -14,6 +14,9 @@ from torch import Tensor
 
 from neuronkit.capture.onnx import pools_by_operator
 
+# (first, last) output and (first, last) input of each block of a resizing.
+Bands = list[tuple[int, int, int, int]]
+
 
 def length(x: Tensor, dim: int) -> int:
     """A size as a plain number. A fixed canvas is what static graphs are for, so a trace may freeze it.
@@ -134,13 +137,22 @@ def bilinear_matrix(source: Tensor, size: Tensor, positions: Tensor) -> Tensor:
     return (1.0 - (source.unsqueeze(-1) - positions).abs()).clamp(min=0.0)
 
 
-def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+def resize(
+    x: Tensor,
+    rows: Tensor | None,
+    columns: Tensor | None,
+    row_bands: Bands | None = None,
+    column_bands: Bands | None = None,
+) -> Tensor:
     """Resize the last two dimensions with a matrix for each.
 
     Args:
         x: (N, C, H, W) float.
         rows: (N, Hout, H) of the same dtype; None keeps the height.
         columns: (N, Wout, W) of the same dtype; None keeps the width.
+        row_bands: Blocks of rows, in order: the first and, behind it, the last output, and the same of the inputs
+            outside of which these outputs' weights are zero. None takes all at once.
+        column_bands: Blocks of columns.
 
     Returns:
         (N, C, Hout, Wout).
@@ -151,26 +163,42 @@ def resize(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
         tensor([0., 1., 2.])
     """
     n, c, h, w = (length(x, dim) for dim in range(4))
-    # Two batched products with few large matrices; a broadcast product would copy the matrix for every channel.
-    # Columns first, as torch's own kernel does. The memory format is kept: convolutions are slower after a change.
+    # Batched products with few large matrices; a broadcast product would copy the matrix for every channel, which is
+    # cheap for a block's alone. Columns first, as torch's own kernel does. The memory format is kept: convolutions are
+    # slower after a change.
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     if columns is not None:
         w_out = length(columns, 1)
         if last:
-            x = torch.bmm(columns, x.permute(0, 3, 2, 1).reshape(n, w, h * c)).reshape(n, w_out, h, c)
+            x = _product(columns, x.permute(0, 3, 2, 1).reshape(n, w, h * c), column_bands).reshape(n, w_out, h, c)
             x = x.permute(0, 3, 2, 1)
         else:
-            x = torch.bmm(x.reshape(n, c * h, w), columns.transpose(1, 2)).reshape(n, c, h, w_out)
+            lines = x.reshape(n, c * h, w).transpose(1, 2)
+            x = _product(columns, lines, column_bands, turned=True).reshape(n, c, h, w_out)
         w = w_out
     if rows is not None:
         h_out = length(rows, 1)
         if last:
-            x = torch.bmm(rows, x.permute(0, 2, 3, 1).reshape(n, h, w * c)).reshape(n, h_out, w, c)
+            x = _product(rows, x.permute(0, 2, 3, 1).reshape(n, h, w * c), row_bands).reshape(n, h_out, w, c)
             x = x.permute(0, 3, 1, 2)
-        else:
+        elif row_bands is None:
             x = torch.bmm(rows, x.permute(0, 2, 1, 3).reshape(n, h, c * w))
             x = x.reshape(n, h_out, c, w).permute(0, 2, 1, 3)
+        else:
+            blocks = [rows[:, o:p, i:j].unsqueeze(1) @ x[:, :, i:j] for o, p, i, j in row_bands]
+            x = torch.cat(blocks, dim=2)
     return x
+
+
+def _product(matrix: Tensor, entries: Tensor, bands: Bands | None, turned: bool = False) -> Tensor:
+    """(N, Lout, L) by (N, L, K), in blocks where there are bands: (N, Lout, K); turned, its transpose."""
+
+    def product(matrix: Tensor, entries: Tensor) -> Tensor:
+        return torch.bmm(entries.transpose(1, 2), matrix.transpose(1, 2)) if turned else torch.bmm(matrix, entries)
+
+    if bands is None:
+        return product(matrix, entries)
+    return torch.cat([product(matrix[:, o:p, i:j], entries[:, i:j]) for o, p, i, j in bands], dim=2 if turned else 1)
 
 
 def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)) -> Tensor:

@@ -202,6 +202,29 @@ def test_the_fused_graph_stays_small(passes: int, most: int, border: dict[str, A
     assert not {"prim::Loop", "prim::If"} & set(report.counts)
 
 
+def test_a_start_outside_the_vocabulary_reaches_no_decoder_of_ones_own() -> None:
+    class Embedding(nn.Module):
+        """A table that fails beyond its end."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table = nn.Embedding(9, 9)
+
+        def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+            return self.table(tokens) * 3 + memory[:, :1, None]
+
+    given = {"max_length": 6, "bos_id": 1, "eos_id": 0, "memory": torch.zeros(2, 3)}
+    static = static_greedy_decoder(Embedding().eval(), method="fused", **given)
+    compiled = compile_for_inferentia(static, target="cpu")
+    for step in (static.graphs()["fused"][0], compiled.step):
+        with torch.no_grad():
+            found, expected = (
+                step(torch.zeros(2, 3), torch.full((2, 7), t, dtype=torch.int32)) for t in (2**31 - 1, 8)
+            )
+        assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
 def test_a_start_outside_the_vocabulary_reaches_no_product() -> None:
     model = load_parseq()
     fused, _ = StaticPARSeq(model, batch_size=4, method="fused").graphs()["fused"]

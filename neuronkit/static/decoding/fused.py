@@ -51,6 +51,7 @@ class FusedDecoder(nn.Module):
         super().__init__()
         self.encode = nn.Identity() if parts.encoder is None else parts.encoder
         self.decoder, self.decoding = parts.decoder, parts.decoding
+        self.classes = parts.classes
         self.finish = parts_of.Finish(parts)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,8 +78,7 @@ class FusedDecoder(nn.Module):
 
     def _checked(self, start: Tensor) -> Tensor:
         """No id but those that the decoder predicts: where compilers make gathers of one-hot products, others crash."""
-        classes = getattr(self.decoder, "classes", None)
-        return start if classes is None else start.clamp(max=classes - 1)
+        return start if self.classes is None else start.clamp(max=self.classes - 1)
 
     def _predict(self, tokens: Tensor, kind: int, memory: Any) -> Tensor:
         decoder = self.decoder

@@ -192,7 +192,7 @@ class GreedyDecoder(DecodingModel):
             if hasattr(self.source, "step"):
                 check_steps(self.source, memory, self.bos_id, self.eos_id)
             else:
-                check_causality(self.source.logits, memory, self.steps, self.bos_id, self.eos_id)
+                self.classes = check_causality(self.source.logits, memory, self.steps, self.bos_id, self.eos_id)
             if self.decoding.prefix is not None:
                 check_caches(self.source, memory, self.decoding)
         self._checked = True

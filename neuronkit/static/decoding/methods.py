@@ -34,6 +34,7 @@ class Parts:
         decoder: In one of the protocols.
         steps: The decoder as steps: itself, or one position at a time of a decoder of all positions.
         memory: Gives an example of the memory, rows as in `specs`.
+        classes: How many ids the decoder predicts, where it is known.
     """
 
     decoding: Decoding
@@ -42,6 +43,7 @@ class Parts:
     decoder: Any
     steps: Any
     memory: Callable[[], Tensor]
+    classes: int | None = None
 
     @property
     def rows(self) -> int:

@@ -60,6 +60,8 @@ class DecodingModel(StaticModel):
 
     # Whether what follows EOS has no meaning. It has where the original's confidence counts all positions.
     stops_at_eos = True
+    # How many ids the decoder predicts, where it does not say so itself.
+    classes: int | None = None
     decoding: Decoding
 
     def __init__(
@@ -203,13 +205,15 @@ class DecodingModel(StaticModel):
 
     def parts(self, source: nn.Module, memory: Callable[[], Tensor] | None = None) -> Parts:
         """What a method builds graphs of, from the weights of `source`."""
+        decoder = self.decoder(source)
         return Parts(
             self.decoding,
             self.specs,
             self.encoder(source),
-            self.decoder(source),
+            decoder,
             self.stepper(source),
             memory or self.memory_example,
+            self.classes or getattr(decoder, "classes", None),
         )
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:

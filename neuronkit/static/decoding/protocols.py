@@ -139,7 +139,7 @@ def _shapes(layout: Layout) -> str:
 
 def check_causality(
     logits: Callable[[Tensor, Tensor], Tensor], memory: Tensor, steps: int, bos_id: int, eos_id: int
-) -> None:
+) -> int:
     """Change later tokens, to EOS and other ids one by one, and cut the buffer; no logit before may move.
 
     Args:
@@ -148,6 +148,9 @@ def check_causality(
         steps: Length of the whole buffer.
         bos_id: The id that begins a sequence.
         eos_id: The id that ends it.
+
+    Returns:
+        C, how many ids it predicts.
 
     Raises:
         SpecError: If a logit moves, with the positions; if the logits are not (N, T, C), or NaN; or if an id is
@@ -196,6 +199,7 @@ def check_causality(
             f"EOS ({eos_id}) or was cut off. Greedy decoding in fixed shapes needs a causal mask; hide keys j > i from "
             "query i, and let neither EOS nor the buffer's length change what comes before"
         )
+    return classes
 
 
 def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:

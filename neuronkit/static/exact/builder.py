@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, fx, nn
 
 from neuronkit.static.exact import runtime
+from neuronkit.static.exact.masking import is_own_memory, zero_own
 from neuronkit.static.exact.sizes import SAMPLE, Dim, Extent, Sizes
 from neuronkit.static.exact.trace import path_in
 from neuronkit.static.exact.values import Fill, Refused, Requirement, Size, Table, Value, to_nodes
@@ -56,6 +57,10 @@ class Builder:
         if key not in self._memo:
             self._memo[key] = self.emit(function, *args)
         return self._memo[key]
+
+    def emit_part(self, part: nn.Module, *args: Any) -> fx.Node:
+        """Add a call of a module that is not the network's own."""
+        return self.graph.call_module(self.adopt(f"part_{len(self.attributes)}", part), to_nodes(args))
 
     def emit_call(self, call: Call, replaced: Mapping[Value, fx.Node]) -> fx.Node:
         args, kwargs = to_nodes(call.args, replaced), to_nodes(call.kwargs, replaced)
@@ -179,10 +184,16 @@ class Builder:
         """The tensor with zeros outside its valid area."""
         if value.fill is Fill.ZERO or not value.varying:
             return value.node
-        function = runtime.replace_outside if value.fill is Fill.ANYTHING else runtime.zero_outside
+        mask = self.mask(value)
+        if value.fill is Fill.ANYTHING:
+            function = runtime.replace_outside
+        else:
+            owned = value.batch is not None and is_own_memory(value.node, self.attributes)
+            function = zero_own if owned else runtime.zero_outside
+        node = self.emit(function, value.node, mask)
         # From here on the network reads it so: what is made of it is zero outside more often.
-        value.node, value.fill = self.emit(function, value.node, self.mask(value)), Fill.ZERO
-        return value.node
+        value.node, value.fill = node, Fill.ZERO
+        return node
 
     def lowered(self, value: Value, sign: float = 1.0) -> fx.Node:
         """The tensor with values outside its valid area that never are the maximum (with sign -1, the minimum)."""

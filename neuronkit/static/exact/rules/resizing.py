@@ -9,6 +9,7 @@ import numpy as np
 from torch import nn
 
 from neuronkit.static.exact import matrices, nearest, runtime
+from neuronkit.static.exact.bands import Interpolation, Resize
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.pooling import average_areas
 from neuronkit.static.exact.rules.registry import pair, rule
@@ -44,7 +45,12 @@ def interpolate(
         made = [_nearest_matrix(call, _OFFSETS[mode], *along) for along in zip(known, wanted, factors)]
     else:
         made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
-    node = call.emit(matrices.apply_matrices, call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x, *made)
+    given = call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x.node
+    if mode in _MATRICES:
+        along = [Interpolation(*sizes, bool(align_corners)) for sizes in zip(known, wanted, scales)]
+        node = call.builder.emit_part(Resize(*along), call.builder.images, given, *made)
+    else:
+        node = call.emit(matrices.apply_matrices, given, *made)
     clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(made, wanted))
     fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
     return call.builder.output(node, (*outer, *wanted), fill)
