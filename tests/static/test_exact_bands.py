@@ -77,7 +77,8 @@ def test_gradients_are_those_of_the_network_alone() -> None:
     padded = neuronkit.exact_padding(network)
     image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 40, 56))).float()
     canvas = torch.nn.functional.pad(image, [0, 24, 0, 8], value=7.0)
-    found, expected = [], []
+    found: list[Tensor] = []
+    expected: list[Tensor] = []
     for given, run in ((found, lambda: padded(canvas, torch.tensor([[40, 56]]))), (expected, lambda: network(image))):
         network.zero_grad()
         run()[..., :40, :56].square().sum().backward()

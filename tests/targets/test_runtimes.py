@@ -12,16 +12,30 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import neuronkit
-from neuronkit import CompileOptions, StaticPARSeq, TensorSpec, compile_for_inferentia, exact_padding
+from neuronkit import (
+    CompileOptions,
+    StaticCRAFT,
+    StaticModel,
+    StaticPARSeq,
+    TensorSpec,
+    compile_for_inferentia,
+    exact_padding,
+)
+from neuronkit.demo.picture import IMAGE
+from neuronkit.demo.weights import load_craft
 from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError, OptionError, SpecError
 from neuronkit.models import PARSeq
+from neuronkit.ocr import CraftProcessor
 from neuronkit.static.decoding.loops import end_at_eos
 from neuronkit.targets import find_target
+from tests.static.networks import UNet, lively
 
 pytestmark = pytest.mark.runtimes
 RUNTIMES = ("onnx", "openvino")
@@ -175,6 +189,39 @@ def test_openvino_computes_in_float32_unless_told(monkeypatch: pytest.MonkeyPatc
     neuronkit.load(compiled.save(tmp_path / "model"))
     assert [properties["INFERENCE_PRECISION_HINT"] for properties in asked[-2:]] == ["bf16", "bf16"]
     assert plain.manifest["parity"]["compiled"]["rtol"] == 1e-4 < compiled.manifest["parity"]["compiled"]["rtol"]
+
+
+@pytest.mark.parametrize("name", ["CRAFT", "U-Net"])
+def test_padding_adds_little_to_what_bfloat16_costs(name: str) -> None:
+    """Masks and sentinels that a compiler rounds would let padding in, or values that no layer gives."""
+    narrow = CompileOptions(auto_cast="all", auto_cast_type="bf16")
+    if name == "CRAFT":
+        image = ImageOps.fit(Image.open(IMAGE).convert("RGB"), (320, 224))
+        levels, _ = CraftProcessor(mag_ratio=1.0, canvas=(224, 320)).preprocess([np.asarray(image)])
+        alone, model, size = torch.from_numpy(levels), load_craft(), (256, 384)
+        static: nn.Module = StaticCRAFT(model, height=size[0], width=size[1])
+    else:
+        model, size = lively(UNet("bilinear", width=8, depth=2)), (128, 160)
+        alone, static = torch.randn(1, 3, 96, 120, generator=torch.Generator().manual_seed(0)), exact_padding(model)
+    height, width = alone.shape[2:]
+    canvas = torch.full((1, 3, *size), 9.0)
+    canvas[:, :, :height, :width] = alone
+    inputs = {"plain": (alone,), "exact": (canvas, torch.tensor([[height, width]], dtype=torch.int32))}
+    with torch.no_grad():
+        expected = _first(model(alone))
+    errors = {}
+    for kind, given in inputs.items():
+        module = model if kind == "plain" else static
+        examples = None if isinstance(module, StaticModel) else given
+        compiled = compile_for_inferentia(module, examples, target="openvino", options=narrow, verify=False)
+        found = _first(compiled(*given))[tuple(map(slice, expected.shape))]
+        errors[kind] = float((found - expected).abs().max())
+    assert 1e-4 * float(expected.abs().max()) < errors["plain"]
+    assert errors["exact"] <= 1.5 * errors["plain"]
+
+
+def _first(outputs: Any) -> Tensor:
+    return outputs if isinstance(outputs, Tensor) else outputs[0]
 
 
 def test_what_a_runtime_cannot_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
