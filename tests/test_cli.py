@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from neuronkit import TensorSpec, compile_for_inferentia
 from neuronkit.cli.main import main, make_parser
 from neuronkit.demo.weights import FOLDER
 from neuronkit.ocr.writers import FORMATS
@@ -183,11 +184,38 @@ def test_the_cache_is_listed_checked_and_pruned(tmp_path: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["neuronkit"]
 
 
+def test_an_artifact_is_shown_without_its_sdk_and_nothing_in_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TensorSpec("x", (2, 4))
+    path = str(compile_for_inferentia(torch.nn.Linear(4, 3), spec, target="cpu").save(tmp_path / "a.pt"))
+    monkeypatch.setattr(torch.jit, "load", pytest.fail)
+    assert main(["show", path]) == 0
+    assert "x: float32[2, 4]" in capsys.readouterr().out
+    # Of another target, as a machine without its SDK sees it.
+    native = str(Path(__file__).parent / "artifacts" / "format1-native")
+    assert main(["show", native]) == 0
+    assert "trn2-native" in capsys.readouterr().out
+
+
+def test_ray_that_is_not_installed_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["serve", "ray", "a.pt", "b.pt"]) == 2
+    assert "pip install" in capsys.readouterr().err
+
+
 def test_errors_are_one_line_and_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(tmp_path / "gone.pt")]) == 2
     assert "gone.pt" in capsys.readouterr().err
     assert main(["read", str(tmp_path / "*.png")]) == 2
     assert main(["read", "a.png", "--detector", "craft.pt"]) == 2
+    for amount in ("nan", "inf", "-1"):
+        assert main(["cache", "prune", "--directory", str(tmp_path), "--max-bytes", amount]) == 2
+        assert "expected a number of bytes" in capsys.readouterr().err
+    assert main(["serve", "triton", "a.pt", "--port", "99999"]) == 2
+    assert "got --port=99999" in capsys.readouterr().err
     with pytest.raises(SystemExit) as left:
         main(["nonsense"])
     assert left.value.code == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor
 
 PICTURE = Path(__file__).parents[1] / "neuronkit" / "demo" / "receipt.png"
+
+
+PARSEQ: dict[str, Any] = {
+    "embed_dim": 16,
+    "enc_depth": 1,
+    "enc_num_heads": 2,
+    "dec_num_heads": 2,
+    "patch_size": (16, 32),
+}
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +130,32 @@ def test_tensors_files_and_random_inputs(artifact: Path, tmp_path: Path) -> None
     assert compare_models([craft, craft], [torch.randn(1, 3, 64, 96)], rounds=1).passed
 
 
+def test_models_of_another_origin_are_refused(artifact: Path) -> None:
+    """On an empty picture both find nothing, which is no agreement."""
+    blank = [np.full((32, 64, 3), 255, np.uint8)]
+    static = make_static(load_craft(), options=CRAFTOptions(64, 64))
+    detector = compile_for_inferentia(static, target="cpu", processor=CraftProcessor(canvas=(64, 64)), verify=False)
+    with pytest.raises(SpecError, match=r"with role='detector' to compare with .* of role='recognizer'"):
+        compare_models([artifact, detector], blank)
+    characters = load_parseq().charset.characters
+    other = make_static(PARSeq(characters[::-1], **SIZES).eval(), batch_size=2)
+    with pytest.raises(SpecError, match=r"with characters='.*to compare with"):
+        compare_models([artifact, compile_for_inferentia(other, target="cpu", verify=False)], blank)
+
+
+def test_arrays_are_read_as_far_as_they_go(artifact: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "page.npy").write_text("<html>")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }"
+    (tmp_path / "huge.npy").write_bytes(
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.ljust(117).encode() + b"\n"
+    )
+    for name in ("pipe", "page", "objects", "huge", "gone"):
+        with pytest.raises(SpecError, match=rf"{name}\.npy'"):
+            compare_models([artifact, artifact], [tmp_path / f"{name}.npy"])
+
+
 def test_what_cannot_be_compared_is_refused(artifact: Path, words: list[Any]) -> None:
     with pytest.raises(SpecError, match="got 1 models; expected two"):
         compare_models([artifact], words)
@@ -139,6 +176,6 @@ def test_what_cannot_be_compared_is_refused(artifact: Path, words: list[Any]) ->
     with pytest.raises(SpecError, match="expected an output in common, of the same size"):
         compare_models([plain, other])
     torch.manual_seed(0)
-    small = PARSeq("abc", max_label_length=5, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=4)
+    small = PARSeq(36, max_label_length=5, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=4)
     with pytest.raises(ParityError):
         compare_models([artifact, make_static(small)], words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft, load_parseq
-from neuronkit.errors import NeuronCoreError, OptionError
+from neuronkit.errors import ArtifactError, NeuronCoreError, OptionError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 
 
@@ -137,6 +138,17 @@ def test_a_model_of_several_cores_is_refused(compiled: CompiledModel) -> None:
     wide = CompiledModel(compiled._function, {**compiled.manifest, "target": "inf1", "options": options})
     with pytest.raises(OptionError, match="spans 4 cores"):
         wide.replicate(2)
+
+
+def test_replicas_pickle_by_the_path_of_their_model(compiled: CompiledModel, tmp_path: Path) -> None:
+    x = torch.randn(5, 3)
+    unsaved = compile_for_inferentia(TwoOutputs().eval(), TensorSpec("x", (2, 3)), target="cpu")
+    with unsaved.replicate(2) as replicas, pytest.raises(ArtifactError, match=r"call save\(path\) first"):
+        pickle.dumps(replicas)
+    loaded = neuronkit.load(compiled.save(tmp_path / "model.pt"))
+    with loaded.replicate(3) as replicas, pickle.loads(pickle.dumps(replicas)) as copied:
+        assert copied.copies == 3
+        assert torch.equal(copied(x)[0], replicas(x)[0])
 
 
 @pytest.mark.parametrize(("target", "advice"), [("xla", "compile for 'cpu'"), ("trn2-native", "one process a core")])

@@ -127,6 +127,22 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
     return checked(given, _read_directory(given) if given.is_dir() else _read_member(given))
 
 
+def described_artifact(path: str | PathLike[str]) -> CompiledModel:
+    """What an artifact is, for people: its graphs are not loaded, and nothing in it runs, so it cannot be called.
+
+    Raises:
+        ArtifactError: As `read_manifest`, or if its processor is none.
+    """
+    given, manifest = _existing(path), read_manifest(path)
+    model = CompiledModel(_not_loaded, manifest, _processor(given, manifest))
+    model._path = given.resolve()
+    return model
+
+
+def _not_loaded(*_: Any) -> Any:
+    raise ArtifactError("got a call of an artifact that was described; expected one that was loaded; load it")
+
+
 def _existing(path: Any) -> Path:
     given = checks.path("path", path, error=ArtifactError)
     return given if given.is_dir() else checks.input_file("path", given, error=ArtifactError)

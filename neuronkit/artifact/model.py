@@ -267,7 +267,9 @@ class CompiledModel:
             functions = find_target(self.manifest["target"]).replicate(function, copies)
         if self._refused is not None:
             functions = [_with_check(function, self.check_sizes) for function in functions]
-        return Replicas(functions, specs, copies=copies, processor=self.processor, carry=self.carry)
+        replicas = Replicas(functions, specs, copies=copies, processor=self.processor, carry=self.carry)
+        replicas._origin = self
+        return replicas
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the artifact, whole or not at all.

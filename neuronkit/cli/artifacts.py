@@ -31,9 +31,10 @@ def add_commands(add: Any) -> None:
 
 
 def _show(given: Any) -> Result:
-    from neuronkit import load
+    from neuronkit.artifact.loading import described_artifact
 
-    model = load(given.artifact)
+    # Loading would run what the artifact says, and need the SDK it was compiled with.
+    model = described_artifact(given.artifact)
     return (model.manifest if given.json else repr(model)), 0
 
 
@@ -56,7 +57,7 @@ def _cache(given: Any) -> Result:
         lines = [f"{len(cache.entries())} entries, {len(broken)} broken", *broken.values()]
         return (broken if given.json else "\n".join(lines)), bool(broken)
     if given.action == "prune":
-        removed = cache.prune(None if given.max_bytes is None else int(given.max_bytes))
+        removed = cache.prune(given.max_bytes)
         return _entries(removed, given.json, f"{len(removed)} removed"), 0
     return _entries(cache.entries(), given.json, f"{cache.directory}: {len(cache.entries())} entries"), 0
 
@@ -69,6 +70,10 @@ def _entries(entries: Any, as_json: bool, headline: str) -> Any:
 
 
 def _serve(given: Any) -> Result:
+    from neuronkit import checks
+
+    # Triton takes the next two ports as well.
+    checks.integer("--port", given.port, 1, 65535 - 2)
     if given.server == "triton":
         from neuronkit.serving.triton import export_repository
         from neuronkit.serving.triton.__main__ import main
@@ -88,10 +93,11 @@ def _serve(given: Any) -> Result:
 
 
 def _serve_ray(given: Any) -> int:
-    from ray import serve
-
     from neuronkit.serving.ray import build_app
 
+    app = build_app(*map(os.path.abspath, given.artifacts))
+    from ray import serve
+
     serve.start(http_options={"host": given.host, "port": given.port})
-    serve.run(build_app(*map(os.path.abspath, given.artifacts)), blocking=True)
+    serve.run(app, blocking=True)
     return 0

@@ -167,6 +167,21 @@ def candidate(name: str, model: Any, first: Candidate | None, charset: str | Non
     )
 
 
+def check_same_origin(model: Candidate, first: Candidate) -> None:
+    """Refuse a model that is for something else, or reads other characters: where nothing is found, all agree.
+
+    Raises:
+        SpecError: If it is.
+    """
+    ours, theirs = model.interface, first.interface
+    for what, own, wanted in (("role", ours.role, theirs.role), ("characters", ours.characters, theirs.characters)):
+        if own != wanted and None not in (own, wanted):
+            raise SpecError(
+                f"got {model.name} with {what}={shown(own)} to compare with {first.name}, of {what}={shown(wanted)}; "
+                "expected models of one origin; give these"
+            )
+
+
 def _opened(path: str | PathLike[str], first: Candidate | None, charset: str | None) -> Any:
     if first is None:
         return load(path)
@@ -222,8 +237,12 @@ def sorted_inputs(given: Sequence[Any]) -> list[Tensors | Pictures]:
 
 def _read_array(path: str | PathLike[str]) -> Tensor:
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, TypeError, EOFError) as error:
+        # Of a file that declares more than it has, nothing is read.
+        mapped = np.load(checks.input_file("inputs", path, error=SpecError), mmap_mode="r", allow_pickle=False)
+        return torch.from_numpy(np.array(mapped))
+    except SpecError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, OverflowError) as error:
         raise SpecError(f"got {str(path)!r}, which cannot be read: {error}; expected an array of numbers") from error
 
 

@@ -17,6 +17,7 @@ from neuronkit.compile.candidates import (
     Candidate,
     Outputs,
     candidate,
+    check_same_origin,
     examples,
     named_models,
     same_results,
@@ -144,7 +145,8 @@ def compare_models(
             does not.
         ArtifactError: If an artifact cannot be read.
         CheckpointError: If a file is neither an artifact nor a checkpoint.
-        SpecError: If there are fewer than two models, or the inputs do not fit, or there is nothing to compare.
+        SpecError: If there are fewer than two models, they have other roles or characters, the inputs do not fit, or
+            there is nothing to compare.
         OptionError: If a tolerance or `rounds` is no such number.
 
     Examples:
@@ -158,6 +160,8 @@ def compare_models(
     for name, model in (listed := named_models(models)):
         candidates.append(candidate(name, model, candidates[0] if candidates else None, charset))
     first = candidates[0]
+    for other in candidates[1:]:
+        check_same_origin(other, first)
     if inputs is None:
         ranges = getattr(listed[0][1], "manifest", {}).get("input_ranges", {})
         given: list[Any] = [examples(first, ranges, seed) for seed in range(0, 30, 10)]

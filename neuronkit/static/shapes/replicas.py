@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from operator import methodcaller
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -75,7 +76,14 @@ class Replicas:
         self._fixed = [FixedShape(function, shared) for function in functions]
         self._batch_size = self._fixed[0].batch_size
         self._closed = False
+        # A compiled model, which pickles by its path.
+        self._origin: Any = None
         self._start()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._origin is None:
+            return super().__reduce_ex__(protocol)
+        return methodcaller("replicate", self.copies), (self._origin,)
 
     def _start(self) -> None:
         """Make the threads, and mark all copies as idle."""
