@@ -11,7 +11,8 @@
 Static models   make_static, StaticCRAFT, StaticPARSeq, static_greedy_decoder, exact_padding
 Sizes           FixedShape, Buckets, plan_buckets, Tiled
 Before renting  analyze, estimate, emulate_autocast, describe_environment
-Artifacts       compile_for_inferentia, CompileOptions, load, CompiledModel, assert_parity, compare_models
+Artifacts       compile_for_inferentia, CompileOptions, load, CompiledModel
+Comparing       assert_parity, compare_models
 Models, pages   load_checkpoint, CRAFT, PARSeq, OCRPipeline; processors in neuronkit.ocr
 Serving         neuronkit.serving.triton, neuronkit.serving.ray, neuronkit.build
 

@@ -20,15 +20,7 @@ from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor
 
 PICTURE = Path(__file__).parents[1] / "neuronkit" / "demo" / "receipt.png"
-
-
-PARSEQ: dict[str, Any] = {
-    "embed_dim": 16,
-    "enc_depth": 1,
-    "enc_num_heads": 2,
-    "dec_num_heads": 2,
-    "patch_size": (16, 32),
-}
+SIZES: dict[str, Any] = {"embed_dim": 16, "enc_depth": 1, "enc_num_heads": 2, "dec_num_heads": 2}
 
 
 @pytest.fixture(scope="module")
