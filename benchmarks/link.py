@@ -231,9 +231,11 @@ def draw(report: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.2), layout="constrained")
     for axis, (label, values) in zip(axes, panels):
         bars = axis.barh(list(values), list(values.values()))
-        axis.bar_label(bars, fmt="%.3g", padding=2)
+        axis.bar_label(
+            bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values.values()], padding=2
+        )
         axis.invert_yaxis()
-        axis.margins(x=0.15)
+        axis.margins(x=0.2)
         axis.set_xlabel(label)
     figure.savefig(path, dpi=110)
     plt.close(figure)

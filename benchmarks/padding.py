@@ -6,12 +6,15 @@
     python benchmarks/padding.py --json out/padding.json --plot out/padding.png
 
 Errors are those of the padded run against the image alone, in units of the score map's largest value, and in boxes;
-weights are the demo's. Times are medians of interleaved runs in one process; a ratio is the median of the rounds'.
+weights are the demo's. Times are of the process's threads on the CPU, so that others on the machine count little:
+medians of interleaved runs in one process; a ratio is the median of the rounds'. The U-Nets are random, of four steps,
+and meet their skips by transposed convolution, or by bilinear interpolation with `align_corners=True`.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -27,7 +30,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import neuronkit
-from neuronkit import StaticCRAFT
+from neuronkit import StaticCRAFT, exact_padding
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.demo.weights import load_craft
 from neuronkit.models import CRAFT
@@ -95,13 +98,23 @@ def errors(count: int, seed: int, canvas: int = 640) -> list[dict[str, Any]]:
 def overhead(rounds: int) -> list[dict[str, Any]]:
     """Time of the exact graph against the plain one on the same canvas."""
     torch.manual_seed(0)
-    cases = [("demo", load_craft(), 640), ("demo", load_craft(), 1280), ("published size", CRAFT().eval(), 320)]
+    cases: list[tuple[str, Callable[[], nn.Module], int]] = [
+        ("demo", load_craft, 640),
+        ("demo", load_craft, 1280),
+        ("published size", lambda: CRAFT().eval(), 320),
+    ]
+    for width in (16, 32, 64):
+        for join in ("transposed", "bilinear"):
+            cases.append((f"U-Net {width}, {join}", lambda w=width, j=join: UNet(w, j).eval(), 256))  # type: ignore[misc]
+    cases += [(f"U-Net 16, {join}", lambda j=join: UNet(16, j).eval(), 512) for join in ("transposed", "bilinear")]  # type: ignore[misc]
     rows = []
-    for name, model, canvas in tqdm(cases, desc="overhead"):
-        images = torch.randn(1, 3, canvas, canvas)
-        static = StaticCRAFT(model, height=canvas, width=canvas)
+    for name, make, canvas in tqdm(cases, desc="overhead"):
+        model, images = make(), torch.randn(1, 3, canvas, canvas)
         valid_size = torch.tensor([[canvas - 64, canvas - 96]], dtype=torch.int32)
-        ((graph, _),) = static.graphs().values()
+        if isinstance(model, CRAFT):
+            ((graph, _),) = StaticCRAFT(model, height=canvas, width=canvas).graphs().values()
+        else:
+            graph = exact_padding(model).fix_canvas(canvas, canvas).eval()
         functions = {
             "plain, eager": lambda m=model, x=images: m(x),
             "exact, eager": lambda g=graph, x=images, v=valid_size: g(x, v),
@@ -122,6 +135,39 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+class UNet(nn.Module):
+    """A U-Net of four steps."""
+
+    def __init__(self, width: int, join: str) -> None:
+        super().__init__()
+        sizes = [width * 2**i for i in range(5)]
+        steps = list(itertools.pairwise(sizes))
+        self.first, self.pool, self.last = _double(3, width), nn.MaxPool2d(2), nn.Conv2d(width, 1, 1)
+        self.down = nn.ModuleList(_double(i, o) for i, o in steps)
+        self.up = nn.ModuleList(_up(join, o, i) for i, o in reversed(steps))
+        self.merge = nn.ModuleList(_double(2 * i, i) for i, _ in reversed(steps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [self.first(x)]
+        for down in self.down:
+            seen.append(down(self.pool(seen[-1])))
+        x = seen.pop()
+        for up, merge in zip(self.up, self.merge):
+            x = merge(torch.cat([seen.pop(), up(x)], dim=1))
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+def _double(i: int, o: int) -> nn.Sequential:
+    layers = ([nn.Conv2d(a, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True)] for a in (i, o))
+    return nn.Sequential(*itertools.chain.from_iterable(layers))
+
+
+def _up(join: str, i: int, o: int) -> nn.Module:
+    if join == "transposed":
+        return nn.ConvTranspose2d(i, o, 2, stride=2)
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), nn.Conv2d(i, o, 1))
 
 
 def waste(seed: int, count: int = 100_000) -> dict[str, Any]:
@@ -299,10 +345,10 @@ def _in_turns(functions: dict[str, Callable[[], Any]], rounds: int) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in functions}
     for warm in (True, True, *[False] * rounds):
         for name, function in functions.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             function()
             if not warm:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(time.process_time() - begin)
     return times
 
 
