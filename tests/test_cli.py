@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from neuronkit import TensorSpec, compile_for_inferentia
 from neuronkit.cli.main import main, make_parser
+from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import FOLDER
 from neuronkit.ocr.writers import FORMATS
 
@@ -219,6 +220,50 @@ def test_errors_are_one_line_and_an_exit_status(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as left:
         main(["nonsense"])
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("read RECEIPT --pages 0", "expected numbers and ranges"),
+        ("read RECEIPT --dpi nan", "expected a finite number"),
+        ("read RECEIPT -o x.doc", "expected the ending of a format"),
+        ("read RECEIPT -o missing/x.txt", "expected a file in a folder that is there"),
+        ("read EMPTY", "a folder without images"),
+        ("analyze gone.pt", "check the path"),
+        ("analyze RECEIPT", "got a PNG picture"),
+        ("analyze PARSEQ --target nonsense", "did you mean"),
+        ("estimate CRAFT --canvas 12x", "give such as 1280x960"),
+        ("estimate CRAFT --batch 0", "at least 1"),
+        ("compile CRAFT --target cpu -o missing/x.pt", "make it first"),
+        ("compile CRAFT --target cpu -o RECEIPT", "a file that save() did not write"),
+        ("show RECEIPT", "not a whole artifact"),
+        ("env gone.pt", "check the path"),
+        ("cache list", "set NEURONKIT_CACHE_DIR"),
+        ("cache list --directory RECEIPT", "give a directory"),
+        ("serve triton gone.pt", "check the path"),
+        ("serve ray one.pt", "give both"),
+        ("compare gone.pt PARSEQ RECEIPT", "check the path"),
+    ],
+)
+def test_what_cannot_begin_says_so_in_a_line(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEURONKIT_CACHE_DIR", raising=False)
+    (tmp_path / "empty").mkdir()
+    shutil.copy(IMAGE, tmp_path / "receipt.png")
+    places = {"RECEIPT": "receipt.png", "EMPTY": "empty"}
+    places |= {name.upper(): str(FOLDER / f"{name}.pt") for name in ("craft", "parseq")}
+    typed = [places.get(word, word) for word in words.split()]
+    for more in ([], ["--json"]):
+        assert main([*typed, *more]) == 2
+        out, err = capsys.readouterr()
+        told = [line for line in err.splitlines() if "small weights" not in line]
+        assert (out, len(told)) == ("", 1), err
+        assert told[0].startswith(f"neuronkit {typed[0]}: ")
+        assert said in told[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "receipt.png"]
 
 
 def test_every_command_shows_an_example() -> None:

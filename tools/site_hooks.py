@@ -43,7 +43,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, f"files/{source}", abs_src_path=str(ROOT / source)))
     for module, names in inventory().items():
         files.append(File.generated(config, f"reference/{module}.md", content=_reference(module, names)))
-    modules = "\n".join(f"- [{module}]({module}.md): {', '.join(names)}" for module, names in inventory().items())
+    named = {module: ", ".join(f"`{name}`" for name in names) for module, names in inventory().items()}
+    modules = "\n".join(f"- [{module}]({module}.md): {names}" for module, names in named.items())
     files.append(File.generated(config, "reference/index.md", content=f"# Reference\n\nBy module.\n\n{modules}\n"))
     return files
 

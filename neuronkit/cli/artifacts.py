@@ -88,13 +88,14 @@ def _serve(given: Any) -> Result:
     from neuronkit.errors import OptionError
 
     if len(given.artifacts) != 2:
-        raise OptionError(f"got {len(given.artifacts)} artifacts; expected a detector and a recogniser; give both")
+        raise OptionError(f"got {len(given.artifacts)} for Ray; expected a detector and a recogniser; give both")
     return None, _serve_ray(given)
 
 
 def _serve_ray(given: Any) -> int:
     from neuronkit.serving.ray import build_app
 
+    # First, because it says what is wrong with an artifact, or with Ray.
     app = build_app(*map(os.path.abspath, given.artifacts))
     from ray import serve
 

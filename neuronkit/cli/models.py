@@ -88,8 +88,12 @@ def _estimate(given: Any) -> Result:
 
 def _compile(given: Any) -> Result:
     from neuronkit import compile_for_inferentia
+    from neuronkit.artifact.destination import destination
     from neuronkit.ocr import CraftProcessor
+    from neuronkit.targets import find_target
 
+    # Before hours of compiling.
+    destination(given.output, directory=find_target(given.target).saves_directory)
     static = _static(given)
     images = static.specs[0].shape
     # Of a recogniser the characters are known, and so its processor.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def _read(given: Any) -> Result:
     pages = progress.over(pipeline.read(page_stream(sources, **options)))
     if given.output:
         save_pages(pages, given.output, format=given.format)
+        written = {"written": given.output, "pages": progress.pages, "failed": progress.failed}
+        return (written if given.json else None), progress.failed > 0
     elif given.format == "pdf":
         return _to_stdout(pages, progress)
     else:
@@ -92,10 +95,11 @@ class _Progress:
     def __init__(self, quiet: bool) -> None:
         from tqdm import tqdm
 
-        self.failed = 0
+        self.pages = self.failed = 0
         self._bar = tqdm(unit="page", disable=True if quiet else None)
 
     def note(self, page: Any) -> None:
+        self.pages += 1
         self._bar.update()
         if page.error is not None:
             self.failed += 1
@@ -111,6 +115,8 @@ class _Progress:
 
 
 def _demo(given: Any) -> Result:
-    from neuronkit.demo.__main__ import main
+    from neuronkit.demo.__main__ import run
 
-    return None, main(["--out", given.out])
+    # With --json, what goes on is no part of the result.
+    found = run(Path(given.out), partial(print, file=sys.stderr if given.json else None, flush=True))
+    return (found if given.json else None), bool(found["problems"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -30,57 +32,79 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path("out/demo.png"),
         help="annotated receipt; the sign and the artifacts go beside",
     )
-    out: Path = parser.parse_args(arguments).out
+    found = run(parser.parse_args(arguments).out, partial(print, flush=True))
+    return 1 if found["problems"] else 0
+
+
+def run(out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Read the pictures with every kind of model, and compare.
+
+    Args:
+        out: The annotated receipt; the sign and the artifacts go beside it.
+        tell: Told, line by line, what goes on and what comes out.
+
+    Returns:
+        For each picture the numbers of its words, of those that were read right, and of those that are not there, its
+        parity reports as dictionaries, and its annotated copy; the problems; and the artifacts.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
-    _tell("1/4 small models that find and read words")
+    tell("1/4 small models that find and read words")
     craft, parseq = load_craft(), load_parseq()
-    _tell("2/4 making static graphs of both, compiling them for the CPU, saving and loading them")
+    tell("2/4 making static graphs of both, compiling them for the CPU, saving and loading them")
     models = Models.prepare(craft, parseq, out.parent)
-    problems = _read(models, picture.IMAGE, out)
-    problems += _read(models, picture.SIGN, out.with_name(f"{out.stem}-sign{out.suffix}"))
-    print(f"artifacts: {out.parent / 'craft.pt'}, {out.parent / 'parseq.pt'}")
-    print("\n".join(problems) or "dynamic, static and reloaded models read the same")
-    return 1 if problems else 0
+    problems: list[str] = []
+    pictures = [
+        _read(models, picture.IMAGE, out, tell, problems),
+        _read(models, picture.SIGN, out.with_name(f"{out.stem}-sign{out.suffix}"), tell, problems),
+    ]
+    artifacts = [str(out.parent / name) for name in ("craft.pt", "parseq.pt")]
+    tell(f"artifacts: {', '.join(artifacts)}")
+    tell("\n".join(problems) or "dynamic, static and reloaded models read the same")
+    return {"pictures": pictures, "problems": problems, "artifacts": artifacts}
 
 
-def _read(models: Models, path: Path, out: Path) -> list[str]:
-    """Read a picture, print its words, draw them into another; return what is wrong."""
+def _read(models: Models, path: Path, out: Path, tell: Callable[[str], None], problems: list[str]) -> dict[str, Any]:
+    """Read a picture, tell its words, draw them into another; add what is wrong to the problems."""
     image, truth = load_image(path), picture.load_truth(path)
-    _tell(f"3/4 reading a picture of {len(truth)} words ({path.name}) with the dynamic, static and compiled models")
+    tell(f"3/4 reading a picture of {len(truth)} words ({path.name}) with the dynamic, static and compiled models")
     pages = models.read(image)
     page = pages["reloaded"]
-    share = _print_words(truth, page)
-    problems = disagreements(pages)
-    _tell("4/4 comparing their numbers with those of the dynamic models")
+    right, extra = _tell_words(truth, page, tell)
+    share = right / (len(truth) + extra)
+    problems += disagreements(pages)
+    tell("4/4 comparing their numbers with those of the dynamic models")
+    parity = {}
     try:
-        for name, report in models.parity(image, pages["dynamic"]).items():
-            print(f"{name} against dynamic: {report}")
+        parity = models.parity(image, pages["dynamic"])
+        for name, report in parity.items():
+            tell(f"{name} against dynamic: {report}")
     except ParityError as error:
         problems.append(str(error))
     Image.fromarray(page.draw(image)).save(out)
-    print(f"annotated picture: {out}\n")
+    tell(f"annotated picture: {out}\n")
     if share < REQUIRED:
         problems.append(f"{path.name}: {share:.1%} of the words were read right, {REQUIRED:.0%} are required")
-    return problems
+    return {
+        "words": len(truth),
+        "right": right,
+        "extra": extra,
+        "parity": {name: report.to_dict() for name, report in parity.items()},
+        "picture": str(out),
+    }
 
 
-def _tell(step: str) -> None:
-    print(step, flush=True)
-
-
-def _print_words(truth: Sequence[Truth], page: Page) -> float:
-    """Print the words beside the truth; return the share read correctly. Words that are not there count as errors."""
+def _tell_words(truth: Sequence[Truth], page: Page, tell: Callable[[str], None]) -> tuple[int, int]:
+    """Tell the words beside the truth; give how many are right, and how many are not there, which are errors too."""
     matches = match_words(truth, page.words)
     right = sum(_text(match) == true.text for true, match in zip(truth, matches, strict=True))
-    print(f"{'truth':>12}   read")
+    tell(f"{'truth':>12}   read")
     for true, match in zip(truth, matches, strict=True):
         read = "(not found)" if match is None else match.text
         confidence = "" if match is None else f"{match.confidence:.2f}"
-        print(f"{true.text:>12}   {read:<12} {confidence:>5} {'' if read == true.text else '  wrong'}")
+        tell(f"{true.text:>12}   {read:<12} {confidence:>5} {'' if read == true.text else '  wrong'}")
     extra = len(page.words) - sum(match is not None for match in matches)
-    share = right / (len(truth) + extra)
-    print(f"{right} of {len(truth)} words right, {extra} that are not there: {share:.1%}")
-    return share
+    tell(f"{right} of {len(truth)} words right, {extra} that are not there: {right / (len(truth) + extra):.1%}")
+    return right, extra
 
 
 def _text(word: Word | None) -> str | None:

@@ -29,15 +29,18 @@ def open_model(path: str | PathLike[str], *, family: str | None = None, charset:
     """
     if family is not None:
         checks.choice("family", family, FAMILIES)
+    checks.input_file("path", path, error=CheckpointError)
     problems = []
     if family != "parseq":
         try:
             return load_checkpoint(CRAFT, path)
         except CheckpointError as error:
-            problems.append(f"CRAFT: {error}")
+            problems.append(("CRAFT", str(error)))
     if family != "craft":
         try:
             return load_checkpoint(PARSeq, path, charset=charset)
         except CheckpointError as error:
-            problems.append(f"PARSeq: {error}")
-    raise CheckpointError("; ".join(problems))
+            problems.append(("PARSeq", str(error)))
+    if len({problem for _, problem in problems}) == 1:
+        raise CheckpointError(problems[0][1])
+    raise CheckpointError("; ".join(f"{name}: {problem}" for name, problem in problems))

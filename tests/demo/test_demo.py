@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from neuronkit import StaticPARSeq
+from neuronkit.cli.main import main as command_line
 from neuronkit.demo import __main__ as module
 from neuronkit.demo import picture, reading
 from neuronkit.demo.__main__ import main
@@ -19,6 +21,9 @@ from neuronkit.demo.reading import BATCH_SIZE, compile_and_reload, disagreements
 from neuronkit.models import PARSeq
 from neuronkit.ocr.geometry import TextBox
 from neuronkit.ocr.page import Line, Page, Word
+
+
+FORMS = ("static", "reloaded")
 
 
 def square(x, y, size=10):
@@ -109,9 +114,17 @@ def test_a_disagreement_is_told(other, said) -> None:
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "demo.png"
-    status = main(["--out", str(out)])
-    printed = capsys.readouterr().out
+    status = command_line(["demo", "--out", str(out), "--json"])
+    result, printed = capsys.readouterr()
     assert status == 0, printed
+    found = json.loads(result)
+    assert found["problems"] == []
+    receipt, sign = found["pictures"]
+    assert (receipt["words"], receipt["picture"]) == (len(load_truth()), str(out))
+    assert sign["words"] == len(load_truth(picture.SIGN))
+    for read in (receipt, sign):
+        assert set(read["parity"]) == {f"{name}, {form}" for name in ("CRAFT", "PARSeq") for form in FORMS}
+    assert [line[0] for line in printed.splitlines() if line[1:3] == "/4"] == list("123434")
     assert size_of(out) == SIZE[::-1]
     assert size_of(out.with_name("demo-sign.png")) == size_of(picture.SIGN)
     assert {path.name for path in out.parent.iterdir()} == {"demo.png", "demo-sign.png", "craft.pt", "parseq.pt"}
