@@ -22,7 +22,6 @@ from neuronkit.models import PARSeq
 from neuronkit.ocr.geometry import TextBox
 from neuronkit.ocr.page import Line, Page, Word
 
-
 FORMS = ("static", "reloaded")
 
 
