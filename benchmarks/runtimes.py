@@ -85,7 +85,7 @@ def main() -> None:
 def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """The original that was run, and of each candidate its median time and its ratios."""
     every = PARSEQ if case.startswith("parseq") else DETECTION
-    kinds = {kind: base for kind, base in every.items() if kind.split()[0] in ("eager", *arguments.targets)}
+    kinds = {kind: base for kind, base in every.items() if base == kind or _wanted(kind, arguments)}
     context = multiprocessing.get_context("spawn")
     workers: dict[str, Connection] = {}
     for kind in kinds:
@@ -104,6 +104,14 @@ def measure(case: str, arguments: argparse.Namespace) -> dict[str, Any]:
     for worker in workers.values():
         worker.send("end")
     return {"original": original, "candidates": {kind: _numbers(kind, times, kinds) for kind in kinds}}
+
+
+def _wanted(kind: str, arguments: argparse.Namespace) -> bool:
+    """Whether a candidate is asked for; the eager model as a whole comes with the plain target."""
+    target, _, what = kind.partition(" ")
+    return (target if what or target in TARGETS else "cpu") in arguments.targets and (
+        what not in METHODS or what in arguments.methods
+    )
 
 
 def _numbers(kind: str, times: dict[str, list[float]], bases: dict[str, str]) -> dict[str, float]:
@@ -210,6 +218,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="all of them without any")
     parser.add_argument("--strhub", type=Path, help="folder that holds the package strhub; without it our own PARSeq")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="the others stay as they are")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="of decoding, likewise")
     parser.add_argument("--rounds", type=int, default=9)
     results = Path(__file__).parent / "results"
     parser.add_argument("--json", type=Path, default=results / "runtimes.json")

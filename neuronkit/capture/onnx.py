@@ -140,6 +140,8 @@ def _write(traced: torch.jit.ScriptModule, examples: tuple[Tensor, ...], path: P
         examples,
         str(path),
         opset_version=opset,
+        # Folded, a weight that is used as it is and transposed would be there twice; runtimes fold for themselves.
+        do_constant_folding=False,
         input_names=[f"{_INPUT}{i}" for i in range(len(examples))],
         output_names=[f"{_OUTPUT}{i}" for i in range(outputs)],
         **exporter,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
+from neuronkit.capture.onnx import OPSET, export, output_names, trace_flat
 from neuronkit.errors import OptionError
 from tests.adapters.huggingface_models import bart, generated, lively, marian, roberta, text_model, trocr
 
@@ -160,3 +161,11 @@ def test_xla_takes_the_graphs(method: str) -> None:
     inputs = static.example_inputs(3)
     compiled = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
     assert static.decoded(compiled(*inputs)) == generated(model, inputs, max_new_tokens=6)
+
+
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
+def test_graphs_with_caches_are_exported_to_onnx(method: str) -> None:
+    static = make(MODELS["t5"](), method, max_length=9, window=4 if method == "windowed" else None)
+    for name, (module, specs) in static.graphs().items():
+        model, outputs = export(trace_flat(module, specs)[0], specs, output_names(module), OPSET)
+        assert [value.name for value in model.graph.output] == [output.name for output in outputs], name

@@ -34,6 +34,7 @@ from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError
 from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor
 from neuronkit.static.decoding.loops import end_at_eos
+from neuronkit.static.ops import one_hot
 from neuronkit.targets import find_target
 from tests.static.networks import UNet, lively
 
@@ -83,6 +84,25 @@ def test_graphs_share_their_weights(method: str, tmp_path: Path) -> None:
     weights = sum(4 * parameter.numel() for parameter in model.parameters())
     # Small ones lie in the graphs' files.
     assert (path / "weights.bin").stat().st_size <= 1.05 * weights
+
+
+class Tied(nn.Module):
+    """Predicts with the table that it reads tokens from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(200, 64))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return nn.functional.linear(one_hot(tokens, 200, torch.float32) @ self.table, self.table)
+
+
+def test_a_table_that_is_used_transposed_too_is_written_once(tmp_path: Path) -> None:
+    model, spec = Tied(), TensorSpec("tokens", (2, 5), "int32", fill=3)
+    compiled = compile_for_inferentia(model, spec, target="onnx")
+    assert torch.allclose(compiled(spec.example()), model(spec.example()), atol=1e-4)
+    path = compiled.save(tmp_path / "model")
+    assert (path / "weights.bin").stat().st_size <= 1.05 * 4 * model.table.numel()
 
 
 class Several(nn.Module):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.huggingface.generation import Generation, plain_token
 from neuronkit.adapters.huggingface.graphs import Decode, plain_sizes
 from neuronkit.static.model import Foldable
+from neuronkit.static.ops import length
 
 
 class Place:
@@ -112,8 +113,9 @@ class Entries:
         return torch.cat([t.transpose(1, 2).flatten(2) for t in tensors], dim=2)
 
     def unpack(self, packed: Tensor) -> list[Tensor]:
-        pieces = zip(packed.split(self.widths, dim=2), self.shapes)
-        return [piece.unflatten(2, shape).transpose(1, 2) for piece, shape in pieces]
+        # Not unflatten, whose rank is unknown to the exporter of ONNX.
+        pieces, entries = zip(packed.split(self.widths, dim=2), self.shapes), length(packed, 1)
+        return [piece.reshape(-1, entries, *shape).transpose(1, 2) for piece, shape in pieces]
 
 
 def keeping(past: Sequence[Tensor] = ()) -> Any:
