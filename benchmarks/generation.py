@@ -2,6 +2,7 @@
 
     python benchmarks/generation.py           # texts of 20 to 1,024 tokens, greedily and with 4 beams: a few minutes
     python benchmarks/generation.py --quick   # two lengths, one row
+    python benchmarks/generation.py --text wanders --tokens 256   # some cases, the others as the JSON file has them
 
 Models are small. Two are random: the text of one soon repeats itself, that of the other seldom does. The third is
 made to say a block of 48 tokens again and again. Every candidate must
@@ -62,11 +63,16 @@ def main() -> None:
     sizes = ((1, 20), (1, 64)) if arguments.quick else ((1, 20), (1, 64), (1, 256), (1, 1024), (4, 64))
     cases = [(text, *size) for text in TEXTS for size in sizes]
     rows: list[dict[str, Any]] = []
+    cases = [case for case in cases if arguments.text in (None, case[0]) and arguments.tokens in (None, case[2])]
+    if (arguments.text or arguments.tokens) and arguments.json.exists():
+        kept = json.loads(arguments.json.read_text(encoding="utf-8"))["rows"]
+        rows = [row for row in kept if (row["text"], row["batch"], row["length"]) not in cases]
     models = {text: make_model(text) for text in TEXTS}
     for text, batch, length in tqdm(cases, desc="generation"):
         # Beams take as many calls whatever the text.
         for beams in (1, BEAMS) if text == TEXTS[0] else (1,):
             rows += measure(text, models[text], batch, length, beams, arguments.rounds)
+    rows.sort(key=lambda row: (TEXTS.index(row["text"]), row["batch"], row["length"], row["beams"]))
     report = {
         "neuronkit": neuronkit.__version__,
         "torch": torch.__version__,
@@ -293,6 +299,8 @@ _COLOURS = {
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 and 64 tokens, one row")
+    parser.add_argument("--text", choices=TEXTS, help="this text alone")
+    parser.add_argument("--tokens", type=int, help="this length alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/generation.json"))
     parser.add_argument("--plot", type=Path, default=Path("out/generation.png"))

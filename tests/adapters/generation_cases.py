@@ -116,10 +116,13 @@ def settings_of(case: int) -> dict[str, Any]:
     return settings
 
 
-def compare(family: str, case: int) -> str:
-    """What is wrong with a case: "" for nothing, or the refusal."""
+def compare(family: str, case: int, method: str | None = None) -> str:
+    """What is wrong with a case: "" for nothing, or the refusal. With a method given, it is decoded greedily."""
     settings = settings_of(case)
     own = {name: settings.pop(name) for name in ("rows", "padded", "method", "end")}
+    if method is not None:
+        own["method"] = method
+        settings = {name: value for name, value in settings.items() if name not in OF_BEAMS} | {"num_beams": 1}
     further = settings.pop("further_end", None)
     model: Any = OWN[family]() if family in OWN else lively(text_model(family, 1), 2.0, 4.0)
     generation = model.generation_config
@@ -144,7 +147,7 @@ def compare(family: str, case: int) -> str:
         same = static.decoded(given) == static.decoded(expected)
     else:
         same = torch.equal(given[0], expected[0]) and torch.allclose(given[1], expected[1], rtol=1e-5, atol=1e-4)
-    return "" if same else f"differs: {family} {case} {settings_of(case)}"
+    return "" if same else f"differs: {family} {case} {own['method']} {settings_of(case)}"
 
 
 def main() -> None:
@@ -153,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true", help="make the list anew")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th case")
+    parser.add_argument("--method", help="take this method for all, greedily")
     parser.add_argument("--families", nargs="*", default=FAMILIES)
     given = parser.parse_args()
     if given.write:
@@ -163,7 +167,7 @@ def main() -> None:
     cases = len(json.loads(LIST.read_text()))
     found, start = [], time.monotonic()
     for offset, family in enumerate(given.families):
-        of_family = [compare(family, case) for case in range(offset % given.every, cases, given.every)]
+        of_family = [compare(family, case, given.method) for case in range(offset % given.every, cases, given.every)]
         refused, wrong = (sum(text.startswith(kind) for text in of_family) for kind in ("refused", "differs"))
         print(f"{family}: {len(of_family)} cases, {refused} refused, {wrong} differ", flush=True)
         found += of_family

@@ -12,6 +12,7 @@ import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
 from neuronkit.capture.onnx import OPSET, export, output_names, trace_flat
 from neuronkit.errors import OptionError
+from tests.adapters.generation_cases import compare
 from tests.adapters.huggingface_models import bart, generated, lively, marian, roberta, text_model, trocr
 
 pytestmark = pytest.mark.peers
@@ -89,6 +90,11 @@ def test_long_texts_that_repeat_themselves_come_several_tokens_a_call() -> None:
         assert static.decoded(static(*inputs)) == expected
     assert 512 / static.passes(*inputs) >= 2
     assert static.decoding.caches == (31, 124, 496)
+
+
+@pytest.mark.parametrize(("family", "case"), [("vit-gpt2", 7), ("whisper", 20), ("pix2struct", 41), ("UMT5", 63)])
+def test_windows_with_mixed_settings_give_what_generate_gives(family: str, case: int) -> None:
+    assert compare(family, case, "windowed") == ""
 
 
 @pytest.mark.parametrize("method", ["stepwise", "windowed"])
