@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuronkit import checks
-from neuronkit.errors import SpecError
+from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
@@ -53,6 +53,8 @@ class CtcProcessor(ParseqProcessor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.extra_classes:
+            raise OptionError(f"got extra_classes={self.extra_classes}; expected 0, since CTC has none; leave it out")
         object.__setattr__(self, "channels", checks.choice("channels", self.channels, (1, 3)))
         object.__setattr__(self, "keep_ratio", checks.flag("keep_ratio", self.keep_ratio))
         smallest = checks.integer("smallest_width", self.smallest_width, 1, 4096)

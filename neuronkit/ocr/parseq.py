@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +50,8 @@ class ParseqProcessor:
         tall_ratio: Crops with height / width above this are turned by 90 degrees counter-clockwise first; None, as in
             the original, turns none.
         raw_images: Give uint8 images, for a recogniser that normalises them itself; see `fold_normalization`.
+        extra_classes: Classes of the logits behind the characters: 2 for TRBA, whose decoder can also give BOS and PAD.
+            A word in which one of them comes out is an error.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -66,6 +68,7 @@ class ParseqProcessor:
     image_size: tuple[int, int] = (32, 128)
     tall_ratio: float | None = None
     raw_images: bool = False
+    extra_classes: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "charset", Charset.named(self.charset))
@@ -73,6 +76,12 @@ class ParseqProcessor:
         if self.tall_ratio is not None:
             object.__setattr__(self, "tall_ratio", checks.number("tall_ratio", self.tall_ratio, 1, 1000))
         object.__setattr__(self, "raw_images", checks.flag("raw_images", self.raw_images))
+        object.__setattr__(self, "extra_classes", checks.integer("extra_classes", self.extra_classes, 0, 100))
+
+    @property
+    def num_classes(self) -> int:
+        """C of the logits: the end of a word, the characters, and the extra classes."""
+        return Charset.named(self.charset).num_classes + self.extra_classes
 
     def preprocess(self, crops: Sequence[ImageLike]) -> NDArray[Any]:
         """Scale and normalise word images, bit for bit as torchvision does with Pillow images.
@@ -104,7 +113,7 @@ class ParseqProcessor:
         """Read the text out of logits, greedily, or out of tokens.
 
         Args:
-            logits: (N, T, C) array or tensor, C the charset's size + 1, class 0 the end of the word. Or a pair, as
+            logits: (N, T, C) array or tensor, C as `num_classes`, class 0 the end of the word. Or a pair, as
                 models with ``outputs="tokens"`` give it: tokens (N, T) of an integer type, and the probability of each,
                 (N, T) floating point. What comes after the first end is ignored, whatever it holds.
 
@@ -120,10 +129,10 @@ class ParseqProcessor:
             ids, probabilities = tokens_and_probabilities(logits)
         else:
             scores = to_float(logits, "logits")
-            if scores.ndim != 3 or scores.shape[2] != charset.num_classes or scores.shape[1] == 0:
+            if scores.ndim != 3 or scores.shape[2] != self.num_classes or scores.shape[1] == 0:
                 raise SpecError(
                     f"got logits of shape {scores.shape}, which do not fit a charset of {len(charset)} characters; "
-                    f"expected (N, T, {charset.num_classes}); give the charset that the model was trained with"
+                    f"expected (N, T, {self.num_classes}); give the charset that the model was trained with"
                 )
             ids, probabilities = most_likely(scores)
         return [_read(row, p, charset, i) for i, (row, p) in enumerate(zip(ids, probabilities, strict=True))]
@@ -158,6 +167,7 @@ class ParseqProcessor:
             "image_size": list(self.image_size),
             "tall_ratio": self.tall_ratio,
             "raw_images": self.raw_images,
+            **({"extra_classes": self.extra_classes} if self.extra_classes else {}),
         }
 
     @classmethod

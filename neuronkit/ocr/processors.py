@@ -116,7 +116,10 @@ def processor_for(
     elif interface.blank_id == len(characters):
         found = DoctrProcessor(Charset(characters), size, interface.confidence or "minimum", raw_images=raw, ctc=True)
     elif interface.eos_id == 0:
-        found = ParseqProcessor(Charset(characters), size, raw_images=raw)
+        # BOS and PAD follow the characters; they are classes where the decoder can give them, as TRBA's can.
+        classes = outputs[0].shape[-1] if outputs and outputs[0].dtype.startswith(("float", "bfloat")) else 0
+        extra = max(0, classes - len(characters) - 1) if interface.pad_id == classes - 1 else 0
+        found = ParseqProcessor(Charset(characters), size, raw_images=raw, extra_classes=extra)
     elif interface.eos_id == len(characters):
         found = DoctrProcessor(Charset(characters), size, interface.confidence or "mean", raw_images=raw)
     if found is not None:
@@ -213,6 +216,13 @@ def _check_blank(processor: Reader, interface: Interface, error: type[NeuronKitE
         )
 
 
+def _extra(interface: Interface, logits: TensorSpec) -> str:
+    """A hint where special tokens are among the classes."""
+    given = logits.shape[-1] if len(logits.shape) == 3 else 0
+    special = [i for i in (interface.bos_id, interface.pad_id) if i is not None and 0 < i < given]
+    return f", and extra_classes={len(special)}, since BOS and PAD are classes" if special else ""
+
+
 def _check_classes(
     processor: Reader,
     interface: Interface,
@@ -232,9 +242,10 @@ def _check_classes(
     if not outputs or "float" not in outputs[0].dtype:
         return
     # docTR's heads have a class for EOS, and some for the other special tokens, too.
-    most = charset.num_classes + (2 if isinstance(processor, DoctrProcessor) else 0)
-    if len(outputs[0].shape) != 3 or not charset.num_classes <= outputs[0].shape[2] <= most:
+    least = charset.num_classes if isinstance(processor, DoctrProcessor) else processor.num_classes
+    most = least + (2 if isinstance(processor, DoctrProcessor) else 0)
+    if len(outputs[0].shape) != 3 or not least <= outputs[0].shape[2] <= most:
         raise error(
             f"got a charset of {len(charset)} characters for a model that gives {outputs[0]}; expected logits (N, T, "
-            f"{charset.num_classes}); give the charset that the model was trained with"
+            f"{least}); give the charset that the model was trained with{_extra(interface, outputs[0])}"
         )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import neuronkit
+from neuronkit import compile_for_inferentia, load, make_static
 from neuronkit.adapters.trba import Rectify, TRBAOptions
-from neuronkit.errors import SpecError
+from neuronkit.errors import OptionError, SpecError
+from neuronkit.ocr import ParseqProcessor
 from neuronkit.static.model import StaticModel
 from neuronkit.testing import AdapterConformance
 from tests.adapters.trba_model import HEIGHT, TRBA, WIDTH, System
@@ -105,3 +111,32 @@ def test_what_it_cannot_do_is_refused() -> None:
         neuronkit.make_static(model, family="trba")
     with pytest.raises(SpecError, match="got max_length=0; expected a whole number of at least 1"):
         TRBAOptions(max_length=0)
+
+
+def test_its_processor_knows_that_bos_and_pad_are_classes(tmp_path: Path) -> None:
+    characters = "abcdefghijklmnopq"
+    torch.manual_seed(0)
+    system = System(TRBA(len(characters) + 3).eval(), 5).eval()
+    system.tokenizer = SimpleNamespace(_itos=("[E]", *characters, "[B]", "[P]"))
+    system.model.Prediction.generator.bias.data[-2:] = -100.0
+    static = make_static(system, family="trba", batch_size=2)
+    compiled = compile_for_inferentia(static, target="cpu", verify=False)
+    processor = compiled.processor
+    assert processor == ParseqProcessor(characters, image_size=(HEIGHT, WIDTH), extra_classes=2)
+    assert load(compiled.save(tmp_path / "trba.pt")).processor == processor
+    crops = [np.random.default_rng(i).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for i in range(2)]
+    logits = compiled(torch.from_numpy(processor.preprocess(crops)))
+    ids = [row[: row.index(0)] if 0 in row else row for row in logits.argmax(-1).tolist()]
+    texts = ["".join(characters[i - 1] for i in row) for row in ids]
+    assert [word.text for word in processor.postprocess(logits)] == texts
+    assert any(texts)
+    logits[0, 0, -2] = 1000.0
+    with pytest.raises(SpecError, match=r"got token 18 in word 0; expected 0 to 17"):
+        processor.postprocess(logits)
+    for wrong, message in (
+        (ParseqProcessor(characters, image_size=(HEIGHT, WIDTH)), "extra_classes=2, since BOS and PAD are classes"),
+        (ParseqProcessor(characters[::-1], image_size=(HEIGHT, WIDTH), extra_classes=2), "in another order"),
+        (ParseqProcessor(characters + "rs", image_size=(HEIGHT, WIDTH)), "19 characters for a model of 17"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            compile_for_inferentia(static, target="cpu", processor=wrong, verify=False)

@@ -620,7 +620,7 @@ def entries(folder: Path) -> list[Entry]:
         Entry(
             "neuronkit.ocr.ParseqProcessor",
             ParseqProcessor,
-            {"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "raw_images": False},
+            {"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "raw_images": False, "extra_classes": 2},
             2,
         ),
         Entry("neuronkit.ocr.ParseqProcessor.from_dict", ParseqProcessor.from_dict, {"settings": spelling.to_dict()}),
@@ -636,7 +636,7 @@ def entries(folder: Path) -> list[Entry]:
             CtcProcessor,
             {
                 **{"charset": CHARSET, "image_size": (16, 32), "tall_ratio": 1.5, "raw_images": False},
-                **{"channels": 1, "keep_ratio": True, "smallest_width": 4},
+                **{"channels": 1, "keep_ratio": True, "smallest_width": 4, "extra_classes": 0},
             },
             2,
         ),
