@@ -6,10 +6,10 @@
 
 Each candidate is a process of its own, with one thread, which computes when its turn comes: so no runtime's pool of
 threads waits beside another's. Time is the processor time of the whole process, to which other work on the machine adds
-little. A ratio is the median over the rounds of a candidate's time by the time, in the same
-round, of what it is compared with: PARSeq's eager encoder alone, CRAFT's eager network, and on the same runtime the
-encoder alone or the network without exact padding. Every candidate must first agree with the original. Weights are
-random, in the published sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines.
+little. A ratio is the median over the rounds of a candidate's time by the time, in the same round, of what it is
+compared with: PARSeq's eager encoder alone, CRAFT's eager network, and on the same runtime the encoder alone or the
+network without exact padding. Every candidate must first agree with the original. Weights are random, in the published
+sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def main() -> None:
     known = json.loads(arguments.json.read_text(encoding="utf-8")) if arguments.json.exists() else {"cases": {}}
     cases = known["cases"]
     for case in arguments.cases or CASES:
-        found = {"rounds": arguments.rounds, "date": date.today().isoformat(), **measure(case, arguments)}
+        when = {"rounds": arguments.rounds, "date": date.today().isoformat(), "time": "of the processor"}
+        found = {**when, **measure(case, arguments)}
         print(case, json.dumps(found, indent=1), flush=True)
         before = cases.get(case, found)["candidates"]
         found["candidates"] = {**before, **found["candidates"]}
@@ -72,7 +73,6 @@ def main() -> None:
         "processor": platform.processor() or platform.machine(),
         "machine": "shared with other work while this ran",
         "threads": 1,
-        "time": "processor time of the process",
         "versions": versions,
         "cases": {case: cases[case] for case in CASES if case in cases},
     }
@@ -200,9 +200,9 @@ def draw(cases: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = Figure(figsize=(5 * len(cases), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, (case, found) in zip(figure.subplots(2, 2).flat, cases.items()):
+    for axis, (case, found) in zip(figure.subplots(1, len(cases), squeeze=False).flat, cases.items()):
         ratios = {kind: numbers["ratio"] for kind, numbers in found["candidates"].items()}
         bars = axis.barh(list(ratios), list(ratios.values()))
         axis.bar_label(bars, fmt="%.2f", padding=2)
