@@ -8,6 +8,7 @@ from torch import nn
 
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
+from neuronkit.static.exact.trace import way_out
 from neuronkit.static.families import Family, families, family_of, register
 from neuronkit.static.model import StaticModel, unwrap
 
@@ -55,8 +56,10 @@ def _find(model: nn.Module, name: str | None) -> Family:
     if found is not None:
         return found
     cls = type(model)
+    advice = way_out(model, "")
     raise UnknownModelError(
-        f"{cls.__module__}.{cls.__qualname__} is of no known family ({_names(known)}). If it is one of these under "
+        f"{cls.__module__}.{cls.__qualname__} is of no known family ({_names(known)}). "
+        f"{advice + '. ' if advice else ''}If it is one of these under "
         f"another name, pass family=...; a new family is one file, see {GUIDE}. A module without loops and branches on "
         "values needs none: neuronkit.analyze(model, inputs, target=...) says what a target takes of it, and "
         "compile_for_inferentia(model, inputs, ...) compiles it as it is"

@@ -19,6 +19,7 @@ from neuronkit.errors import OptionError
 from neuronkit.integrations.stand_in import StandIn, batch_sizes, check_network, compiled_models, original_of
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
+from neuronkit.static.exact.trace import way_out
 from neuronkit.static.model import StaticModel, unwrap
 
 __all__ = ["accelerate", "restore"]
@@ -75,6 +76,7 @@ def accelerate(
     Examples:
         ``reader = easyocr.accelerate(Reader(["en"], quantize=False), target="inf2", batch_size=8)``
     """
+    _check_detector(getattr(reader, "detector", None))
     networks = _networks(reader)
     canvas_size = checks.integer("canvas_size", canvas_size, 4 * STRIDE)
     rows = batch_sizes(checks.integer("batch_size", batch_size, 1))
@@ -158,13 +160,22 @@ def _networks(reader: Any) -> dict[str, nn.Module]:
     return networks
 
 
-def _detectors(network: nn.Module, canvases: Sequence[Sequence[int]]) -> list[StaticModel]:
-    family = family_of(network)
+def _check_detector(detector: Any) -> None:
+    """Refuse all but CRAFT; EasyOCR's DBNet is no module, but holds one."""
+    if detector is None or isinstance(detector, StandIn):
+        return
+    family = family_of(detector) if isinstance(detector, nn.Module) else None
     if family is None or family.options is not CRAFTOptions:
+        held = detector if isinstance(detector, nn.Module) else getattr(detector, "model", None)
+        otherwise = 'make the Reader with detect_network="craft"'
+        advice = way_out(unwrap(held), otherwise) if isinstance(held, nn.Module) else otherwise
         raise OptionError(
-            f"got a Reader with the detector {type(unwrap(network)).__name__}; expected CRAFT, of the others no exact "
-            'form is known; make the Reader with detect_network="craft"'
+            f"got a Reader with the detector {type(unwrap(detector)).__name__}; expected CRAFT, of the others no exact "
+            f"form is known; {advice}"
         )
+
+
+def _detectors(network: nn.Module, canvases: Sequence[Sequence[int]]) -> list[StaticModel]:
     sizes = {tuple(-(-side // STRIDE) * STRIDE for side in canvas) for canvas in canvases}
     return [
         make_static(network, options=CRAFTOptions(height, width, features=False)) for height, width in sorted(sizes)

@@ -51,6 +51,17 @@ def compiled(plain: Any) -> tuple[Any, Any]:
     return models
 
 
+class ModulatedDeformConvPack(nn.Module):
+    """Of EasyOCR's DBNet, by its name."""
+
+
+class DBNet:
+    """EasyOCR's, which is no module, and holds one."""
+
+    def __init__(self) -> None:
+        self.model = nn.Sequential(ModulatedDeformConvPack())
+
+
 def same(ours: Any, theirs: Any) -> bool:
     """Boxes and texts equal, confidences within 1e-4."""
     return (
@@ -113,7 +124,12 @@ def test_what_cannot_be_compiled_is_refused(plain: Any, compiled: Any) -> None:
     other.recognizer, other.detector = None, Other()
     with pytest.raises(OptionError, match=r'with the detector Other; expected CRAFT.*detect_network="craft"'):
         easyocr.accelerate(other)
-    other.detector = nn.DataParallel(plain.detector)
+    other.detector = DBNet()
+    message = "with the detector DBNet; expected CRAFT.*deformable convolutions .* EasyOCR's detect_network='dbnet18'"
+    for other.recognizer in (None, plain.recognizer):
+        with pytest.raises(OptionError, match=message):
+            easyocr.accelerate(other)
+    other.recognizer, other.detector = None, nn.DataParallel(plain.detector)
     easyocr.accelerate(other, detector=compiled[0][0])
     assert isinstance(easyocr.restore(other).detector, nn.DataParallel)
     for settings, name in (({"canvas_size": 0}, "canvas_size"), ({"batch_size": 0}, "batch_size")):

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuronkit.errors import SpecError
+import neuronkit
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.static.exact import exact_padding
 
 from .networks import Net, conv, lively
@@ -218,6 +219,23 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         return x.view(b, c, h // 7, 7, w // 7, 7).softmax(-1).view(b, c, h, w)
+
+
+class ModulatedDeformConvPack(nn.Module):
+    """Stands for the classes of that name, of which EasyOCR's DBNet is made: it samples where it is told to."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = x.new_zeros(x.shape[0], x.shape[2], x.shape[3], 2)
+        return F.grid_sample(x, places, align_corners=False)
+
+
+def test_deformable_convolutions_are_refused_by_name() -> None:
+    dbnet = nn.Sequential(conv(3, 4), ModulatedDeformConvPack())
+    message = "deformable convolutions sample where they are told to.*EasyOCR's detect_network='dbnet18'"
+    with pytest.raises(SpecError, match=message):
+        exact_padding(dbnet)
+    with pytest.raises(UnknownModelError, match=f"Sequential is of no known family.*{message}"):
+        neuronkit.make_static(dbnet)
 
 
 def test_refusals_say_the_way_out() -> None:
