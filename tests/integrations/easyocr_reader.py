@@ -36,11 +36,11 @@ def detector(width: float) -> nn.Module:
     return network
 
 
-def recognizer(classes: int) -> nn.Module:
+def recognizer(classes: int, hidden: int) -> nn.Module:
     from easyocr.model.vgg_model import Model
 
     torch.manual_seed(0)
-    network = Model(1, 256, 256, classes).eval()
+    network = Model(1, hidden, hidden, classes).eval()
     crops = [cv2.resize(page[20:60], (384, 64)) for page in pages(6, seed=9)]
     lines = torch.from_numpy(np.stack(crops)).float().mean(3)[:, None] / 127.5 - 1
     set_statistics(network, lambda: network(lines, None))
@@ -54,14 +54,20 @@ def recognizer(classes: int) -> nn.Module:
     return network
 
 
-def reader(folder: Path, monkeypatch: pytest.MonkeyPatch, width: float = 1.0) -> Any:
-    """A Reader as its users make it, that reads the weights from a folder; its CRAFT may be thinner."""
+def reader(folder: Path, monkeypatch: pytest.MonkeyPatch, width: float = 1.0, hidden: int = 256) -> Any:
+    """A Reader as its users make it, that reads the weights from a folder; its networks may be thinner."""
     import easyocr
     from easyocr import config
 
+    models = {"craft_mlt_25k.pth": detector(width), "english_g2.pth": recognizer(97, hidden)}
+    get_recognizer = easyocr.easyocr.get_recognizer
+
+    def thinner(name: str, sizes: dict[str, int], *others: Any, **named: Any) -> Any:
+        return get_recognizer(name, {**sizes, "output_channel": hidden, "hidden_size": hidden}, *others, **named)
+
+    monkeypatch.setattr("easyocr.easyocr.get_recognizer", thinner)
     if width != 1.0:
         monkeypatch.setattr("easyocr.detection.CRAFT", lambda: CRAFT(width=width))
-    models = {"craft_mlt_25k.pth": detector(width), "english_g2.pth": recognizer(97)}
     entries = config.detection_models["craft"], config.recognition_models["gen2"]["english_g2"]
     for (name, network), entry in zip(models.items(), entries):
         path = folder / name

@@ -33,7 +33,7 @@ CALLS: list[dict[str, Any]] = [
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        yield reader(tmp_path_factory.mktemp("models"), patch, width=0.5)
+        yield reader(tmp_path_factory.mktemp("models"), patch, width=0.5, hidden=64)
 
 
 @pytest.fixture(scope="module")
