@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -69,24 +70,31 @@ def accelerate(
         ``model = neuronkit.integrations.huggingface.accelerate(model, target="inf2", batch_size=8)``
     """
     tensors.module("model", model, error=OptionError)
-    restore(model)
     check_network("model", model, "load it without quantization_config")
     # `generate` gives ids: a vocabulary's scores would leave the device for nothing.
     if sizes is None or isinstance(sizes, HuggingFaceOptions):
         sizes = replace(sizes or HuggingFaceOptions(), outputs="tokens")
-    static = make_static(model, family="huggingface", batch_size=batch_size, options=sizes)
-    if static.interface.role != SEQ2SEQ:
-        raise OptionError(
-            f"got {type(model).__name__}, whose generate gives other ids than its decoder; expected a model that gives "
-            "what it decodes; call compile_for_inferentia and its decoded()"
-        )
 
     def compile_(static: Any) -> CompiledModel:
         return compile_for_inferentia(
             static, target=target, options=options, op_whitelist=op_whitelist, verify=verify, progress=progress
         )
 
-    model.generate = Generate(model, static, compiled_models("compiled", [static], compiled, compile_)[0])
+    before = vars(model).get(_NAME)
+    restore(model)
+    try:
+        static = make_static(model, family="huggingface", batch_size=batch_size, options=sizes)
+        if static.interface.role != SEQ2SEQ:
+            raise OptionError(
+                f"got {type(model).__name__}, whose generate gives other ids than its decoder; expected a model that "
+                "gives what it decodes; call compile_for_inferentia and its decoded()"
+            )
+        replacing = Generate(model, static, compiled_models("compiled", [static], compiled, compile_)[0])
+    except BaseException:
+        if before is not None:
+            model.generate = before
+        raise
+    model.generate = replacing
     return model
 
 
@@ -125,11 +133,18 @@ class Generate:
     """
 
     def __init__(self, model: Any, static: Any, compiled: CompiledModel) -> None:
-        if (compiled.output_specs[0].shape[1], *_shapes(compiled)) != (static.steps, *_shapes(static)):
+        length = _length(compiled)
+        if (length, *_shapes(compiled)) != (static.steps, *_shapes(static)):
             raise OptionError(
-                f"got compiled, a model of {compiled.output_specs[0].shape[1]} tokens; expected "
-                f"{', '.join(map(str, static.specs))} and {static.steps} tokens, as sizes say; give the sizes "
-                "that it was compiled with"
+                f"got compiled, a model of {length} tokens; expected {', '.join(map(str, static.specs))} and "
+                f"{static.steps} tokens, as sizes say; give the sizes that it was compiled with"
+            )
+        search = _search(compiled.manifest["joining"])
+        expected = _search(static.joining.to_dict() if static.joining else None)
+        if search != expected:
+            raise OptionError(
+                f"got compiled, a model of {search}; expected {expected}, as sizes and the model's settings say; give "
+                "the sizes that it was compiled with"
             )
         self.own = vars(model).get(_NAME)
         self.original = model.generate
@@ -191,6 +206,18 @@ class Generate:
         same = given is None if prompt is None else given is not None and given.shape[1:] == (len(prompt),)
         if not same or (given is not None and bool((given.cpu() != torch.tensor(prompt)).any())):
             raise SpecError(f"generate was called with decoder_input_ids={shown(given)}, and is compiled for {prompt}")
+
+
+def _length(compiled: CompiledModel) -> int:
+    """The most tokens that a compiled model gives: logits (N, T, V), or tokens (N, T) or, of beams, (N, R, T)."""
+    first = compiled.output_specs[0]
+    return first.shape[1] if first.dtype.startswith(("float", "bfloat")) else first.shape[-1]
+
+
+def _search(joining: Mapping[str, Any] | None) -> str:
+    """What a manifest says of the search."""
+    beams = (joining or {}).get("beams")
+    return "greedy decoding" if beams is None else f"beams {json.dumps(beams)}"
 
 
 def _shapes(model: Any) -> list[tuple[int, ...]]:

@@ -61,7 +61,7 @@ class StandIn(nn.Module):
         # Without a valid size, padding would change the result.
         if fixed is not None and (fixed.valid_size is not None or fixed.canvas == size):
             return True
-        shapes = ", ".join("x".join(map(str, shape[2:])) for shape in self._shapes.shapes)
+        shapes = ", ".join(dict.fromkeys("x".join(map(str, shape[2:])) for shape in self._shapes.shapes))
         given_to_original(
             f"got an input of {size[0]}x{size[1]}; compiled are {shapes}; give accelerate a fitting shape"
         )

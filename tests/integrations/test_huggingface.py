@@ -72,6 +72,28 @@ def test_ids_are_those_of_the_original(make: Any, inputs: Any, sizes: HuggingFac
     assert "generate" not in vars(model)
 
 
+def test_beams_are_searched_where_they_are_asked_for() -> None:
+    model: Any = lively(marian(1), 4.0, 8.0)
+    sizes = HuggingFaceOptions(source_length=9, num_beams=2)
+    huggingface.accelerate(model, batch_size=3, sizes=sizes, verify=False)
+    given, accelerated = texts(4), model.generate
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(model.generate(**given, num_beams=2), original(model, **given, num_beams=2))
+    with pytest.warns(RuntimeWarning, match=r"called with \{'num_beams': 3\}"):
+        assert torch.equal(model.generate(**given, num_beams=3), original(model, **given, num_beams=3))
+    huggingface.accelerate(model, sizes=sizes, compiled=accelerated.compiled)
+    accelerated = model.generate
+    # What fails leaves the model as it was.
+    for wrong, expected in ((TEXTS, "greedy"), (HuggingFaceOptions(source_length=9, num_beams=3), 'beams .*": 3')):
+        with pytest.raises(
+            OptionError, match=f'got compiled, a model of beams .*"num_beams": 2.*; expected {expected}'
+        ):
+            huggingface.accelerate(model, compiled=accelerated.compiled, sizes=wrong)
+        assert model.generate is accelerated
+    assert "generate" not in vars(huggingface.restore(model))
+
+
 def test_texts_without_a_mask_and_inputs_in_order() -> None:
     model: Any = huggingface.accelerate(lively(marian(1), 4.0, 8.0), sizes=TEXTS, verify=False)
     ids = torch.randint(1, 60, (4, 7), generator=torch.Generator().manual_seed(0))
