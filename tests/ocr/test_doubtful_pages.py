@@ -99,6 +99,31 @@ def test_folders_keep_every_page_and_say_what_they_skip(tmp_path: Path) -> None:
     assert json.loads((out / "scan.tif.page-2.json").read_text())["text"] == "c d"
 
 
+def test_files_of_one_name_do_not_hide_each_other(tmp_path: Path) -> None:
+    files = []
+    for folder, text in (("a", "ab"), ("b", "cd")):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "x.tif")
+        files[-1].write_bytes(scan(text))
+    for _ in range(2):
+        report = reader().read_files([*files, files[0]], tmp_path / "out")
+        assert list(report.failed) == [files[1]]
+        assert "has the same name, and so the same result" in report.failed[files[1]]
+    assert len(reader().read_files([tmp_path / "a", tmp_path / "b"], tmp_path / "others").failed) == 1
+    # Within one folder they have places of their own.
+    both = tmp_path / "both"
+    both.mkdir()
+    for file in files:
+        file.parent.rename(both / file.parent.name)
+    assert len(reader().read_files(both, tmp_path / "each").read) == 2
+
+
+@pytest.mark.parametrize("sources", [None, 3, b"page.tif", [["page.tif"]]])
+def test_what_is_no_path_of_a_file_is_refused(sources, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="expected a path"):
+        reader().read_files(sources, tmp_path / "out")
+
+
 def test_a_broken_page_does_not_lose_the_others(tmp_path: Path) -> None:
     whole = bytearray(scan("ab", "cd", format="GIF"))
     images, out = tmp_path / "images", tmp_path / "out"

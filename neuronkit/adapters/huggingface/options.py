@@ -10,6 +10,7 @@ from neuronkit.adapters.kit.options import ReadingOptions
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
 from neuronkit.static.decoding.decoding import LARGEST_WINDOW
+from neuronkit.static.decoding.methods import check_method
 
 # Of a sequence and of a side: one head's attention among so many positions takes 1 GB.
 LONGEST = 1 << 14
@@ -66,6 +67,7 @@ class HuggingFaceOptions(ReadingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_method(self.method)
         self._check_normalization()
         highest = dict.fromkeys(("max_length", "source_length", "height", "width"), LONGEST) | {"num_beams": 64}
         for name, high in highest.items():

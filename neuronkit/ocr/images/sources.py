@@ -110,7 +110,8 @@ def files_of(sources: Any) -> Iterator[tuple[Path, Path]]:
     Raises:
         ImageError: If a pattern matches nothing, a folder has no images, or something is no path.
     """
-    for source in [sources] if isinstance(sources, (str, os.PathLike)) else sources:
+    listed = isinstance(sources, Iterable) and not isinstance(sources, (str, bytes, os.PathLike))
+    for source in sources if listed else [sources]:
         root = checks.path("sources", source, error=ImageError)
         for file in _files(root):
             yield file, file.relative_to(root) if root.is_dir() else Path(file.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from neuronkit.ocr.images.sources import files_of, page_stream
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport, made_folder
 from neuronkit.ocr.writers import ending_of, save_pages
+from neuronkit.shown import shown
 
 
 def read_files(
@@ -27,8 +29,13 @@ def read_files(
     ending = ending_of(format)
     target = made_folder("folder", checks.path("folder", folder))
     done = FolderReport()
+    origins: dict[Path, Path] = {}
     for file, relative in files_of(sources):
         result = target / relative.parent / f"{relative.name}{ending}"
+        first = origins.setdefault(result, file)
+        if os.path.realpath(first) != os.path.realpath(file):
+            done.failed[file] = f"{shown(first)} has the same name, and so the same result; give the folder of both"
+            continue
         if _is_newer(result, file):
             done.skipped[file] = READ_BEFORE
             continue
