@@ -60,7 +60,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
-    sizes = ((1, 20), (1, 64)) if arguments.quick else ((1, 20), (1, 64), (1, 256), (1, 1024), (4, 64))
+    sizes = ((1, 20), (1, 64)) if arguments.quick else ((1, 20), (1, 64), (1, 512), (1, 1024), (4, 64))
     cases = [(text, *size) for text in TEXTS for size in sizes]
     rows: list[dict[str, Any]] = []
     cases = [case for case in cases if arguments.text in (None, case[0]) and arguments.tokens in (None, case[2])]
