@@ -56,7 +56,7 @@ def main() -> None:
         if "errors" in arguments.parts:
             report["errors"] = errors(arguments.images, arguments.seed)
         if "overhead" in arguments.parts:
-            report["overhead"] = overhead(arguments.rounds)
+            report["overhead"] = overhead(arguments.rounds, arguments.networks)
         if "waste" in arguments.parts:
             report["waste"] = waste(arguments.seed)
         if "tiling" in arguments.parts:
@@ -95,8 +95,8 @@ def errors(count: int, seed: int, canvas: int = 640) -> list[dict[str, Any]]:
     return rows
 
 
-def overhead(rounds: int) -> list[dict[str, Any]]:
-    """Time of the exact graph against the plain one on the same canvas."""
+def overhead(rounds: int, networks: str = "") -> list[dict[str, Any]]:
+    """Time of the exact graph against the plain one on the same canvas, for networks whose names begin so."""
     torch.manual_seed(0)
     cases: list[tuple[str, Callable[[], nn.Module], int]] = [
         ("demo", load_craft, 640),
@@ -107,6 +107,7 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
         for join in ("transposed", "bilinear"):
             cases.append((f"U-Net {width}, {join}", lambda w=width, j=join: UNet(w, j).eval(), 256))  # type: ignore[misc]
     cases += [(f"U-Net 16, {join}", lambda j=join: UNet(16, j).eval(), 512) for join in ("transposed", "bilinear")]  # type: ignore[misc]
+    cases = [case for case in cases if case[0].startswith(networks)]
     rows = []
     for name, make, canvas in tqdm(cases, desc="overhead"):
         model, images = make(), torch.randn(1, 3, canvas, canvas)
@@ -298,11 +299,15 @@ def _draw_errors(rows: list[dict[str, Any]], axis: Any) -> None:
 
 
 def _draw_overhead(rows: list[dict[str, Any]], axis: Any) -> None:
-    names = [f"{row['weights']}\n{row['canvas']}, {row['graph']}" for row in rows]
-    axis.bar(range(len(rows)), [row["ratio"] for row in rows])
-    axis.axhline(1.0, color="black", linewidth=1)
-    axis.set_xticks(range(len(rows)), names, rotation=60, ha="right", fontsize=8)
-    axis.set(ylabel="exact / plain, time", title="Overhead of exactness")
+    names = list(dict.fromkeys(f"{row['weights']}, {row['canvas']}" for row in rows))
+    for shift, kind in ((-0.2, "eager"), (0.2, "frozen")):
+        ratios = [row["ratio"] for row in rows if row["graph"] == kind]
+        axis.barh([place + shift for place in range(len(names))], ratios, 0.4, label=kind)
+    axis.axvline(1.0, color="black", linewidth=1)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlabel="exact / plain, time", title="Overhead of exactness", xlim=(0, 1.3))
+    axis.legend(loc="lower left", framealpha=1)
 
 
 def _draw_waste(part: dict[str, Any], axis: Any) -> None:
@@ -356,6 +361,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", default=list(PARTS), help=f"{PARTS}; all")
     parser.add_argument("--images", type=int, default=40, help="pages for the errors")
+    parser.add_argument("--networks", default="", help="how names of networks begin whose overhead is measured; all")
     parser.add_argument("--rounds", type=int, default=9, help="interleaved timings of each")
     parser.add_argument("--page", type=int, nargs=2, default=(4000, 6000), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--threads", type=int, default=1)

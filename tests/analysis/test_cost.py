@@ -356,6 +356,16 @@ def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings) -> N
     assert estimate(static, target="inf2", passes=1).flops == estimate(static, target="inf2").flops
 
 
+def test_a_fused_graph_that_runs_again_is_not_said_to_run_once() -> None:
+    several, once = (
+        estimate(StaticPARSeq(load_parseq(), batch_size=n, method="fused"), target="inf2") for n in (32, 1)
+    )
+    assert several.executions == {"fused": 2}
+    assert several.case == "as on the example inputs"
+    assert "in 2 device calls" in str(several)
+    assert estimate(StaticCRAFT(load_craft(), height=64, width=64), target="inf2").case == "one graph, run once"
+
+
 def test_passes_of_a_fused_graph_are_decoder_passes() -> None:
     static = StaticPARSeq(load_parseq(), batch_size=4, method="fused")
     images = static.example_inputs()

@@ -63,7 +63,8 @@ def measure(model: StaticModel, passes: Passes) -> Workload:
     batch_size = model.specs[0].shape[0] if model.specs and model.specs[0].shape else 1
     if batch_size == 0:
         raise SpecError("the first input has no rows, and each row is an inference; give at least one")
-    case = "as on the example inputs" if len(graphs) > 1 else "one graph, run once"
+    once = list(runs.values()) == [1]
+    case = "one graph, run once" if once else "as on the example inputs"
     executions: Mapping[str, float] = runs
     if passes is not None:
         executions, case = _with_passes(model, graphs, runs, passes)
