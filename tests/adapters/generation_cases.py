@@ -95,7 +95,7 @@ def write_list(seed: int = 0) -> None:
         for pair in pairs(dict(zip(names, values)))
     }
     left -= {pair for pair in left if ("num_beams", "1") in pair and {name for name, _ in pair} & set(OF_BEAMS)}
-    cases = []
+    cases: list[Any] = []
     while left or len(cases) < CASES:
         best = max((drawn() for _ in range(40)), key=lambda case: len(pairs(case) & left))
         left -= pairs(best)
