@@ -118,6 +118,36 @@ def test_runtimes_give_the_same(target: str, tmp_path: Path) -> None:
     assert torch.equal(torch.from_numpy(made), compiled(memory))
 
 
+class Restless(Cached):
+    """What it said, it says less gladly."""
+
+    looks_back = True
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        places = torch.arange(tokens.shape[1], dtype=torch.int32).expand(tokens.shape)
+        return self.process(super().logits(tokens, memory), tokens, places, memory)
+
+    def process(self, scores: Tensor, tokens: Tensor, position: Tensor, context: Tensor) -> Tensor:
+        before = torch.arange(tokens.shape[1], dtype=torch.int32) <= position.unsqueeze(-1)
+        said = tokens.unsqueeze(-1) == torch.arange(VOCABULARY, dtype=torch.int32)
+        return scores - before.to(scores.dtype) @ said.to(scores.dtype)
+
+
+@pytest.mark.runtimes
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
+def test_rules_that_look_back_are_given_all_tokens(method: str, tmp_path: Path) -> None:
+    from tests.targets.test_runtimes_page import run_page
+
+    model, memory = Restless(3), memory_of(4, 3)
+    static = decoder(method, model, 30, memory=TensorSpec("memory", (4, WIDTH)))
+    expected = expected_of(model, memory, 30)
+    assert expected != expected_of(Cached(3), memory, 30)
+    assert static.tokens(memory) == expected
+    compiled = compile_for_inferentia(static, target="onnx", progress=False)
+    (made,), _ = run_page(compiled, tmp_path, memory)
+    assert until_eos(torch.from_numpy(made), 0) == until_eos(compiled(memory), 0) == expected
+
+
 def test_a_draft_goes_on_as_the_text_did() -> None:
     text = torch.tensor(
         [
