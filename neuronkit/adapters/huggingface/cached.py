@@ -151,8 +151,8 @@ def filled(tensors: Sequence[Tensor]) -> Any:
     """A cache of the installed release that holds these keys and values of each layer."""
     cache: Any = sys.modules["transformers"].DynamicCache()
     for i in range(0, len(tensors), 2):
-        cache.update(tensors[i], tensors[i + 1], i // 2)
-        # An update writes them behind nothing, which no graph needs.
+        # An update copies them behind nothing, which no graph needs.
+        cache.update(tensors[i][:, :, :0], tensors[i + 1][:, :, :0], i // 2)
         cache.layers[i // 2].keys, cache.layers[i // 2].values = tensors[i], tensors[i + 1]
     return cache
 
@@ -213,6 +213,19 @@ class CachedDecode(Decode):
         self.looks_back = not self.scores.by_position
         self.register_buffer("start", torch.full((1, 1), settings.prompt[0], dtype=torch.int32), persistent=False)
 
+    # Of the latest context, whose calls follow each other: eager attention copies what is not contiguous each time.
+    _held: tuple[Tensor, Any] | None = None
+
+    def _crossed(self, context: Tensor) -> Any:
+        """The cache of the attention to the encoder's states, which a context begins with."""
+        is_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+        if is_graph or torch.is_grad_enabled():
+            return filled(self.layout.cross.unpack(self.split(context)[0]))
+        if self._held is None or self._held[0] is not context:
+            pieces = self.layout.cross.unpack(self.split(context)[0])
+            self._held = context, filled([piece.contiguous() for piece in pieces])
+        return self._held[1]
+
     def prefill(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (N, S, D) → keys and values of it (N, S, K), with its mask, and of what comes before BOS (N, M, E)."""
         with plain_sizes():
@@ -229,7 +242,7 @@ class CachedDecode(Decode):
         """Tokens (N, W) at `position` (N,) → logits (N, W, V), and what they add to the cache (N, W, E)."""
         with plain_sizes():
             (rows, window), past = tokens.shape, cache.shape[1]
-            context, mask = self.split(context)
+            states, mask = self.split(context)
             entry = torch.arange(past + window, dtype=torch.int32, device=tokens.device)
             position = position.unsqueeze(1)
             own = keeping(self.layout.own.unpack(cache))
@@ -239,9 +252,9 @@ class CachedDecode(Decode):
                 logits = self.compute(
                     tokens,
                     # Of these the keys and values are in the cache.
-                    context.new_zeros(()).expand(rows, context.shape[1], self.layout.width),
+                    states.new_zeros(()).expand(rows, states.shape[1], self.layout.width),
                     mask,
-                    past_key_values=both(own, filled(self.layout.cross.unpack(context))),
+                    past_key_values=both(own, self._crossed(context)),
                     decoder_attention_mask=(entry >= past - self.prefix - position).long(),
                 )
             finally:

@@ -102,6 +102,8 @@ class CachedLoop(nn.Module):
         self.gives_tokens, self.looks_back = decoding.gives_tokens, decoding.looks_back
         self.steps, self.bos_id, self.prefix = decoding.steps, decoding.bos_id, decoding.prefix or 0
         self.entries = decoding.entries
+        # A module that runs eagerly takes what counts alone; a graph has one length.
+        self.takes_any_length = isinstance(step, AdvanceStep)
         # No token is -1.
         self.ends = list(decoding.ends) if decoding.stops_at_eos else [-1]
 
@@ -113,6 +115,11 @@ class CachedLoop(nn.Module):
         else:
             return given[0], given[0].argmax(-1).to(torch.int32), given[1]
 
+    def past(self, buffer: Tensor, done: int) -> Tensor:
+        """The entries before a position, of which the latest count."""
+        count = max(1, self.prefix + done) if self.takes_any_length else self.entries
+        return buffer[:, done + self.entries - count : done + self.entries]
+
     def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
         """Memory of `rows` rows → values and ids, right up to each row's first EOS, and the steps that ran."""
         context, prefix = self.start(memory)
@@ -121,8 +128,8 @@ class CachedLoop(nn.Module):
         width = self.steps if self.looks_back else 1
         given = torch.full([rows, width], self.bos_id, dtype=torch.int32, device=memory.device)
         position = torch.zeros([rows], dtype=torch.int32, device=memory.device)
-        value, tokens, written = self.one(given, position, buffer[:, : self.entries], context)
-        values = torch.zeros([rows, self.steps] + list(value.shape[2:]), dtype=value.dtype, device=value.device)  # noqa: RUF005
+        value, tokens, written = self.one(given, position, self.past(buffer, 0), context)
+        values = torch.empty([rows, self.steps] + list(value.shape[2:]), dtype=value.dtype, device=value.device)  # noqa: RUF005
         ids = torch.zeros([rows, self.steps], dtype=torch.int32, device=memory.device)
         values[:, :1], ids[:, :1] = value, tokens
         ended = loops.is_end(tokens, self.ends)
@@ -133,10 +140,11 @@ class CachedLoop(nn.Module):
                 given[:, done : done + 1] = tokens
             else:
                 given = tokens
-            value, tokens, written = self.one(given, position + done, buffer[:, done : done + self.entries], context)
+            value, tokens, written = self.one(given, position + done, self.past(buffer, done), context)
             values[:, done : done + 1], ids[:, done : done + 1] = value, tokens
             ended = ended | loops.is_end(tokens, self.ends)
             done += 1
+        values[:, done:] = 0
         return values, ids, done
 
 
