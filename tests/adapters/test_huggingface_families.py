@@ -90,10 +90,12 @@ def test_whisper_starts_from_a_language_that_is_fixed() -> None:
         ("language", None, "got language=None in the generation settings, with which generate finds a language"),
         ("language", ["de"], r"got language=\['de'\] in the model's generation settings; expected one for all rows"),
         ("return_timestamps", True, "got return_timestamps=True in"),
+        ("num_return_sequences", 2, "got num_return_sequences=2 in"),
         ("no_speech_threshold", 0.6, "got no_speech_threshold=0.6 in"),
     ):
         model = whisper(1)
         setattr(model.generation_config, name, value)
+        model.generation_config.num_beams = 2
         with pytest.raises(SpecError, match=message):
             neuronkit.make_static(model)
 

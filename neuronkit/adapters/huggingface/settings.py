@@ -73,7 +73,8 @@ def refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
     blank.generation_config = type(model.generation_config)()
     defaults = _settings(blank, {})
     known = _REPRODUCED | _WITHOUT_EFFECT
-    if getattr(model.config, "model_type", None) == "whisper":
+    is_whisper = getattr(model.config, "model_type", None) == "whisper"
+    if is_whisper:
         known |= _OF_WHISPER
         if isinstance(settings.get("language"), (list, tuple)):
             raise SpecError(
@@ -87,7 +88,7 @@ def refuse_settings(model: Any, arguments: Mapping[str, Any]) -> None:
         and name not in known
         and not (value is None or value is False or value in ([], {}) or value in _NEUTRAL.get(name, ()))
         and not (name in defaults and value == defaults[name])
-        and not (name == "num_return_sequences" and (settings.get("num_beams") or 1) > 1)
+        and not (name == "num_return_sequences" and (settings.get("num_beams") or 1) > 1 and not is_whisper)
     }
     if refused:
         named = ", ".join(f"{name}={shown(value, 80)}" for name, value in sorted(refused.items()))
