@@ -357,7 +357,7 @@ def test_a_number_of_passes_is_refused_where_no_graph_is_repeated(settings) -> N
 
 
 def test_a_fused_graph_that_runs_again_is_not_said_to_run_once() -> None:
-    several, once = (
+    several, _once = (
         estimate(StaticPARSeq(load_parseq(), batch_size=n, method="fused"), target="inf2") for n in (32, 1)
     )
     assert several.executions == {"fused": 2}
