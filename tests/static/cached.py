@@ -1,4 +1,4 @@
-"""A decoder of one's own with caches, in the protocol of `neuronkit.static.decoding.stepwise`."""
+"""A decoder of one's own with caches, in the protocol of `neuronkit.static.decoding.methods.stepwise`."""
 
 from __future__ import annotations
 

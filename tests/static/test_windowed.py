@@ -14,7 +14,7 @@ from neuronkit import TensorSpec, compile_for_inferentia, static_greedy_decoder
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.decoding.greedy import growing_loop
 from neuronkit.static.decoding.loops import until_eos
-from neuronkit.static.decoding.windowed import redraft
+from neuronkit.static.decoding.methods.windowed import redraft
 from tests.static.cached import VOCABULARY, WIDTH, Cached
 
 # Seed, weight of positions, score of EOS: rows end at once, at different steps, and never.

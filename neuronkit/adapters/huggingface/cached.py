@@ -194,7 +194,7 @@ class Layout:
 
 
 class CachedDecode(Decode):
-    """Decodes new positions alone, on the keys and values of those before; see `neuronkit.static.decoding.stepwise`.
+    """Decodes new positions alone, on the keys and values before; see `neuronkit.static.decoding.methods.stepwise`.
 
     Args:
         model: A copy of the model that only decodes, as `Layout` prepared it.

@@ -19,8 +19,8 @@ from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding.decoding import Beams, Decoding
 from neuronkit.static.decoding.greedy import GreedyDecoder
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
+from neuronkit.static.decoding.methods.stepwise import Prefill
 from neuronkit.static.decoding.protocols import as_module
-from neuronkit.static.decoding.stepwise import Prefill
 from neuronkit.static.sentinels import sentinel
 
 # What generate marks beams with that are dead, or not finished.

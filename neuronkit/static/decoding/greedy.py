@@ -50,7 +50,7 @@ def static_greedy_decoder(
             "stepwise" for the second, which cannot compute them at once; compiled for a Neuron target, "fused" for the
             first. "windowed" needs a module that offers caches beside ``logits``, and "stepwise" uses them: an
             attribute ``prefix``, ``prefill(memory)`` and ``advance(tokens, position, cache, context)``, as
-            `neuronkit.static.decoding.stepwise` says.
+            `neuronkit.static.decoding.methods.stepwise` says.
         window: Positions of a call of method "windowed", 2 to 1024; None: 16.
         outputs: "logits", or "tokens": token ids and their probabilities.
 

@@ -113,7 +113,7 @@ def register_method(method: Method) -> None:
 def methods() -> Iterator[Method]:
     """Every registered method."""
     for name in METHOD_MODULES:
-        yield importlib.import_module(f"neuronkit.static.decoding.{name}").METHOD
+        yield importlib.import_module(f"neuronkit.static.decoding.methods.{name}").METHOD
     yield from _registered.values()
 
 

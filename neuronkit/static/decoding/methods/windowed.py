@@ -19,7 +19,7 @@ from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
-from neuronkit.static.decoding.stepwise import AdvanceStep, Prefill, step_specs
+from neuronkit.static.decoding.methods.stepwise import AdvanceStep, Prefill, step_specs
 
 # Positions of a window, unless the options say so.
 WINDOW = 16
