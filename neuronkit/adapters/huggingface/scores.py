@@ -25,7 +25,10 @@ _BY_POSITION = frozenset(
         "SuppressTokensAtBegin",
     )
 )
-_KEEP_FROM_ENDING = {"MinLengthLogitsProcessor", "MinNewTokensLengthLogitsProcessor"}
+# Those that may ban the end. A start that is the end too makes it a repetition.
+_KEEP_FROM_ENDING = {
+    f"{name}LogitsProcessor" for name in ("MinLength", "MinNewTokensLength", "NoRepeatNGram", "EncoderNoRepeatNGram")
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: in
             longer = prompt[:, -1:].expand(-1, processor.regulation_start + 1)
             if torch.isnan(processor(longer, torch.full((1, vocabulary), -torch.inf, device=prompt.device))).any():
                 raise SpecError(
-                    "got exponential_decay_length_penalty and a shortest length, with which this release of "
+                    "got exponential_decay_length_penalty and a rule that may ban the end, with which this release of "
                     "transformers gives NaN; expected one of the two; unset the other, or update transformers"
                 )
         if name == "EncoderRepetitionPenaltyLogitsProcessor":
