@@ -10,8 +10,8 @@ from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline import OCRPipeline
 
 WHAT_IT_READS = (
-    "the demo's small weights read printed Latin letters, without case, and digits, 14 to 48 pixels high; compile your "
-    "own weights for anything else (neuronkit compile --help)"
+    "the demo's small weights read receipts and other print in Latin letters, without case, and digits, 10 to 48 "
+    "pixels high, and few words of photographs; compile your own weights for anything else (neuronkit compile --help)"
 )
 
 
