@@ -380,6 +380,7 @@ def entries(folder: Path) -> list[Entry]:
             {
                 **{"decoder": decoder, "max_length": 3, "bos_id": 0, "eos_id": 1, "method": "fixed_point"},
                 **tokens,
+                "window": None,
                 "memory": TensorSpec("memory", (2, 4, 8)),
             },
             3,
@@ -897,6 +898,7 @@ def entries(folder: Path) -> list[Entry]:
             {**{"max_length": 5, "source_length": 8, "height": 32, "width": 32}, **{"num_beams": 1, "method": "auto"}}
             | {
                 "prompt": (1, 2),
+                "window": 16,
                 "image_processor": None,
                 "image_mean": (0.5,),
                 "image_std": (0.5,),

@@ -113,7 +113,7 @@ def test_what_contradicts_is_refused(settings: Any, arguments: Any, message: str
         (PARSeq(36, **SIZES), {"heads": (4, 8)}, "got charset= or heads= for a model"),
         (PARSeq, {"heads": 4}, "got heads=4; expected 2 whole numbers"),
         (PARSeq, {"charset": "aa"}, "charset repeats 'a'"),
-        (nn.Linear, {}, "got the class Linear; expected CRAFT, PARSeq, or a model"),
+        (nn.Linear, {}, "got the class Linear; expected CRAFT, LinkRefiner, PARSeq, or a model"),
         ("parseq", {}, "got model_or_class='parseq'"),
     ],
 )
