@@ -61,7 +61,8 @@ def main() -> None:
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
     sizes = ((1, 20), (1, 64)) if arguments.quick else ((1, 20), (1, 64), (1, 512), (1, 1024), (4, 64))
-    cases = [(text, *size) for text in TEXTS for size in sizes]
+    # At 1,024 tokens the large weights of the one that wanders round too much for windows of 64 to be trusted.
+    cases = [(text, *size) for text in TEXTS for size in sizes if (text, size[1]) != ("wanders", 1024)]
     rows: list[dict[str, Any]] = []
     cases = [case for case in cases if arguments.text in (None, case[0]) and arguments.tokens in (None, case[2])]
     if (arguments.text or arguments.tokens) and arguments.json.exists():
@@ -272,7 +273,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
         left.set(title=f"text {text}", ylabel="tokens a call", xscale="log", yscale="log")
         right.set(title=f"text {text}", ylabel="CPU time / generate", yscale="log")
         right.axhline(1, color="black", linewidth=1)
-        lengths = sorted({row["length"] for row in rows})
+        lengths = sorted({row["length"] for row in report["rows"]})
         left.set_xticks(lengths, [f"{length:,}" for length in lengths])
         for axis, ticks in ((left, (1, 2, 5, 10, 20, 50)), (right, (0.05, 0.1, 0.2, 0.5, 1, 2))):
             axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
