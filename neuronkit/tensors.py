@@ -346,7 +346,8 @@ def check_ids(name: str, ids: Tensor, range_: Sequence[int]) -> None:
     Raises:
         SpecError: If one lies outside `range_`, (lowest, highest).
     """
-    if not ids.numel() or being_traced():
+    # Ids on another device are not read back: that waits for it, and XLA compiles all that was called so far.
+    if not ids.numel() or being_traced() or ids.device.type != "cpu":
         return
     low, high = int(ids.min()), int(ids.max())
     if low < range_[0] or high > range_[1]:

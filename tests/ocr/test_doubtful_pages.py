@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +117,34 @@ def test_files_of_one_name_do_not_hide_each_other(tmp_path: Path) -> None:
     for file in files:
         file.parent.rename(both / file.parent.name)
     assert len(reader().read_files(both, tmp_path / "each").read) == 2
+
+
+def test_a_result_is_that_of_its_file_and_its_settings(tmp_path: Path) -> None:
+    """Another file of the same name, an older one in its place, other pages: each is read."""
+    out = tmp_path / "out"
+    for folder, text in (("a", "ab"), ("b", "cd")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.tif").write_bytes(scan(text, text))
+
+    def read(folder: str, **options: Any) -> tuple[int, int]:
+        report = reader().read_files([tmp_path / folder / "x.tif"], out, format="text", **options)
+        assert not report.failed
+        return len(report.read), len(report.skipped)
+
+    assert [read(folder) for folder in ("a", "a", "b", "b")] == [(1, 0), (0, 1), (1, 0), (0, 1)]
+    assert "c d" in (out / "x.tif.txt").read_text()
+    older = tmp_path / "a" / "x.tif"
+    os.utime(older, (1e9, 1e9))
+    older.replace(tmp_path / "b" / "x.tif")
+    assert [read("b"), read("b")] == [(1, 0), (0, 1)]
+    assert "a b" in (out / "x.tif.txt").read_text()
+    assert [read("b", pages=iter([2])), read("b", pages=[2]), read("b")] == [(1, 0), (0, 1), (1, 0)]
+    # Half a line of a process that was killed.
+    with open(out / ".neuronkit-read.jsonl", "a") as record:
+        record.write('{"result": "x.t')
+    assert read("b") == (0, 1)
+    (out / "x.tif.txt").unlink()
+    assert read("b") == (1, 0)
 
 
 @pytest.mark.parametrize("sources", [None, 3, b"page.tif", [["page.tif"]]])

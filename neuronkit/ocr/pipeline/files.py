@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,9 +13,11 @@ from neuronkit import checks
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.images.sources import files_of, page_stream
 from neuronkit.ocr.page import Page
-from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport, made_folder
+from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport, file_mark, made_folder
 from neuronkit.ocr.writers import ending_of, save_pages
 from neuronkit.shown import shown
+
+RECORD = ".neuronkit-read.jsonl"
 
 
 def read_files(
@@ -30,13 +34,16 @@ def read_files(
     target = made_folder("folder", checks.path("folder", folder))
     done = FolderReport()
     origins: dict[Path, Path] = {}
+    record = _Record(target, {"format": format, **{name: str(value) for name, value in pages.items()}})
     for file, relative in files_of(sources):
         result = target / relative.parent / f"{relative.name}{ending}"
         first = origins.setdefault(result, file)
         if os.path.realpath(first) != os.path.realpath(file):
             done.failed[file] = f"{shown(first)} has the same name, and so the same result; give the folder of both"
             continue
-        if _is_newer(result, file):
+        # The result belongs to the file as it was before it was read: a change meanwhile is seen the next time.
+        origin = record.origin(file)
+        if record.has(result, origin):
             done.skipped[file] = READ_BEFORE
             continue
         problems: list[str] = []
@@ -50,8 +57,43 @@ def read_files(
             result.unlink(missing_ok=True)
             done.failed[file] = "; ".join(problems)
         else:
+            record.note(result, origin)
             done.read.append(file)
     return done
+
+
+class _Record:
+    """Of which file each result in a folder was made, and how: a line of JSON for each, the last one counts."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self._folder, self._settings = folder, settings
+        self._origins: dict[str, Any] = {}
+        if not (folder / RECORD).is_file():
+            return
+        for line in (folder / RECORD).read_text("utf-8", errors="replace").splitlines():
+            # A process that was killed leaves half a line: its result is made again.
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                entry = json.loads(line)
+                self._origins[entry["result"]] = entry["origin"]
+
+    def origin(self, file: Path) -> dict[str, Any]:
+        """A file as it is now, and the settings with which it is read."""
+        return {"file": _text(os.path.realpath(file)), **file_mark(file), **self._settings}
+
+    def has(self, result: Path, origin: dict[str, Any]) -> bool:
+        """Whether a result is there that was made of that."""
+        return result.is_file() and self._origins.get(_text(result.relative_to(self._folder))) == origin
+
+    def note(self, result: Path, origin: dict[str, Any]) -> None:
+        """Several processes may write: lines are appended whole."""
+        self._origins[_text(result.relative_to(self._folder))] = origin
+        with open(self._folder / RECORD, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"result": _text(result.relative_to(self._folder)), "origin": origin}) + "\n")
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    # Names of files need not be text.
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _noted(pages: Iterator[Page], problems: list[str], report: Callable[[Page], None]) -> Iterator[Page]:
@@ -60,10 +102,3 @@ def _noted(pages: Iterator[Page], problems: list[str], report: Callable[[Page], 
             problems.append(f"page {number}: {page.error}")
         report(page)
         yield page
-
-
-def _is_newer(result: Path, file: Path) -> bool:
-    try:
-        return result.stat().st_mtime_ns >= file.stat().st_mtime_ns
-    except OSError:
-        return False

@@ -86,7 +86,7 @@ def _pages(root: Path, target: Path, paths: Iterable[Path], report: FolderReport
     """Give the pages that have no result yet, and note in `jobs` which they are."""
     for path in paths:
         # The result belongs to the file as it was before it was read: a change meanwhile is seen the next time.
-        mark = _mark(path)
+        mark = file_mark(path)
         first = _result_path(root, target, path, 1)
         known = _pages_done(first, mark)
         if known and all(_pages_done(_result_path(root, target, path, i), mark) for i in range(2, known + 1)):
@@ -160,7 +160,8 @@ def _result_path(root: Path, target: Path, path: Path, number: int) -> Path:
     return target / relative.parent / f"{relative.name}{page}.json"
 
 
-def _mark(path: Path) -> dict[str, int]:
+def file_mark(path: Path) -> dict[str, int]:
+    """Size and time of modification of a file; empty where it cannot be seen."""
     try:
         status = path.stat()
     except OSError:

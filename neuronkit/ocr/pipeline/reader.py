@@ -13,6 +13,7 @@ from neuronkit.errors import OptionError
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.images import MAX_PIXELS, PDF_DPI, ImageLike, image_pages, page_stream
 from neuronkit.ocr.images.ground import Colour, parse_background
+from neuronkit.ocr.images.sources import parse_pages
 from neuronkit.ocr.page import Page
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.batches import PageBatch, read_batch, warm_up
@@ -236,8 +237,9 @@ class OCRPipeline:
     ) -> FolderReport:
         """Read files into a folder, each into a file of its own, going on where an earlier call stopped.
 
-        A file is read again when it has changed since its result was written. A result with a page that could not be
-        read is not kept.
+        A file is read again when it has changed since its result was made, or when `pages`, `dpi` or `rotation` are
+        others: ``.neuronkit-read.jsonl`` in the folder says of what each result was made. It does not know the models:
+        take another folder for others. A result with a page that could not be read is not kept.
 
         Args:
             sources: A file, a folder, a pattern, or a list of them; see `page_stream`.
@@ -259,6 +261,9 @@ class OCRPipeline:
         Examples:
             ``read.read_files(["scans", "more/*.pdf"], "text", format="text")``
         """
+        wanted = parse_pages(pages)
+        if wanted is not None and not isinstance(pages, str):
+            pages = [numbers[0] for numbers in wanted]  # Each file asks for them.
         list(page_stream([], pages=pages, dpi=dpi, rotation=rotation))
         noted = (lambda page: None) if progress is None else checks.callable_("progress", progress)
         read = partial(read_stream, self._stages)
