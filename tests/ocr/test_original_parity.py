@@ -17,7 +17,7 @@ from .score_maps import make_score_maps
 
 COUNTS = (0, 1, 5, 20, 50, 100, 200, 400)
 KINDS: tuple[dict[str, float], ...] = ({}, {"spread": 1.15}, {"shift": 0.5}, {"spread": 1.05, "shift": 0.3})
-CHUNKS, CHUNK = 20, 50
+CHUNKS, CHUNK = 8, 50
 
 
 def assert_same_words(found, quads, polygons) -> None:
