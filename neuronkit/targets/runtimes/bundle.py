@@ -194,6 +194,23 @@ def _large_weights(graph: Any) -> Iterator[Any]:
             yield tensor
 
 
+def weights_elsewhere(path: Path) -> list[str]:
+    """The files, other than `WEIGHTS`, in which a graph says that its weights are; the package onnx reads it."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    entries = (entry for tensor in _tensors(graph) for entry in tensor.external_data)
+    return sorted({entry.value for entry in entries if entry.key == "location"} - {WEIGHTS})
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
+
+
 def _in_memory(weight: Any) -> Any:
     return weight.raw_data
 
