@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -100,5 +101,8 @@ def _serve_ray(given: Any) -> int:
     from ray import serve
 
     serve.start(http_options={"host": given.host, "port": given.port})
+    # Containers stop services by SIGTERM; and a shell's background jobs ignore SIGINT, unless they say otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     serve.run(app, blocking=True)
     return 0

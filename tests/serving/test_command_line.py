@@ -50,7 +50,7 @@ def test_artifacts_are_served_until_stopped(server: str, artifacts: tuple[Path, 
 
         assert b"neuron cafe" in wait_until(asked, message=(tmp_path / "log").read_text)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         status = process.wait(PATIENCE_S)
     assert status in (0, 130), (tmp_path / "log").read_text()
 
