@@ -208,7 +208,7 @@ def device(name: str, value: Any, *, error: type[NeuronKitError] = SpecError) ->
 
     try:
         return torch.device(value)
-    except (RuntimeError, TypeError) as failure:
+    except (RuntimeError, TypeError, ValueError) as failure:
         raise error(f"got {name}={shown(value)}; expected a device of torch; give one such as 'cpu'") from failure
 
 

@@ -140,7 +140,11 @@ class StaticModel(RawImages, nn.Module, ABC):
 
         Args:
             is_neuron: Whether the target's graphs run on Neuron devices.
+
+        Raises:
+            OptionError: If `is_neuron` is no bool.
         """
+        checks.flag("is_neuron", is_neuron)
         return self
 
     def smaller(self) -> StaticModel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, overload
 
 from neuronkit import checks
@@ -271,9 +270,8 @@ class OCRPipeline:
 
 
 def _rotations(rotations: Any) -> tuple[int, ...]:
-    if isinstance(rotations, (str, bytes)) or not isinstance(rotations, Iterable):
-        raise OptionError(f"got rotations={checks.shown(rotations)}; expected degrees; give (90, 180, 270) or ()")
-    given = [checks.integer("rotations[...]", item, 0, 270) for item in islice(rotations, 5)]
-    if len(given) > 4 or any(item % 90 for item in given):
+    items = checks.items("rotations", rotations, "degrees", most=4)
+    given = [checks.integer("rotations[...]", item, 0, 270) for item in items]
+    if any(item % 90 for item in given):
         raise OptionError(f"got rotations={checks.shown(given)}; expected some of 90, 180 and 270; give those")
     return tuple(dict.fromkeys(item for item in given if item))

@@ -88,7 +88,8 @@ def _named(artifacts: Any) -> dict[str, Any]:
         named = dict(artifacts)
     else:
         several = isinstance(artifacts, Iterable) and not isinstance(artifacts, (str, bytes))
-        read = [ServedArtifact.of("artifact", source) for source in (artifacts if several else [artifacts])]
+        sources = checks.items("artifacts", artifacts, "artifacts") if several else [artifacts]
+        read = [ServedArtifact.of("artifact", source) for source in sources]
         names = [_default_name(artifact) for artifact in read]
         named = dict(zip(names, read))
         if len(named) < len(read):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuronkit import checks
 from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import LOGITS, Beams, Decoding
@@ -137,8 +138,15 @@ class DecodingModel(StaticModel):
         raise NotImplementedError
 
     def for_target(self, *, is_neuron: bool) -> DecodingModel:
-        """The model as a target compiles it: method "auto" is "fused" on Neuron devices, where the decoder can."""
-        if not is_neuron or self.wanted_method != AUTO or self.method != "fixed_point":
+        """The model as a target compiles it: method "auto" is "fused" on Neuron devices, where the decoder can.
+
+        Args:
+            is_neuron: Whether the target's graphs run on Neuron devices.
+
+        Raises:
+            OptionError: If `is_neuron` is no bool.
+        """
+        if not checks.flag("is_neuron", is_neuron) or self.wanted_method != AUTO or self.method != "fixed_point":
             return self
         twin = copy.copy(self)
         twin.method = twin.wanted_method = "fused"
