@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuronkit.shown import shown
-from neuronkit.targets.runtimes import bundle
 from neuronkit.targets.runtimes.target import Opened, Port, RuntimeTarget
 
 if TYPE_CHECKING:
@@ -38,9 +35,6 @@ class OnnxTarget(RuntimeTarget):
         # Below errors, it reports what it does with a graph.
         options.log_severity_level = 3
         with _errors():
-            # Older releases, such as 1.23, the last one for Python 3.10, open any file that a graph names.
-            if find_spec("onnx") is not None and (elsewhere := bundle.weights_elsewhere(path)):
-                raise ValueError(f"its weights are in {shown(elsewhere)}; expected {bundle.WEIGHTS}")
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
         def run(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:

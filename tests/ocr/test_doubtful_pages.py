@@ -125,6 +125,7 @@ def test_a_result_is_that_of_its_file_and_its_settings(tmp_path: Path) -> None:
     for folder, text in (("a", "ab"), ("b", "cd")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.tif").write_bytes(scan(text, text))
+        os.utime(tmp_path / folder / "x.tif", (2e9, 2e9))
 
     def read(folder: str, **options: Any) -> tuple[int, int]:
         report = reader().read_files([tmp_path / folder / "x.tif"], out, format="text", **options)

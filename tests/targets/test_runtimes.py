@@ -394,9 +394,18 @@ LIES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a graph with NUL": (renamed("a\0b"), "does not describe.*called"),
     "no graph": (text(b"", "main.onnx"), "is whole, but cannot be loaded"),
     "a page": (text(b"<html>", "main.onnx"), "is whole, but cannot be loaded"),
-    "weights elsewhere": (weights_at("location", "../secret.bin"), "is whole, but cannot be loaded"),
-    "weights of the system": (weights_at("location", "/etc/passwd"), "is whole, but cannot be loaded"),
-    "weights without an end": (weights_at("location", "/dev/zero"), "is whole, but cannot be loaded"),
+    "weights elsewhere": (
+        weights_at("location", "../secret.bin"),
+        r"its weights are in \['[.][.]/secret[.]bin'\]",
+    ),
+    "weights of the system": (
+        weights_at("location", "/etc/passwd"),
+        r"its weights are in \['/etc/passwd'\]",
+    ),
+    "weights without an end": (
+        weights_at("location", "/dev/zero"),
+        r"its weights are in \['/dev/zero'\]",
+    ),
     "weights behind the end": (weights_at("offset", str(1 << 62)), "is whole, but cannot be loaded"),
     "more weights than there are": (weights_at("length", str(1 << 62)), "is whole, but cannot be loaded"),
     "fewer weights": (text(b"x" * 99, "weights.bin"), "is whole, but cannot be loaded"),

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -194,13 +195,30 @@ def _large_weights(graph: Any) -> Iterator[Any]:
             yield tensor
 
 
-def weights_elsewhere(path: Path) -> list[str]:
-    """The files, other than `WEIGHTS`, in which a graph says that its weights are; the package onnx reads it."""
-    import onnx
+def check_weights(path: Path) -> None:
+    """Refuse a graph whose weights lie in other files than `WEIGHTS`, where the package onnx is there to read it.
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    entries = (entry for tensor in _tensors(graph) for entry in tensor.external_data)
-    return sorted({entry.value for entry in entries if entry.key == "location"} - {WEIGHTS})
+    Older releases of ONNX Runtime, such as 1.23, the last one for Python 3.10, open any file that a graph names.
+
+    Raises:
+        ArtifactError: If there are such weights.
+        ValueError: If it is no ONNX file.
+    """
+    if find_spec("onnx") is None:
+        return
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except DecodeError as error:
+        raise ValueError(f"{path.name} is no ONNX file ({error})") from error
+    entries = [entry for tensor in _tensors(graph) for entry in tensor.external_data]
+    elsewhere = sorted({entry.value for entry in entries if entry.key == "location"} - {WEIGHTS})
+    if elsewhere:
+        raise ArtifactError(
+            f"{shown(path)}: its weights are in {shown(elsewhere)}; expected {WEIGHTS} beside it; compile it again"
+        )
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

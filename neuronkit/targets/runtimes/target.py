@@ -196,7 +196,9 @@ class RuntimeGraph:
     def reopen(self, **settings: Any) -> None:
         """Open it again, with other settings; results stay the same."""
         self.settings.update(settings)
-        opened = self._target.open(self.folder.directory / bundle.graph_file(self.name), self.settings)
+        path = self.folder.directory / bundle.graph_file(self.name)
+        bundle.check_weights(path)
+        opened = self._target.open(path, self.settings)
         for kind, ports, specs in (
             ("takes", opened.inputs, self.description.inputs),
             ("gives", opened.outputs, self.description.outputs),
