@@ -183,11 +183,11 @@ def check_same_origin(model: Candidate, first: Candidate) -> None:
 
 
 def _opened(path: str | PathLike[str], first: Candidate | None, charset: str | None) -> Any:
-    if first is None:
-        return load(path)
     try:
         return load(path)
     except ArtifactError:
+        if first is None:
+            raise
         model = open_model(path, charset=charset)
     images, names = first.specs[0], [output.name for output in first.interface.outputs]
     raw: dict[str, Any] = {"raw_images": images.dtype == "uint8"}
