@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from PIL import Image
 
 import neuronkit
 from neuronkit.analysis import compare_costs
-from neuronkit.demo.pages import render_page
 from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_craft, load_parseq
@@ -188,10 +188,23 @@ def turned(models: Models) -> Figure:
     return made
 
 
-def rendered(models: Models) -> Image.Image:
-    """A page of the renderer, read."""
-    page = render_page(np.random.default_rng(5), (480, 704))
-    return Image.fromarray(models.pipeline()(page.image).draw())
+def compatibility(models: Models) -> Figure:
+    """The table of docs/compatibility.md, with the size of each difference as a colour."""
+    rows = re.findall(r"^\|(.+)\|$", (FOLDER.parents[1] / "compatibility.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (_, *targets), _, *cases = ([cell.strip() for cell in row.split("|")] for row in rows)
+    number = re.compile(r"\d+e-\d+")
+    made = figure(9, 1 + 0.25 * len(cases))
+    axes = made.subplots()
+    drawn = [[float(cell) if number.fullmatch(cell) else np.nan for cell in cells] for _, *cells in cases]
+    shown = axes.imshow(np.log10(drawn), cmap="YlOrRd", vmin=-8, vmax=-4, aspect="auto")
+    for row, (_, *cells) in enumerate(cases):
+        for column, cell in enumerate(cells):
+            axes.text(column, row, cell, ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(len(targets)), targets)
+    axes.set_yticks(range(len(cases)), [name for name, *_ in cases], fontsize=9)
+    axes.xaxis.tick_top()
+    made.colorbar(shown, label="log10 of the largest difference")
+    return made
 
 
 def overview(models: Models) -> Figure:
@@ -218,12 +231,12 @@ def overview(models: Models) -> Figure:
 
 PICTURES: dict[str, Callable[[Models], Any]] = {
     function.__name__: function
-    for function in (read_page, heat_map, padding, words, passes, buckets, roofline, costs, turned, rendered)
+    for function in (read_page, heat_map, padding, words, passes, buckets, roofline, costs, turned, compatibility)
 }
 
 
 README = {"overview": overview}
-PLOTS = ("passes", "buckets", "roofline", "costs")
+PLOTS = ("passes", "buckets", "roofline", "costs", "compatibility")
 
 
 def draw(names: list[str]) -> None:
