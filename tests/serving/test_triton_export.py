@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,7 +21,7 @@ from torch import nn
 
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
-from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError
+from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError, ServerError
 from neuronkit.ocr import CraftProcessor, ParseqProcessor
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton import export_repository, kinds, serve
@@ -454,11 +456,56 @@ def test_without_a_server_the_error_says_how_to_get_one(tmp_path: Path, monkeypa
         pass
 
 
-def as_a_program(folder: Path, script: str, *options: str) -> subprocess.Popen[str]:
-    """`python -m neuronkit.serving.triton`, with a shell script for a tritonserver."""
+def write_server(folder: Path, script: str) -> None:
+    """A shell script for a tritonserver."""
     server = folder / "tritonserver"
     server.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     server.chmod(0o755)
+
+
+# Answers every request as a server without models does, until a file "go" appears.
+SERVER = """
+import http.server, os, sys, threading, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]")
+    do_POST = do_GET
+(port,) = (int(option[12:]) for option in sys.argv if option.startswith("--http-port="))
+server = http.server.HTTPServer(("127.0.0.1", port), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+while not os.path.exists("go"):
+    time.sleep(0.01)
+print("E0101 no memory", flush=True)
+"""
+
+
+@pytest.mark.parametrize("probe_interval_s", [None, 0.01])
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [("os._exit(0)", "stopped with status 0"), ("os.kill(os.getpid(), 11)", "was killed by SIGSEGV")],
+)
+def test_a_server_that_ended_by_itself_is_an_error_with_its_reason(
+    end: str, state: str, probe_interval_s: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    Path("server.py").write_text(SERVER + end, encoding="utf-8")
+    write_server(tmp_path, f'exec {sys.executable} server.py "$@"')
+    reason = rf"(?s)tritonserver {state} before the end of its block\. .*E0101 no memory$"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.raises(ServerError, match=reason))
+        server = stack.enter_context(serve("models", probe_interval_s=probe_interval_s))
+        Path("go").touch()
+        server.process.wait(60)
+        # A probe finds that nobody answers.
+        time.sleep(0.2)
+
+
+def as_a_program(folder: Path, script: str, *options: str) -> subprocess.Popen[str]:
+    """`python -m neuronkit.serving.triton`, with a shell script for a tritonserver."""
+    write_server(folder, script)
     command = [sys.executable, "-m", "neuronkit.serving.triton", "models", *options]
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -14,10 +14,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
@@ -98,7 +98,7 @@ def serve(
         MissingDependencyError: If there is no tritonserver; says how to install one.
         OptionError: If a port or a time is out of range.
         ServerError: If it stops or is not ready in time, with the errors in its log; at the end of the block, if it was
-            ended because a model did not answer.
+            ended because a model did not answer, or ended by itself.
 
     Examples:
         ```python
@@ -129,6 +129,11 @@ def serve(
         ):
             _wait_until_ready(process, f"http://{http}/v2/health/ready", log, ready_timeout_s)
             yield Server(http, grpc, f"http://{metrics}/metrics", process, log)
+            status = process.poll()
+        if status is not None:
+            raise ServerError(
+                f"tritonserver {_stopped(status)} before the end of its block. Its log says:\n{_told(log)}"
+            )
 
 
 @contextlib.contextmanager
@@ -175,10 +180,16 @@ def running(
             start_new_session=True,
         )
         reachable = "127.0.0.1" if host in ("0.0.0.0", "") else host
-        watch = None
+        watch, unanswered = None, threading.Event()
+
+        def end_unanswered() -> None:
+            # A server that has ended by itself does not answer either.
+            if process.poll() is None:
+                unanswered.set()
+                _end(process, _FAILED_EXIT_TIMEOUT_S)
+
         if probe_interval_s is not None:
-            end = partial(_end, process, _FAILED_EXIT_TIMEOUT_S)
-            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, probe_timeout_s, end)
+            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, probe_timeout_s, end_unanswered)
             watch.start()
         try:
             yield process
@@ -186,7 +197,7 @@ def running(
             if watch is not None:
                 watch.stop()
             _end(process)
-        if watch is not None and watch.failure is not None:
+        if watch is not None and unanswered.is_set():
             raise ServerError(
                 f"tritonserver was ended, since a model does not answer: {watch.failure}"
             ) from watch.failure
@@ -262,10 +273,19 @@ def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: Path,
         with contextlib.suppress(OSError, HTTPException), DIRECT.open(address, timeout=5):
             return
         time.sleep(0.1)
-    state = "was not ready in time" if process.returncode is None else f"stopped with status {process.returncode}"
+    state = "was not ready in time" if process.returncode is None else _stopped(process.returncode)
+    raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). Its log says:\n{_told(log)}")
+
+
+def _stopped(status: int) -> str:
+    """How a process ended, by its status."""
+    return f"stopped with status {status}" if status >= 0 else f"was killed by {signal.Signals(-status).name}"
+
+
+def _told(log: Path) -> str:
+    """The errors in a server's log, or else its end."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if re.match(r"E\d{4} |error:", line)] or lines[-30:]
-    raise ServerError(f"tritonserver {state} ({timeout_s:g} s were given). Its log says:\n" + "\n".join(told))
+    return "\n".join([line for line in lines if re.match(r"E\d{4} |error:", line)] or lines[-30:])
 
 
 def _end(process: subprocess.Popen[bytes], timeout_s: float = EXIT_TIMEOUT_S) -> None:
@@ -275,7 +295,19 @@ def _end(process: subprocess.Popen[bytes], timeout_s: float = EXIT_TIMEOUT_S) ->
         try:
             process.wait(timeout_s)
         finally:
-            # Also when the waiting itself is interrupted. The models' processes outlive a server that was killed.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # Also when the waiting itself is interrupted. The models' processes outlive a server that was killed. Once
+            # all have ended, the number of their group may be given to others, whose leader has the same one.
+            if process.returncode is None or not _exists(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
