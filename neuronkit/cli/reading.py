@@ -99,13 +99,15 @@ class _Progress:
         self._bar = tqdm(unit="page", disable=True if quiet else None)
 
     def note(self, page: Any) -> None:
+        from neuronkit.ocr.pipeline.doubts import TRY_ROTATIONS
+
         self.pages += 1
         self._bar.update()
         if page.error is not None:
             self.failed += 1
             print(f"neuronkit read: {page.error}", file=sys.stderr)
         for text in page.warnings:
-            print(f"neuronkit read: {page.name}: {text}", file=sys.stderr)
+            print(f"neuronkit read: {page.name}: {text.replace(TRY_ROTATIONS, '--turned')}", file=sys.stderr)
 
     def over(self, pages: Any) -> Iterator[Any]:
         for page in pages:

@@ -13,6 +13,9 @@ from neuronkit.ocr.pipeline.strips import MIN_SCALE, SMALLEST_TEXT
 LOW_CONFIDENCE = 0.5
 """Words are read doubtfully where their median confidence is below this."""
 
+TRY_ROTATIONS = "rotations=(90, 180, 270)"
+"""What a warning recommends; the command line names its own option instead."""
+
 _FEW = 4
 """So few upright words say nothing about the direction of a page."""
 _VERTICAL = 1.5
@@ -28,7 +31,7 @@ def may_be_turned(words: Sequence[Word]) -> bool:
 
 def turned_warning(rotations: Sequence[int]) -> str:
     """Give the warning that a page may be turned."""
-    advice = "none of the rotations that were tried is better" if rotations else "rotations=(90, 180, 270) tries that"
+    advice = "none of the rotations that were tried is better" if rotations else f"{TRY_ROTATIONS} tries that"
     return f"the words were read with low confidence, or run up or down: the page may be turned; {advice}"
 
 

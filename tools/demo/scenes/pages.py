@@ -48,7 +48,9 @@ def render_scene(rng: np.random.Generator, size: tuple[int, int], scenery: Scene
     height, width = size
     inset = rng.uniform(0.02, 0.2)
     area = (width * inset, height * inset, width * (1 - inset), height * (1 - inset))
-    if rng.random() < 0.6:
+    if layout is _columns and rng.random() < 0.5:
+        canvas[:] = rng.uniform(225, 255)  # a sheet that fills the picture, as scans and drawn PDF do
+    elif rng.random() < 0.6:
         draw_panel(rng, canvas, view, area, scenery)
     words = print_places(rng, canvas, view, layout(rng, area, scenery))
     smallest = min((float(np.linalg.norm(word.quad[3] - word.quad[0])) for word in words), default=40.0)
@@ -134,12 +136,12 @@ def _receipt(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery
 
 
 def _columns(rng: np.random.Generator, area: tuple[float, ...], scenery: Scenery) -> Iterator[Place]:
-    """One to three columns of small text."""
+    """One to three columns of text."""
     face = scenery.faces.choose(rng)
     left, top, right, bottom = area
     count = int(rng.integers(1, 4))
-    font_size = int(rng.integers(10, 20))
-    spacing = float(rng.uniform(1.25, 1.7))
+    font_size = int(np.exp(rng.uniform(np.log(10), np.log(36))))
+    spacing = float(rng.uniform(1.15, 1.7))
     wide = (right - left) / count
     for column in range(count):
         y = top
@@ -155,20 +157,22 @@ _LAYOUTS: tuple[Callable[[np.random.Generator, tuple[float, ...], Scenery], Iter
     _receipt,
     _columns,
 )
-_SHARES = (0.45, 0.2, 0.2, 0.15)
+_SHARES = (0.35, 0.15, 0.2, 0.3)
 
 
 def _line(rng: np.random.Generator, scenery: Scenery, face: Path, font_size: int, room: float) -> list[Place]:
     """Words from left to right, as many as there is room for."""
     line: list[Place] = []
     x = 0.0
+    # Proportional faces put about a quarter of their size between two words, monospaced ones more than half.
+    gap = font_size * float(np.exp(rng.uniform(np.log(0.22), np.log(0.75))))
     for _ in range(rng.integers(1, 9)):
         text = _word(rng, scenery)
         ink = draw_mask(text, str(face), font_size)
         if x + ink.mask.width > room:
             break
         line.append(Place(text, ink, x, 0.0))
-        x += ink.mask.width + font_size * float(rng.uniform(0.3, 0.7))
+        x += ink.mask.width + gap
     return line
 
 
