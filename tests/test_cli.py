@@ -220,6 +220,16 @@ def test_errors_are_one_line_and_an_exit_status(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as left:
         main(["nonsense"])
     assert left.value.code == 2
+    capsys.readouterr()
+    assert main([]) == 2
+    assert "compile a checkpoint to an artifact" in capsys.readouterr().err
+
+
+def test_a_turned_page_names_the_option_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Image.open(IMAGE) as receipt:
+        receipt.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png")
+    assert main(["read", "--quiet", str(tmp_path / "turned.png")]) == 0
+    assert "--turned tries that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

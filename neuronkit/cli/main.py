@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         argcomplete.autocomplete(parser)
     given = parser.parse_args(arguments)
+    if given.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     with warnings.catch_warnings():
         # On one line, without the line of code.
         warnings.showwarning = lambda message, *_, **__: print(f"neuronkit: {message}", file=sys.stderr)
@@ -58,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="neuronkit", description="OCR models as exact static graphs.", epilog=_STATUSES
     )
     parser.add_argument("--version", action="version", version=f"neuronkit {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, run: Callable[[Any], Any], summary: str, example: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
