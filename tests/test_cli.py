@@ -26,6 +26,8 @@ from neuronkit.ocr.writers import FORMATS
 
 from .ocr.documents import check_alto, check_hocr, check_json, pdf_words
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parents[1]
 COLUMNS = (
     ("the quick brown", "coffee and cake", "station road", "orange juice", "fresh bread"),
@@ -108,7 +110,6 @@ def make_pdf(path: Path) -> None:
         whole.save(path)
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_the_commands_of_the_readme_are_typed_one_by_one(clone: Path) -> None:
     commands = [words[1:] for words in commands_of_the_readme() if words[0] == "neuronkit"]
@@ -118,7 +119,6 @@ def test_the_commands_of_the_readme_are_typed_one_by_one(clone: Path) -> None:
     assert "recognizer" in printed[3]
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_a_pdf_of_columns_is_read_and_its_files_are_right(clone: Path, tmp_path: Path) -> None:
     make_pdf(tmp_path / "scan.pdf")

@@ -24,6 +24,8 @@ import pytest
 import neuronkit
 from neuronkit.cli.main import make_parser
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 NOTEBOOKS = sorted(ROOT.glob("docs/**/*.ipynb"))
@@ -126,7 +128,6 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run_page(page)
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
 def test_notebook_runs(notebook: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # What the last line says, where the example has a result to be right about.
@@ -21,7 +23,6 @@ LAST_LINE = {
 
 
 @pytest.mark.slow
-@pytest.mark.tooling
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_it_runs(example: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

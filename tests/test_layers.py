@@ -4,7 +4,11 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import neuronkit
+
+pytestmark = pytest.mark.tooling
 
 ROOT = Path(neuronkit.__file__).parent
 # Module prefix → layer; the longest prefix counts.

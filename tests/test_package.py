@@ -16,6 +16,8 @@ import pytest
 
 import neuronkit
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parent.parent
 FIND_BOXES = """
 import numpy, neuronkit.ocr
@@ -74,7 +76,6 @@ def contents(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) -> None:
     held = contents(wheel)
@@ -87,7 +88,6 @@ def test_wheel_holds_the_package_and_its_data_and_nothing_else(wheel: Path) -> N
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in held)
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_wheel_is_for_every_platform_and_small(wheel: Path) -> None:
     assert wheel.name == f"neuronkit-{neuronkit.__version__}-py3-none-any.whl"
@@ -96,7 +96,6 @@ def test_wheel_is_for_every_platform_and_small(wheel: Path) -> None:
     assert sum(weights) <= 4_000_000
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_metadata(metadata: Message) -> None:
     assert metadata["Name"] == "neuronkit"
@@ -109,7 +108,6 @@ def test_metadata(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) >= {"inf1", "inf2", "torchvision", "plot", "dev"}
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_extras_pin_the_frameworks_of_the_sdks(metadata: Message) -> None:
     from packaging.requirements import Requirement
@@ -129,7 +127,6 @@ def test_extras_pin_the_frameworks_of_the_sdks(metadata: Message) -> None:
     assert not takes("inf2", "torch", "2.10.0", "3.11")
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_imports_in_an_environment_that_has_nothing_else(installed: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "fresh", symlinks=True)
@@ -145,7 +142,6 @@ def test_imports_in_an_environment_that_has_nothing_else(installed: Path, tmp_pa
     assert second == "x: float32[1, 2]"
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_what_is_installed_reads_a_word(installed: Path, tmp_path: Path) -> None:
     code = (

@@ -20,6 +20,8 @@ from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -86,7 +88,6 @@ def raises(value: Any) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.tooling
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_true(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -24,6 +24,8 @@ from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor, Line, OCRPipeline, Page, TextBox, Word
 from neuronkit.report import WIDTH, Grid, Report
 
+pytestmark = pytest.mark.tooling
+
 OBJECTS = (Path(__file__).parent / "objects.txt").read_text(encoding="utf-8")
 
 
@@ -135,7 +137,6 @@ def test_html_escapes_and_marks() -> None:
     assert shown._repr_html_().count("color:#b00020") == 1
 
 
-@pytest.mark.tooling
 def test_colours_under_rich() -> None:
     from rich.console import Console
 

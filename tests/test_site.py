@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tooling
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,7 +26,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_the_reference_holds_every_public_name(site: Path) -> None:
     spec = importlib.util.spec_from_file_location("public_api", ROOT / "tools" / "public_api.py")
@@ -39,7 +40,6 @@ def test_the_reference_holds_every_public_name(site: Path) -> None:
     assert sorted(set(names.values()) - anchors) == []
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_pages_of_the_root_and_linked_files_are_there(site: Path) -> None:
     assert "In fifteen lines" in (site / "project" / "overview" / "index.html").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ import neuronkit
 from neuronkit import StaticPARSeq, TensorSpec, estimate
 from neuronkit.demo.weights import load_parseq
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+
+pytestmark = pytest.mark.tooling
 
 ROOT = Path(neuronkit.__file__).parent
 

@@ -133,6 +133,7 @@ def test_the_whole_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert f"{name} against dynamic" in printed
 
 
+@pytest.mark.tooling
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*low confidence")
 def test_a_bad_reader_fails_the_demo(
@@ -145,6 +146,7 @@ def test_a_bad_reader_fails_the_demo(
     assert "sign.png: 0.0%" in printed
 
 
+@pytest.mark.tooling
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*low confidence")
 def test_a_disagreement_fails_the_demo(

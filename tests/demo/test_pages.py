@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from neuronkit.demo.pages import PageStyle, render_page
+
+pytestmark = pytest.mark.tooling
 
 SIZE = (320, 288)
 PLAIN = PageStyle(max_noise=0.0, bar_share=0.0)

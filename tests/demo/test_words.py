@@ -16,6 +16,8 @@ from neuronkit.demo.vocabulary import MAX_LENGTH, WORDS, sample_text
 from neuronkit.errors import MissingDependencyError
 from neuronkit.ocr.charset import CHARSET_36
 
+pytestmark = pytest.mark.tooling
+
 seeds = st.integers(0, 2**32)
 
 

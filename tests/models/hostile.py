@@ -424,7 +424,7 @@ def main() -> None:
     loaded, slowest = 0, 0.0
     for number, (kind, data) in enumerate(cases):
         path.write_bytes(data)
-        begin = time.perf_counter()
+        begin = time.process_time()
         watching = True
         try:
             load(kind, path)
@@ -437,7 +437,7 @@ def main() -> None:
             failures.append(f"{number}: {type(error).__name__}: {str(error)[:300]}")
         finally:
             watching = False
-        slowest = max(slowest, time.perf_counter() - begin)
+        slowest = max(slowest, time.process_time() - begin)
     path.write_bytes(Sound().zip(CRAFT))
     load_checkpoint(CRAFT, path)
     after = state_of_process(folder)

@@ -13,6 +13,8 @@ from neuronkit.ocr import CraftProcessor, Letterbox, find_boxes
 
 from .score_maps import THRESHOLDS, make_score_maps, slow_boxes, slow_polygon
 
+pytestmark = pytest.mark.arrays
+
 KINDS = [{}, {"spread": 1.15}, {"shift": 0.5}]
 
 

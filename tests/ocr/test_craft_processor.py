@@ -16,6 +16,8 @@ from neuronkit.ocr import CraftProcessor, Letterbox, find_boxes, processor_from_
 
 from .score_maps import make_score_maps
 
+pytestmark = pytest.mark.arrays
+
 
 def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

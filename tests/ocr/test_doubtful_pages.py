@@ -22,6 +22,8 @@ from neuronkit.ocr.pipeline.folder import NO_FILE, NO_IMAGE, READ_BEFORE
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
+pytestmark = pytest.mark.arrays
+
 
 def reader(detector=detect, recognizer=recognize, **options):
     options.setdefault("detector_processor", CraftProcessor())

@@ -16,6 +16,8 @@ from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor, fold_nor
 
 from .toys import CHARSET, Spec, grid, recognize
 
+pytestmark = pytest.mark.arrays
+
 PAGES = [np.random.default_rng(i).integers(0, 256, (60 + 30 * i, 90, 3), dtype=np.uint8) for i in range(2)]
 
 

@@ -44,6 +44,8 @@ from neuronkit.ocr.writers import page_text
 
 from .toys import CHARSET, detect, recognize
 
+pytestmark = pytest.mark.tooling
+
 NUMBERS = st.one_of(
     st.integers(-(2**70), 2**70),
     st.integers(-3, 40),

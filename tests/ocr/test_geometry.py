@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from neuronkit.errors import NeuronKitError, OptionError, SpecError
 from neuronkit.ocr import Letterbox, TextBox
 
+pytestmark = pytest.mark.arrays
+
 sides = st.integers(1, 30_000)
 
 

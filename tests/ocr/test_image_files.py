@@ -20,6 +20,8 @@ from PIL import Image, ImageDraw
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import ImagePage, ImageWarning, image_pages, load_image, load_images
 
+pytestmark = pytest.mark.arrays
+
 GREYS = (10, 90, 200)
 
 

@@ -17,6 +17,8 @@ from PIL import Image
 from neuronkit.errors import ImageError, MissingDependencyError
 from neuronkit.ocr import _cv2, load_image
 
+pytestmark = pytest.mark.arrays
+
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 

@@ -13,6 +13,8 @@ from neuronkit.errors import NeuronKitError, OptionError, SpecError
 from neuronkit.ocr import TextBox, crop_words
 from neuronkit.ocr.layout import reading_order
 
+pytestmark = pytest.mark.arrays
+
 
 def word(left, top, width, height=20.0, angle=0.0):
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + np.array([left, top])

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from neuronkit.ocr import Recognition, TextBox
 from neuronkit.ocr.metrics import box_f1, quad_iou, text_accuracy
 
+pytestmark = pytest.mark.arrays
+
 
 def box(x: float, y: float, width: float = 10, height: float = 10) -> TextBox:
     return TextBox(np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32))

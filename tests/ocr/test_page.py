@@ -18,6 +18,8 @@ from PIL import Image, ImageFont
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import ImageWarning, Letterbox, Line, Page, TextBox, Word
 
+pytestmark = pytest.mark.arrays
+
 QUAD = np.array([[10, 10], [50, 12], [49, 30], [9, 28]])
 IMAGE = np.full((40, 80, 3), 250, np.uint8)
 

@@ -30,6 +30,8 @@ from neuronkit.ocr import (
 
 from .toys import CHARSET, detect, recognize
 
+pytestmark = pytest.mark.arrays
+
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
 

@@ -23,6 +23,8 @@ from neuronkit.static.shapes.rows import Carry
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
+pytestmark = pytest.mark.arrays
+
 
 def reader(detector=detect, recognizer=recognize, **options):
     return OCRPipeline(
@@ -264,14 +266,15 @@ def resident_megabytes():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's account of memory")
-def test_ten_thousand_pages_do_not_grow_the_memory() -> None:
+def test_thousands_of_pages_do_not_grow_the_memory() -> None:
     pictures = [draw_page([("abcdefgh"[i % 8], 8 + i % 5, 8, 30, 16)], (40, 64)) for i in range(16)]
     processor = CraftProcessor(mag_ratio=1.0)
     many = OCRPipeline(detect, recognize, detector_processor=processor, recognizer_processor=ParseqProcessor(CHARSET))
     before = 0.0
-    pages = many.read(pictures[i % 16].copy() for i in range(10_000))
+    pages = many.read(pictures[i % 16].copy() for i in range(3000))
     for i, page in enumerate(pages):
         assert page.text == "abcdefgh"[i % 8]
-        if i == 1000:
+        if i == 500:
             before = resident_megabytes()
-    assert resident_megabytes() - before < 8
+    # Two kilobytes a page.
+    assert resident_megabytes() - before < 5

@@ -24,6 +24,8 @@ from neuronkit.ocr.writers import page_text
 
 from .documents import check_alto, check_hocr, check_json, pdf_words
 
+pytestmark = pytest.mark.arrays
+
 IMAGE = np.full((300, 400, 3), 240, np.uint8)
 
 

@@ -37,6 +37,7 @@ def test_without_ray_the_error_says_how_to_install_it(call: Any, monkeypatch: py
         call()
 
 
+@pytest.mark.tooling
 @pytest.mark.parametrize(
     ("source", "message"),
     [

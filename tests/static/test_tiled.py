@@ -153,14 +153,15 @@ def test_what_cannot_be_put_together_is_refused() -> None:
         Tiled(lambda x, y: x, [SPECS[0], TensorSpec("other", (2, 3))], overlap=4, stride=4)
 
 
+@pytest.mark.tooling
 @pytest.mark.slow
 def test_a_tiled_page_has_the_boxes_of_one_pass() -> None:
     model = load_craft()
-    page = render_page(np.random.default_rng(0), (1600, 2400), PageStyle(font_sizes=(16, 90), max_words=150))
-    processor = CraftProcessor(canvas_size=2400, mag_ratio=1.0)
+    page = render_page(np.random.default_rng(0), (1024, 1408), PageStyle(font_sizes=(16, 60), max_words=150))
+    processor = CraftProcessor(canvas_size=1408, mag_ratio=1.0)
     canvas, letterboxes = processor.preprocess([page.image])
     images = torch.from_numpy(canvas)
-    tiled = Tiled(StaticCRAFT(model, height=1024, width=1024), module=model)
+    tiled = Tiled(StaticCRAFT(model, height=768, width=768), module=model)
     with torch.no_grad():
         found, expected = (processor.postprocess(run(images)[0], letterboxes)[0] for run in (tiled, model))
     assert len(found) == len(expected) > 50

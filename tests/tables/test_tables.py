@@ -6,6 +6,8 @@ import pytest
 
 from neuronkit import tables
 
+pytestmark = pytest.mark.tooling
+
 # The kinds that the 2023 compile logs of CRAFT and PARSeq print as supported.
 LOG = """
     Int _convolution add argmax baddbmm bmm cat chunk contiguous cumsum div dropout eq expand fill_ flatten full

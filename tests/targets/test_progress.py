@@ -7,6 +7,8 @@ import pytest
 from neuronkit.targets.progress import Progress, detail
 from neuronkit.targets.sdk.log import last_line, read_log
 
+pytestmark = pytest.mark.tooling
+
 
 def test_details_are_shown_when_asked_for_and_not_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     for show in (True, None, False):

@@ -10,6 +10,8 @@ from neuronkit.errors import OptionError
 from tools.demo import evaluate as module
 from tools.demo.evaluate import EXACT, Evaluation, evaluate, main
 
+pytestmark = pytest.mark.tooling
+
 WORDS = 60
 
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from tools import gallery
 
+pytestmark = pytest.mark.tooling
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "gallery.md"
 
 
-@pytest.mark.tooling
 def test_the_page_shows_every_picture() -> None:
     shown = re.findall(r"\(images/gallery/(\w+)\.(\w+)\)", PAGE.read_text(encoding="utf-8"))
     assert dict(shown) == {name: "png" if name in gallery.PLOTS else "jpg" for name in gallery.PICTURES}
@@ -23,7 +24,6 @@ def test_the_page_shows_every_picture() -> None:
     assert all((gallery.FOLDER / f"{name}.{ending}").is_file() for name, ending in shown)
 
 
-@pytest.mark.tooling
 @pytest.mark.slow
 def test_pictures_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "FOLDER", tmp_path)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.demo.permutations import mask_targets, order_masks, sample_orders
+
+pytestmark = pytest.mark.tooling
 
 cases = given(st.integers(0, 1000), st.integers(1, 13), st.sampled_from([2, 4, 6]))
 

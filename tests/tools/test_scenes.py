@@ -35,6 +35,8 @@ from tools.demo.scenes.texts import (
 )
 from tools.demo.scenes.words import Scenery, render_crop
 
+pytestmark = pytest.mark.tooling
+
 WORDS = ("Lemon", "lemonade", "quartz", "Oslo", "vexing", "jumpy", "wharf", "backdoor", "sphinx", "Uganda", "zebra")
 UNSEEN = tuple(
     filter(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.ocr.craft import find_boxes
 from tools.demo.targets import affinity_quads, score_maps
+
+pytestmark = pytest.mark.tooling
 
 SIZE = (320, 288)
 STYLE = PageStyle(font_sizes=(20, 40))

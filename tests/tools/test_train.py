@@ -17,6 +17,8 @@ from tools.demo.craft_recipe import CraftRecipe
 from tools.demo.parseq_recipe import ParseqRecipe
 from tools.demo.train import RECIPES, Run, main, schedule, train
 
+pytestmark = pytest.mark.tooling
+
 SMALL = {
     "parseq": ParseqRecipe(batch_size=4, warmup=1),
     "craft": CraftRecipe(batch_size=2, page_size=96, warmup=1),
