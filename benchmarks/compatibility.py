@@ -23,7 +23,7 @@ import torch
 
 from neuronkit import compile_for_inferentia, load
 from neuronkit.adapters.registry import families
-from neuronkit.environment import describe_environment
+from neuronkit.compile.environment import describe_environment
 from neuronkit.errors import NeuronKitError
 from neuronkit.static.trees import leaves
 

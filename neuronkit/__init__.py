@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from neuronkit.artifact import load as load
     from neuronkit.compile import compare_models as compare_models
     from neuronkit.compile import compile_for_inferentia as compile_for_inferentia
-    from neuronkit.environment import describe_environment as describe_environment
+    from neuronkit.compile.environment import describe_environment as describe_environment
+    from neuronkit.compile.parity import ParityReport as ParityReport
+    from neuronkit.compile.parity import assert_parity as assert_parity
     from neuronkit.models.checkpoint import load_checkpoint as load_checkpoint
     from neuronkit.models.craft import CRAFT as CRAFT
     from neuronkit.models.parseq import PARSeq as PARSeq
     from neuronkit.ocr.pipeline.reader import OCRPipeline as OCRPipeline
     from neuronkit.options import CompileOptions as CompileOptions
-    from neuronkit.parity import ParityReport as ParityReport
-    from neuronkit.parity import assert_parity as assert_parity
     from neuronkit.specs import TensorSpec as TensorSpec
     from neuronkit.static.decoding.beams import static_beam_search as static_beam_search
     from neuronkit.static.decoding.greedy import static_greedy_decoder as static_greedy_decoder
@@ -77,7 +77,7 @@ _HOMES = {
     "PARSeq": "models.parseq",
     "LineOptions": "adapters.lines.model",
     "PARSeqOptions": "adapters.parseq",
-    "ParityReport": "parity",
+    "ParityReport": "compile.parity",
     "SAROptions": "adapters.doctr.sar",
     "StaticCRAFT": "adapters.craft",
     "StaticModel": "static.model",
@@ -86,10 +86,10 @@ _HOMES = {
     "TensorSpec": "specs",
     "Tiled": "static.shapes.tiled",
     "analyze": "analysis.operators.checker",
-    "assert_parity": "parity",
+    "assert_parity": "compile.parity",
     "compare_models": "compile",
     "compile_for_inferentia": "compile",
-    "describe_environment": "environment",
+    "describe_environment": "compile.environment",
     "emulate_autocast": "analysis.autocast.emulator",
     "estimate": "analysis.cost.estimator",
     "exact_padding": "static.exact",

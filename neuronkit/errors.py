@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     # ParityError carries the report, and what makes the report raises the error.
-    from neuronkit.parity import ParityReport
+    from neuronkit.compile.parity import ParityReport
 
 
 class NeuronKitError(Exception):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.registry import make_static
 from neuronkit.artifact import load
 from neuronkit.compile import compile_for_inferentia
-from neuronkit.parity import assert_parity
+from neuronkit.compile.parity import assert_parity
 from neuronkit.static.model import StaticModel, eval_mode
 from neuronkit.static.trees import leaves, map_tensors
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import neuronkit
-from neuronkit import environment
+from neuronkit.compile import environment
 from neuronkit.targets import target_names
 
 

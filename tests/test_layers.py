@@ -16,9 +16,9 @@ LAYERS = {
     "errors": -3, "lazy": -3, "version": -3, "shown": -3, "report": -1,
     "checks": -2, "tensors": -1, "specs": 0, "interface": 0, "options": 0, "tables": 0, "storage": 0,
     "ocr": 1, "cache": 1, "capture": 1,
-    "targets": 2, "static": 2, "parity": 2, "models": 2,
+    "targets": 2, "static": 2, "models": 2,
     "artifact": 3, "adapters": 3, "analysis": 3,
-    "compile": 4, "ocr.pipeline": 4, "environment": 4,
+    "compile": 4, "ocr.pipeline": 4,
     "__main__": 7, "cli": 6,
     "build": 5, "integrations": 5, "serving": 5, "demo": 5, "testing": 5,
 }  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_violation_is_found(tmp_path: Path) -> None:
 # Import cycles
 
 # Imports for annotations that close a cycle, for which there is no better way; a comment above them says why.
-ANNOTATIONS = [("errors", "parity"), ("cache.slot", "cache.store")]
+ANNOTATIONS = [("errors", "compile.parity"), ("cache.slot", "cache.store")]
 
 
 def import_graph(root: Path, *, type_checking: bool) -> dict[str, set[str]]:
@@ -139,14 +139,11 @@ def test_a_cycle_is_found(tmp_path: Path) -> None:
 
 # Folders
 
-# To be thinned out.
-CROWDED = {""}
-
 
 def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     folders = {path.parent for path in ROOT.rglob("*.py")}
     sizes = {folder.relative_to(ROOT).as_posix().lstrip("."): len(list(folder.glob("*.*"))) for folder in folders}
-    assert {folder for folder, size in sizes.items() if size > 14} - {"adapters"} <= CROWDED
+    assert {folder for folder, size in sizes.items() if size > 14} <= {"adapters"}
 
 
 def test_the_table_of_the_architecture_page_is_this_one() -> None:

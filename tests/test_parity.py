@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from neuronkit.compile.parity import assert_parity
 from neuronkit.errors import NeuronKitError, OptionError, ParityError, SpecError
-from neuronkit.parity import assert_parity
 
 
 def double(x: Tensor) -> Tensor:

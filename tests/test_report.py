@@ -19,7 +19,7 @@ from neuronkit import CompileOptions, TensorSpec, parity, report
 from neuronkit.analysis import Problem
 from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.build.report import BuildReport, BuiltArtifact
-from neuronkit.environment import EnvironmentReport
+from neuronkit.compile.environment import EnvironmentReport
 from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor, Line, OCRPipeline, Page, TextBox, Word
 from neuronkit.report import WIDTH, Grid, Report

@@ -26,7 +26,7 @@ MODULES = (
     "neuronkit.cache",
     "neuronkit.demo.picture",
     "neuronkit.demo.weights",
-    "neuronkit.environment",
+    "neuronkit.compile.environment",
     "neuronkit.errors",
     "neuronkit.integrations.doctr",
     "neuronkit.integrations.easyocr",

@@ -23,8 +23,8 @@ from neuronkit.compile.candidates import (
     same_results,
     sorted_inputs,
 )
+from neuronkit.compile.parity import ParityReport, assert_parity
 from neuronkit.errors import ParityError, SpecError
-from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.report import Grid, Report, number
 from neuronkit.static.model import StaticModel
 

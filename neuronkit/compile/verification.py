@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronkit.compile.parity import assert_parity
 from neuronkit.errors import ParityError
-from neuronkit.parity import assert_parity
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import PlainModel, StaticModel, detached_copy, quantised_modules, unwrap
 from neuronkit.static.trees import leaves

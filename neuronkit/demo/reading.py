@@ -15,6 +15,7 @@ from neuronkit.adapters.craft import CRAFTOptions, StaticCRAFT
 from neuronkit.adapters.parseq import PARSeqOptions, StaticPARSeq
 from neuronkit.artifact import CompiledModel, load
 from neuronkit.compile import compile_for_inferentia
+from neuronkit.compile.parity import ParityReport, assert_parity
 from neuronkit.demo.picture import Truth
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.parseq import PARSeq
@@ -24,7 +25,6 @@ from neuronkit.ocr.images import RGBImage
 from neuronkit.ocr.page import Page, Word
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline import OCRPipeline
-from neuronkit.parity import ParityReport, assert_parity
 from neuronkit.static.model import StaticModel
 
 CANVAS = (736, 512)

@@ -25,7 +25,7 @@ EXEMPT = {
     "neuronkit.testing.": "tests to inherit",
     "neuronkit.demo.": "calls what is called here",
     "neuronkit.static.ops.": "building blocks of graphs; they check nothing, so that graphs stay as they are",
-    "neuronkit.environment.": "takes nothing",
+    "neuronkit.compile.environment.": "takes nothing",
     "neuronkit.serving.triton.": "needs a server; its own tests do",
     "neuronkit.serving.ray.": "needs a cluster; its own tests do",
     "neuronkit.serving.cores.claim_cores": "sets variables of the process, and holds locks until it ends",
