@@ -19,7 +19,7 @@ from torch import nn
 import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia
 from neuronkit.artifact import read_manifest
-from neuronkit.artifact.agreement import is_for_neuron
+from neuronkit.artifact.consistency import is_for_neuron
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError
 from neuronkit.models import CRAFT
 from neuronkit.ocr import ParseqProcessor
@@ -119,7 +119,7 @@ def test_a_name_of_255_bytes_is_written(model: CompiledModel, tmp_path: Path) ->
 
 
 def directory_artifact(path: Path) -> None:
-    from neuronkit.artifact.destination import destination
+    from neuronkit.artifact.saving import destination
 
     save_directory(destination(path, directory=True), {"format": 2}, lambda work: (work / "graph").touch())
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from neuronkit import checks
-from neuronkit.artifact.agreement import check_described, check_graphs, is_for_neuron
+from neuronkit.artifact.consistency import check_described, check_graphs, is_for_neuron
 from neuronkit.artifact.joined import load_graphs
 from neuronkit.artifact.manifest import checked
 from neuronkit.artifact.model import CompiledModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike
@@ -13,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import artifact, checks
-from neuronkit.artifact.agreement import check_outputs
-from neuronkit.artifact.destination import destination
+from neuronkit.artifact.consistency import check_outputs
 from neuronkit.artifact.generation import Generation
 from neuronkit.artifact.inputs import by_name, check_inputs, of_any_rows
-from neuronkit.artifact.joined import save_graphs
+from neuronkit.artifact.saving import write_artifact
 from neuronkit.artifact.weights import replace_weights
-from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
@@ -32,8 +29,6 @@ from neuronkit.static.shapes.fixed import VALID_SIZE, VALID_WIDTH
 from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.static.shapes.rows import Carry, RowStream
-from neuronkit.storage.atomic import replacing_file
-from neuronkit.storage.sealed import MANIFEST, save_directory, seal_file
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.packages import taken_cores_explained
 
@@ -289,28 +284,7 @@ class CompiledModel:
             ArtifactError: If the target makes nothing that can be saved; if something other than an artifact is at
                 `path`; or if it cannot be written.
         """
-        target, function = find_target(self.manifest["target"]), self._function
-        if target.saves_directory:
-            found = destination(path, directory=True)
-            fill = partial(save_graphs, target, self._graphs, self.manifest)
-            save_directory(found, self.manifest, fill)
-            self._path = found
-            return Path(path)
-        if not isinstance(function, torch.jit.ScriptModule):
-            raise ArtifactError(
-                f"target {self.manifest['target']!r} only checks; what it makes lives in this process and cannot be "
-                "saved. Compile for 'cpu' or a Neuron target to get an artifact"
-            )
-        found = destination(path, directory=False)
-        try:
-            with replacing_file(found) as work:
-                save_script(function, work, {MANIFEST: json.dumps(self.manifest)})
-                seal_file(work)
-        except (OSError, RuntimeError) as error:
-            raise ArtifactError(
-                f"{shown(path)}: was not written ({error}); free some space or choose another directory"
-            ) from error
-        self._path = found
+        self._path = write_artifact(path, self._function, self._graphs, self.manifest)
         return Path(path)
 
     def eval(self) -> CompiledModel:

@@ -88,7 +88,7 @@ def _estimate(given: Any) -> Result:
 
 def _compile(given: Any) -> Result:
     from neuronkit import compile_for_inferentia
-    from neuronkit.artifact.destination import destination
+    from neuronkit.artifact.saving import destination
     from neuronkit.ocr import CraftProcessor
     from neuronkit.targets import find_target
 

@@ -1,16 +1,65 @@
-"""Where an artifact may be written: nothing is replaced but an earlier artifact."""
+"""Writing an artifact, whole or not at all; nothing is replaced but an earlier artifact."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from neuronkit import checks
+from neuronkit.artifact.joined import save_graphs
+from neuronkit.capture.serialize import save_script
 from neuronkit.errors import ArtifactError
 from neuronkit.shown import shown
-from neuronkit.storage.sealed import is_sealed_directory, is_sealed_file
+from neuronkit.storage.atomic import replacing_file
+from neuronkit.storage.sealed import MANIFEST, is_sealed_directory, is_sealed_file, save_directory, seal_file
+from neuronkit.targets import find_target
+
+
+def write_artifact(
+    path: Any, function: Callable[..., Any], graphs: Mapping[str, Callable[..., Any]], manifest: Mapping[str, Any]
+) -> Path:
+    """Write a compiled model and its manifest: a directory where the target saves one, else a TorchScript archive.
+
+    Args:
+        path: What the caller gave.
+        function: The compiled model.
+        graphs: Name → compiled graph, which `function` joins.
+        manifest: Of the artifact.
+
+    Returns:
+        Where it was written, symbolic links followed.
+
+    Raises:
+        ArtifactError: If the target makes nothing that can be saved; if something other than an artifact is at
+            `path`; or if it cannot be written.
+    """
+    target = find_target(manifest["target"])
+    if target.saves_directory:
+        found = destination(path, directory=True)
+        save_directory(found, manifest, partial(save_graphs, target, graphs, manifest))
+        return found
+    if not isinstance(function, torch.jit.ScriptModule):
+        raise ArtifactError(
+            f"target {manifest['target']!r} only checks; what it makes lives in this process and cannot be saved. "
+            "Compile for 'cpu' or a Neuron target to get an artifact"
+        )
+    found = destination(path, directory=False)
+    try:
+        with replacing_file(found) as work:
+            save_script(function, work, {MANIFEST: json.dumps(manifest)})
+            seal_file(work)
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(
+            f"{shown(path)}: was not written ({error}); free some space or choose another directory"
+        ) from error
+    return found
 
 
 def destination(path: Any, *, directory: bool) -> Path:
