@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _COMMON = """
-import atexit, json, os, resource, signal, subprocess, sys, threading, time
+import atexit, json, os, resource, signal, subprocess, sys, tempfile, threading, time
 import torch
 
 __version__ = @version@
@@ -67,6 +67,7 @@ def _behave(compiler_args=(), compiler_workdir=None):
         compiler = subprocess.Popen(["sleep", "600"])
         _record(compiler=compiler.pid)
     if _MODE == "hang":
+        tempfile.mkdtemp()
         print("[1/3] scheduling", flush=True)
         time.sleep(600)
     if _MODE == "cpu trace":

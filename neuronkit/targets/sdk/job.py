@@ -156,11 +156,16 @@ class ChildCompiler:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         # So that the log shows at once what was printed, and where a crash happened.
         environment.update(PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
-        with child_process("neuronkit.targets.sdk.child", [str(directory)], log=log, environment=environment) as child:
-            try:
-                return self._wait(child, directory.name, log)
-            finally:
-                kill_session(child)
+        # The child ends without tidying up, whether it succeeds or is killed.
+        with temporary_directory("child") as scratch:
+            environment["TMPDIR"] = str(scratch)
+            with child_process(
+                "neuronkit.targets.sdk.child", [str(directory)], log=log, environment=environment
+            ) as child:
+                try:
+                    return self._wait(child, directory.name, log)
+                finally:
+                    kill_session(child)
 
     def _wait(self, child: subprocess.Popen[bytes], graph: str, log: Path) -> int | None:
         started = time.monotonic()
