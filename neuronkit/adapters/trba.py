@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
 from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
 from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.models.characters import known_characters
 from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos

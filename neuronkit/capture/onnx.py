@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from neuronkit.capture.tracing import recorded_warnings, trace
 from neuronkit.errors import CompileError, SpecError
 from neuronkit.specs import TensorSpec
+from neuronkit.storage.atomic import temporary_directory
 
 # Every release of torch that neuronkit runs on can write it, and every current runtime reads it.
 OPSET = 17
@@ -118,8 +118,8 @@ def export(
     made = [TensorSpec.of(name, x) for name, x in zip(_output_names(names, specs, len(outputs)), outputs)]
     import onnx
 
-    with tempfile.TemporaryDirectory(prefix="neuronkit-onnx-") as work, recorded_warnings():
-        path = Path(work) / "graph.onnx"
+    with temporary_directory("onnx") as work, recorded_warnings():
+        path = work / "graph.onnx"
         try:
             _write(traced, examples, path, len(made), opset)
             model = onnx.load(str(path))

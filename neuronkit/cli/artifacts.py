@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
-from pathlib import Path
 from typing import Any
 
 Result = tuple[Any, int]
@@ -78,9 +76,10 @@ def _serve(given: Any) -> Result:
     if given.server == "triton":
         from neuronkit.serving.triton import export_repository
         from neuronkit.serving.triton.__main__ import main
+        from neuronkit.storage.atomic import temporary_directory
 
-        with tempfile.TemporaryDirectory(prefix="neuronkit-serve-") as folder:
-            repository = Path(folder) / "models"
+        with temporary_directory("serve") as folder:
+            repository = folder / "models"
             export_repository(list(given.artifacts), repository)
             ports = zip(("http", "grpc", "metrics"), range(given.port, given.port + 3))
             return None, main(

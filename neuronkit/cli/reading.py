@@ -63,13 +63,12 @@ def _read(given: Any) -> Result:
 
 
 def _to_stdout(pages: Any, progress: _Progress) -> Result:
-    import tempfile
-
     from neuronkit.ocr import save_pages
+    from neuronkit.storage.atomic import temporary_directory
 
-    with tempfile.TemporaryDirectory() as folder:
-        save_pages(pages, Path(folder) / "out.pdf")
-        sys.stdout.buffer.write((Path(folder) / "out.pdf").read_bytes())
+    with temporary_directory("pages") as folder:
+        save_pages(pages, folder / "out.pdf")
+        sys.stdout.buffer.write((folder / "out.pdf").read_bytes())
     return None, progress.failed > 0
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.errors import CheckpointError, OptionError
+from neuronkit.models.characters import known_characters
 from neuronkit.models.contents import Contents, common_prefix, find_contents
 from neuronkit.models.craft import CRAFT
 from neuronkit.models.files.reader import open_checkpoint, readable
@@ -117,7 +118,7 @@ def _fill(model: nn.Module, contents: Contents, label: str) -> None:
     expected = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     prefix = common_prefix(expected)
     inner = model.get_submodule(prefix[:-1]) if prefix else model
-    _check_charset(model, inner, contents, label)
+    _check_charset(model, prefix, contents, label)
     bare = {name[len(prefix) :]: value for name, value in expected.items()}
     _check_fit(type(inner).__name__, bare, contents, label)
     values = {prefix + name: tensor.tensor() for name, tensor in contents.state.items()}
@@ -125,25 +126,21 @@ def _fill(model: nn.Module, contents: Contents, label: str) -> None:
         model.load_state_dict(values, strict=False)
 
 
-def _check_charset(model: nn.Module, inner: nn.Module, contents: Contents, label: str) -> None:
-    has = _model_charset(model, inner)
-    if has is None:
-        return
+def _check_charset(model: nn.Module, prefix: str, contents: Contents, label: str) -> None:
     stated = file_charset(contents.settings, label)
-    if stated is not None and stated != has:
+    if stated is None:
+        return
+    names = prefix.split(".")[:-1]
+    parts = [model.get_submodule(".".join(names[:count])) for count in range(len(names) + 1)]
+    inner = parts[-1]
+    # Of others than our PARSeq, those of another number show in the sizes of weights.
+    found = (known_characters(part, len(stated)) for part in parts)
+    has = inner.charset.characters if isinstance(inner, PARSeq) else next(filter(None, found), None)
+    if has is not None and stated != has:
         raise CheckpointError(
             f"{label}: got weights trained on charset {shown(stated, 80)}; expected {shown(has, 80)}, for which the "
             "model was built; build the model with the file's charset, or pass the class"
         )
-
-
-def _model_charset(model: nn.Module, inner: nn.Module) -> str | None:
-    """The characters of our PARSeq, or of a training system of baudm/parseq around the published one."""
-    if isinstance(inner, PARSeq):
-        return inner.charset.characters
-    hparams = getattr(model, "hparams", None)
-    given = hparams.get("charset_train") if isinstance(hparams, dict) else None
-    return given if isinstance(given, str) else None
 
 
 def _check_fit(kind: str, expected: dict[str, Tensor], contents: Contents, label: str) -> None:

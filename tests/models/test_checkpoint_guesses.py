@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -185,6 +186,38 @@ def test_the_charset_of_a_wrapped_model_counts(wrapper: str, tmp_path: Path) -> 
     path = save(tmp_path / "x.pt", PARSeq(36, **SIZES), charset_train=CYRILLIC)
     with pytest.raises(CheckpointError, match=r"got weights trained on charset 'абв.*; expected '0123"):
         load_checkpoint(WRAPPERS[wrapper](PARSeq(36, **SIZES)), path)
+
+
+class Published(nn.Module):
+    """A network with the tensors of PARSeq, which does not know its characters itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model = PARSeq(36, **SIZES)
+        self.pos_queries = model.pos_queries
+        for name, child in model.named_children():
+            self.add_module(name, child)
+
+
+@pytest.mark.parametrize("wrap", [lambda system: system, nn.DataParallel], ids=["alone", "DataParallel"])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"hparams": {"charset_train": CHARSET_36}},
+        {"hparams": {"charset_train": list(CHARSET_36)}},
+        {"hparams": SimpleNamespace(charset_train=CHARSET_36)},
+        {"tokenizer": SimpleNamespace(_itos=("[E]", *CHARSET_36, "[B]", "[P]"))},
+    ],
+    ids=["text", "list", "namespace", "tokenizer"],
+)
+def test_the_charset_of_a_training_system_counts(attributes: dict[str, Any], wrap: Any, tmp_path: Path) -> None:
+    system = nn.Module()
+    system.model = Published()
+    vars(system).update(attributes)
+    model = PARSeq(36, **SIZES)
+    load_checkpoint(wrap(system), save(tmp_path / "same.pt", model, charset_train=CHARSET_36))
+    with pytest.raises(CheckpointError, match=r"got weights trained on charset 'zyxw.*; expected '0123"):
+        load_checkpoint(wrap(system), save(tmp_path / "other.pt", model, charset_train=CHARSET_36[::-1]))
 
 
 def test_the_average_of_torch_is_read(tmp_path: Path) -> None:

@@ -99,6 +99,14 @@ def test_what_killed_compiles_left_goes_with_the_next(install_double, temporary,
     assert left_in(temporary) == []
 
 
+@pytest.mark.runtimes
+def test_what_a_killed_export_left_goes_with_the_next(temporary) -> None:
+    litter = temporary / ".neuronkit-onnx.0123456789abcdef0123456789abcdef"
+    litter.mkdir()
+    compile_head("onnx")
+    assert [name for name in left_in(temporary) if "neuronkit" in name] == []
+
+
 @pytest.mark.inf1
 def test_logs_of_failures_stay_for_a_week(install_double, temporary) -> None:
     double = install_double("torch_neuron", mode="fail")

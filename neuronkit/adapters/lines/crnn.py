@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.lines.model import DEFAULT_WIDTH, LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
+from neuronkit.models.characters import known_characters
 from neuronkit.static.model import unwrap
 
 # The only height of which its convolutions leave 1.

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks
-from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.kit.options import ReadingOptions, either
 from neuronkit.adapters.parseq.graphs import PARSeqDecoder, PARSeqEncoder, PARSeqStep
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import RECOGNIZER, Interface
+from neuronkit.models.characters import known_characters
 from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import MOST_REFINEMENTS, Decoding

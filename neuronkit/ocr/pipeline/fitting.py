@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from neuronkit import checks
-from neuronkit.adapters.kit.characters import known_characters
 from neuronkit.adapters.registry import family_of
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import DETECTOR, RECOGNIZER, SEQ2SEQ, Interface
+from neuronkit.models.characters import known_characters
 from neuronkit.ocr.craft import CraftProcessor
 from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.calls import ModelCall

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ import neuronkit
 from neuronkit import checks
 from neuronkit.errors import MissingDependencyError, ServerError
 from neuronkit.serving.triton.probe import DIRECT, Watch
+from neuronkit.storage.atomic import temporary_directory
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
 EXIT_TIMEOUT_S = 60.0
@@ -113,8 +113,8 @@ def serve(
             checks.integer(name, port, 1, 65_535)
     ports = [port or free for port, free in zip(given.values(), free_ports(host, 3))]
     http, grpc, metrics = (f"{host}:{port}" for port in ports)
-    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-log-") as folder:
-        log = Path(folder) / "log"
+    with temporary_directory("triton-log") as folder:
+        log = folder / "log"
         with (
             open(log, "wb") as output,
             running(
@@ -169,8 +169,8 @@ def running(
     options = [f"--model-repository={Path(directory).resolve()}"]
     for name, port in zip(("http", "grpc", "metrics"), ports):
         options += [f"--{name}-address={host}", f"--{name}-port={port}"]
-    with tempfile.TemporaryDirectory(prefix="neuronkit-triton-") as work:
-        command, environment = find_server(Path(work))
+    with temporary_directory("triton") as work:
+        command, environment = find_server(work)
         process = subprocess.Popen(
             [*command, *options, *arguments],
             env=environment,
