@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,10 @@ class TestTrOCRTokens(TestTrOCR):
 
     def expected_results(self, model: Any, inputs: tuple[Tensor, ...]) -> list[Any]:
         return super().expected_results(model, self.make_static(model, 1).normalized(inputs))
+
+
+class TestTrOCRStepwiseTokens(TestTrOCRTokens):
+    options = dataclasses.replace(TestTrOCRTokens.options, method="stepwise")
 
 
 class TestTrOCRWithSinusoidalPositions(Generates):

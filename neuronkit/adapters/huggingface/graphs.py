@@ -7,6 +7,7 @@ import copy
 import inspect
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from neuronkit.adapters.huggingface.generation import Generation
 from neuronkit.adapters.huggingface.scores import Rules
+from neuronkit.static.trees import find
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
 
@@ -23,6 +25,13 @@ _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # 
 # case, which changes numbers above 64504 alone. What each question answers about a tensor that has overflown:
 _FINITE = {torch.isfinite: False, Tensor.isfinite: False, torch.isinf: True, Tensor.isinf: True}
 _REDUCED = (torch.any, Tensor.any, torch.all, Tensor.all)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield
 
 
 class PlainSizes(TorchFunctionMode):
@@ -34,9 +43,10 @@ class PlainSizes(TorchFunctionMode):
             # It compares padding_idx, which is about gradients, with a size.
             kwargs, args = {**dict(zip(("input", "weight"), args)), **kwargs}, ()
             kwargs = {name: value for name, value in kwargs.items() if name != "padding_idx"}
-        if func is torch.tensor and isinstance(args[0], (bool, int, float)):
+        if func is torch.tensor and not find(args[0], Tensor):
             # A trace warns of constants made this way, whatever they are.
-            return torch.full((), args[0], **kwargs)
+            with _without_warnings():
+                return func(*args, **kwargs)
         if func is Tensor.__bool__ and hasattr(args[0], "if_overflown"):
             return args[0].if_overflown
         result = func(*args, **kwargs)
@@ -46,8 +56,7 @@ class PlainSizes(TorchFunctionMode):
             result.if_overflown = args[0].if_overflown
         if func not in _SIZES:
             return result
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        with _without_warnings():
             return int(result) if isinstance(result, (int, Tensor)) else torch.Size(int(size) for size in result)
 
 
