@@ -15,6 +15,7 @@ from neuronkit.checks import shown
 from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.interface import DETECTOR, OTHER, RECOGNIZER, Interface
 from neuronkit.specs import TensorSpec
+from neuronkit.static.shapes.fixed import VALID_WIDTH
 from neuronkit.storage.atomic import temporary_directory
 from neuronkit.targets import find_target
 
@@ -80,9 +81,9 @@ class ServedArtifact:
 
     @property
     def role(self) -> str:
-        """What a server can make of it: "detector"; "recognizer" with a processor and images alone; or "other"."""
+        """What a server can make of it: "detector"; "recognizer" of images with a processor; or "other"."""
         role = self.interface.role
-        reads = self.manifest["processor"] is not None and len(self.manifest["inputs"]) == 1
+        reads = self.manifest["processor"] is not None and all(spec.name == VALID_WIDTH for spec in self.specs[1:])
         return role if role == DETECTOR or (role == RECOGNIZER and reads) else OTHER
 
     @property

@@ -15,12 +15,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from neuronkit import FixedShape, TensorSpec, compile_for_inferentia, load, static_greedy_decoder
+from neuronkit import (
+    FixedShape,
+    LineOptions,
+    TensorSpec,
+    compile_for_inferentia,
+    load,
+    make_static,
+    static_greedy_decoder,
+)
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.errors import ImageError, SpecError
 from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import export_repository
 from neuronkit.serving.triton.backend import Request, Served, load_served
+from tests.adapters import line_models
 
 ALL = ("images", "valid_size", "output_0", "score_maps", "features", "logits", "text", "confidence", "page")
 MAX_PIXELS = 100_000
@@ -108,6 +117,49 @@ def test_words_as_files_and_as_tensors(recognizer: Served, recognizer_path: Path
         assert [text.decode() for (text,) in answer["text"]] == [expected[index].text for index in indices]
         np.testing.assert_allclose(answer["confidence"][:, 0], [expected[i].confidence for i in indices], atol=1e-5)
         np.testing.assert_allclose(answer["logits"], logits[indices].numpy(), atol=1e-4)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["floats", "bytes and tokens"])
+def lines_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A line recogniser, three lines of up to 160 pixels at a time."""
+    options = LineOptions(width=160, raw_images=request.param, outputs="tokens" if request.param else "logits")
+    static = make_static(line_models.benchmark("VGG", "CTC"), batch_size=3, options=options)
+    compiled = compile_for_inferentia(static, target="cpu", verify=False)
+    return compiled.save(tmp_path_factory.mktemp("lines") / "lines.pt")
+
+
+def test_lines_as_files_and_as_tensors_of_their_own_widths(lines_path: Path, tmp_path: Path) -> None:
+    local = load(lines_path)
+    rng = np.random.default_rng(0)
+    crops = [file(rng.integers(0, 256, (30, 40 + 19 * i, 3), np.uint8)) for i in range(5)]
+    rows = [torch.from_numpy(image[None]) for image in local.processor.lines(crops)]
+    expected = local.processor.postprocess(
+        FixedShape(local)(
+            *map(torch.from_numpy, (local.processor.preprocess(crops), local.processor.valid_widths(crops)))
+        )
+    )
+    assert len({word.text for word in expected}) > 2
+    served = load_served(export_repository(lines_path, tmp_path / "models")["recognizer"], max_pixels=MAX_PIXELS)
+    requests = [asked(files(*crops[:2])), asked(files(*crops[2:])), *(asked({"images": row.numpy()}) for row in rows)]
+    requests.append(asked({"images": np.zeros((1, 1, 32, 5), rows[0].numpy().dtype)}))
+    *answers, narrow = served.answer(requests)
+    assert isinstance(narrow, SpecError)
+    for answer, wanted in zip(answers, [expected[:2], expected[2:], *([one] for one in expected)], strict=True):
+        assert not isinstance(answer, Exception)
+        assert [text.decode() for (text,) in answer["text"]] == [word.text for word in wanted]
+        np.testing.assert_allclose(answer["confidence"][:, 0], [word.confidence for word in wanted], rtol=1e-3)
+
+
+def test_pages_are_read_with_lines(detector_path: Path, lines_path: Path, tmp_path: Path) -> None:
+    versions = export_repository([detector_path, lines_path], tmp_path / "models")
+    pages = [line(seed) for seed in range(3)]
+    (answer,) = load_served(versions["reader"], max_pixels=MAX_PIXELS).answer([asked(files(*pages))])
+    assert not isinstance(answer, Exception)
+    found = [json.loads(page) for (page,) in answer["page"]]
+    assert found == [
+        page.to_dict() for page in OCRPipeline(load(detector_path), load(lines_path)).read_batch(pages).pages
+    ]
+    assert any(page["lines"] for page in found)
 
 
 def test_pages_are_those_of_the_pipeline(reader: Served, detector_path: Path, recognizer_path: Path) -> None:

@@ -36,8 +36,15 @@ NETWORKS: dict[str, Build] = {
     "GRU without biases, and convolutions between": lambda: Pooled(rnn(GRU, bias=False), rnn(LSTM, 14)),
     "reshaped": lambda: Reshaped(rnn(LSTM, 12), nn.Linear(14, 5)),
     "time first": lambda: TimeFirst(rnn(LSTM, batch_first=False), nn.Linear(14, 5)),
+    "projected": lambda: Pooled(rnn(LSTM, proj_size=3), rnn(LSTM, 6, proj_size=2, bias=False, bidirectional=False)),
+    "from zeros": lambda: Misused(rnn(GRU), lambda layer, x: layer(x, x.new_zeros(4, x.size(0), 7))[0]),
+    "from two states of zeros": lambda: Misused(rnn(LSTM), lambda layer, x: layer(x, (zeros(x), zeros(x).to(x)))[0]),
     "time first, GRU": lambda: TimeFirst(rnn(GRU, batch_first=False), nn.Linear(14, 5)),
 }
+
+
+def zeros(x: Tensor) -> Tensor:
+    return torch.zeros(4, x.shape[0], 7, dtype=x.dtype, device=x.device)
 
 
 def made(name: str) -> nn.Module:
@@ -170,13 +177,13 @@ def refused(model: nn.Module) -> str:
 def test_what_cannot_be_kept_apart_is_refused() -> None:
     plain = refused(Pooled(rnn(nn.RNN)))
     assert "a recurrent layer without gates: nothing keeps its state 0 in the padding" in plain
-    assert "projects its state" in refused(Pooled(rnn(LSTM, proj_size=3)))
     lstm = rnn(LSTM)
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0] + 1))
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0]))
-    assert "starts from a state that is given" in refused(
-        Misused(rnn(GRU), lambda layer, x: layer(x, torch.zeros(4, 1, 7))[0])
-    )
+    for state in (torch.ones(4, 1, 7), torch.zeros(4, 1, 7)):
+        assert "starts from a state that is given, of other than zeros" in refused(
+            Misused(rnn(GRU), lambda layer, x, state=state: layer(x, hx=state + x.new_zeros(4, 1, 7))[0])
+        )
     assert "works along another dimension" in refused(
         Misused(rnn(LSTM, batch_first=False), lambda layer, x: layer(x)[0])
     )

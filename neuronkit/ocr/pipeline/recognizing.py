@@ -86,23 +86,12 @@ class WordRecognizer:
                 # Words of like proportions share a batch, so that a recogniser with several widths fills each.
                 order = sorted(range(len(crops)), key=lambda i: crops[i].shape[1] / crops[i].shape[0])
                 orders.append(order)
-                yield self._inputs([crops[i] for i in order])
+                yield recognizer_inputs(self.model, self._processor, [crops[i] for i in order])
 
         for outputs in self.model.stream(inputs(), ahead):
             order = orders.popleft()
             results = dict(zip(order, self._processor.postprocess(outputs) if order else (), strict=True))
             yield [results[i] for i in range(len(order))]
-
-    def _inputs(self, crops: Sequence[RGBImage]) -> tuple[NDArray[Any], ...]:
-        if not crops:
-            return (np.empty(0, np.uint8),) * (2 if self.model.takes("valid_width") else 1)
-        images = self._processor.preprocess(crops)
-        if not self.model.takes("valid_width"):
-            return (images,)
-        if hasattr(self._processor, "valid_widths"):
-            return images, self._processor.valid_widths(crops)
-        # Whatever the processor fills its canvas with is content to the original.
-        return images, np.full(len(images), images.shape[3], np.int32)
 
     def _crops(self, image: RGBImage, boxes: Sequence[TextBox]) -> list[RGBImage]:
         return list(crop_words(image, boxes, vertical_ratio=self._vertical_ratio)) if boxes else []
@@ -126,6 +115,19 @@ class WordRecognizer:
         means = confidences.reshape(len(choices), len(crops)).mean(axis=1)
         best = int(means.argmax())
         return choices[best] if means[best] > means[0] + _CLEAR else 0
+
+
+def recognizer_inputs(model: ModelCall, processor: Any, crops: Sequence[RGBImage]) -> tuple[NDArray[Any], ...]:
+    """What a recogniser takes for some images: the images, and the width of each where it asks for it."""
+    if not crops:
+        return (np.empty(0, np.uint8),) * (2 if model.takes("valid_width") else 1)
+    images = processor.preprocess(crops)
+    if not model.takes("valid_width"):
+        return (images,)
+    if hasattr(processor, "valid_widths"):
+        return images, processor.valid_widths(crops)
+    # Whatever the processor fills its canvas with is content to the original.
+    return images, np.full(len(images), images.shape[3], np.int32)
 
 
 def _words(boxes: Sequence[TextBox], results: Iterator[Any]) -> list[Word]:

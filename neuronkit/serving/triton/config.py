@@ -13,7 +13,7 @@ from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.placement import group_name
 from neuronkit.specs import TensorSpec
 from neuronkit.static.shapes.canvas import padded_size
-from neuronkit.static.shapes.fixed import VALID_SIZE
+from neuronkit.static.shapes.fixed import VALID_SIZE, VALID_WIDTH
 
 CONFIG = "config.pbtxt"
 MARK = "# Written by neuronkit.serving.triton.export_repository, which replaces it at the next export.\n"
@@ -171,7 +171,8 @@ def file_port(name: str, *, optional: bool = False) -> Port:
 def tensor_signature(artifact: ServedArtifact) -> Signature:
     """What an artifact's graph takes and gives.
 
-    Where every output says how its size follows from the valid size, requests may have any size up to the canvas.
+    Where every output says how its size follows from the valid size, or width, requests may have any up to the
+    canvas's.
 
     Raises:
         ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests.
@@ -184,10 +185,14 @@ def tensor_signature(artifact: ServedArtifact) -> Signature:
             "one, since requests share batches; make the first dimension of each the batch, and compile it again"
         )
     areas = [output.valid for output in artifact.interface.outputs]
-    if areas and all(area is not None and area.input == VALID_SIZE for area in areas):
-        canvas = padded_size(next(spec for spec in specs if spec.name != VALID_SIZE).shape)
+    valid = {area.input if area else None for area in areas}
+    if len(valid) == 1 and valid <= {VALID_SIZE, VALID_WIDTH}:
+        (name,) = valid
+        canvas = padded_size(next(spec for spec in specs if spec.name != name).shape)
+        free = len(canvas) if name == VALID_SIZE else 1
         inputs = tuple(
-            _tensor_port(spec, _canvas_axes(spec, canvas), optional=spec.name == VALID_SIZE) for spec in specs
+            _tensor_port(spec, optional=True) if spec.name == name else _tensor_port(spec, _last(spec, canvas, free))
+            for spec in specs
         )
         outputs = tuple(_tensor_port(spec, area.axes if area else ()) for spec, area in zip(results, areas))
     else:
@@ -195,10 +200,10 @@ def tensor_signature(artifact: ServedArtifact) -> Signature:
     return Signature(inputs, outputs, batches.pop())
 
 
-def _canvas_axes(spec: TensorSpec, canvas: tuple[int, ...]) -> Collection[int]:
-    """The axes of an input that are padded to the canvas."""
+def _last(spec: TensorSpec, canvas: tuple[int, ...], count: int) -> Collection[int]:
+    """So many of an input's last axes, where it is padded to the canvas."""
     rank = len(spec.shape)
-    return range(rank - len(canvas), rank) if spec.name != VALID_SIZE and padded_size(spec.shape) == canvas else ()
+    return range(rank - count, rank) if padded_size(spec.shape) == canvas else ()
 
 
 def _tensor_port(spec: TensorSpec, free: Collection[int] = (), *, optional: bool = False) -> Port:

@@ -23,6 +23,7 @@ from neuronkit.ocr.page import Page
 from neuronkit.ocr.pipeline import OCRPipeline
 from neuronkit.ocr.pipeline.calls import ModelCall, readable
 from neuronkit.ocr.pipeline.fitting import fit_recognizer
+from neuronkit.ocr.pipeline.recognizing import recognizer_inputs
 from neuronkit.ocr.writers import page_text
 from neuronkit.serving.artifact import ServedArtifact
 from neuronkit.serving.triton.base import Arrays, Flow, Reply, Request, Served, Take, attempt
@@ -114,16 +115,17 @@ class TensorModel(Served):
 
 
 class Recognizer(TensorModel):
-    """Word images in, as tensors or as image files; text and confidence out, and logits for those who want them."""
+    """Words or lines in, as tensors or as image files; text and confidence out, and logits for those who want them."""
 
     def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
         super().__init__(models, max_pixels)
-        self._processor = fit_recognizer(None, ModelCall(self._model, "recognizer", 1))
+        self._call = ModelCall(self._model, "recognizer", 1)
+        self._processor = fit_recognizer(None, self._call)
         self._outputs += [TEXT, CONFIDENCE]
 
     @classmethod
     def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
-        """A recogniser that takes images alone, with its processor."""
+        """A recogniser of words or lines, with its processor."""
         return super().fits(artifacts) and artifacts[MODEL].role == RECOGNIZER
 
     @classmethod
@@ -135,23 +137,21 @@ class Recognizer(TensorModel):
                 f"got an input called {IMAGE!r}, which is the name of that for image files; expected another; compile "
                 "it with another name, such as 'images'"
             )
-        (images,) = tensors.inputs
         return Signature(
-            (replace(images, optional=True), file_port(IMAGE, optional=True)),
+            (*(replace(port, optional=True) for port in tensors.inputs), file_port(IMAGE, optional=True)),
             (*tensors.outputs, file_port(TEXT), Port(CONFIDENCE, "TYPE_FP32", (1,))),
             tensors.batch_size,
         )
 
     def _prepare(self, inputs: Arrays) -> tuple[Tensor, ...]:
-        (spec,) = self._fixed.specs
-        if len(inputs) != 1:
-            raise SpecError(f"the request has {sorted(inputs)}; give either {spec.name!r} or {IMAGE!r}")
+        specs = self._fixed.specs
+        if (IMAGE in inputs and len(inputs) > 1) or not inputs:
+            raise SpecError(f"the request has {sorted(inputs)}; give either {specs[0].name!r} or {IMAGE!r}")
         if IMAGE not in inputs:
             return super()._prepare(inputs)
-        crops = self._processor.preprocess(
-            [load_image(file, max_pixels=self._max_pixels) for file in _files(inputs[IMAGE])]
-        )
-        return (torch.from_numpy(crops).to(spec.torch_dtype),)
+        crops = [load_image(file, max_pixels=self._max_pixels) for file in _files(inputs[IMAGE])]
+        arrays = recognizer_inputs(self._call, self._processor, crops)
+        return tuple(torch.from_numpy(array).to(spec.torch_dtype) for array, spec in zip(arrays, specs, strict=True))
 
     def _finish(self, result: Sequence[Tensor], outputs: Collection[str]) -> Arrays:
         answer = dict(super()._finish(result, outputs))

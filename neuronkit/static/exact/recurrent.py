@@ -10,7 +10,7 @@ from neuronkit.static.ops import length
 
 # sigmoid(-CLOSED) is exactly 0, and sigmoid(CLOSED) exactly 1; every float type holds it.
 CLOSED = 2.0**13
-_WEIGHTS, _BIASES = ("weight_ih", "weight_hh"), ("bias_ih", "bias_hh")
+_WEIGHTS, _BIASES, _PROJECTION = ("weight_ih", "weight_hh"), ("bias_ih", "bias_hh"), ("weight_hr",)
 # Compilers that unroll a recurrent layer anyway, into some three times as many instructions.
 _UNROLLING = ("torch-xla", "torch-neuron-native")
 
@@ -34,6 +34,7 @@ class GatedRecurrent(Foldable):
         self.source: nn.RNNBase | None = source
         self.is_lstm = isinstance(source, nn.LSTM)
         self.num_layers, self.hidden_size = source.num_layers, source.hidden_size
+        self.projected_size = source.proj_size
         self.batch_first, self.has_bias = source.batch_first, bool(source.bias)
         self.directions = 2 if source.bidirectional else 1
         self.unrolled = False
@@ -53,7 +54,7 @@ class GatedRecurrent(Foldable):
         return tuple(stacked for layer in layers for stacked in self._stacked(layer))
 
     def _layer(self, layer: int) -> list[list[Tensor]]:
-        names = _WEIGHTS + (_BIASES if self.has_bias else ())
+        names = _WEIGHTS + (_BIASES if self.has_bias else ()) + (_PROJECTION if self.projected_size else ())
         directions = []
         for suffix in (f"l{layer}", f"l{layer}_reverse")[: self.directions]:
             weights = [getattr(self.source, f"{name}_{suffix}") for name in names]
@@ -66,9 +67,9 @@ class GatedRecurrent(Foldable):
         return directions
 
     def _stacked(self, layer: list[list[Tensor]]) -> tuple[Tensor, ...]:
-        """(D * G, E + 1) and (D * G) for the inputs; (D, H, G) and (D, 1, G) for the state."""
+        """(D * G, E + 1) and (D * G) for the inputs; (D, S, G) and (D, 1, G) for the state; (D, H, S) projects it."""
         empty = torch.zeros_like(layer[0][0][:, 0])
-        biases = [direction[2:] or [empty, empty] for direction in layer]
+        biases = [direction[2:4] if self.has_bias else [empty, empty] for direction in layer]
         inputs, hidden = (torch.stack([direction[i] for direction in layer]) for i in (0, 1))
         input_bias, hidden_bias = (torch.stack([pair[i] for pair in biases]) for i in (0, 1))
         if self.is_lstm:
@@ -79,7 +80,8 @@ class GatedRecurrent(Foldable):
                 for weight in (inputs, hidden, input_bias, hidden_bias)
             )
             input_bias, hidden_bias = input_bias + hidden_bias, torch.zeros_like(hidden_bias)
-        return inputs.flatten(0, 1), input_bias.flatten(), hidden.transpose(1, 2), hidden_bias.unsqueeze(1)
+        projection = [torch.stack([direction[-1].t() for direction in layer])] if self.projected_size else []
+        return inputs.flatten(0, 1), input_bias.flatten(), hidden.transpose(1, 2), hidden_bias.unsqueeze(1), *projection
 
     def forward(self, x: Tensor, outside: Tensor) -> Tensor:
         """Run all layers.
@@ -89,7 +91,7 @@ class GatedRecurrent(Foldable):
             outside: The same with one entry for E, 1 in the padding and 0 elsewhere.
 
         Returns:
-            (N, T, D * H), or (T, N, D * H).
+            (N, T, D * S), or (T, N, D * S): S is the size of a state, H where nothing projects it.
         """
         constants = self.constants
         per_layer = len(constants) // self.num_layers
@@ -105,22 +107,25 @@ class GatedRecurrent(Foldable):
         state = torch.zeros(self.directions, batch, self.hidden_size, dtype=x.dtype, device=x.device)
         settings = (self.has_bias, 1, 0.0, False, self.directions == 2, self.batch_first)
         if self.is_lstm:
-            return torch.lstm(x, (state, state), weights, *settings)[0]
+            shown = state[:, :, : self.projected_size] if self.projected_size else state
+            return torch.lstm(x, (shown, state), weights, *settings)[0]
         return torch.gru(x, state, weights, *settings)[0]
 
     def _unroll(self, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
         """One layer, spelled out: the inputs' share of all gates in one product, both directions in one a step."""
-        inputs, input_bias, hidden, hidden_bias = weights
+        inputs, input_bias, hidden, hidden_bias, *projection = weights
         x = x if self.batch_first else x.transpose(0, 1)
         shares = torch.nn.functional.linear(x, inputs, input_bias).chunk(self.directions, dim=2)
         ordered = [share if i == 0 else share.flip(1) for i, share in enumerate(shares)]
         gates = torch.stack(ordered)
         steps = length(x, 1)
-        state = torch.zeros_like(gates[:, :, 0, : self.hidden_size])
-        cell, outputs = state, []
+        cell = torch.zeros_like(gates[:, :, 0, : self.hidden_size])
+        state = cell[:, :, : self.projected_size] if projection else cell
+        outputs = []
         for step in range(steps):
             if self.is_lstm:
                 state, cell = self._lstm_step(torch.baddbmm(gates[:, :, step], state, hidden), cell)
+                state = torch.bmm(state, projection[0]) if projection else state
             else:
                 state = self._gru_step(gates[:, :, step], torch.baddbmm(hidden_bias, state, hidden), state)
             outputs.append(state)

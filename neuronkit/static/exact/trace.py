@@ -72,10 +72,10 @@ for _name, _function in INPLACE_OPERATORS.items():
     setattr(_Proxy, _name, _recorder(_function))
 
 
-# Functions that torch.fx does not record: in torch 1.13 their argument parsers take no proxy for a number.
+# Functions that torch.fx does not record: argument parsers that take no proxy for a number, most of them in torch 1.13.
 # Python's max and min compare, which needs the values of proxies.
 _UNRECORDED = (
-    (F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"),
+    (F, "pad"), (F, "avg_pool2d"), (torch, "reshape"), (torch, "broadcast_to"), (torch, "tile"), (torch, "zeros"),
     (builtins, "max"), (builtins, "min"),
 )  # fmt: skip
 

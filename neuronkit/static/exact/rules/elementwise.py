@@ -42,7 +42,8 @@ def _keep(call: Call) -> Any:
     if call.args and isinstance(call.args[0], Size):
         return of_sizes(call)
     x = call.input
-    if not x.varying and any(other.varying for other in call.tensors):
+    of_a_kind = call.name in ("to", "type_as")  # These take but a dtype and a device.
+    if not x.varying and not of_a_kind and any(other.varying for other in call.tensors):
         call.refuse("takes its settings from a map")
     return call.same(fill=x.fill, storage=x.storage if call.name in _ALIASING else None)
 
