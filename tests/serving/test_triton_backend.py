@@ -138,7 +138,7 @@ def test_lines_as_files_and_as_tensors_of_their_own_widths(lines_path: Path, tmp
             *map(torch.from_numpy, (local.processor.preprocess(crops), local.processor.valid_widths(crops)))
         )
     )
-    assert len({word.text for word in expected}) > 2
+    assert len({word.text for word in expected}) > 1
     served = load_served(export_repository(lines_path, tmp_path / "models")["recognizer"], max_pixels=MAX_PIXELS)
     requests = [asked(files(*crops[:2])), asked(files(*crops[2:])), *(asked({"images": row.numpy()}) for row in rows)]
     requests.append(asked({"images": np.zeros((1, 1, 32, 5), rows[0].numpy().dtype)}))

@@ -148,16 +148,17 @@ def test_few_operators() -> None:
 
 
 @pytest.mark.xla
-def test_few_instructions() -> None:
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_few_instructions(kind: type[nn.RNNBase]) -> None:
     from neuronkit.analysis.operators.hlo import parse
     from neuronkit.targets.xla import lower
 
     counts = []
     for steps in (16, 48):
-        gated = GatedRecurrent(LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True)).eval()
+        gated = GatedRecurrent(rnn(kind)).eval()  # type: ignore[arg-type]
         gated.suit("torch-xla")
         gated.fold()
-        specs = neuronkit.TensorSpec("x", (2, steps, 16)), neuronkit.TensorSpec("outside", (2, steps, 1))
+        specs = neuronkit.TensorSpec("x", (2, steps, 6)), neuronkit.TensorSpec("outside", (2, steps, 1))
         graph = lower(gated, specs)
         hlo = parse(graph.hlo)
         assert not {"while", "scatter", "custom-call"} & set(hlo.counts)

@@ -67,21 +67,31 @@ class GatedRecurrent(Foldable):
         return directions
 
     def _stacked(self, layer: list[list[Tensor]]) -> tuple[Tensor, ...]:
-        """(D * G, E + 1) and (D * G) for the inputs; (D, S, G) and (D, 1, G) for the state; (D, H, S) projects it."""
-        empty = torch.zeros_like(layer[0][0][:, 0])
-        biases = [direction[2:4] if self.has_bias else [empty, empty] for direction in layer]
+        """(D * G, E + 1) and (D * G) for the inputs; (D, S, G) for the state, of a GRU without the new gate; and
+        (D, H, S), which projects an LSTM's state, or (D, H + 1, H), a GRU's new gate and its bias.
+        """
+        size = self.hidden_size
         inputs, hidden = (torch.stack([direction[i] for direction in layer]) for i in (0, 1))
-        input_bias, hidden_bias = (torch.stack([pair[i] for pair in biases]) for i in (0, 1))
+        empty = torch.zeros_like(inputs[:, :, 0])
+        input_bias, hidden_bias = (
+            torch.stack([direction[i] for direction in layer]) if self.has_bias else empty for i in (2, 3)
+        )
+        further: list[Tensor] = []
         if self.is_lstm:
             # The cell gate last: the others pass one sigmoid.
             order = [0, 1, 3, 2]
-            inputs, hidden, input_bias, hidden_bias = (
+            inputs, hidden, bias = (
                 torch.cat([weight.chunk(4, 1)[i] for i in order], 1)
-                for weight in (inputs, hidden, input_bias, hidden_bias)
+                for weight in (inputs, hidden, input_bias + hidden_bias)
             )
-            input_bias, hidden_bias = input_bias + hidden_bias, torch.zeros_like(hidden_bias)
-        projection = [torch.stack([direction[-1].t() for direction in layer])] if self.projected_size else []
-        return inputs.flatten(0, 1), input_bias.flatten(), hidden.transpose(1, 2), hidden_bias.unsqueeze(1), *projection
+            if self.projected_size:
+                further = [torch.stack([direction[-1].t() for direction in layer])]
+        else:
+            # The reset gate multiplies what the state adds to the new gate, its bias too.
+            further = [torch.cat([hidden, hidden_bias.unsqueeze(2)], 2)[:, 2 * size :].transpose(1, 2)]
+            bias = torch.cat([(input_bias + hidden_bias)[:, : 2 * size], input_bias[:, 2 * size :]], 1)
+            hidden = hidden[:, : 2 * size]
+        return inputs.flatten(0, 1), bias.flatten(), hidden.transpose(1, 2), *further
 
     def forward(self, x: Tensor, outside: Tensor) -> Tensor:
         """Run all layers.
@@ -113,23 +123,27 @@ class GatedRecurrent(Foldable):
 
     def _unroll(self, x: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
         """One layer, spelled out: the inputs' share of all gates in one product, both directions in one a step."""
-        inputs, input_bias, hidden, hidden_bias, *projection = weights
+        inputs, bias, hidden, *further = weights
         x = x if self.batch_first else x.transpose(0, 1)
-        shares = torch.nn.functional.linear(x, inputs, input_bias).chunk(self.directions, dim=2)
+        shares = torch.nn.functional.linear(x, inputs, bias).chunk(self.directions, dim=2)
         ordered = [share if i == 0 else share.flip(1) for i, share in enumerate(shares)]
-        gates = torch.stack(ordered)
-        steps = length(x, 1)
-        cell = torch.zeros_like(gates[:, :, 0, : self.hidden_size])
-        state = cell[:, :, : self.projected_size] if projection else cell
+        gates, size = torch.stack(ordered), self.hidden_size
+        cell = torch.zeros_like(gates[:, :, 0, :size])
+        state = cell[:, :, : self.projected_size] if self.projected_size else cell
+        ones = torch.ones_like(cell[:, :, :1])
+        summed, new = gates if self.is_lstm else gates[..., : 2 * size], gates[..., 2 * size :]
         outputs = []
-        for step in range(steps):
+        for step in range(length(x, 1)):
+            given = torch.baddbmm(summed[:, :, step], state, hidden)
             if self.is_lstm:
-                state, cell = self._lstm_step(torch.baddbmm(gates[:, :, step], state, hidden), cell)
-                state = torch.bmm(state, projection[0]) if projection else state
+                state, cell = self._lstm_step(given, cell)
+                state = torch.bmm(state, further[0]) if further else state
             else:
-                state = self._gru_step(gates[:, :, step], torch.baddbmm(hidden_bias, state, hidden), state)
+                state = self._gru_step(
+                    given, new[:, :, step], torch.bmm(torch.cat([state, ones], 2), further[0]), state
+                )
             outputs.append(state)
-        directions = torch.stack(outputs, dim=2).unbind(0)
+        directions = torch.cat(outputs, dim=2).unflatten(2, (len(outputs), -1)).unbind(0)
         joined = torch.cat([out if i == 0 else out.flip(1) for i, out in enumerate(directions)], dim=2)
         return joined if self.batch_first else joined.transpose(0, 1).contiguous()
 
@@ -139,8 +153,7 @@ class GatedRecurrent(Foldable):
         cell = kept * cell + entered * torch.tanh(gates[:, :, 3 * size :])
         return shown * torch.tanh(cell), cell
 
-    def _gru_step(self, given: Tensor, remembered: Tensor, state: Tensor) -> Tensor:
-        size = self.hidden_size
-        reset, kept = torch.sigmoid(given[:, :, : 2 * size] + remembered[:, :, : 2 * size]).chunk(2, dim=2)
-        new = torch.tanh(given[:, :, 2 * size :] + reset * remembered[:, :, 2 * size :])
+    def _gru_step(self, gates: Tensor, given: Tensor, remembered: Tensor, state: Tensor) -> Tensor:
+        reset, kept = torch.sigmoid(gates).chunk(2, dim=2)
+        new = torch.tanh(given + reset * remembered)
         return new + kept * (state - new)
