@@ -1,12 +1,13 @@
-"""How many words a second Triton serves to 1 ... 32 clients: the demo's recogniser, compiled for batches of 8.
+"""How many more words Triton serves to 2 ... 32 clients than to one: the demo's recogniser, compiled for batches of 8.
 
     python benchmarks/serving.py                          # in the serving environment, which has a tritonserver
     python benchmarks/serving.py --clients 1 16 --rounds 3
     python benchmarks/serving.py --json out/serving.json --plot out/serving.png
 
 Each client sends its next word when it has the answer to the last, over gRPC. Rounds of all numbers of clients are
-interleaved; numbers are medians over the rounds, with the quartiles. Batch fill is that of the server's own counters.
-Server and clients share the machine's cores.
+interleaved, and each is compared with the first number of clients in the same round; numbers are medians over the
+rounds, with the quartiles. Batch fill is that of the server's own counters. Server and clients share the machine's
+cores.
 """
 
 from __future__ import annotations
@@ -81,9 +82,9 @@ def main() -> None:
     }
     for row in rows:
         print(
-            f"{row['clients']:3} clients: {row['throughput']:7.1f} words/s "
-            f"({row['throughput_quartiles'][0]:.1f} to {row['throughput_quartiles'][1]:.1f}), "
-            f"{row['latency_ms']:6.1f} ms, batches {row['batch_fill']:.0%} full"
+            f"{row['clients']:3} clients: {row['throughput']:5.2f} times the words "
+            f"({row['throughput_quartiles'][0]:.2f} to {row['throughput_quartiles'][1]:.2f}), "
+            f"{row['latency']:5.2f} times the latency, batches {row['batch_fill']:.0%} full"
         )
     for path in (arguments.json, arguments.plot):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,13 +93,13 @@ def main() -> None:
 
 
 def measure(server: Server, clients: Sequence[int], rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Throughput for each number of clients."""
+    """Throughput and latency for each number of clients, as multiples of those for the first number."""
     found: dict[int, list[Round]] = {count: [] for count in clients}
     run_round(server, max(clients), seconds)
     for _ in tqdm(range(rounds), desc="rounds"):
         for count in clients:
             found[count].append(run_round(server, count, seconds))
-    return [_summary(count, results) for count, results in found.items()]
+    return [_summary(count, results, found[clients[0]]) for count, results in found.items()]
 
 
 def run_round(server: Server, clients: int, seconds: float) -> Round:
@@ -137,13 +138,13 @@ def _rows(server: Server) -> tuple[float, float]:
     return asked, computed
 
 
-def _summary(clients: int, results: list[Round]) -> dict[str, Any]:
-    throughputs = [result.throughput for result in results]
+def _summary(clients: int, results: list[Round], first: list[Round]) -> dict[str, Any]:
+    throughputs = [result.throughput / one.throughput for result, one in zip(results, first)]
     return {
         "clients": clients,
         "throughput": statistics.median(throughputs),
         "throughput_quartiles": np.percentile(throughputs, [25, 75]).tolist(),
-        "latency_ms": statistics.median(result.latency_ms for result in results),
+        "latency": statistics.median(result.latency_ms / one.latency_ms for result, one in zip(results, first)),
         "batch_fill": statistics.median(result.batch_fill for result in results),
     }
 
@@ -161,7 +162,12 @@ def draw(report: dict[str, Any], path: Path) -> None:
     low, high = np.array([row["throughput_quartiles"] for row in rows]).T
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     left.errorbar(clients, middle, [middle - low, high - middle], marker="o", capsize=3)
-    left.set(xlabel="clients", ylabel="words a second", title="Throughput, median and quartiles", ylim=(0, None))
+    left.set(
+        xlabel="clients",
+        ylabel="words, by those of one client",
+        title="Throughput, median and quartiles",
+        ylim=(0, None),
+    )
     right.plot(clients, [100 * row["batch_fill"] for row in rows], "o-")
     right.set(xlabel="clients", ylabel="batch fill, %", title=f"Batches of {report['batch_size']}", ylim=(0, 100))
     for axis in (left, right):
