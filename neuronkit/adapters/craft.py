@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.adapters.kit.canvas import part_filled
 from neuronkit.adapters.kit.options import VisionOptions, either, smaller_canvas
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError, UnknownModelError
@@ -176,11 +177,7 @@ class StaticCRAFT(StaticModel):
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
         """
-        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
-        images = self.specs[0].example(seed)
-        generator = torch.Generator().manual_seed(seed + 1)
-        steps = [torch.randint(1, size // STRIDE + 1, (len(images),), generator=generator) for size in images.shape[2:]]
-        return images, (torch.stack(steps, dim=1) * STRIDE).to(torch.int32)
+        return part_filled(self.specs[0], STRIDE, seed)
 
     @property
     def interface(self) -> Interface:

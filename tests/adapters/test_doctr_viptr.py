@@ -54,5 +54,5 @@ def test_another_width_is_the_originals_at_that_width() -> None:
 def test_it_is_no_reader_of_lines() -> None:
     with pytest.raises(OptionError, match="family 'doctr_viptr' takes DoctrOptions, got LineOptions"):
         neuronkit.make_static(doctr_models.viptr(0), options=LineOptions())
-    with pytest.raises(OptionError, match="got method='unrolled' for ViPTR, which reads all characters at once"):
+    with pytest.raises(OptionError, match="got method='unrolled' for VIPTR, which reads all characters at once"):
         neuronkit.make_static(doctr_models.viptr(0), options=DoctrOptions(method="unrolled"))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.adapters.doctr.recognizer import normalization
+from neuronkit.adapters.kit.canvas import part_filled
 from neuronkit.adapters.kit.options import VisionOptions, smaller_canvas
 from neuronkit.adapters.registry import Family
 from neuronkit.errors import SpecError
@@ -130,11 +131,7 @@ class StaticDoctrDetector(StaticModel):
         Raises:
             SpecError: If `seed` is no whole number of 64 bits.
         """
-        seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
-        images = self.specs[0].example(seed)
-        generator = torch.Generator().manual_seed(seed + 1)
-        steps = [torch.randint(1, size // STRIDE + 1, (len(images),), generator=generator) for size in images.shape[2:]]
-        return images, (torch.stack(steps, dim=1) * STRIDE).to(torch.int32)
+        return part_filled(self.specs[0], STRIDE, seed)
 
     def valid_output_sizes(self, valid_size: Tensor) -> Tensor:
         """Size of the valid area of the maps: that of the images.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.kit.attention import attend
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
+from neuronkit.errors import OptionError
 from neuronkit.interface import RECOGNIZER, Interface
 from neuronkit.ocr.doctr import MEAN, STD, DoctrProcessor
 from neuronkit.ocr.images.normalization import Normalization
@@ -97,6 +98,34 @@ class DoctrRecognizer(StaticModel):
             return [(text, float(confidence)) for text, confidence in self.source.postprocessor(outputs.detach())]
         read = DoctrProcessor(str(self.source.vocab), confidence=self.confidence).postprocess(outputs)
         return [(word.text, word.confidence) for word in read]
+
+
+class DoctrReader(DoctrRecognizer):
+    """A docTR recogniser that reads all characters at once, in one graph called "read".
+
+    Args:
+        model: The dynamic model.
+        batch_size: Rows of the fixed batch.
+        options: Size and outputs.
+
+    Raises:
+        OptionError: If a method of decoding is asked for.
+    """
+
+    def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
+        self.options = options = options or DoctrOptions()
+        super().__init__(model, ())
+        if options.method != AUTO:
+            raise OptionError(
+                f"got method={options.method!r} for {type(self.source).__name__}, which reads all characters at once; "
+                f"expected {AUTO!r}; leave the method out"
+            )
+        self.specs = (image_spec(self.source, batch_size, options),)
+        if options.raw_images:
+            self.take_raw_images(normalization(self.source))
+
+    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
+        return {"read": self.specs}
 
 
 class DoctrDecoder(DoctrRecognizer, EncoderDecoder):

@@ -7,18 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrRecognizer, image_spec, normalization
+from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrReader
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import OptionError
 from neuronkit.interface import Interface
 from neuronkit.ocr.doctr import DoctrProcessor
-from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import TOKENS
-from neuronkit.static.decoding.methods import AUTO
 from neuronkit.static.ops import tokens_of
 
 
-class StaticViPTR(DoctrRecognizer):
+class StaticViPTR(DoctrReader):
     """docTR's ViPTR at a fixed batch.
 
     Called with images (N, 3, H, W), it gives logits (N, T, C): the vocabulary, then the blank. It attends to the whole
@@ -36,18 +33,6 @@ class StaticViPTR(DoctrRecognizer):
     family = "doctr_viptr"
     confidence = "minimum"
 
-    def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
-        self.options = options = options or DoctrOptions()
-        if options.method != AUTO:
-            raise OptionError(
-                f"got method={options.method!r} for ViPTR, which reads all characters at once; expected {AUTO!r}; "
-                "leave the method out"
-            )
-        super().__init__(model, ())
-        self.specs = (image_spec(self.source, batch_size, options),)
-        if options.raw_images:
-            self.take_raw_images(normalization(self.source))
-
     @property
     def interface(self) -> Interface:
         """A recogniser read by CTC, whose blank comes after the vocabulary."""
@@ -55,9 +40,6 @@ class StaticViPTR(DoctrRecognizer):
 
     def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
         return {"read": ViPTRReading(source, gives_tokens=self.options.outputs == TOKENS)}
-
-    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
-        return {"read": self.specs}
 
     def as_outputs(self, outputs: Any) -> Any:
         """Logits, or the likeliest classes and their probabilities where these are wanted."""

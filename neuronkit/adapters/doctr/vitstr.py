@@ -8,20 +8,16 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.doctr.recognizer import (
     DoctrOptions,
-    DoctrRecognizer,
+    DoctrReader,
     VisionFeatures,
-    image_spec,
-    normalization,
 )
 from neuronkit.adapters.registry import Family
-from neuronkit.errors import OptionError
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import TOKENS
 from neuronkit.static.decoding.graphs import tokens_until_end
-from neuronkit.static.decoding.methods import AUTO
 
 
-class StaticViTSTR(DoctrRecognizer):
+class StaticViTSTR(DoctrReader):
     """docTR's ViTSTR at a fixed batch.
 
     Called with images (N, 3, H, W), it gives logits (N, max_length + 1, C), C being the vocabulary and EOS. All
@@ -35,18 +31,6 @@ class StaticViTSTR(DoctrRecognizer):
 
     family = "doctr_vitstr"
 
-    def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:
-        self.options = options = options or DoctrOptions()
-        if options.method != AUTO:
-            raise OptionError(
-                f"got method={options.method!r} for ViTSTR, which reads all characters at once; expected {AUTO!r}; "
-                "leave the method out"
-            )
-        super().__init__(model, ())
-        self.specs = (image_spec(self.source, batch_size, options),)
-        if options.raw_images:
-            self.take_raw_images(normalization(self.source))
-
     def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
         reading = ViTSTRReading(source, self.specs[0])
         return {"read": Tokens(reading, len(source.vocab)) if self.options.outputs == TOKENS else reading}
@@ -54,9 +38,6 @@ class StaticViTSTR(DoctrRecognizer):
     def as_outputs(self, outputs: Any) -> Any:
         """Logits, or their tokens and probabilities where these are wanted."""
         return tokens_until_end(outputs, (len(self.source.vocab),)) if self.options.outputs == TOKENS else outputs
-
-    def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
-        return {"read": self.specs}
 
 
 class ViTSTRReading(nn.Module):
