@@ -1,4 +1,4 @@
-"""Interface: what a model is for, and what its outputs mean. A manifest holds it, and servers ask it."""
+"""Interface: what a model is for, and what its outputs mean. A manifest stores it; pipelines and servers read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report: results that people read, as text, as HTML in a notebook, and with colours under rich."""
+"""Report: results shown as text, as HTML in a notebook, and with colours under rich."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Grid:
 
 
 class Report(ABC):
-    """What gives itself as lines and grids. The first line stands for all of it in a `repr`.
+    """A result that is shown as lines and grids; its `repr` is the first line.
 
     `print` gives text of at most 100 columns, a notebook shows tables, and ``rich.print`` adds colours.
     """
@@ -120,7 +120,7 @@ def described(title: str, **fields: Iterable[str]) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number as people write it: separated by thousands, with so many digits, and no exponent where it can be.
+    """A number with so many significant digits, separated thousands, and an exponent only if it is very large or small.
 
     Examples:
         >>> number(92417.3), number(0.03921), number(1.2e-7)

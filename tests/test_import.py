@@ -38,9 +38,9 @@ def test_the_lowest_layer_loads_no_torch(module: str) -> None:
     assert "torch" not in loaded_by(f"import neuronkit.{module}")
 
 
-def test_import_takes_at_most_50_ms() -> None:
-    # The best of several fresh interpreters: the others show what else the machine was doing.
-    code = "import time; t = time.perf_counter(); import neuronkit; print(time.perf_counter() - t)"
+def test_import_computes_for_at_most_50_ms() -> None:
+    # The best of several fresh interpreters, in computing time, which other processes hardly change.
+    code = "import time; t = time.process_time(); import neuronkit; print(time.process_time() - t)"
     runs = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout) for _ in range(5)
     ]

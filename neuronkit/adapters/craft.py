@@ -117,7 +117,7 @@ class StaticCRAFT(StaticModel):
         if self.options.raw_images:
             self.take_raw_images(NORMALIZATION)
         if not matches(self.source):
-            # Another backbone may do as well; what cannot is told here, and not at the first call.
+            # Other backbones are accepted; one that cannot be rewritten fails here, not at the first call.
             self.modules_by_name(self.source)
 
     def smaller(self) -> StaticCRAFT:

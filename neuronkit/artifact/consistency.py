@@ -1,4 +1,4 @@
-"""Whether an artifact's manifest says of its graphs what they are."""
+"""Checks that an artifact's manifest describes its graphs correctly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from neuronkit.tensors import dtype_name
 # Operators and classes of the SDKs, in the code of a TorchScript archive.
 _NEURON = re.compile(rb"\bops\.neuron\.|\bclasses\.neuron\.|__torch__\.torch_neuron")
 
-# Entries of an input that is made to try a graph with.
+# Most entries of an example input that a graph is run on.
 _LARGEST_EXAMPLE = 1 << 30
 
 
@@ -53,7 +53,7 @@ def check_graphs(path: Path, function: Any, manifest: Mapping[str, Any]) -> None
     """
     declared = {name: [TensorSpec.from_dict(spec) for spec in specs] for name, specs in manifest["graphs"].items()}
     inputs = [TensorSpec.from_dict(spec) for spec in manifest["inputs"]]
-    # Around a single graph there is a loop, where it takes more than the model does.
+    # A single graph whose inputs are not the model's is called from a loop.
     if len(declared) > 1 or (manifest["joining"] is not None and inputs not in declared.values()):
         modules = {name.rsplit(".", 1)[-1]: module for name, module in function.named_modules()}
         if len(modules) - 1 < len(declared):
@@ -88,7 +88,7 @@ def check_described(path: Path, graphs: Mapping[str, Any], manifest: Mapping[str
         (graph,) = graphs.values()
         _same(path, "the model takes", graph.specs, [TensorSpec.from_dict(spec) for spec in manifest["inputs"]])
         outputs = getattr(graph, "output_specs", None)
-        # TorchNeuron's programs tell theirs at the first call, where these are compared too.
+        # TorchNeuron's programs have no output specs before their first call, which compares them.
         if outputs is not None:
             found = [TensorSpec.from_dict({**spec, "name": "output"}) for spec in manifest["outputs"]]
             _same(path, "the graph gives", [replace(spec, name="output") for spec in outputs], found)

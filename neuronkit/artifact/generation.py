@@ -1,4 +1,4 @@
-"""The token ids that the original's `generate` gives, of what a compiled encoder–decoder gives."""
+"""`generate` of a compiled encoder–decoder: the token ids that the original's `generate` returns."""
 
 from __future__ import annotations
 

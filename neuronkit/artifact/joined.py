@@ -1,4 +1,4 @@
-"""Models of several graphs as directories, and the manifest's word on how they are joined."""
+"""Saving and loading models of several graphs; the manifest says how they are joined."""
 
 from __future__ import annotations
 

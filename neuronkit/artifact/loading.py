@@ -38,8 +38,8 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     """Load an artifact that `CompiledModel.save` wrote.
 
     Loading an artifact runs what its graphs say. **Load artifacts from sources that you trust only**, or give the
-    digest that you noted when you saved it: the seal in the file shows damage, but whoever can write the file can seal
-    it again. Every byte is checked first: `torch.jit.load` does not notice changed weights.
+    digest that you noted when you saved it: the seal in the file shows damage, but anyone who can write the file can
+    seal it again. Every byte is checked first: `torch.jit.load` does not notice changed weights.
 
     Args:
         path: The file, or the directory that a target of ONNX graphs or TorchNeuron writes.
@@ -128,7 +128,7 @@ def read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def described_artifact(path: str | PathLike[str]) -> CompiledModel:
-    """What an artifact is, for people: its graphs are not loaded, and nothing in it runs, so it cannot be called.
+    """Describe an artifact without loading or running its graphs; the result can be shown, but not called.
 
     Raises:
         ArtifactError: As `read_manifest`, or if its processor is none.

@@ -197,7 +197,7 @@ class CompiledModel:
         return tuple(given[spec.name] for spec in self.specs)
 
     def _guarded(self, function: Any, inputs: Sequence[Tensor], carry: Carry | None = None) -> Any:
-        """Run a function; at the first time, compare what it gives with the manifest."""
+        """Run a function, and compare the outputs of the first call with the manifest."""
         try:
             with torch.no_grad(), taken_cores_explained():
                 outputs = function(*inputs)

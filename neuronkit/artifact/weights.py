@@ -52,7 +52,7 @@ def replace_weights(function: Callable[..., Any], manifest: Mapping[str, Any], m
     return {
         "weight_hash": hash_weights(graphs),
         "source": {**manifest["source"], "weight_hash": hash_tensors(static.source.state_dict())},
-        # They were of other weights.
+        # The earlier numbers were measured with other weights.
         "parity": {},
     }
 

@@ -57,7 +57,7 @@ def describe(path: Path) -> CacheEntry:
 
 
 def size_text(count: int) -> str:
-    """Bytes for people: ``"12 MB"``."""
+    """A number of bytes as text: ``"12 MB"``."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count} {unit}"

@@ -42,7 +42,7 @@ class KeyLock:
         return True
 
     def release(self) -> None:
-        """Let others have it; it can be taken again."""
+        """Release the lock; it can be acquired again."""
         import fcntl
 
         if self._file is not None:

@@ -64,7 +64,7 @@ class Slot:
         return True
 
     def reject(self, reason: str) -> None:
-        """Take the entry for damaged, so that it is built again."""
+        """Mark the entry as damaged, so that it is built again."""
         self.status, self.why, self.path = "rebuilt", f"the entry is damaged: {reason}", None
 
     def store(self, fill: Callable[[Path], None], details: Mapping[str, Any]) -> None:
@@ -143,5 +143,5 @@ def wait(slot: Slot, since: float, deadline: float | None, report: Callable[[str
             hint="another process builds the same entry of the cache",
         )
     report(f"waiting {waited:.0f} s for another process that compiles the same")
-    # Unequal pauses, so that several who wait do not keep meeting.
+    # Pauses of different lengths, so that waiting processes do not retry in step.
     time.sleep(random.uniform(0.05, 0.15))

@@ -64,7 +64,7 @@ class CompileCache:
             raise OptionError(f"cache_dir={shown(self.directory)} is a file; give a directory, which may be a new one")
 
     def entries(self) -> tuple[CacheEntry, ...]:
-        """What the cache holds, the most recently used first."""
+        """The entries, the most recently used first."""
         found = []
         for name in filter(is_hash, self._names()):
             # Another process may remove it at any time.

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:
-            # Whoever reads the output has seen enough.
+            # The reader has closed the pipe, as head does.
             sys.stderr.close()
             return 0
     if result is not None:

@@ -92,7 +92,7 @@ def _compile(given: Any) -> Result:
     from neuronkit.ocr import CraftProcessor
     from neuronkit.targets import find_target
 
-    # Before hours of compiling.
+    # Checked first: compiling can take hours.
     destination(given.output, directory=find_target(given.target).saves_directory)
     static = _static(given)
     images = static.specs[0].shape

@@ -118,6 +118,6 @@ class _Progress:
 def _demo(given: Any) -> Result:
     from neuronkit.demo.__main__ import run
 
-    # With --json, what goes on is no part of the result.
+    # With --json, stdout holds the result alone.
     found = run(Path(given.out), partial(print, file=sys.stderr if given.json else None, flush=True))
     return (found if given.json else None), bool(found["problems"])

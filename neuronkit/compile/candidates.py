@@ -40,7 +40,7 @@ class Candidate:
     """A model, and what has to be known to compare it with others.
 
     Attributes:
-        name: For people.
+        name: Shown in reports.
         target: What it was compiled for; "original" where it was not.
         run: Takes tensors as `specs` say.
         specs: Its inputs.
@@ -142,7 +142,7 @@ def candidate(name: str, model: Any, first: Candidate | None, charset: str | Non
     """A model of any kind, as it is compared.
 
     Args:
-        name: For people.
+        name: Shown in reports.
         model: A compiled or static model, or the path of an artifact or checkpoint.
         first: What it is compared with; a checkpoint takes its sizes and its processor from there.
         charset: See `compare_models`.

@@ -51,7 +51,7 @@ class OutputParity:
 
 @dataclass(frozen=True, repr=False)
 class ParityReport(Report):
-    """The verdict on every output, and the tolerance it was held to.
+    """The comparison of every output, and the tolerance.
 
     Attributes:
         outputs: One entry per output tensor.

@@ -64,12 +64,12 @@ def run(out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _read(models: Models, path: Path, out: Path, tell: Callable[[str], None], problems: list[str]) -> dict[str, Any]:
-    """Read a picture, tell its words, draw them into another; add what is wrong to the problems."""
+    """Read a picture, print its words, draw them into another; append what is wrong to the problems."""
     image, truth = load_image(path), picture.load_truth(path)
     tell(f"3/4 reading a picture of {len(truth)} words ({path.name}) with the dynamic, static and compiled models")
     pages = models.read(image)
     page = pages["reloaded"]
-    right, extra = _tell_words(truth, page, tell)
+    right, extra = _print_words(truth, page, tell)
     share = right / (len(truth) + extra)
     problems += disagreements(pages)
     tell("4/4 comparing their numbers with those of the dynamic models")
@@ -93,8 +93,8 @@ def _read(models: Models, path: Path, out: Path, tell: Callable[[str], None], pr
     }
 
 
-def _tell_words(truth: Sequence[Truth], page: Page, tell: Callable[[str], None]) -> tuple[int, int]:
-    """Tell the words beside the truth; give how many are right, and how many are not there, which are errors too."""
+def _print_words(truth: Sequence[Truth], page: Page, tell: Callable[[str], None]) -> tuple[int, int]:
+    """Print the words beside the truth; return how many are right, and how many are missing, which are errors too."""
     matches = match_words(truth, page.words)
     right = sum(_text(match) == true.text for true, match in zip(truth, matches, strict=True))
     tell(f"{'truth':>12}   read")

@@ -146,7 +146,7 @@ class _DoctrStandIn(StandIn):
 
 
 class DetectionStandIn(_DoctrStandIn):
-    """In place of DBNet, LinkNet or FAST."""
+    """Replaces DBNet, LinkNet or FAST."""
 
     def predictions(self, output: Tensor) -> list[Any]:
         found = self.postprocessor(output.cpu().permute(0, 2, 3, 1).numpy())
@@ -154,7 +154,7 @@ class DetectionStandIn(_DoctrStandIn):
 
 
 class RecognitionStandIn(_DoctrStandIn):
-    """In place of a recognition network."""
+    """Replaces a recognition network."""
 
 
 def _parts(predictor: Any) -> list[Any]:

@@ -129,7 +129,7 @@ def restore(reader: Any) -> Any:
 
 
 class DetectorStandIn(StandIn):
-    """In place of CRAFT."""
+    """Replaces CRAFT."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images (N, 3, H, W), as EasyOCR scales them → score maps (N, H / 2, W / 2, 2), and no features: EasyOCR does
@@ -142,7 +142,7 @@ class DetectorStandIn(StandIn):
 
 
 class RecognizerStandIn(StandIn):
-    """In place of a recogniser."""
+    """Replaces a recogniser."""
 
     def forward(self, images: Tensor, text: Any = None) -> Tensor:
         """Images (N, 1, 64, W), filled up by EasyOCR to one width → logits (N, T, C)."""

@@ -125,7 +125,7 @@ def restore(model: Any) -> Any:
 
 
 class Generate:
-    """In place of a model's `generate`, and called like it.
+    """Replaces a model's `generate`, and is called like it.
 
     Attributes:
         original: The method that it replaces.

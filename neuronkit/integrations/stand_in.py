@@ -1,4 +1,4 @@
-"""What takes a network's place in a pipeline, and the compiled models behind it."""
+"""Replacing a pipeline's network by compiled models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neuronkit.static.trees import map_tensors
 
 
 class StandIn(nn.Module):
-    """Takes a network's place: computed by compiled models, and for the rest the network itself.
+    """Replaces a network: compiled models compute the shapes that they fit, the network itself all others.
 
     Attributes:
         original: The network.
@@ -78,7 +78,7 @@ def given_to_original(reason: str) -> None:
 
 
 def original_of(network: Any) -> Any:
-    """The network that stands or stood there."""
+    """The original network, whether or not it is replaced now."""
     return network.original if isinstance(network, StandIn) else network
 
 

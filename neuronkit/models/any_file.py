@@ -1,4 +1,4 @@
-"""Model files whose family the file itself tells."""
+"""Opening a model file of any family."""
 
 from __future__ import annotations
 

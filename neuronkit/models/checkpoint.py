@@ -1,4 +1,4 @@
-"""load_checkpoint: reads the files that people have, whatever trainer wrote them."""
+"""load_checkpoint: reads checkpoint files, whatever trainer wrote them."""
 
 from __future__ import annotations
 

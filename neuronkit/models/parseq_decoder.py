@@ -29,7 +29,7 @@ class Decoder(nn.Module):
         for i, layer in enumerate(self.layers):
             keys = layer.norm_c(content)
             query = layer(query, layer.norm_q(query), keys, memory, query_mask, padding_mask)
-            # Nobody reads the content stream of the last layer.
+            # The content stream of the last layer is not used.
             if i < last:
                 content = layer(content, keys, keys, memory, content_mask, padding_mask)
         return self.norm(query)

@@ -30,7 +30,7 @@ def to_numpy(value: Any) -> NDArray[Any]:
             ) from error
     if not isinstance(value, np.ndarray):
         raise SpecError(f"got {checks.shown(value)}; expected a NumPy array or a tensor; convert it to one of them")
-    # Subclasses go their own ways: a matrix stays two-dimensional whatever is done to it.
+    # Subclasses behave differently: a matrix stays two-dimensional whatever is done to it.
     return np.asarray(value)
 
 

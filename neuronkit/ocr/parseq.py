@@ -179,7 +179,7 @@ class ParseqProcessor:
         """
         arguments = settings_of(cls, settings)
         if isinstance(arguments.get("charset"), str):
-            # Always the characters themselves, also where somebody's charset is "36".
+            # Always the characters themselves, also where a charset of its own is "36".
             arguments["charset"] = Charset(arguments["charset"])
         return cls(**arguments)
 

@@ -23,7 +23,7 @@ NUM_CORES = "NEURON_RT_NUM_CORES"
 # More than any machine has, and few enough to count.
 _MOST_CORES = 1 << 16
 _LONGEST_TEXT = 10_000
-# Whoever imports one of these may have started the runtime, which reads its variables once.
+# Importing one of these may start the runtime, which reads its variables once.
 _SDKS = ("torch_neuron", "torch_neuronx", "libneuronxla")
 
 
@@ -109,7 +109,7 @@ class CoreClaim:
         os.environ[VISIBLE_CORES] = format_cores(cores)
 
     def release(self) -> None:
-        """Let others claim these cores, and put the variable back; the runtime frees them when the process ends."""
+        """Release the cores, and restore the variable; the runtime frees them when the process ends."""
         if not self._locks:
             return
         while self._locks:
@@ -147,7 +147,7 @@ def claim_cores(
         The claim, which ends with the process.
 
     Raises:
-        OptionError: If `count` or `cores` cannot be read, or nobody says which cores there are.
+        OptionError: If `count` or `cores` cannot be read, or it is not known which cores there are.
         NeuronCoreError: If too few neighbouring cores are free, with the processes that hold them; or if an SDK is
             imported already, so that the variable would come too late.
 
@@ -273,7 +273,7 @@ def _lock_all(folder: Path, cores: Sequence[int], holders: dict[int, str]) -> li
     """Lock all of these cores, or none; notes who holds what is taken.
 
     Returns:
-        File descriptors, which unlike file objects stay open until somebody closes them.
+        File descriptors, which unlike file objects stay open until they are closed.
     """
     import fcntl
 

@@ -1,7 +1,7 @@
 """Files and directories that are whole or are not there, and the removal of what killed processes left.
 
 Something is written under another name in the same directory and renamed at the end. While it is written, it is
-locked; the kernel releases the lock when the process ends, in whatever way. So what has no lock belongs to nobody, and
+locked; the kernel releases the lock when the process ends, in whatever way. So what has no lock was abandoned, and
 the next writer removes it.
 """
 

@@ -152,7 +152,7 @@ def read_text(path: Path) -> str:
         OSError: If it cannot be read.
         ValueError: If it is no regular file of at most `LARGEST_TEXT` bytes, or no UTF-8.
     """
-    # A pipe would be waited for, and a device has no end.
+    # Reading a pipe would block, and a device never ends.
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     with path.open("rb") as file:

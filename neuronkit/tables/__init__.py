@@ -38,7 +38,7 @@ class Inf1Operators:
         supported: Kind → torch-neuron release that brought it.
         limited: Kind → its condition.
         removed: Kind → why a later release dropped it.
-        unlisted: Kind → remark, for kinds that people look for and that were never in the list.
+        unlisted: Kind → remark, for kinds that are often looked for and were never in the list.
         precision_sensitive: Kinds whose index outputs depend on rounding.
         source: Where the list comes from.
 

@@ -33,7 +33,7 @@ class Progress:
         self(text)
 
     def tell(self, lines: str) -> None:
-        """Say what came of it, where nobody asked for anything else and there is a terminal."""
+        """Print the result on a terminal, unless the caller asked for other output."""
         if self._tells:
             print(lines, file=sys.stderr)
 

@@ -24,7 +24,7 @@ from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.refused import RefusedSizes
 
 STRIDE = 32
-# Of docTR's detectors.
+# The sizes that docTR's detectors take are multiples of this.
 MEAN = (0.798, 0.785, 0.772)
 STD = (0.264, 0.2749, 0.287)
 

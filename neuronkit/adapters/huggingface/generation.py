@@ -1,4 +1,4 @@
-"""What Hugging Face's `generate` does with a model's settings, asked of the installed release."""
+"""How `generate` of the installed release of transformers reads a model's settings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class GenerateCall:
 
 
 def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> Generation:
-    """Ask the installed release how it generates from these inputs.
+    """Read from the installed release how it generates from these inputs.
 
     Args:
         model: A Hugging Face encoder–decoder in eval mode. It is run once; the release may change its attributes.
@@ -82,7 +82,7 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
             release refuses the settings.
     """
     with torch.no_grad(), warnings.catch_warnings():
-        # Advice for callers of generate(), who are told when they call it.
+        # Warnings for callers of generate(), who see them when they call it.
         warnings.simplefilter("ignore")
         refuse_settings(model, arguments)
         call = asked(model, lambda: record_generate(model, inputs, arguments))

@@ -127,7 +127,7 @@ def count_padding_in_positions(model: nn.Module) -> None:
 
 
 def _numbers_by_function(module: nn.Module) -> bool:
-    """Whether positions come from a function of the file, as in RoBERTa and its kin before transformers 5."""
+    """Whether positions come from a function of the file, as in RoBERTa and similar models before transformers 5."""
     takes = inspect.signature(module.forward).parameters
     file = sys.modules[type(module).__module__]
     return "position_ids" in takes and hasattr(file, "create_position_ids_from_input_ids")

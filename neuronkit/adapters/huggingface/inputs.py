@@ -185,7 +185,7 @@ def _table_positions(model: Any) -> int | None:
     for module in model.get_encoder().modules():
         table = getattr(module, "position_embeddings", None)
         if isinstance(table, torch.nn.Embedding) and table.padding_idx is not None:
-            # RoBERTa's kin count from the padding's id.
+            # RoBERTa and similar models number positions from the padding's id on.
             return table.num_embeddings - table.padding_idx - 1
     config = getattr(model.config, "encoder", None) or model.config
     names = ("max_encoder_position_embeddings", "max_position_embeddings")

@@ -53,7 +53,7 @@ def shallow_copy(model: Any, cls: Any = None) -> Any:
 
 
 def asked(model: Any, question: Callable[[], Answer]) -> Answer:
-    """The release's answer; where it refuses, its words in an error of ours."""
+    """Call the installed release; an error that it raises becomes an `OptionError` with its message."""
     try:
         return question()
     except SpecError:

@@ -47,7 +47,7 @@ class Instruction:
 class Hlo:
     """The instructions of an HLO module that its result depends on.
 
-    torch-xla also writes what nobody reads, such as the indices of a max pool; every compiler drops that first.
+    torch-xla also writes what is not used, such as the indices of a max pool; every compiler drops that first.
     """
 
     live: tuple[Instruction, ...] = field(repr=False)

@@ -1,4 +1,4 @@
-"""OperatorReport: what a target makes of a model's operators."""
+"""OperatorReport: which of a model's operators a target takes."""
 
 from __future__ import annotations
 

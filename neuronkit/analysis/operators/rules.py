@@ -20,7 +20,7 @@ _COMPLEX_DTYPES = ("complex32", "complex64", "complex128")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a compiler makes of one operator.
+    """Whether a compiler takes an operator, and why not.
 
     Attributes:
         status: "supported", "limited" where a condition is met, or "unsupported".
@@ -36,7 +36,7 @@ SUPPORTED = Verdict("supported")
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a compiler makes of a graph.
+    """Which operators of a graph a compiler takes.
 
     Attributes:
         verdicts: One for each of the graph's operators, in their order.
@@ -68,7 +68,7 @@ class Rules(ABC):
         """Whether the compiler takes this operator."""
 
     def judge(self, graph: TracedGraph) -> Judgement:
-        """What the compiler makes of a whole graph."""
+        """Check a whole graph against what the compiler takes."""
         return Judgement(tuple(self.verdict(operator) for operator in graph.operators))
 
     def rejected_dtypes(self, graph: TracedGraph) -> Iterator[tuple[str, str, Operator | None]]:

@@ -1,4 +1,4 @@
-"""Files that people give as a checkpoint and that are none: each is named, with the way out."""
+"""Recognises files that are no checkpoints, so that the message can say what to do instead."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _opened(file: Any) -> Image.Image:
 
 
 def _add_plugin(name: str | None) -> bool:
-    """Have Pillow read a format by a package that is installed; tell whether there is one."""
+    """Register a format with Pillow from an installed package; return whether there is one."""
     package = _PACKAGES.get(name or "")
     if package is None or importlib.util.find_spec(package) is None:
         return False

@@ -71,7 +71,7 @@ def read_list(stages: Stages, images: Sequence[ImageLike], progress: bool | None
 
 
 def warn_of(pages: Iterable[Page]) -> None:
-    """Warn the caller's caller of what the pages say."""
+    """Issue the pages' warnings, attributed to the caller's caller."""
     for page in pages:
         for text in page.warnings:
             warnings.warn(f"{describe(page.source)}: {text}", ImageWarning, stacklevel=3)

@@ -20,7 +20,7 @@ from neuronkit.serving.ray.metrics import IngressMetrics
 from neuronkit.serving.ray.options import AppOptions
 
 _LOGGER = logging.getLogger("ray.serve")
-# What curl and urllib say when nobody said anything stands for bytes as well.
+# The default content types of curl and urllib stand for bytes as well.
 _BYTES = ("application/octet-stream", "application/x-www-form-urlencoded")
 _FORM = "multipart/form-data"
 # So much of a body that is too long is still received, to be able to answer.

@@ -40,7 +40,7 @@ class Journal:
 
 
 def _last(path: Path) -> list[str]:
-    # Who died while writing a line had not begun to read.
+    # A worker that died while writing a line had not begun to read.
     *lines, _ = path.read_text("utf-8").split("\n")
     names: list[str] = json.loads(lines[-1]) if lines else []
     return names

@@ -1,4 +1,4 @@
-"""What a replica tells about itself, through Ray's own metrics."""
+"""The metrics of a replica, published through Ray."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ def read_results(output: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 class ResultStore:
     """The output folder: parts, written by workers, and results, which only the driver creates from them.
 
-    A worker that dies, or a task that runs twice, leaves parts that nobody asks for; a result is a part whose name has
-    reached the driver, and a name reaches it once. So no image is lost or doubled, whoever is killed.
+    A worker that dies, or a task that runs twice, leaves parts that are not used; a result is a part whose name has
+    reached the driver, and a name reaches it once. So no image is lost or doubled, whichever process is killed.
     """
 
     def __init__(self, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a served model takes and gives, and the config.pbtxt that tells Triton of it."""
+"""A served model's inputs and outputs, and its config.pbtxt for Triton."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import triton_python_backend_utils as pb_utils
 from neuronkit.serving.triton.placement import cores_of_instance
 from neuronkit.serving.triton.probe import MARK
 
-# Between two looks for requests that were cancelled, or have waited too long.
+# Seconds between two checks for requests that were cancelled or have waited too long.
 _SWEEP_S = 0.25
 _FROZEN_S = 120.0
 
@@ -96,7 +96,7 @@ class TritonPythonModel:
         self.model.serve(take, reply)
 
     def sweep(self) -> None:
-        """Refuse what waits in vain, also while a batch is at work."""
+        """Refuse requests that were cancelled or waited too long, also while a batch is computed."""
         told = 0
         while True:
             time.sleep(_SWEEP_S)
@@ -107,7 +107,7 @@ class TritonPythonModel:
                 self.metrics.waiting.set(told)
 
     def refuse_if_over(self, entry: Any) -> bool:
-        """Refuse a request for which nobody waits any longer; False if somebody does."""
+        """Refuse a request that was cancelled or has waited too long; False if it is neither."""
         if entry.request.is_cancelled():
             self.refuse(entry.request, "the request was cancelled", pb_utils.TritonError.CANCELLED)
         elif entry.is_late:
@@ -152,7 +152,7 @@ def end_with_error(function: Callable[..., None], *arguments: Any) -> None:
 
 
 def end_with_parent(parent: int, interval_s: float = 1.0) -> None:
-    """End this process when the server's has gone, however it ended: nobody else would."""
+    """End this process when the server's process has ended, for whatever reason."""
     while os.getppid() == parent:
         # Metrics of a server that has gone hold the interpreter for good: this timer does not need it.
         faulthandler.dump_traceback_later(_FROZEN_S, exit=True)

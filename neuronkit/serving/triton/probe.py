@@ -76,7 +76,7 @@ def _call(address: str, path: str, end: float, body: bytes | None = None, header
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         if error.code < 500:
-            # It was refused in words: whoever refused it is alive.
+            # A refusal is an answer: the model's process is alive.
             return b"{}"
         message = error.read().decode("utf-8", "replace")
         raise ServerError(
@@ -155,7 +155,7 @@ class Watch(threading.Thread):
             return False
 
     def stop(self) -> None:
-        """End without a verdict."""
+        """Stop probing; nothing is called back."""
         self._stopped.set()
 
 

@@ -29,7 +29,7 @@ from neuronkit.storage.atomic import temporary_directory
 
 INSTALL = "pip install nvidia-pytriton 'numpy<2'"
 EXIT_TIMEOUT_S = 60.0
-# A server with a dead model waits for it in vain.
+# A server never stops waiting for a model whose process has died.
 _FAILED_EXIT_TIMEOUT_S = 5.0
 # Linux gives out ports from 32768 on.
 _PORTS = range(20_000, 32_000)

@@ -2,7 +2,7 @@
 
 tritonserver could hold them itself. But once its batcher has a queue policy or priorities, it may leave an instance
 idle for half a second while requests wait (`DynamicBatchScheduler::WaitForPayloadSlotAvailable`, seen in 2.51; issue
-8870 of triton-inference-server/server tells of its cause).
+8870 of triton-inference-server/server explains the cause).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Beam search in fixed shapes: a graph gives each row's best continuations, a loop keeps books of beams.
+"""Beam search in fixed shapes: a graph gives each row's best continuations, a loop keeps track of the beams.
 
 What the loop does with them is what `generate` of transformers does from 4.54 on, the rounding of scores included:
 where it stops, how finished beams compete, and what is of equal score.
@@ -23,7 +23,7 @@ from neuronkit.static.decoding.methods.stepwise import Prefill
 from neuronkit.static.decoding.protocols import as_module
 from neuronkit.static.sentinels import sentinel
 
-# What generate marks beams with that are dead, or not finished.
+# The score that generate gives to dead and unfinished beams.
 DEAD = -1.0e9
 # Scores of banned tokens are finite in a graph; generate's are -inf, also after a division.
 BANNED = -sentinel(torch.float32)

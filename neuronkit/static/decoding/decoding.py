@@ -15,7 +15,7 @@ LOGITS, TOKENS = OUTPUTS = ("logits", "tokens")
 # Positions of a call.
 LARGEST_WINDOW = 1024
 _LARGEST_ID = (1 << 31) - 1
-# Passes that nobody wants more of; a larger number would look like a hang.
+# Most passes: a larger number would look like a hang.
 MOST_REFINEMENTS = 1000
 # Of the numbers of a `Decoding`: the least and the greatest.
 _WITHIN = (

@@ -1,4 +1,4 @@
-"""Steps of a decoder as graphs of single tensors: states packed into one, all-position decoders seen as steps."""
+"""Steps of a decoder as graphs of single tensors: states packed into one, decoders of all positions run stepwise."""
 
 from __future__ import annotations
 

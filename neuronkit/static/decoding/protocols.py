@@ -1,4 +1,4 @@
-"""The protocols that a greedy decoder may follow, and the checks that it keeps what it promises.
+"""The protocols that a greedy decoder may follow, and the checks that it follows them.
 
 - ``logits(tokens, memory)``: all positions at once. Tokens (N, T) int32, BOS first → logits (N, T, C), where entry i
   depends on tokens 0..i only.

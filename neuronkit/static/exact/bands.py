@@ -1,4 +1,4 @@
-"""Products with matrices of which few entries are not zero: block by block, from the inputs that a block reads."""
+"""Products with sparse matrices, block by block: each block reads only the inputs that it needs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _FUNCTIONS = (F.relu, torch.relu, F.conv2d, F.conv_transpose2d, operator.add, to
 
 
 def zero_own(x: Tensor, inside: Tensor) -> Tensor:
-    """`runtime.zero_outside` of a tensor that nobody reads under its old content, in the memory that it has.
+    """`runtime.zero_outside` of a tensor whose old content is not used, in its own memory.
 
     Memory of its own would cost more than the product: the time that it takes to be handed out.
     """

@@ -112,7 +112,7 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Withheld:
-    """What a call returns beside its result, and cannot be had on a canvas: whoever reads it is refused.
+    """A further result of a call that cannot be computed on a canvas; a network that uses it is refused.
 
     Attributes:
         reason: In words that follow the reading node's name.

@@ -1,4 +1,4 @@
-"""Where an input lies on a canvas of fixed size, and what an output of it is cut to."""
+"""Placing an input on a canvas of fixed size, and cutting its outputs."""
 
 from __future__ import annotations
 
