@@ -44,7 +44,7 @@ def install_double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the child's side in this process: what the SDK is called with is the same, at a fraction of the time."""
 
-    def run(workshop, directory: Path, log: Path) -> int:
+    def run(compiler, directory: Path, log: Path) -> int:
         with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
             child.main(directory)
         return 0

@@ -106,9 +106,9 @@ def deadlines(in_process, monkeypatch: pytest.MonkeyPatch) -> list:
 
     given, run = [], job.ChildCompiler._spawn
 
-    def spawn(workshop, directory, log):
-        given.append(workshop.timeout_s)
-        return run(workshop, directory, log)
+    def spawn(compiler, directory, log):
+        given.append(compiler.timeout_s)
+        return run(compiler, directory, log)
 
     monkeypatch.setattr(job.ChildCompiler, "_spawn", spawn)
     return given
