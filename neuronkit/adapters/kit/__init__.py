@@ -1,1 +1,1 @@
-"""What adapters of several families share: encoder–decoders, attention, recurrent layers, characters."""
+"""What adapters of several families share: encoder–decoders, attention, recurrent layers, options, canvases."""
