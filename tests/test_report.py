@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neuronkit
-from neuronkit import CompileOptions, TensorSpec, parity, report
+from neuronkit import CompileOptions, TensorSpec, report
 from neuronkit.analysis import Problem
 from neuronkit.analysis.operators.report import OperatorReport
 from neuronkit.build.report import BuildReport, BuiltArtifact
+from neuronkit.compile import parity
 from neuronkit.compile.environment import EnvironmentReport
 from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor, Line, OCRPipeline, Page, TextBox, Word
