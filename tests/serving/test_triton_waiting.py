@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,3 +77,27 @@ def test_closing_ends_the_waiting() -> None:
     closing.start()
     assert names(waiting.take()) == ["a"]
     assert waiting.take() is None
+
+
+def test_cancelled_requests_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", MagicMock())
+    monkeypatch.delitem(sys.modules, "neuronkit.serving.triton.model", raising=False)
+    model = importlib.import_module("neuronkit.serving.triton.model").TritonPythonModel()
+    monkeypatch.delitem(sys.modules, "neuronkit.serving.triton.model")
+    vars(model).update(inputs=[], timeout_s=60.0, waiting=Waiting(size=3, rows=1, delay_s=0), metrics=MagicMock())
+
+    def request(cancelled: bool) -> SimpleNamespace:
+        sender = MagicMock()
+        return SimpleNamespace(
+            timeout=lambda: 0,
+            parameters=lambda: "",
+            is_cancelled=lambda: cancelled,
+            get_response_sender=lambda: sender,
+            sender=sender,
+        )
+
+    gone, good = [request(True) for _ in range(200)], [request(False) for _ in range(4)]
+    model.execute([*gone, *good])
+    assert [len(batch) for batch in iter(lambda: model.waiting.take(wait=False), [])] == [1, 1, 1]
+    assert [item.sender.send.call_count for item in good] == [0, 0, 0, 1]
+    assert {item.sender.send.call_count for item in gone} == {1}

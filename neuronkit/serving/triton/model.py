@@ -65,7 +65,12 @@ class TritonPythonModel:
         for request in requests:
             timeout_s = min(self.timeout_s, request.timeout() / 1e6 or self.timeout_s)
             ahead = MARK in json.loads(request.parameters() or "{}")
-            if not self.waiting.put(Entry(request, self.read(request), timeout_s, ahead)):
+            entry = Entry(request, self.read(request), timeout_s, ahead)
+            if self.waiting.put(entry):
+                continue
+            # Those for which nobody waits any longer make room.
+            self.remove_those_over()
+            if not self.waiting.put(entry):
                 self.refuse(request, "the queue is full", pb_utils.TritonError.UNAVAILABLE)
 
     def read(self, request: Any) -> Any:
@@ -100,11 +105,15 @@ class TritonPythonModel:
         told = 0
         while True:
             time.sleep(_SWEEP_S)
-            for entry in self.waiting.remove(lambda entry: entry.is_late or entry.request.is_cancelled()):
-                self.refuse_if_over(entry)
+            self.remove_those_over()
             if told != len(self.waiting):
                 told = len(self.waiting)
                 self.metrics.waiting.set(told)
+
+    def remove_those_over(self) -> None:
+        """Refuse the requests in the queue for which nobody waits any longer."""
+        for entry in self.waiting.remove(lambda entry: entry.is_late or entry.request.is_cancelled()):
+            self.refuse_if_over(entry)
 
     def refuse_if_over(self, entry: Any) -> bool:
         """Refuse a request that was cancelled or has waited too long; False if it is neither."""
