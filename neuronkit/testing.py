@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.registry import make_static
 from neuronkit.artifact import load
+from neuronkit.capture.tracing import trace_watched
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.compile.parity import assert_parity
 from neuronkit.static.model import StaticModel, eval_mode
@@ -295,12 +295,9 @@ def _row(outputs: Any, i: int) -> Any:
 
 
 def _trace(name: str, module: nn.Module, specs: Sequence[Any], seed: int) -> torch.jit.ScriptModule:
-    examples = tuple(spec.example(seed) for spec in specs)
-    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        traced = torch.jit.trace(module, examples, check_trace=False, strict=False)
-    told = [str(w.message) for w in caught if issubclass(w.category, torch.jit.TracerWarning)]  # type: ignore[attr-defined]
-    _require(not told, f"graph {name!r}: a value or a size leaves the graph for Python: {'; '.join(told)}")
+    traced, escapes = trace_watched(module, tuple(spec.example(seed) for spec in specs))
+    told = [f"{escape.call} in {escape.module or 'the top module'}, {escape.location}" for escape in escapes]
+    _require(not told, f"graph {name!r}: a value leaves the graph for Python: {'; '.join(told)}")
     return traced
 
 

@@ -21,6 +21,7 @@ from tests.adapters.huggingface_models import (
     T5_SIZES,
     VOCABULARY,
     bart,
+    donut,
     generated,
     lively,
     marian,
@@ -56,6 +57,13 @@ class TestTrOCRTokens(TestTrOCR):
 
 class TestTrOCRStepwiseTokens(TestTrOCRTokens):
     options = dataclasses.replace(TestTrOCRTokens.options, method="stepwise")
+
+
+class TestDonutFusedTokens(TestTrOCRTokens):
+    distinct_results = 4
+
+    def make_model(self) -> nn.Module:
+        return lively(donut(1), 2.0, 4.0)
 
 
 class TestTrOCRWithSinusoidalPositions(Generates):
