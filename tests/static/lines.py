@@ -58,6 +58,16 @@ class TimeFirst(Line):
         return head(x.view(steps * rows, size)).view(steps, -1, 5).transpose(0, 1)
 
 
+class Summed(Line):
+    """Time first: both directions summed and normalised, and read by a convolution along the line."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rnn, norm, read = self.layers
+        x, _ = rnn(self.look(x).mean(2).permute(2, 0, 1))
+        x = norm(x.view(x.size(0), x.size(1), 2, -1).sum(2)).log_softmax(2)
+        return read(x.permute(1, 2, 0)).transpose(1, 2)
+
+
 class Misused(Line):
     """Calls a recurrent layer in a way of its own."""
 

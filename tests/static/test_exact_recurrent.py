@@ -18,7 +18,7 @@ from neuronkit.errors import SpecError
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.exact.recurrent import GatedRecurrent
 
-from .lines import Checked, Misused, Pooled, Reshaped, TimeFirst, low, wide
+from .lines import Checked, Misused, Pooled, Reshaped, Summed, TimeFirst, low, wide
 
 HEIGHT, CANVAS = 8, 48
 Build = Callable[[], nn.Module]
@@ -36,6 +36,9 @@ NETWORKS: dict[str, Build] = {
     "GRU without biases, and convolutions between": lambda: Pooled(rnn(GRU, bias=False), rnn(LSTM, 14)),
     "reshaped": lambda: Reshaped(rnn(LSTM, 12), nn.Linear(14, 5)),
     "time first": lambda: TimeFirst(rnn(LSTM, batch_first=False), nn.Linear(14, 5)),
+    "both directions summed": lambda: Summed(
+        rnn(LSTM, batch_first=False), nn.LayerNorm(7), nn.Conv1d(7, 5, 3, padding=1)
+    ),
     "projected": lambda: Pooled(rnn(LSTM, proj_size=3), rnn(LSTM, 6, proj_size=2, bias=False, bidirectional=False)),
     "from zeros": lambda: Misused(rnn(GRU), lambda layer, x: layer(x, x.new_zeros(4, x.size(0), 7))[0]),
     "from two states of zeros": lambda: Misused(rnn(LSTM), lambda layer, x: layer(x, (zeros(x), zeros(x).to(x)))[0]),

@@ -86,7 +86,7 @@ FUNCTIONS: dict[str, tuple[Function, str, str]] = {
     "mean by hand": (lambda x, c: c(x).sum((2, 3)) / (x.shape[2] * x.shape[3]), "truediv", "size of a map"),
     "spread over a size": (lambda x, c: c(x).mean((2, 3)).view(-1, x.shape[2]), "view", "varies"),
     "squeezed": (lambda x, c: c(x).squeeze(), "squeeze", "for some inputs only"),
-    "batch last": (lambda x, c: c(x).permute(1, 2, 3, 0).sum(0), "sum", "first dimension is not the batch"),
+    "batch last": (lambda x, c: c(x).permute(1, 2, 3, 0).sum(1), "sum", "first dimension is not the batch"),
     "height on width": (lambda x, c: c(x) + c(x).transpose(2, 3), "add", "follows the height"),
     "never equal": (lambda x, c: c(x) + c(x)[:, :, 1:], "add", "differ for every size"),
     "antialiasing": (

@@ -19,13 +19,9 @@ def conv2d(
     padding_mode: str = "zeros",
 ) -> Value:  # fmt: skip
     x, known = call.image()
-    channels, _, *kernel = _kernel(call, weight)
+    channels, _, *kernel = _kernel(call, weight, 2)
     stride, dilation = pair(stride), pair(dilation)
-    if padding == "same":
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
-        sides = [(total // 2, total - total // 2) for total in totals]
-    else:
-        sides = [(p, p) for p in pair(0 if padding == "valid" else padding)]
+    sides = _sides(kernel, padding if isinstance(padding, str) else pair(padding), dilation)
     if padding_mode != "zeros" and x.varying:
         # Pad by copying entries of the valid area, then convolve without padding.
         padded = copy_padding(call, x, sides, padding_mode)
@@ -33,9 +29,38 @@ def conv2d(
         dims = windows((padded.dims or ())[2:], kernel, stride, [(0, 0)] * 2, dilation)
         return call.builder.output(call.builder.graph.call_module(target, (padded.node,)), (known[0], channels, *dims))
     dims = windows(known[2:], kernel, stride, sides, dilation)
+    return _convolved(call, x, (known[0], channels, *dims), sides)
+
+
+@rule("conv1d", modules=[nn.Conv1d])
+def conv1d(
+    call: Call, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: Any = 1,
+    padding_mode: str = "zeros",
+) -> Value:  # fmt: skip
+    """Along a line, (N, C, L)."""
+    x, known = call.input, call.input.dims
+    if known is None or len(known) != 3 or 1 in x.varying:
+        call.refuse("needs a batch of lines (N, C, L), the length last")
+    if padding_mode != "zeros" and x.varying:
+        call.refuse(f"pads with {padding_mode!r} along one dimension, which is not known here")
+    channels, _, *kernel = _kernel(call, weight, 1)
+    stride, dilation = pair(stride)[:1], pair(dilation)[:1]
+    sides = _sides(kernel, padding if isinstance(padding, str) else pair(padding)[:1], dilation)
+    return _convolved(call, x, (known[0], channels, *windows(known[2:], kernel, stride, sides, dilation)), sides)
+
+
+def _sides(kernel: Any, padding: Any, dilation: Any) -> list[tuple[int, int]]:
+    """What is padded before and after, in each dimension of a kernel."""
+    if padding == "same":
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(p, p) for p in ([0] * len(kernel) if padding == "valid" else padding)]
+
+
+def _convolved(call: Call, x: Value, dims: tuple[Dim, ...], sides: Any) -> Value:
     padded_after = any(after for _, after in sides)
     zeroed = call.builder.zeroed(x) if padded_after else None
-    return call.same((known[0], channels, *dims), Fill.FINITE if padded_after else None, given=zeroed)
+    return call.same(dims, Fill.FINITE if padded_after else None, given=zeroed)
 
 
 @rule("conv_transpose2d", modules=[nn.ConvTranspose2d])
@@ -46,7 +71,7 @@ def conv_transpose2d(
     x, known = call.image()
     if call.module is not None and (len(call.args) > 1 or call.kwargs):
         call.refuse("is given an output size")
-    _, channels, *kernel = _kernel(call, weight)
+    _, channels, *kernel = _kernel(call, weight, 2)
     settings = list(zip(kernel, pair(stride), pair(padding), pair(dilation), pair(output_padding)))
     dims = [
         step(dim, lambda n, k=k, s=s, p=p, d=d, e=e: (n - 1) * s - 2 * p + d * (k - 1) + e + 1)  # type: ignore[misc]
@@ -58,10 +83,10 @@ def conv_transpose2d(
     return call.same(out, Fill.FINITE if overlaps else None, given=call.builder.zeroed(x) if overlaps else None)
 
 
-def _kernel(call: Call, weight: Any) -> tuple[int, ...]:
+def _kernel(call: Call, weight: Any, rank: int) -> tuple[int, ...]:
     """The sizes of a kernel, as torch orders them."""
     dims = weight.dims if isinstance(weight, Value) else None
-    if dims is None or len(dims) != 4 or not all(isinstance(k, int) for k in dims):
+    if dims is None or len(dims) != 2 + rank or not all(isinstance(k, int) for k in dims):
         call.refuse("has a kernel whose size is not known here")
     return dims  # type: ignore[return-value]
 

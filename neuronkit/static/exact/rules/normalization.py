@@ -68,12 +68,19 @@ def _all(dim: Dim, sizes: tuple[Sizes, Sizes]) -> Any:
     return dim.function(sizes[dim.source]) if isinstance(dim, Extent) else np.asarray(dim)
 
 
-@rule("layer_norm", "rms_norm", modules=[nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else [])])
+@rule(
+    "layer_norm",
+    "rms_norm",
+    modules=[nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else [])],
+    batch_anywhere=True,
+)
 def layer_norm(call: Call, normalized_shape: Any) -> Value:
     x = call.input
     count = len(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else 1
     if any(i >= len(x.dims or ()) - count for i in x.varying):
         call.refuse("normalises over height or width of a fixed size")
+    if x.varying and (x.batch or 0) >= len(x.dims or ()) - count:
+        call.refuse("mixes the rows of the batch")
     return call.same()
 
 

@@ -14,17 +14,22 @@ from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.exact.values import Fill, Pieces, Value
 
 
-@rule("mean", "sum", "amax", "amin", "logsumexp", "prod", "any", "all", "argmax", "argmin", "count_nonzero", "median")
+@rule(
+    "mean", "sum", "amax", "amin", "logsumexp", "prod", "any", "all", "argmax", "argmin", "count_nonzero", "median",
+    batch_anywhere=True,
+)  # fmt: skip
 def reduce(call: Call, dim: Any = None, keepdim: Any = False) -> Value:
     x = call.input
     dims = _listed(dim, x)
     out = _reduced(x, dims, bool(keepdim))
     if not x.varying:
         return call.same(out, Fill.FINITE)
-    if dims is None or 0 in dims:
+    if dims is None or x.batch in dims:
         call.refuse("mixes the rows of the batch")
     if not set(dims) & set(x.varying):
         return call.same(out)
+    if x.batch != 0:
+        call.refuse("reduces a dimension that varies, of a tensor whose first dimension is not the batch")
     if call.name == "mean":
         return mean(call, x, tuple(dims), bool(keepdim))
     # What is lowered stays low outside the valid area, and overflows when it is squared.
