@@ -9,7 +9,8 @@ threads waits beside another's. Time is the processor time of the whole process,
 little. A ratio is the median over the rounds of a candidate's time by the time, in the same round, of what it is
 compared with: PARSeq's eager encoder alone, CRAFT's eager network, and on the same runtime the encoder alone or the
 network without exact padding. Every candidate must first agree with the original. Weights are random, in the published
-sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines.
+sizes; random words end nowhere, so that PARSeq decodes 26 steps and refines. That is the worst case of the methods
+"stepwise", which stops where words end, and "fixed_point" and "fused", which stop where tokens settle.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from neuronkit.targets import find_target
 
 TARGETS = ("cpu", "onnx", "openvino")
 RUNTIMES = TARGETS[1:]
-METHODS = ("stepwise", "unrolled")
+METHODS = ("unrolled", "stepwise", "fixed_point", "fused")
 CASES = {"parseq-1": 1, "parseq-32": 32, "craft-640": 640, "craft-1280": 1280}
 # What each kind is called, and the one whose time its own is divided by.
 PARSEQ = {
@@ -117,8 +118,8 @@ def _wanted(kind: str, arguments: argparse.Namespace) -> bool:
 def _numbers(kind: str, times: dict[str, list[float]], bases: dict[str, str]) -> dict[str, float]:
     numbers = {"median_ms": 1e3 * statistics.median(times[kind]), "ratio": _ratio(times[kind], times[bases[kind]])}
     target, _, what = kind.partition(" ")
-    beside = {"stepwise": "encoder", "unrolled": "encoder", "exact": "plain"}.get(what)
-    if f"{target} {beside}" in times:
+    beside = "encoder" if what in METHODS else "plain"
+    if what in (*METHODS, "exact") and f"{target} {beside}" in times:
         numbers[f"over_{beside}"] = _ratio(times[kind], times[f"{target} {beside}"])
     return {name: round(value, 3) for name, value in numbers.items()}
 

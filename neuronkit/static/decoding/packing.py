@@ -71,10 +71,11 @@ class Layout:
         """(N, ...) tensors → one (N, K) float tensor."""
         return torch.cat([t.reshape(-1, n).to(self.dtype) for t, n in zip(_tensors(state), self.widths)], dim=1)
 
-    def unpack(self, packed: Tensor) -> tuple[Tensor, ...]:
-        """The inverse of `pack`."""
+    def unpack(self, packed: Tensor) -> Any:
+        """The inverse of `pack`: a tensor, or a tuple of several."""
         pieces = zip(packed.split(self.widths, dim=1), self.parts)
-        return tuple(piece.reshape(-1, *part.shape).to(part.dtype) for piece, part in pieces)
+        state = tuple(piece.reshape(-1, *part.shape).to(part.dtype) for piece, part in pieces)
+        return state if len(state) > 1 else state[0]
 
 
 def state_layout(decoder: Any, memory: Tensor) -> Layout:
@@ -108,8 +109,7 @@ class PackedStep(nn.Module):
         self.gives_tokens = gives_tokens
 
     def forward(self, token: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, ...]:
-        unpacked = self.layout.unpack(state)
-        logits, following = self.decoder.step(token, unpacked if len(unpacked) > 1 else unpacked[0], memory)
+        logits, following = self.decoder.step(token, self.layout.unpack(state), memory)
         return *(tokens_of(logits) if self.gives_tokens else (logits,)), self.layout.pack(following)
 
 

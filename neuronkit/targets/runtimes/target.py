@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from neuronkit.capture.onnx import OPSET, export, output_names, trace_flat
 from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError
@@ -176,12 +176,15 @@ class RuntimeGraph:
     ) -> None:
         self.folder, self.name, self.description, self.settings = folder, name, description, dict(settings)
         self._target = target
+        # Found once: small graphs are called many times.
+        self._numbers, self._structure = tree_flatten(description.tree)
         self.reopen()
 
     def __call__(self, *inputs: Tensor) -> Any:
         named = {spec.name: x.detach().contiguous().numpy() for spec, x in zip(self.description.inputs, inputs)}
         outputs = self._run(named)
-        return tree_map(lambda i: None if i is None else torch.from_numpy(outputs[i]), self.description.tree)
+        tensors = [None if i is None else torch.from_numpy(outputs[i]) for i in self._numbers]
+        return tree_unflatten(tensors, self._structure)
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
@@ -191,7 +194,7 @@ class RuntimeGraph:
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
         """Its outputs, in the order of the structure that they stand in."""
-        return tuple(self.description.outputs[i] for i in tree_flatten(self.description.tree)[0] if i is not None)
+        return tuple(self.description.outputs[i] for i in self._numbers if i is not None)
 
     def reopen(self, **settings: Any) -> None:
         """Open it again, with other settings; results stay the same."""

@@ -12,7 +12,7 @@ from neuronkit.static.decoding import graphs as parts_of
 from neuronkit.static.decoding import loops
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import Graphs, Method, Parts
-from neuronkit.static.decoding.packing import PackedStart, PackedStep, state_layout
+from neuronkit.static.decoding.packing import PackedStart, state_layout
 
 
 class Unrolled(Method):
@@ -40,24 +40,25 @@ class UnrolledDecoder(nn.Module):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
-        decoding, layout = parts.decoding, state_layout(parts.steps, parts.memory())
+        decoding, self.layout = parts.decoding, state_layout(parts.steps, parts.memory())
         self.encode = nn.Identity() if parts.encoder is None else parts.encoder
-        self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps, layout))
+        self.start: nn.Module = loops.GraphStart(PackedStart(parts.steps, self.layout))
         if decoding.state is not None:
             self.start = loops.EmptyState(decoding.state)
-        self.step = PackedStep(parts.steps, layout, gives_tokens=False)
+        self.decoder = parts.steps
         self.finish = parts_of.Finish(parts)
         self.steps = decoding.steps
         self.register_buffer("bos", torch.full((1,), decoding.bos_id, dtype=torch.int32), persistent=False)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         memory = self.encode(*inputs)
-        state = self.start(memory, inputs[0].shape[0])
-        bos = token = self.bos.to(memory.device).expand(state.shape[0])
+        packed = self.start(memory, inputs[0].shape[0])
+        bos = token = self.bos.to(memory.device).expand(packed.shape[0])
+        state = self.layout.unpack(packed)
         rows = []
         tokens = []
         for _ in range(self.steps):
-            logits, state = self.step(token, state, memory)
+            logits, state = self.decoder.step(token, state, memory)
             token = logits.argmax(-1).to(torch.int32)
             rows.append(logits)
             tokens.append(token)
