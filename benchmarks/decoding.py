@@ -119,7 +119,7 @@ def read_words(count: int, seed: int) -> dict[str, Any]:
             for name, (text,) in texts.items():
                 right[name] += model.charset.decode(text) == word
             agreement += texts["exact"] == texts["dynamic"]
-            passes.append(exact.passes(image) - exact.refine_iters)
+            passes.append(exact.passes(image) - exact.decoding.refine_iters)
     return {
         "count": count,
         "right": {name: number / count for name, number in right.items()},

@@ -8,7 +8,7 @@ Every part first checks that both sides give the same answer, and stops if they 
 not installed are left out, and named. Times are medians in milliseconds with the quartiles; the ratio is the median of
 the ratios of each round, by the clock on the wall and by computing time, which others on the machine disturb less.
 CRAFT is the demo's, its weights laid into the channels of the full-size network, so that it finds words and costs what
-the published one costs. Recognisers have random weights: they cost the same as trained ones.
+the published one costs; it runs on OpenVINO. Whole pages are in ``benchmarks/pages.py``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ import torch
 import neuronkit
 from neuronkit.demo.pages import PageStyle, render_page
 from neuronkit.demo.weights import load_craft
-from neuronkit.models import CRAFT, PARSeq
-from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor, crop_words, find_boxes
+from neuronkit.models import CRAFT
+from neuronkit.ocr import CraftProcessor, ParseqProcessor, crop_words, find_boxes
 
 SEED = 7
 CANVAS = (1280, 1280)
@@ -258,52 +258,23 @@ class EasyOCRDetector:
             return test_net(1280, 1.0, self.craft, page, *THRESHOLDS, False, "cpu")[0][0]
 
 
-def reader(rounds: int) -> list[Result]:
-    """A page from image to text with equal detectors; the recognisers are each side's own, full-size, untrained."""
-    from doctr.models.preprocessor import PreProcessor
-    from doctr.models.recognition import parseq as doctr_parseq
-    from doctr.models.recognition.predictor import RecognitionPredictor
-
-    craft = widened(load_craft())
-    find = EasyOCRDetector(craft)
-    torch.manual_seed(SEED)
-    their_reader = RecognitionPredictor(
-        PreProcessor((32, 128), batch_size=64, preserve_aspect_ratio=True), doctr_parseq(pretrained=False).eval()
-    )
-    # A small page: hundreds of words through an untrained recogniser, which never ends one, take minutes.
-    page = render_page(np.random.default_rng(SEED), (480, 640), PageStyle(font_sizes=(16, 20), max_words=200)).image
-    detector = CraftProcessor(canvas_size=1280, mag_ratio=1.0)
-    inputs, _ = detector.preprocess([page])
-    ours = OCRPipeline(
-        reloaded(craft, inputs.shape),
-        reloaded(neuronkit.StaticPARSeq(PARSeq(94, decode_ar=True, refine_iters=1).eval(), batch_size=32)),
-        detector_processor=detector,
-        recognizer_processor=ParseqProcessor(94),
-    )
-
-    def theirs() -> Any:
-        with torch.no_grad():
-            return their_reader(crop_words(page, [_box(quad) for quad in find(page)]))
-
-    assert len(theirs()) == len(ours(page).words)
-    note = f"{len(ours(page).words)} words; EasyOCR's detection and docTR's PARSeq on the left"
-    return [compare("page to text", "both", theirs, lambda: ours(page), max(2, rounds // 5), note)]
-
-
 def dense_page() -> np.ndarray:
     """A page of some four hundred words that fills the canvas."""
     style = PageStyle(font_sizes=(13, 15), max_words=1000, max_turn=1.0)
     return render_page(np.random.default_rng(SEED + 2), CANVAS, style).image
 
 
-def reloaded(model: torch.nn.Module, shape: tuple[int, ...] | None = None) -> neuronkit.CompiledModel:
-    """Compile a model for the CPU, save it, and load it again; a dynamic one for inputs of one shape."""
+def reloaded(
+    model: torch.nn.Module, shape: tuple[int, ...] | None = None, target: str = "openvino"
+) -> neuronkit.CompiledModel:
+    """Compile a model for one thread, save it, and load it again; a dynamic one for inputs of one shape."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.pt"
         inputs = None if shape is None else [torch.zeros(shape)]
+        # TorchScript takes as many threads as torch.
+        options = neuronkit.CompileOptions(threads=None if target == "cpu" else 1)
         # What is measured is compared with the peer's.
-        neuronkit.compile_for_inferentia(model, inputs, target="cpu", verify=False).save(path)
-        return neuronkit.load(path)
+        compiled = neuronkit.compile_for_inferentia(model, inputs, target=target, options=options, verify=False)
+        return neuronkit.load(compiled.save(Path(folder) / "model"))
 
 
 def widened(small: CRAFT) -> CRAFT:
@@ -339,7 +310,6 @@ PARTS: dict[str, Callable[[int], list[Result]]] = {
     "images": images,
     "words": words,
     "detection": detection,
-    "reader": reader,
 }
 
 

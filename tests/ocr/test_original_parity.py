@@ -164,7 +164,7 @@ def test_detection_on_a_reloaded_artifact_is_easyocrs() -> None:
     processor = CraftProcessor(mag_ratio=1.0)
     canvas, letterboxes = processor.preprocess([page])
     static = StaticCRAFT(craft, height=canvas.shape[2], width=canvas.shape[3])
-    for artifact in (benchmark.reloaded(craft, canvas.shape), benchmark.reloaded(static)):
+    for artifact in (benchmark.reloaded(craft, canvas.shape, "cpu"), benchmark.reloaded(static, None, "cpu")):
         (found,) = processor.postprocess(benchmark.scores_of(artifact, canvas), letterboxes)
         assert len(found) == len(expected) >= 12
         np.testing.assert_allclose([box.quad for box in found], expected, rtol=0, atol=1e-3)
