@@ -150,6 +150,9 @@ MISTAKES: dict[str, tuple[Callable[[Things], Any], str]] = {
     "a target without a chip": (lambda t: estimate(t.network, [t.images], target="cpu"), "expected one of 'inf1'"),
     "a class as model": (lambda t: t.compile(CRAFT), "make an instance: CRAFT(...)"),
     "a path as model": (lambda t: t.compile("craft.pt"), "load_checkpoint(model, path)"),
+    "a path to make static": (lambda t: make_static("craft.pt"), "load_checkpoint(model, path)"),  # type: ignore[arg-type]
+    "a class to make static": (lambda t: StaticPARSeq(PARSeq), "make an instance: PARSeq(...)"),  # type: ignore[arg-type]
+    "weights to make static": (lambda t: StaticCRAFT({}, height=64, width=64), "model.load_state_dict(...)"),  # type: ignore[arg-type]
     "weights as model": (lambda t: t.compile(t.craft.state_dict()), "model.load_state_dict(...)"),
     "no inputs": (lambda t: t.compile(t.network), "neuronkit.make_static(model)"),
     "a shape as inputs": (lambda t: t.compile(t.network, (1, 3, 8, 8)), "[TensorSpec('images', (1, 3, 8, 8))]"),

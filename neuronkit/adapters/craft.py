@@ -99,8 +99,7 @@ class StaticCRAFT(StaticModel):
         width: int | None = None,
         options: CRAFTOptions | None = None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise UnknownModelError(f"got {type(model).__name__}; StaticCRAFT takes the dynamic model, an nn.Module")
+        tensors.module("model", model, error=UnknownModelError)
         self.options = either(CRAFTOptions, options, height=height, width=width)
         super().__init__(model, ())
         weights = next(self.source.parameters(), None)

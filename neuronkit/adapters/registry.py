@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.exact.trace import way_out
 from neuronkit.static.families import Family, families, family_of, register
@@ -40,8 +40,7 @@ def make_static(
         >>> neuronkit.make_static(parseq, batch_size=4).specs[0].shape
         (4, 3, 32, 128)
     """
-    if not isinstance(model, nn.Module):
-        raise UnknownModelError(f"got {type(model).__name__}; make_static takes an nn.Module")
+    tensors.module("model", model, error=UnknownModelError)
     batch_size = checks.integer("batch_size", batch_size, 1, error=SpecError)
     found = _find(unwrap(model), family)
     return found.build(model, batch_size=batch_size, options=_options(found, options))

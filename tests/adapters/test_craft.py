@@ -338,7 +338,7 @@ def test_sizes_on_which_craft_cannot_run_are_refused() -> None:
 
 
 def test_what_is_no_craft_is_refused_at_once() -> None:
-    with pytest.raises(UnknownModelError, match="got str; StaticCRAFT takes the dynamic model"):
+    with pytest.raises(UnknownModelError, match=r"got model='craft'; .*load_checkpoint\(model, path\)"):
         StaticCRAFT("craft", height=64, width=64)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="exact_padding cannot rewrite"):
         StaticCRAFT(nn.Linear(2, 2), height=64, width=64)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit import checks
+from neuronkit import checks, tensors
 from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.kit.options import ReadingOptions, either
 from neuronkit.adapters.parseq.graphs import PARSeqDecoder, PARSeqEncoder, PARSeqStep
@@ -113,7 +113,7 @@ class StaticPARSeq(EncoderDecoder):
     ) -> None:
         single = {"max_length": max_length, "decoding": decoding, "refine_iters": refine_iters, "method": method}
         self.options = options = either(PARSeqOptions, options, **single)
-        if not isinstance(model, nn.Module) or not matches(unwrap(model)):
+        if not matches(unwrap(tensors.module("model", model, error=UnknownModelError))):
             raise UnknownModelError(
                 f"got {type(model).__name__}, which does not have PARSeq's parts; give the dynamic model, as it is"
             )
