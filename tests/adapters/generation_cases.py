@@ -112,7 +112,7 @@ def settings_of(case: int) -> dict[str, Any]:
         if settings["num_beams"] > 1:
             settings.pop("encoder_repetition_penalty", None)
         if "exponential_decay_length_penalty" in settings:
-            for name in ("min_length", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"):
+            for name in ("min_length", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "forced_eos_token_id"):
                 settings.pop(name, None)
     return settings
 

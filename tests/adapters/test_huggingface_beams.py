@@ -11,8 +11,8 @@ import torch
 import neuronkit
 from neuronkit.adapters.huggingface import HuggingFaceOptions
 from neuronkit.errors import OptionError
-from tests.adapters.generation_cases import CASES, FAMILIES, compare
-from tests.adapters.huggingface_models import generated, lively, marian, trocr
+from tests.adapters.generation_cases import CASES, FAMILIES, OWN, compare
+from tests.adapters.huggingface_models import generated, lively, marian, text_model, trocr
 
 pytestmark = pytest.mark.peers
 
@@ -81,6 +81,22 @@ def test_a_prompt_is_not_counted_in_the_length() -> None:
     assert tokens[:, 0, :2].tolist() == [[9, 11]] * 3
 
 
+NOT_STATIC = {"prim::Loop", "prim::If", "aten::gather", "aten::index", "aten::index_select", "aten::scatter"}
+RULES = {"no_repeat_ngram_size": 2, "repetition_penalty": 1.3, "sequence_bias": [[[5], 3.0], [[6, 7], -4.0]]}
+
+
+@pytest.mark.parametrize(
+    ("family", "method", "beams"),
+    [("vit-roberta", "stepwise", 1), ("pix2struct", "windowed", 1), ("whisper", "auto", 2), ("M2M100", "auto", 1)],
+)
+def test_graphs_hold_no_gather_but_that_of_embeddings(family: str, method: str, beams: int) -> None:
+    model: Any = OWN[family]() if family in OWN else lively(text_model(family, 1), 2.0, 4.0)
+    for name, value in RULES.items():
+        setattr(model.generation_config, name, value)
+    static: Any = neuronkit.make_static(model, options=HuggingFaceOptions(max_length=6, method=method, num_beams=beams))
+    assert not neuronkit.analyze(static, target="inf2").counts.keys() & NOT_STATIC
+
+
 @pytest.mark.xla
 def test_xla_takes_the_graphs_and_none_scatters() -> None:
     model: Any = usual(lively(marian(1), 4.0, 8.0))
@@ -89,7 +105,7 @@ def test_xla_takes_the_graphs_and_none_scatters() -> None:
     options = HuggingFaceOptions(source_length=7, max_length=5)
     static: Any = neuronkit.make_static(model, batch_size=2, options=options)
     counts = neuronkit.analyze(static, target="inf2").counts
-    assert not [kind for kind in counts if "scatter" in kind or "gather" in kind or kind.startswith("prim::Loop")]
+    assert not counts.keys() & NOT_STATIC
     compiled = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
     inputs = static.example_inputs(3)
     assert torch.equal(compiled(*inputs)[0], static.reference(*inputs)[0])

@@ -159,6 +159,13 @@ def test_a_decoder_of_other_caches_computes_all_positions(monkeypatch: pytest.Mo
         make(model, "windowed")
 
 
+def test_rounding_that_layers_enlarge_is_no_other_result() -> None:
+    static = make(lively(trocr(0), 2.0, 24.0), "windowed", max_length=20, window=3)
+    inputs = static.example_inputs(3)
+    with torch.no_grad():
+        assert static.decoded(static(*inputs)) == generated(static.original, inputs, max_new_tokens=20)
+
+
 @pytest.mark.xla
 @pytest.mark.parametrize("method", ["stepwise", "windowed"])
 def test_xla_takes_the_graphs(method: str) -> None:

@@ -92,6 +92,7 @@ def test_whisper_starts_from_a_language_that_is_fixed() -> None:
         ("return_timestamps", True, "got return_timestamps=True in"),
         ("num_return_sequences", 2, "got num_return_sequences=2 in"),
         ("no_speech_threshold", 0.6, "got no_speech_threshold=0.6 in"),
+        ("suppress_tokens", list(range(VOCABULARY)), "got settings that ban every token at a position, with which"),
     ):
         model = whisper(1)
         setattr(model.generation_config, name, value)

@@ -7,6 +7,7 @@ absolute positions would be read at the wrong place, and are read by `PositionTa
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import sys
@@ -18,15 +19,24 @@ from torch import Tensor, nn
 
 from neuronkit.adapters.huggingface.generation import Generation, plain_token
 from neuronkit.adapters.huggingface.graphs import Decode, plain_sizes
+from neuronkit.static.decoding.protocols import rounding
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import length
+from neuronkit.tensors import being_traced
 
 
 class Place:
-    """Which tokens (N, W) are computed at which positions (N, W); None while tables are read as the model does."""
+    """Which tokens (N, W) are computed at which positions (N, W); None while tables are read as the model does.
+
+    Attributes:
+        held: The constants of tables, where they serve several calls.
+    """
 
     tokens: Tensor | None = None
     positions: Tensor
+
+    def __init__(self) -> None:
+        self.held: dict[PositionTable, tuple[Tensor, ...]] = {}
 
 
 class PositionTable(Foldable):
@@ -63,7 +73,7 @@ class PositionTable(Foldable):
         if self.place.tokens is None:
             self.called = args, kwargs
             return self.inner(*args, **kwargs)
-        plain, *padding = self.constants
+        plain, *padding = self.place.held.get(self) or self.constants
         positions = self.place.positions.to(plain.device).clamp(max=plain.shape[0] - 1)
         embedded = nn.functional.embedding(positions, plain)
         for table in padding:
@@ -103,19 +113,46 @@ class Entries:
 
     Args:
         tensors: An example of them.
+
+    Raises:
+        ValueError: If they differ in shape.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self.shapes = [(int(t.shape[1]), int(t.shape[3])) for t in tensors]
-        self.widths = [math.prod(shape) for shape in self.shapes]
+        shapes = {(int(t.shape[1]), int(t.shape[3])) for t in tensors}
+        if len(shapes) != 1:
+            raise ValueError(f"got keys and values of {shapes}; expected the same heads and widths in all layers")
+        self.shape = (len(tensors), *shapes.pop())
+        self.width = math.prod(self.shape)
 
     def pack(self, tensors: Sequence[Tensor]) -> Tensor:
-        return torch.cat([t.transpose(1, 2).flatten(2) for t in tensors], dim=2)
+        return torch.stack(list(tensors)).permute(1, 3, 0, 2, 4).flatten(2)
 
-    def unpack(self, packed: Tensor) -> list[Tensor]:
+    def unpack(self, packed: Tensor) -> tuple[Tensor, ...]:
         # Not unflatten, whose rank is unknown to the exporter of ONNX.
-        pieces, entries = zip(packed.split(self.widths, dim=2), self.shapes), length(packed, 1)
-        return [piece.reshape(-1, entries, *shape).transpose(1, 2) for piece, shape in pieces]
+        entries = packed.reshape(packed.shape[0], length(packed, 1), *self.shape)
+        return entries.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+@functools.cache
+def _keeping_class(base: Any) -> Any:
+    """A class of caches that gives an attention what is in `past` and what is new, and keeps the latter in `kept`."""
+
+    def update(self: Any, keys: Tensor, values: Tensor, layer_idx: int, *rest: Any, **named: Any) -> Any:
+        self.kept += [keys, values]
+        if not self.past:
+            return keys, values
+        return tuple(torch.cat(pair, dim=2) for pair in zip(self.past[2 * layer_idx :], (keys, values)))
+
+    def mask_sizes(self: Any, query: Any, layer_idx: int = 0) -> tuple[int, int]:
+        return self.seen + int(query if isinstance(query, int) else query.shape[0]), 0
+
+    methods = {
+        "update": update,
+        "get_seq_length": lambda self, *rest, **named: self.seen,
+        "get_mask_sizes": mask_sizes,
+    }
+    return type("Keeping", (base,), methods)
 
 
 def keeping(past: Sequence[Tensor] = ()) -> Any:
@@ -125,25 +162,9 @@ def keeping(past: Sequence[Tensor] = ()) -> Any:
         past: Keys and values of each layer, in order; empty: nothing was computed yet.
     """
     # The model is of it, so that it is imported.
-    base: Any = sys.modules["transformers"].DynamicCache
-    seen = past[0].shape[2] if past else 0
-
-    def update(self: Any, keys: Tensor, values: Tensor, layer_idx: int, *rest: Any, **named: Any) -> Any:
-        self.kept += [keys, values]
-        if not past:
-            return keys, values
-        return tuple(torch.cat(pair, dim=2) for pair in zip(past[2 * layer_idx :], (keys, values)))
-
-    def mask_sizes(self: Any, query: Any, layer_idx: int = 0) -> tuple[int, int]:
-        return seen + int(query if isinstance(query, int) else query.shape[0]), 0
-
-    methods = {
-        "update": update,
-        "get_seq_length": lambda self, *rest, **named: seen,
-        "get_mask_sizes": mask_sizes,
-    }
-    cache = type("Keeping", (base,), methods)()
-    cache.kept = []
+    cache = _keeping_class(sys.modules["transformers"].DynamicCache)()
+    cache.past, cache.kept = past, []
+    cache.seen = past[0].shape[2] if past else 0
     return cache
 
 
@@ -173,10 +194,10 @@ class Layout:
 
     def __init__(self, decode: Decode, width: int, positions: int) -> None:
         self.width, self.place = width, Place()
-        tables = replace_tables(decode.model, self.place)
+        self.tables = tables = replace_tables(decode.model, self.place)
         weight = next(decode.model.parameters())
         states = torch.zeros(1, 2, width, dtype=weight.dtype, device=weight.device)
-        mask = torch.ones_like(states[..., :1]) if decode.masked else None
+        mask = torch.ones(1, 2, dtype=torch.int64, device=weight.device) if decode.masked else None
         tokens = torch.full((1, positions), plain_token(decode.model), device=weight.device)
         decode.compute(tokens, states, mask)
         for table in tables:
@@ -208,22 +229,29 @@ class CachedDecode(Decode):
     def __init__(self, model: nn.Module, settings: Generation, masked: bool, layout: Layout) -> None:
         super().__init__(model, settings, masked)
         self.layout = layout
+        # What comes before BOS is nothing.
         self.prefix = 0
         # A rule that looks at earlier tokens is for the caller's `process`, who has them.
         self.looks_back = not self.scores.by_position
         self.register_buffer("start", torch.full((1, 1), settings.prompt[0], dtype=torch.int32), persistent=False)
 
-    # Of the latest context, whose calls follow each other: eager attention copies what is not contiguous each time.
+    # Of the latest context, whose calls follow each other.
     _held: tuple[Tensor, Any] | None = None
 
-    def _crossed(self, context: Tensor) -> Any:
-        """The cache of the attention to the encoder's states, which a context begins with."""
-        is_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
-        if is_graph or torch.is_grad_enabled():
-            return filled(self.layout.cross.unpack(self.split(context)[0]))
-        if self._held is None or self._held[0] is not context:
-            pieces = self.layout.cross.unpack(self.split(context)[0])
-            self._held = context, filled([piece.contiguous() for piece in pieces])
+    def _shared(self, context: Tensor) -> Any:
+        """What all calls on a context share: states, mask and cache of the attention to them, constants of tables."""
+        is_held = not (being_traced() or torch.is_grad_enabled())
+        if is_held and self._held is not None and self._held[0] is context:
+            return self._held[1]
+        entries, mask = self.split(context)
+        pieces = self.layout.cross.unpack(entries)
+        # Of the states the keys and values are in the cache.
+        states = entries.new_zeros(()).expand(*entries.shape[:2], self.layout.width)
+        if not is_held:
+            return states, mask, filled(pieces), {}
+        # Eager attention copies what is not contiguous each time.
+        crossed = filled([piece.contiguous() for piece in pieces])
+        self._held = context, (states, mask, crossed, {table: table.constants for table in self.layout.tables})
         return self._held[1]
 
     def prefill(self, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -233,34 +261,33 @@ class CachedDecode(Decode):
             states, mask = self.split(memory)
             tokens = self.start.expand(memory.shape[0], -1)
             self.compute(tokens, states, mask, past_key_values=both(own, cross))
-            context, entry = self.layout.cross.pack(cross.kept), self.layout.own.pack(own.kept)
+            context = self.layout.cross.pack(cross.kept)
             # What no loop uses is computed in no graph.
-            entry = entry if self.prefix else torch.zeros_like(entry)
+            entry = torch.zeros_like(self.layout.own.pack(own.kept))
             return torch.cat([context, memory[..., memory.shape[2] - self.channels :]], dim=2), entry
 
     def advance(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (N, W) at `position` (N,) → logits (N, W, V), and what they add to the cache (N, W, E)."""
         with plain_sizes():
-            (rows, window), past = tokens.shape, cache.shape[1]
-            states, mask = self.split(context)
-            entry = torch.arange(past + window, dtype=torch.int32, device=tokens.device)
-            position = position.unsqueeze(1)
+            window, past = tokens.shape[1], cache.shape[1]
+            states, mask, crossed, constants = self._shared(context)
             own = keeping(self.layout.own.unpack(cache))
+            positions = position = position.unsqueeze(1)
+            if window > 1:
+                positions = position + torch.arange(window, dtype=torch.int32, device=tokens.device)
+            named: dict[str, Any] = {"past_key_values": both(own, crossed)}
+            # Where all entries count, as in every eager step, no mask is made.
+            if being_traced() or int(position.min()) < past:
+                entry = torch.arange(past + window, dtype=torch.int32, device=tokens.device)
+                named["decoder_attention_mask"] = (entry >= past - position).long()
             place = self.layout.place
-            place.tokens, place.positions = tokens, (position + (self.prefix + entry[:window])).long()
+            place.tokens, place.positions, place.held = tokens, positions, constants
             try:
-                logits = self.compute(
-                    tokens,
-                    # Of these the keys and values are in the cache.
-                    states.new_zeros(()).expand(rows, states.shape[1], self.layout.width),
-                    mask,
-                    past_key_values=both(own, self._crossed(context)),
-                    decoder_attention_mask=(entry >= past - self.prefix - position).long(),
-                )
+                logits = self.compute(tokens, states, mask, **named)
             finally:
-                place.tokens = None
+                place.tokens, place.held = None, {}
             if not self.beams and not self.looks_back:
-                logits = self.scores(logits, position + entry[:window])
+                logits = self.scores(logits, positions)
             return logits, self.layout.own.pack(own.kept)
 
 
@@ -295,7 +322,7 @@ def find_layout(model: nn.Module, settings: Generation, masked: bool, window: in
 
 
 def _agrees(cached: CachedDecode, settings: Generation, window: int) -> bool:
-    """Whether a few tokens give the same logits in windows as all at once."""
+    """Whether a few tokens give the same logits in windows as all at once, to what rounding changes in this model."""
     weight = next(cached.model.parameters())
     generator = torch.Generator().manual_seed(0)
     memory = torch.randn(1, 5, settings.width, generator=generator)
@@ -306,19 +333,26 @@ def _agrees(cached: CachedDecode, settings: Generation, window: int) -> bool:
     steps = min(settings.new_tokens, window + 5)
     tokens = torch.randint(0, settings.vocabulary, (1, steps), generator=generator, dtype=torch.int32)
     tokens = torch.cat([cached.start, tokens.to(weight.device)[:, 1:]], dim=1)
-    expected = cached.compute(tokens, *cached.split(memory))
-    if not cached.beams and not cached.looks_back:
-        places = torch.arange(steps, dtype=torch.int32, device=weight.device).unsqueeze(0)
-        expected = cached.scores(expected, places)
+    places = torch.arange(steps, dtype=torch.int32, device=weight.device).unsqueeze(0)
+
+    def compute(states: Tensor) -> Tensor:
+        logits = cached.compute(tokens, states, mask)
+        return logits if cached.beams or cached.looks_back else cached.scores(logits, places)
+
+    states, mask = cached.split(memory)
+    expected = compute(states)
+    tolerance = rounding(compute, states, expected)
     context, entry = cached.prefill(memory)
     entries = max(1, settings.new_tokens - window)
     cache = entry.new_zeros(1, entries + steps, entry.shape[2])
     for first in range(steps - window + 1):
         position = torch.full((1,), first, dtype=torch.int32, device=weight.device)
         here = slice(first, first + window)
-        logits, entry = cached.advance(tokens[:, here], position, cache[:, first : first + entries], context)
+        # A graph has one length of cache; eagerly there are no more entries than count.
+        for begin in (first, entries):
+            past = cache[:, begin : first + entries]
+            logits, entry = cached.advance(tokens[:, here], position, past, context)
+            if not torch.allclose(logits, expected[:, here], rtol=0, atol=tolerance):
+                return False
         cache[:, entries + first : entries + first + window] = entry
-        scale = 1 + float(expected[:, here].abs().clamp(max=2.0**20).max())
-        if not torch.allclose(logits, expected[:, here], rtol=0, atol=100 * torch.finfo(weight.dtype).eps * scale):
-            return False
     return True

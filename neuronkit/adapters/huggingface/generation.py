@@ -97,7 +97,10 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
                     f"got {name}={value} in the generation settings; expected an id below {vocabulary}, the size of "
                     "the model's vocabulary; set it to the tokenizer's id"
                 )
-        rules = asked(model, lambda: read_processors(call.processors, call.input_ids, new_tokens, vocabulary))
+        # Whisper looks at the last token of each sequence.
+        fails = (call.config.num_beams or 1) > 1 and getattr(model.config, "model_type", None) == "whisper"
+        given = call.processors, call.input_ids, new_tokens, vocabulary
+        rules = asked(model, lambda: read_processors(*given, fails_without_tokens=fails))
     pad_id = call.config.pad_token_id
     return Generation(
         prompt=prompt,

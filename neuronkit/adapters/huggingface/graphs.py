@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from neuronkit.adapters.huggingface.generation import Generation
 from neuronkit.adapters.huggingface.scores import Rules
+from neuronkit.static.ops import length
 from neuronkit.static.trees import find
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
@@ -35,10 +36,20 @@ def _without_warnings() -> Iterator[None]:
 
 
 class PlainSizes(TorchFunctionMode):
-    """Gives sizes as plain numbers while a graph is traced: in fixed shapes they are constants, not values."""
+    """Gives sizes as plain numbers while a graph is traced: in fixed shapes they are constants, not values.
+
+    Masks of padding, which are read entry by entry in order, are read without a gather; tables as embeddings.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is Tensor.__getitem__ and _reads_in_order(*args):
+            first, count, _ = args[1][1].counted
+            return args[0][:, None, None, first : first + count]
+        if func is Tensor.index_select and args[1] == 0 and args[0].dim() == 2:
+            func, args = nn.functional.embedding, (args[2], args[0])
+        if func is Tensor.__getitem__ and isinstance(args[0], nn.Parameter) and _is_ids(args[1]) and args[0].dim() == 2:
+            func, args = nn.functional.embedding, (args[1], args[0])
         if func is nn.functional.embedding:
             # It compares padding_idx, which is about gradients, with a size.
             kwargs, args = {**dict(zip(("input", "weight"), args)), **kwargs}, ()
@@ -50,6 +61,9 @@ class PlainSizes(TorchFunctionMode):
         if func is Tensor.__bool__ and hasattr(args[0], "if_overflown"):
             return args[0].if_overflown
         result = func(*args, **kwargs)
+        counted = _counted(func, args)
+        if counted is not None:
+            result.counted = counted
         if func in _FINITE:
             result.if_overflown = _FINITE[func]
         elif func in _REDUCED and hasattr(args[0], "if_overflown"):
@@ -58,6 +72,33 @@ class PlainSizes(TorchFunctionMode):
             return result
         with _without_warnings():
             return int(result) if isinstance(result, (int, Tensor)) else torch.Size(int(size) for size in result)
+
+
+def _counted(func: Any, args: Any) -> tuple[int, int, int] | None:
+    """The first number, how many and the dimension of a result that counts up, whatever a graph is given."""
+    if func is torch.arange:
+        return (0, args[0], 0) if len(args) == 1 and isinstance(args[0], int) else None
+    if len(args) < 2 or not hasattr(args[0], "counted"):
+        return None
+    first, count, axis = args[0].counted
+    if func in (Tensor.add, Tensor.__add__) and isinstance(args[1], int):
+        return first + args[1], count, axis
+    is_broadcast = isinstance(args[1], tuple) and set(map(type, args[1])) == {slice, type(None)}
+    if func is Tensor.__getitem__ and axis == 0 and is_broadcast and slice(None) in args[1]:
+        return first, count, args[1].index(slice(None))
+    return None
+
+
+def _is_ids(index: Any) -> bool:
+    return isinstance(index, Tensor) and index.dtype in (torch.int32, torch.int64)
+
+
+def _reads_in_order(mask: Tensor, index: Any) -> bool:
+    """Whether an index asks for all rows of a mask (N, S), and for columns one after the other, as (N, 1, 1, K)."""
+    if not isinstance(index, tuple) or len(index) != 2 or not all(hasattr(part, "counted") for part in index):
+        return False
+    rows, columns = (part.counted for part in index)
+    return rows == (0, length(mask, 0), 0) and columns[2] == 3
 
 
 def plain_sizes() -> contextlib.AbstractContextManager[Any]:
@@ -97,6 +138,8 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     tensors = (*model.parameters(), *model.buffers())
     copied = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors}).eval()
     for module in copied.modules():
+        # Zeros for all positions, which would be gathered by position.
+        module._buffers.pop("token_type_ids", None)
         config = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation"):
             config._attn_implementation = "eager"  # type: ignore[union-attr]
@@ -208,9 +251,9 @@ class Decode(nn.Module):
         self.channels = int(masked) + len(_DIGITS) * int(self.scores.reads_source)
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is in the memory, and the mask behind it, (N, S, 1), for models that take one."""
+        """What is in the memory, and the mask behind it, (N, S) int64, for models that take one."""
         states = memory.shape[2] - self.channels
-        return memory[..., :states], memory[..., states : states + 1] if self.masked else None
+        return memory[..., :states], (memory[..., states] > 0.5).long() if self.masked else None
 
     def source(self, memory: Tensor) -> Tensor | None:
         """The encoder's tokens (N, S) int32, where a rule reads them."""
@@ -220,8 +263,8 @@ class Decode(nn.Module):
         return sum(digits[..., i] * digit for i, digit in enumerate(_DIGITS)).to(torch.int32)  # type: ignore[union-attr]
 
     def compute(self, tokens: Tensor, states: Tensor, mask: Tensor | None, **cache: Any) -> Tensor:
-        """Tokens (N, W), hidden states (N, S, D) and their mask (N, S, 1) → logits (N, W, V) float32."""
-        named = {} if mask is None else {"attention_mask": (mask[..., 0] > 0.5).long()}
+        """Tokens (N, W), hidden states (N, S, D) and their mask (N, S) → logits (N, W, V) float32."""
+        named = {} if mask is None else {"attention_mask": mask}
         decoded = self.model(
             encoder_outputs=EncoderOutputs([states]),
             decoder_input_ids=tokens.long(),

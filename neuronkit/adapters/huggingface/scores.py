@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.huggingface.history import BANNED, RULES
+from neuronkit.adapters.huggingface.history import RULES, ban
 from neuronkit.errors import SpecError
 
 _KEPT, _BANNED, _FORCED = 0, 1, 2
@@ -25,10 +26,8 @@ _BY_POSITION = frozenset(
         "SuppressTokensAtBegin",
     )
 )
-# Those that may ban the end. A start that is the end too makes it a repetition.
-_KEEP_FROM_ENDING = {
-    f"{name}LogitsProcessor" for name in ("MinLength", "MinNewTokensLength", "NoRepeatNGram", "EncoderNoRepeatNGram")
-}
+# Those that may ban the end after some tokens. A start that is the end too makes it a repetition.
+_BAN_BY_HISTORY = {f"{name}LogitsProcessor" for name in ("NoRepeatNGram", "EncoderNoRepeatNGram")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,9 @@ class ScoreRules:
     pattern: Tensor
 
 
-def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: int) -> list[nn.Module]:
+def read_processors(
+    processors: Any, prompts: Tensor, steps: int, vocabulary: int, *, fails_without_tokens: bool = False
+) -> list[nn.Module]:
     """What the processors of a `generate` call do, in their order.
 
     Args:
@@ -53,6 +54,7 @@ def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: in
         prompts: (k, P) the ids that decoding starts from, the same for each beam; all but the first are forced.
         steps: T, how many tokens follow the first at most.
         vocabulary: V.
+        fails_without_tokens: Whether `generate` fails where every token is banned.
 
     Raises:
         SpecError: If one is not reproduced.
@@ -67,12 +69,12 @@ def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: in
             "them in model.generation_config"
         )
 
-    if any(type(p).__name__ == "LogitNormalization" for p in processors):
-        positional = type(processors)(p for p in processors if type(p).__name__ in _BY_POSITION)
-        if bool((read_rules(positional, prompt, steps, vocabulary).kinds == _BANNED).all(1).any()):
+    if fails_without_tokens or any(type(p).__name__ == "LogitNormalization" for p in processors):
+        kinds = read_rules(_by_position(processors), prompt, steps, vocabulary).kinds
+        if bool((kinds == _BANNED).all(1).any()):
             raise SpecError(
-                "got renormalize_logits and settings that ban every token at a position, with which generate gives "
-                "NaN; expected a token that is left; unset one of them in model.generation_config"
+                "got settings that ban every token at a position, with which generate gives NaN, or Whisper's with "
+                "beams fails; expected a token that is left; unset one of them in model.generation_config"
             )
 
     def finish() -> None:
@@ -87,13 +89,11 @@ def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: in
             table.append(processor)
             continue
         finish()
-        if name == "ExponentialDecayLengthPenalty" and {type(p).__name__ for p in processors} & _KEEP_FROM_ENDING:
-            longer = prompt[:, -1:].expand(-1, processor.regulation_start + 1)
-            if torch.isnan(processor(longer, torch.full((1, vocabulary), -torch.inf, device=prompt.device))).any():
-                raise SpecError(
-                    "got exponential_decay_length_penalty and a rule that may ban the end, with which this release of "
-                    "transformers gives NaN; expected one of the two; unset the other, or update transformers"
-                )
+        if name == "ExponentialDecayLengthPenalty" and _gives_nan(processor, processors, prompt, steps, vocabulary):
+            raise SpecError(
+                "got exponential_decay_length_penalty and a rule that may ban the end, with which this release of "
+                "transformers gives NaN; expected one of the two; unset the other, or update transformers"
+            )
         if name == "EncoderRepetitionPenaltyLogitsProcessor":
             changed = processor(prompts, torch.ones(len(prompts), vocabulary, device=prompt.device))
             if not torch.equal(changed, changed[:1].expand_as(changed)):
@@ -106,6 +106,28 @@ def read_processors(processors: Any, prompts: Tensor, steps: int, vocabulary: in
     if prompt.shape[1] > 1:
         rules.append(Scores(read_rules(type(processors)(), prompt, steps, vocabulary)))
     return rules
+
+
+def _by_position(processors: Any) -> Any:
+    return type(processors)(p for p in processors if type(p).__name__ in _BY_POSITION)
+
+
+def _gives_nan(penalty: Any, processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> bool:
+    """Whether the exponential penalty of this release makes NaN of an end that a rule before it may have banned."""
+    longer = prompt[:, -1:].expand(-1, penalty.regulation_start + 1)
+    if not torch.isnan(penalty(longer, torch.full((1, vocabulary), -torch.inf, device=prompt.device))).any():
+        return False
+    before = list(itertools.takewhile(lambda p: p is not penalty, processors))
+    rules = read_rules(_by_position(type(processors)(before)), prompt, steps, vocabulary)
+    # A position follows one token more than its number says.
+    bans = rules.kinds[rules.pattern[max(penalty.regulation_start, prompt.shape[1] - 1) :]] == _BANNED
+    ends = penalty.eos_token_id.tolist()
+    words = [item for p in before for item in getattr(p, "sequence_bias", {}).items()]
+    return (
+        any(type(p).__name__ in _BAN_BY_HISTORY for p in before)
+        or any(bias == -torch.inf and word[-1] in ends for word, bias in words)
+        or bool(bans[:, ends].any())
+    )
 
 
 def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> ScoreRules:
@@ -192,7 +214,9 @@ class Scores(nn.Module):
         used = [k for k in range(len(rules.kinds)) if bool(rules.kinds[k].any())]
         places = torch.stack([rules.pattern == k for k in used], dim=1) if used else torch.zeros(len(rules.pattern), 0)
         kinds = rules.kinds[used]
+        # One that holds everywhere needs no look-up.
         self.bans, self.forces = bool((kinds == _BANNED).any()), bool((kinds == _FORCED).any())
+        self.everywhere = len(used) == 1 and bool(places.all()) and not self.forces
         self.register_buffer("places", places.float(), persistent=False)
         self.register_buffer("banned", (kinds == _BANNED).float(), persistent=False)
         self.register_buffer("forced", (kinds == _FORCED).float(), persistent=False)
@@ -201,10 +225,10 @@ class Scores(nn.Module):
         """Scores (N, W, V) of the logits at these positions (1 or N, W) int32."""
         if not self.places.shape[1]:
             return logits
+        if self.everywhere:
+            return ban(logits, self.banned > 0)
         # Beyond the last one nothing is asked.
         places = nn.functional.embedding(positions.clamp(max=self.last), self.places)
         if self.forces:
             logits = torch.where(places @ self.forced > 0, torch.zeros_like(logits[:1, :1, :1]), logits)
-        if self.bans:
-            logits = torch.where(places @ self.banned > 0, torch.full_like(logits[:1, :1, :1], BANNED), logits)
-        return logits
+        return ban(logits, places @ self.banned > 0) if self.bans else logits

@@ -156,7 +156,7 @@ class StaticPARSeq(EncoderDecoder):
     def decoder(self, source: nn.Module) -> PARSeqDecoder:
         return PARSeqDecoder(source, self.steps, self.eos_id)
 
-    def stepper(self, source: nn.Module) -> PARSeqStep:
+    def stepper(self, source: nn.Module, decoder: Any) -> PARSeqStep:
         return PARSeqStep(source, self.steps)
 
     def memory_example(self) -> Tensor:

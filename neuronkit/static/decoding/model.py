@@ -112,7 +112,7 @@ class DecodingModel(StaticModel):
             stops_at_eos=self.stops_at_eos,
             outputs=outputs,
             passes=passes,
-            state=getattr(self.stepper(self.source), "state", None),
+            state=getattr(self.stepper(self.source, decoder), "state", None),
             prefix=getattr(decoder, "prefix", None) if chosen.keeps_caches else None,
             beams=beams,
             looks_back=bool(getattr(decoder, "looks_back", False)) and chosen.keeps_caches and beams is None,
@@ -128,9 +128,8 @@ class DecodingModel(StaticModel):
         """The decoder, in one of the protocols of `neuronkit.static.decoding.protocols`."""
         raise NotImplementedError
 
-    def stepper(self, source: nn.Module) -> Any:
+    def stepper(self, source: nn.Module, decoder: Any) -> Any:
         """The decoder in the step protocol."""
-        decoder = self.decoder(source)
         return decoder if hasattr(decoder, "step") else LogitsStep(decoder, self.steps)
 
     def memory_example(self) -> Tensor:
@@ -219,7 +218,7 @@ class DecodingModel(StaticModel):
             self.specs,
             self.encoder(source),
             decoder,
-            self.stepper(source),
+            self.stepper(source, decoder),
             memory or self.memory_example,
             self.classes or getattr(decoder, "classes", None),
         )

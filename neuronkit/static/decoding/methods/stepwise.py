@@ -117,7 +117,7 @@ class CachedLoop(nn.Module):
 
     def past(self, buffer: Tensor, done: int) -> Tensor:
         """The entries before a position, of which the latest count."""
-        count = max(1, self.prefix + done) if self.takes_any_length else self.entries
+        count = self.prefix + done if self.takes_any_length else self.entries
         return buffer[:, done + self.entries - count : done + self.entries]
 
     def forward(self, memory: Tensor, rows: int) -> Tuple[Tensor, Tensor, int]:
@@ -130,8 +130,8 @@ class CachedLoop(nn.Module):
         position = torch.zeros([rows], dtype=torch.int32, device=memory.device)
         value, tokens, written = self.one(given, position, self.past(buffer, 0), context)
         values = torch.empty([rows, self.steps] + list(value.shape[2:]), dtype=value.dtype, device=value.device)  # noqa: RUF005
-        ids = torch.zeros([rows, self.steps], dtype=torch.int32, device=memory.device)
-        values[:, :1], ids[:, :1] = value, tokens
+        values[:, :1] = value
+        ids = [tokens]
         ended = loops.is_end(tokens, self.ends)
         done = 1
         while done < self.steps and not bool(ended.all()):
@@ -141,11 +141,13 @@ class CachedLoop(nn.Module):
             else:
                 given = tokens
             value, tokens, written = self.one(given, position + done, self.past(buffer, done), context)
-            values[:, done : done + 1], ids[:, done : done + 1] = value, tokens
+            values[:, done : done + 1] = value
+            ids.append(tokens)
             ended = ended | loops.is_end(tokens, self.ends)
             done += 1
         values[:, done:] = 0
-        return values, ids, done
+        ids.append(torch.zeros([rows, self.steps - done], dtype=torch.int32, device=memory.device))
+        return values, torch.cat(ids, dim=1), done
 
 
 class Stepwise(Method):
