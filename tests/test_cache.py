@@ -355,6 +355,41 @@ def test_entries_are_listed_and_the_least_recently_used_go_first(tmp_path: Path)
     assert cache.size == 0
 
 
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _saying(**fields: Any) -> Any:
+    return lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _pipe,
+        lambda path: path.write_text("[" * 100_000),
+        lambda path: path.write_bytes(b"\xff"),
+        lambda path: path.write_bytes(bytes(9 << 20)),
+        _saying(graph=None),
+        _saying(graph=["a"]),
+        _saying(target="\x1b[31mred"),
+        _saying(ingredients=[1]),
+        _saying(created=5),
+    ],
+)
+def test_an_entry_that_describes_itself_badly_is_listed_without_its_words(spoil: Any, tmp_path: Path) -> None:
+    cache = CompileCache(tmp_path)
+    key = put(cache, "a")
+    spoil(cache.path(key) / "neuronkit.json")
+    (entry,) = cache.entries()
+    assert (entry.key, entry.graph, entry.target, entry.ingredients) == (key, "?", "?", {})
+    assert f"{key[:12]}  ?" in repr(cache)
+    assert cache.nearest("a", {"target": "inf2"}) is None
+    assert list(cache.verify()) == [key]
+    assert len(cache.clear()) == 1
+
+
 def test_a_hit_counts_as_use(tmp_path: Path) -> None:
     cache = CompileCache(tmp_path)
     for age, name in enumerate("ab"):

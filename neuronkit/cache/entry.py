@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from neuronkit.storage.sealed import MANIFEST
+from neuronkit.storage.sealed import MANIFEST, read_text
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,12 @@ def describe(path: Path) -> CacheEntry:
     last_used = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path / MANIFEST))
         created = datetime.fromisoformat(manifest["created"])
         graph, target, ingredients = manifest["graph"], manifest["target"], manifest["ingredients"]
-    except (OSError, ValueError, KeyError, TypeError):
+        if not (graph.isprintable() and target.isprintable() and isinstance(ingredients, dict)):
+            raise ValueError("not of this cache")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         created, graph, target, ingredients = last_used, "?", "?", {}
     return CacheEntry(path.name, graph, target, size, created, last_used, ingredients)
 
