@@ -151,7 +151,7 @@ def _matches(root: Path, pattern: Any) -> list[Path]:
         return sorted(root.glob(str(path)))
     except (ValueError, OSError) as error:
         # What glob says of stars in places where they mean nothing.
-        raise OptionError(f"got pattern={checks.shown(pattern)} ({error}); {expected}") from error
+        raise OptionError(f"got pattern={checks.shown(pattern)} ({checks.shown(error)}); {expected}") from error
 
 
 def _result_path(root: Path, target: Path, path: Path, number: int) -> Path:
