@@ -92,3 +92,14 @@ def test_decoders_of_steps_are_refused() -> None:
 
     with pytest.raises(SpecError, match="got Steps, which gives one step at a time; expected logits"):
         static_beam_search(Steps(), num_beams=2, max_length=3, bos_id=1, eos_id=0)
+
+
+@pytest.mark.runtimes
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_runtimes_find_the_same_beams(target: str) -> None:
+    memory = torch.randn(64, WIDTH, generator=torch.Generator().manual_seed(1))
+    search = make(memory=memory)
+    tokens, scores = compile_for_inferentia(search, target=target, progress=False)(memory)
+    expected = search.reference(memory)
+    assert torch.equal(tokens, expected[0])
+    assert torch.allclose(scores, expected[1], rtol=0, atol=1e-4)
