@@ -36,11 +36,12 @@ test-serving: .venv-serving/.ready
 site: .venv/.ready
 	NEURONKIT_SITE_EXECUTE=true NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
 
-# The demo's weights: first on words and pages in the fonts of matplotlib, then on scenes in those of Debian.
+# The demo's weights: words and pages in the fonts of matplotlib, then scenes in those of Debian, then both.
 train: .venv-train/.ready
 	.venv-train/bin/python -m tools.demo.train --out runs/plain
 	.venv-train/bin/python -m tools.demo.scenes.shards --out runs/shards
 	.venv-train/bin/python -m tools.demo.train --start runs/plain --shards runs/shards --scenes --out runs/scenes
+	.venv-train/bin/python -m tools.demo.train --start runs/scenes --shards runs/shards --scenes --own-words --out runs/both
 
 # Fonts and words for the scenes; as root.
 fonts:

@@ -9,6 +9,7 @@ from neuronkit.demo.weights import load_parseq
 from neuronkit.errors import OptionError
 from tools.demo import evaluate as module
 from tools.demo.evaluate import EXACT, Evaluation, evaluate, main
+from tools.demo.print_pages import words_right
 
 pytestmark = pytest.mark.tooling
 
@@ -68,3 +69,9 @@ def test_the_variant_may_disagree(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_no_words_are_refused() -> None:
     with pytest.raises(OptionError, match="words=0"):
         evaluate(seed=0, words=0)
+
+
+def test_words_as_close_as_print_sets_them_are_found_apart() -> None:
+    right, total = words_right("times", 11, 200)
+    assert total == 32
+    assert right >= 27

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -180,6 +181,12 @@ def test_shards_are_written_once_and_read_in_batches(scenery, tmp_path):
     batch = ParseqRecipe(batch_size=5).on_shards(shards, 36).batch(3, 0)
     assert batch["images"].shape == (5, 32, 128, 3)
     assert len(batch["masks"]) == 3
+    both = replace(ParseqRecipe(batch_size=5).on_shards(shards, 36), own_words=True)
+    same = [
+        np.array_equal(both.batch(3, step)["images"], replace(both, own_words=False).batch(3, step)["images"])
+        for step in range(4)
+    ]
+    assert same == [False, True, False, True]
 
 
 def test_varied_crops_keep_their_shape_and_are_never_the_same():

@@ -28,6 +28,7 @@ class ParseqRecipe(Recipe):
         hardening: Without shards, words become harder over so many steps.
         characters: 36 for small letters and digits, 94 for all of ASCII.
         shards: Crops rendered beforehand; None renders the package's own words as training goes.
+        own_words: Whether every other batch is the package's own words beside shards, so that they are not unlearned.
     """
 
     name: str = "parseq"
@@ -39,6 +40,7 @@ class ParseqRecipe(Recipe):
     hardening: int = 2000
     characters: int = 36
     shards: Shards | None = None
+    own_words: bool = False
 
     @property
     def charset(self) -> Charset:
@@ -83,10 +85,10 @@ class ParseqRecipe(Recipe):
         }
 
     def _crops(self, rng: np.random.Generator, seed: int, step: int) -> tuple[NDArray[np.uint8], list[str]]:
-        if self.shards is not None:
+        if self.shards is not None and not (self.own_words and step % 2 == 0):
             images, labels = self.shards.batch(seed, step, self.batch_size)
             return vary(rng, images), labels
-        difficulty = min(1.0, 0.1 + step / self.hardening)
+        difficulty = 1.0 if self.shards else min(1.0, 0.1 + step / self.hardening)
         pairs = [render_word(rng, difficulty=difficulty) for _ in range(self.batch_size)]
         small = [Image.fromarray(image).resize((128, 32), Image.Resampling.BICUBIC) for image, _ in pairs]
         return np.stack([np.asarray(image) for image in small]), [label for _, label in pairs]

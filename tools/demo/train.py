@@ -193,6 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--shards", type=Path, help="train the recogniser on the crops of tools.demo.scenes.shards")
     parser.add_argument("--shard-count", type=int, default=40, help="how many of them")
+    parser.add_argument("--own-words", action="store_true", help="beside shards, every other batch")
     parser.add_argument("--scenes", action="store_true", help="train the detector on scenes; needs make fonts")
     parser.add_argument("--characters", type=int, choices=(36, 94), default=36, help="of the shards")
     parser.add_argument("--start", type=Path, help="folder of weights NAME.pt to begin with")
@@ -205,6 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
         recipe = RECIPES[name]
         if isinstance(recipe, ParseqRecipe) and given.shards is not None:
             recipe = recipe.on_shards(Shards(given.shards, given.shard_count), given.characters)
+            recipe = replace(recipe, own_words=given.own_words)
         if isinstance(recipe, CraftRecipe) and given.scenes:
             recipe = replace(recipe, scenery=Scenery.installed())
         train(

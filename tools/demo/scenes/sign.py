@@ -21,7 +21,7 @@ from tools.demo.scenes.texts import simple_text
 SIZE = (500, 460)
 _LINES = (
     ("HARBOUR", "DejaVuSans-Bold.ttf", 62, 74),
-    ("Coffee", "DejaVuSerif-BoldItalic.ttf", 58, 160),
+    ("Coffee", "DejaVuSerif-Bold.ttf", 58, 160),
     ("fresh", "DejaVuSans.ttf", 34, 246),
     ("bread", "DejaVuSans.ttf", 34, 246),
     ("open", "DejaVuSansMono-Bold.ttf", 32, 312),
