@@ -360,9 +360,10 @@ def test_a_fused_graph_that_runs_again_is_not_said_to_run_once() -> None:
     several, _once = (
         estimate(StaticPARSeq(load_parseq(), batch_size=n, method="fused"), target="inf2") for n in (32, 1)
     )
-    assert several.executions == {"fused": 2}
+    calls = several.executions["fused"]
+    assert calls > 1
     assert several.case == "as on the example inputs"
-    assert "in 2 device calls" in str(several)
+    assert f"in {calls:g} device calls" in str(several)
     assert estimate(StaticCRAFT(load_craft(), height=64, width=64), target="inf2").case == "one graph, run once"
 
 
