@@ -106,6 +106,8 @@ def test_xla_takes_the_graphs_and_none_scatters() -> None:
     static: Any = neuronkit.make_static(model, batch_size=2, options=options)
     counts = neuronkit.analyze(static, target="inf2").counts
     assert not counts.keys() & NOT_STATIC
-    compiled = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
+    compiled: Any = neuronkit.compile_for_inferentia(static, target="xla", progress=False)
     inputs = static.example_inputs(3)
     assert torch.equal(compiled(*inputs)[0], static.reference(*inputs)[0])
+    # Every gather is an embedding: masks are read without one.
+    assert sum(graph.hlo.count(" gather(") for graph in compiled._graphs.values()) <= counts["aten::embedding"]

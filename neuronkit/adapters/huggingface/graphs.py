@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from neuronkit import tensors
 from neuronkit.adapters.huggingface.generation import Generation
 from neuronkit.adapters.huggingface.scores import Rules
 from neuronkit.static.ops import length
@@ -102,8 +103,8 @@ def _reads_in_order(mask: Tensor, index: Any) -> bool:
 
 
 def plain_sizes() -> contextlib.AbstractContextManager[Any]:
-    """`PlainSizes` while tracing; nothing otherwise, for it costs time."""
-    return PlainSizes() if torch.jit.is_tracing() else contextlib.nullcontext()  # type: ignore[attr-defined]
+    """`PlainSizes` while a graph is captured; nothing otherwise, for it costs time."""
+    return PlainSizes() if tensors.being_traced() else contextlib.nullcontext()
 
 
 class NoGlobalAttention(TorchFunctionMode):
