@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neuronkit.demo.reader import demo_reader
 from neuronkit.demo.weights import load_parseq
 from neuronkit.errors import OptionError
 from tools.demo import evaluate as module
@@ -72,6 +73,6 @@ def test_no_words_are_refused() -> None:
 
 
 def test_words_as_close_as_print_sets_them_are_found_apart() -> None:
-    right, total = words_right("times", 11, 200)
+    right, total = words_right(demo_reader(), "times", 11, 200)
     assert total == 32
     assert right >= 27

@@ -10,7 +10,7 @@ from fpdf import FPDF
 
 from neuronkit.demo.reader import demo_reader
 from neuronkit.demo.vocabulary import WORDS
-from neuronkit.ocr import image_pages
+from neuronkit.ocr import OCRPipeline, image_pages
 
 FACES = ("helvetica", "times", "courier")
 SIZES = ((10, 150), (11, 200), (14, 100), (16, 200))
@@ -29,17 +29,18 @@ def print_page(rng: np.random.Generator, face: str, points: int) -> tuple[bytes,
     return bytes(page.output()), words
 
 
-def words_right(face: str, points: int, dpi: int) -> tuple[int, int]:
+def words_right(read: OCRPipeline, face: str, points: int, dpi: int) -> tuple[int, int]:
     """Give how many words of a page are found and read, and how many there are."""
     data, words = print_page(np.random.default_rng([points, dpi]), face, points)
-    (page,) = demo_reader().read(image_pages(io.BytesIO(data), dpi=dpi))
+    (page,) = read.read(image_pages(io.BytesIO(data), dpi=dpi))
     return (Counter(word.text for word in page.words) & Counter(words)).total(), len(words)
 
 
 def main() -> None:
     """Print how many words of each face are found and read."""
+    read = demo_reader()
     for face in FACES:
-        right, total = np.sum([words_right(face, *size) for size in SIZES], axis=0)
+        right, total = np.sum([words_right(read, face, *size) for size in SIZES], axis=0)
         print(f"{face}: {right} of {total}")
 
 

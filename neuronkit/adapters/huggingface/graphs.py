@@ -37,7 +37,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 class PlainSizes(TorchFunctionMode):
-    """Gives sizes as plain numbers while a graph is traced: in fixed shapes they are constants, not values.
+    """Gives sizes as plain numbers while a graph is captured: in fixed shapes they are constants, not values.
 
     Masks of padding, which are read entry by entry in order, are read without a gather; tables as embeddings.
     """
