@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from neuronkit import StaticCRAFT, StaticPARSeq, compile_for_inferentia
-from neuronkit.demo.picture import IMAGE
+from neuronkit.demo.picture import IMAGE, load_truth
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, ParseqProcessor, load_image
 
@@ -107,13 +107,17 @@ def encode(pixels: Any, kind: str = "PNG") -> bytes:
 
 
 def strips(count: int) -> list[bytes]:
-    """Image files of different sizes, cut from the demo's picture: a few words each, or none."""
+    """Image files of different sizes, cut from the demo's picture: three of four at a word, the others anywhere."""
     picture = load_image(IMAGE)
+    words = load_truth()
     random = np.random.default_rng(0)
     found = []
     for i in range(count):
         height, width = int(random.integers(24, 64)), int(random.integers(40, 192))
         top, left = int(random.integers(0, 690 - height)), int(random.integers(0, 450 - width))
+        if i % 4 > 0:
+            x, y = words[int(random.integers(len(words)))].quad.min(axis=0)
+            left, top = min(int(max(x - 8, 0)), 450 - width), min(int(max(y - 8, 0)), 690 - height)
         found.append(encode(picture[top : top + height, left : left + width], ("PNG", "JPEG")[i % 2]))
     return found
 
