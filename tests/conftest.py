@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -40,3 +42,29 @@ def lower() -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[tuple[Tensor, ...
         return tuple(output.cpu() for output in outputs), hlo
 
     return run
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    from neuronkit import targets
+    from neuronkit.serving.triton import kinds
+    from neuronkit.static import families
+    from neuronkit.static.decoding import methods
+    from neuronkit.static.exact.rules import registry
+
+    tables: list[Any] = [
+        families._registered,
+        methods._registered,
+        targets._registered,
+        kinds.KINDS,
+        registry.RULES,
+        registry.MODULES,
+        registry.FUNCTIONS,
+        registry.BATCH_ANYWHERE,
+    ]
+    known = [copy.copy(table) for table in tables]
+    yield
+    for table, before in zip(tables, known):
+        table.clear()
+        (table.extend if isinstance(table, list) else table.update)(before)

@@ -1,4 +1,4 @@
-"""AdapterConformance: a right adapter passes every test, and each wrong one fails the test that is about it."""
+"""AdapterConformance: each wrong adapter fails the test that is about it; test_extending.py has one that passes all."""
 
 from __future__ import annotations
 
@@ -11,90 +11,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuronkit.adapters.kit.encoder_decoder import EncoderDecoder
 from neuronkit.adapters.lines.model import StaticLine
 from neuronkit.specs import TensorSpec
 from neuronkit.static.model import StaticModel
 from neuronkit.testing import AdapterConformance, PaddedConformance
-
-CLASSES, WIDTH, STEPS, EOS, BOS = 9, 16, 8, 0, 8
-
-
-class Reader(nn.Module):
-    """The dynamic original: reads a word from a vector, on a prefix that grows until every row has ended."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(6, WIDTH), nn.BatchNorm1d(WIDTH), nn.Tanh())
-        self.embed = nn.Embedding(CLASSES, WIDTH)
-        self.head = nn.Linear(WIDTH, CLASSES)
-        self.settings = {"beams": 1}
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        """Each position sees the sum of all tokens up to it."""
-        return self.head(torch.tanh(self.embed(tokens).cumsum(1) + memory.unsqueeze(1)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        memory = self.body(x)
-        tokens = torch.full((len(x), 1), BOS)
-        rows: list[Tensor] = []
-        while len(rows) < STEPS and not bool((tokens == EOS).any(1).all()):
-            rows.append(self.logits(tokens, memory)[:, -1])
-            tokens = torch.cat([tokens, rows[-1].argmax(-1, keepdim=True)], dim=1)
-        return torch.stack(rows, dim=1)
-
-
-class Decoder(nn.Module):
-    def __init__(self, source: Any) -> None:
-        super().__init__()
-        self.embed, self.head = source.embed, source.head
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.embed(tokens).cumsum(1) + memory.unsqueeze(1)))
-
-
-class StaticReader(EncoderDecoder):
-    """The right adapter."""
-
-    family = "toy"
-
-    def __init__(self, model: nn.Module, batch_size: int) -> None:
-        super().__init__(model, (TensorSpec("x", (batch_size, 6)),), steps=STEPS, bos_id=BOS, eos_id=EOS)
-
-    def encoder(self, source: Any) -> nn.Module:
-        return source.body
-
-    def decoder(self, source: nn.Module) -> nn.Module:
-        return Decoder(source)
-
-    def run_original(self, source: nn.Module, *inputs: Tensor) -> Tensor:
-        logits = source(*inputs)
-        return nn.functional.pad(logits, [0, 0, 0, STEPS - logits.shape[1]])
-
-    def decoded(self, outputs: Tensor) -> list[Any]:
-        rows = outputs.argmax(-1).tolist()
-        return [row[: row.index(EOS)] if EOS in row else row for row in rows]
+from tests.toys.family import STEPS, Decoder, StaticReader, make_reader
 
 
 class Conformance(AdapterConformance):
-    adapter: Callable[[nn.Module, int], StaticModel] = StaticReader
+    adapter: Callable[..., StaticModel] = StaticReader
     distinct_results = 6
 
     def make_model(self) -> nn.Module:
-        torch.manual_seed(4)
-        model = Reader()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(2)
-            model.head.bias[EOS] += 1
-        return model.eval()
+        return make_reader()
 
     def make_static(self, model: nn.Module, batch_size: int) -> StaticModel:
-        return type(self).adapter(model, batch_size)
-
-
-class TestTheRightAdapter(Conformance):
-    pass
+        return type(self).adapter(model, batch_size=batch_size)
 
 
 def failing(adapter: type[StaticModel], test: str, *arguments: Any) -> str:
@@ -228,7 +160,7 @@ def test_wrong_words_fail_though_the_logits_are_right() -> None:
         adapter = Reversed
 
         def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-            return StaticReader(model, 1).decoded(model.eval()(*inputs))
+            return StaticReader(model).decoded(model.eval()(*inputs))
 
     with pytest.raises(AssertionError, match=r"decoded row \d of seed 0 against the original's: got"):
         Wrong().test_equals_the_original_row_by_row()
@@ -245,7 +177,7 @@ def test_confidences_are_held_to_the_tolerance() -> None:
         adapter = type("Adapter", (Scored,), {"error": 1e-6})
 
         def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-            return Scored(model, 1).decoded(model.eval()(*inputs))
+            return Scored(model).decoded(model.eval()(*inputs))
 
     Right().test_equals_the_original_row_by_row()
     Right.adapter = type("Adapter", (Scored,), {"error": 1e-2})
@@ -338,7 +270,7 @@ def test_a_changed_mode_fails() -> None:
 def test_registered_weights_fail() -> None:
     class Registers(StaticReader):
         def __init__(self, model: nn.Module, batch_size: int) -> None:
-            super().__init__(model, batch_size)
+            super().__init__(model, batch_size=batch_size)
             self.copy = copy.deepcopy(model.head)
 
     assert "registers the original's parameters" in failing(Registers, "test_leaves_the_model_as_it_was")
@@ -407,7 +339,7 @@ class StaticLineReader(StaticLine):
 
 
 class PaddedLines(PaddedConformance):
-    adapter: Callable[[nn.Module, int], StaticModel] = StaticLineReader
+    adapter: Callable[..., StaticModel] = StaticLineReader
     atol = 1e-5
 
     def make_model(self) -> nn.Module:
@@ -420,7 +352,7 @@ class PaddedLines(PaddedConformance):
         return model.eval()
 
     def make_static(self, model: nn.Module, batch_size: int) -> StaticModel:
-        return type(self).adapter(model, batch_size)
+        return type(self).adapter(model, batch_size=batch_size)
 
 
 class TestLinesOfOnesOwn(PaddedLines):

@@ -9,12 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,11 +21,7 @@ import neuronkit
 from neuronkit import CompiledModel, TensorSpec, compile_for_inferentia, load
 from neuronkit.errors import ArtifactError, MissingDependencyError, NeuronCoreError, OptionError, ServerError
 from neuronkit.ocr import CraftProcessor, ParseqProcessor
-from neuronkit.serving.artifact import ServedArtifact
-from neuronkit.serving.triton import export_repository, kinds, serve
-from neuronkit.serving.triton.backend import Request, load_served
-from neuronkit.serving.triton.config import Port, Signature
-from neuronkit.serving.triton.kinds import TensorModel
+from neuronkit.serving.triton import export_repository, serve
 from neuronkit.serving.triton.repository import locked, publish
 from neuronkit.serving.triton.server import free_ports
 
@@ -556,33 +550,3 @@ def test_publish_never_replaces_a_version(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"):
         publish(tmp_path / "staged", tmp_path / "models/m", 1)
     assert everything(tmp_path / "models") == before
-
-
-class Lengths(TensorModel):
-    """A kind of its own: tells how many entries the input of a model called "length" has."""
-
-    @classmethod
-    def fits(cls, artifacts: Mapping[str, ServedArtifact]) -> bool:
-        return super().fits(artifacts) and artifacts["model"].specs[0].name == "measured"
-
-    @classmethod
-    def signature(cls, artifacts: Mapping[str, ServedArtifact]) -> Signature:
-        tensors = super().signature(artifacts)
-        return Signature(tensors.inputs, (Port("length", "TYPE_INT32", (1,)),), tensors.batch_size)
-
-    def _finish(self, result: Sequence[torch.Tensor], outputs: Collection[str]) -> dict[str, Any]:
-        return {"length": np.array([[len(row)] for row in result[0]], np.int32)}
-
-
-def test_a_kind_of_ones_own_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "KINDS", [f"{__name__}:Lengths", *kinds.KINDS])
-    monkeypatch.setitem(sys.modules, __name__, sys.modules[Lengths.__module__])
-    compiled = compile_for_inferentia(nn.Identity(), TensorSpec("measured", (2, 5)), target="cpu")
-    version = export_repository({"m": compiled}, tmp_path / "models")["m"]
-    config = config_of(tmp_path / "models", "m")
-    assert 'name: "length" data_type: TYPE_INT32' in config
-    (kind,) = re.findall('key: "kind" value: { string_value: "(.*)" }', config)
-    served = load_served(version, kind, max_pixels=1)
-    (answer,) = served.answer([Request(lambda: {"measured": np.zeros((1, 5), np.float32)}, ["length"])])
-    assert not isinstance(answer, Exception)
-    assert answer["length"].tolist() == [[5]]
