@@ -14,7 +14,7 @@ from neuronkit.capture.tracing import trace
 from neuronkit.errors import MissingSDKError, OptionError
 from neuronkit.options import SDK_OPTIONS, CompileOptions, Precision
 from neuronkit.specs import TensorSpec
-from neuronkit.targets.sdk.flags import flag_given, set_twice
+from neuronkit.targets.sdk.flags import refuse_set_twice, sets
 from neuronkit.targets.sdk.job import Job
 from neuronkit.targets.sdk.packages import (
     check_framework,
@@ -28,7 +28,7 @@ from neuronkit.targets.sdk.packages import (
 from neuronkit.targets.sdk.target import SdkTarget, examples_of, rendered, save_result
 
 INSTALL = install_command(
-    "torch==1.13.1", "torch-neuron==1.13.1.*", "neuron-cc[tensorflow]", "protobuf<3.20", "numpy<2"
+    "torch==1.13.1", "torch-neuron==1.13.1.*", "neuron-cc[tensorflow]==1.24.*", "protobuf<3.20", "numpy<2"
 )
 _LAST_DRIVER = "2.24"
 
@@ -118,11 +118,11 @@ def compiler_args(options: CompileOptions) -> list[str]:
     Raises:
         OptionError: If neuron-cc has no such setting.
     """
+    refuse_set_twice(options)
     args: list[str] = []
     precision = options.precision
-    if flag_given(options.extra_args, "--fast-math", "--fp32-cast"):
-        if precision != Precision():
-            raise set_twice("the precision", "auto_cast", options.auto_cast, options.extra_args)
+    if sets(options.extra_args, "auto_cast"):
+        pass
     elif precision in _FAST_MATH:
         args += ["--fast-math", *_FAST_MATH[precision]]
     else:

@@ -45,9 +45,11 @@ _PROGRAM = "graph.pt2"
 # TorchNeuron's two tiers of compiled programs. A hit in the local one may leave the other without the program.
 _CACHES = {"TORCH_NEURONX_NEFF_CACHE_DIR": "cache", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR": "cache-local"}
 _PLATFORM = "NEURON_PLATFORM_TARGET_OVERRIDE"
-_LEVEL = "NEURON_COMPILER_OPT_LEVEL"
+_LEVEL, _CORES = "NEURON_COMPILER_OPT_LEVEL", "NEURON_LOGICAL_NC_CONFIG"
 # What decides about the compiled program, and so goes into an artifact; the rest is of this machine.
-_KEPT = ("TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION", "NEURON_CC_FLAGS", "NEURON_LOGICAL_NC_CONFIG", _LEVEL)
+_KEPT = ("TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION", "NEURON_CC_FLAGS", _CORES, _LEVEL)
+# With it set, an artifact would have no program.
+_NO_CACHE = "TORCH_NEURONX_NEFF_DISABLE_CACHE"
 
 
 class Trn2NativeTarget(Target):
@@ -159,14 +161,17 @@ class Trn2NativeTarget(Target):
             "TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION": "0" if options.cpu_fallback else "1",
             "NEURON_CC_FLAGS": " ".join([*neuronx_flags(options, self.compiler_target), *options.extra_args]),
             **self._platform(),
+            # The process's own, unless the options say otherwise: an artifact has to say what made it.
+            **{name: os.environ[name] for name in (_LEVEL, _CORES) if name in os.environ},
         }
         if options.optlevel is not None:
             # Passed on to the compiler as it is.
             environment[_LEVEL] = f"-O{options.optlevel}"
         if options.neuroncores is not None:
-            environment["NEURON_LOGICAL_NC_CONFIG"] = str(
-                checked_cores(options.neuroncores, self.name, self.cores_per_copy)
-            )
+            count = checked_cores(options.neuroncores, self.name, self.cores_per_copy)
+            # Chips without logical cores refuse to be told.
+            if self.cores_per_copy != (1,):
+                environment[_CORES] = str(count)
         if options.workdir is not None:
             environment["TORCH_NEURONX_DEBUG_DIR"] = str(options.workdir)
             environment["TORCH_NEURONX_PRESERVE_COMPILATION_ARTIFACTS"] = "1"
@@ -221,7 +226,8 @@ class NativeGraph:
         self.specs = specs
         # Caches of its own, or a saved artifact would carry the programs of other graphs.
         caches = {variable: str(self._directory / name) for variable, name in _CACHES.items()}
-        self._environment = {**environment, **caches}
+        # Without a name, TorchNeuron asks the device, and not whatever else the process was told.
+        self._environment: dict[str, str | None] = {_NO_CACHE: None, _PLATFORM: None, **environment, **caches}
         with settings(self._environment):
             import_sdk("torch_neuronx", "trn2-native", INSTALL)
             module = load_portable(self._directory / _PROGRAM).to(device())
@@ -236,7 +242,7 @@ class NativeGraph:
     def save(self, directory: Path) -> None:
         """Write the graph, its caches, and those of its settings that decide what is compiled."""
         _copy(self._directory, directory)
-        kept = {key: value for key, value in self._environment.items() if key in _KEPT}
+        kept = {key: value for key, value in self._environment.items() if key in _KEPT and value is not None}
         fields = {"specs": [spec.to_dict() for spec in self.specs], "environment": kept}
         (directory / "graph.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
 
@@ -255,15 +261,19 @@ def device() -> torch.device:
 
 
 @contextlib.contextmanager
-def settings(environment: Mapping[str, str]) -> Iterator[None]:
-    """Put these variables into the process's environment; on leaving, give back what was there."""
+def settings(environment: Mapping[str, str | None]) -> Iterator[None]:
+    """Put these variables into the process's environment, None for none; on leaving, give back what was there."""
     before = {key: os.environ.get(key) for key in environment}
-    os.environ.update(environment)
+    _put(environment)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        _put(before)
+
+
+def _put(environment: Mapping[str, str | None]) -> None:
+    for key, value in environment.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value

@@ -164,7 +164,8 @@ def _backend(graph, example_inputs, **kwargs):
     _record(environment={name: os.environ[name] for name in names}, kwargs=list(kwargs),
             shapes=[list(x.shape) for x in example_inputs if isinstance(x, torch.Tensor)])
     _behave()
-    for tier in ("TORCH_NEURONX_NEFF_CACHE_DIR", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR"):
+    tiers = ("TORCH_NEURONX_NEFF_CACHE_DIR", "TORCH_NEURONX_NEFF_LOCAL_CACHE_DIR")
+    for tier in () if os.environ.get("TORCH_NEURONX_NEFF_DISABLE_CACHE") else tiers:
         os.makedirs(os.environ[tier], exist_ok=True)
         with open(os.path.join(os.environ[tier], "program.neff"), "w") as file:
             file.write("compiled")

@@ -146,6 +146,30 @@ def test_integers_are_pinned_where_the_compiler_knows_them(
     assert ("--implicit-integer-downcast=all" in flags) is expected
 
 
+def test_what_the_process_was_told_is_recorded_or_has_no_effect(
+    torch_neuron_native, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    double = torch_neuron_native()
+    told = {"NEURON_COMPILER_OPT_LEVEL": "-O3", "NEURON_LOGICAL_NC_CONFIG": "1"}
+    harmful = {"TORCH_NEURONX_NEFF_DISABLE_CACHE": "1", "NEURON_PLATFORM_TARGET_OVERRIDE": "trn1"}
+    for name, value in {**told, **harmful}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(native, "visible_devices", lambda: ["/dev/neuron0"])
+    _, compiled = compile_graph()
+    environment = double.calls[-1]["environment"]
+    assert told.items() <= environment.items()
+    assert not set(harmful) & set(environment)
+    assert "NEURON_COMPILER_OPT_LEVEL=-O3" in compiled.commands["head"]
+    assert all(os.environ[name] == value for name, value in harmful.items())
+    native.Trn2NativeTarget().save_directory(compiled.callables["head"], tmp_path)
+    assert told.items() <= json.loads((tmp_path / "graph.json").read_text())["environment"].items()
+    assert (tmp_path / "cache" / "program.neff").is_file()
+    torch._dynamo.reset()
+    compile_graph(CompileOptions(optlevel=1, neuroncores=2))
+    environment = double.calls[-1]["environment"]
+    assert (environment["NEURON_COMPILER_OPT_LEVEL"], environment["NEURON_LOGICAL_NC_CONFIG"]) == ("-O1", "2")
+
+
 def test_a_model_type_is_set_once(torch_neuron_native) -> None:
     double = torch_neuron_native()
     compile_graph(CompileOptions(extra_args=("--model-type", "unet-inference")))

@@ -64,6 +64,25 @@ def test_what_a_target_cannot_honour_raises_and_names_the_field(target, field) -
         find_target(target).check_options(options)
 
 
+TWICE = {
+    "auto_cast": ("all", "--auto-cast=none", "--auto-cast-type", "--fast-math"),
+    "model_type": ("transformer", "--model-type=generic"),
+    "optlevel": (2, "-O1", "--optlevel=1", "--optlevel"),
+    "neuroncores": (1, "-lnc", "--logical-nc-config=2", "--neuroncore-pipeline-cores", "--num-neuroncores=4"),
+}
+
+
+@pytest.mark.parametrize("field", TWICE)
+@pytest.mark.parametrize("target", ["inf1", "inf2", "trn1", "trn2", "trn2-native", "trn3", "inf2-native"])
+def test_an_option_that_extra_args_set_too_is_refused(target, field) -> None:
+    if (target, field) == ("inf1", "model_type"):
+        return
+    value, *arguments = TWICE[field]
+    for argument in arguments:
+        with pytest.raises(OptionError, match=rf"got {field}={value!r} and extra_args=.*{argument}.*both set"):
+            find_target(target).check_options(CompileOptions(**{field: value}, extra_args=(argument,)))
+
+
 def calls_with(install, target, sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, op_whitelist=()):
     """What the SDK and the child process are given, as text, with paths that change left out."""
     monkeypatch.chdir(tmp_path)

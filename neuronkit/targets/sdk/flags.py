@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from neuronkit.errors import OptionError
-from neuronkit.options import CompileOptions, Precision
+from neuronkit.options import CompileOptions
 from neuronkit.targets.sdk.packages import distribution_version, numbers
 
 # Chips before trn2 compute no int64, and their compiler takes no word about it.
@@ -13,6 +13,16 @@ _WITHOUT_INT64 = ("inf2", "trn1", "trn1n")
 # What the release after SDK 2.32 was announced to change: integer dot, scatter and pow become errors by default.
 _INTEGERS = {"--native-int64": "disabled", "--implicit-integer-downcast": "all"}
 _INTEGERS_SINCE = (2, 27)
+# What an option and the caller's own arguments can both say. Compilers take the last one, and so ignore the other.
+_FLAGS_OF = {
+    "auto_cast": ("the precision", ("--auto-cast", "--auto-cast-type", "--fast-math", "--fp32-cast")),
+    "model_type": ("the model type", ("--model-type",)),
+    "optlevel": ("the level of optimisation", ("--optlevel", "-O", "-O1", "-O2", "-O3")),
+    "neuroncores": (
+        "the cores of a copy",
+        ("--logical-nc-config", "-lnc", "--neuroncore-pipeline-cores", "--num-neuroncores"),
+    ),
+}
 
 
 def neuronx_flags(options: CompileOptions, compiler_target: str) -> list[str]:
@@ -25,6 +35,7 @@ def neuronx_flags(options: CompileOptions, compiler_target: str) -> list[str]:
     Raises:
         OptionError: If an option and `extra_args` set the same thing.
     """
+    refuse_set_twice(options)
     flags = [*cast_args(options), *_model_type(options)]
     compiler = distribution_version("neuronx-cc")
     # Older compilers do not know the flags.
@@ -36,9 +47,7 @@ def neuronx_flags(options: CompileOptions, compiler_target: str) -> list[str]:
 def cast_args(options: CompileOptions) -> list[str]:
     """Whether and how neuronx-cc casts."""
     precision = options.precision
-    if flag_given(options.extra_args, "--auto-cast", "--auto-cast-type"):
-        if precision != Precision():
-            raise set_twice("the precision", "auto_cast", options.auto_cast, options.extra_args)
+    if sets(options.extra_args, "auto_cast"):
         return []
     if precision.narrow_type is None:
         return ["--auto-cast", "none"]
@@ -47,11 +56,7 @@ def cast_args(options: CompileOptions) -> list[str]:
 
 def _model_type(options: CompileOptions) -> list[str]:
     # TorchNeuron compiles everything as a transformer unless it is told otherwise.
-    if not flag_given(options.extra_args, "--model-type"):
-        return ["--model-type", options.model_type or "generic"]
-    if options.model_type is not None:
-        raise set_twice("the model type", "model_type", options.model_type, options.extra_args)
-    return []
+    return [] if sets(options.extra_args, "model_type") else ["--model-type", options.model_type or "generic"]
 
 
 def flag_given(extra_args: Sequence[str], *flags: str) -> bool:
@@ -73,9 +78,21 @@ def checked_cores(count: int, target: str, allowed: Sequence[int]) -> int:
     return count
 
 
-def set_twice(what: str, option: str, value: str | None, extra_args: Sequence[str]) -> OptionError:
-    """The error for an option that the caller's own arguments set too."""
-    return OptionError(
-        f"got {option}={value!r} and extra_args={tuple(extra_args)!r}, which both set {what}; expected one of them; "
-        "leave the other out"
-    )
+def sets(extra_args: Sequence[str], option: str) -> bool:
+    """Whether the caller's own arguments say what this option says."""
+    return flag_given(extra_args, *_FLAGS_OF[option][1])
+
+
+def refuse_set_twice(options: CompileOptions) -> None:
+    """Refuse options that the caller's own arguments set too.
+
+    Raises:
+        OptionError: For the first one.
+    """
+    for option, (what, _) in _FLAGS_OF.items():
+        value = getattr(options, option)
+        if value is not None and sets(options.extra_args, option):
+            raise OptionError(
+                f"got {option}={value!r} and extra_args={options.extra_args!r}, which both set {what}; expected one of "
+                "them; leave the other out"
+            )
