@@ -82,11 +82,12 @@ class TensorSpec:
             raise SpecError(
                 f"got {shown(fields)}; expected the fields name, shape and dtype; give what to_dict() returned"
             )
-        return cls(fields["name"], fields["shape"], fields["dtype"])
+        return cls(fields["name"], fields["shape"], fields["dtype"], fill=fields.get("fill"))
 
     def to_dict(self) -> dict[str, Any]:
-        """The three fields, ready for JSON."""
-        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
+        """The fields, ready for JSON; `fill` where there is one."""
+        filled = {} if self.fill is None else {"fill": self.fill}
+        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype, **filled}
 
     @property
     def torch_dtype(self) -> torch.dtype:

@@ -209,6 +209,20 @@ def test_rows_that_influence_one_another_are_refused(rows: int) -> None:
     assert fixed(torch.randn(rows, 2, 8, 10)).shape == (rows, 2, 8, 10)
 
 
+def test_rows_that_are_made_up_lie_in_the_domain_of_the_input() -> None:
+    """Pix2Struct's patches begin with their row and column, which are looked up."""
+    torch.manual_seed(0)
+    table = nn.Embedding(3, 4)
+    spec = TensorSpec("patches", (4, 2, 5), fill=0)
+    patches = torch.cat([torch.randint(0, 3, (6, 2, 1)).float(), torch.randn(6, 2, 4)], dim=2)
+    with torch.no_grad():
+        read = lambda x: table(x[..., 0].long()) + x[..., 1:]  # noqa: E731
+        for specs in ([spec], [TensorSpec.from_dict(spec.to_dict())]):
+            assert torch.equal(FixedShape(read, specs)(patches), read(patches))
+        with pytest.raises(SpecError, match="rows of a batch influence one another"):
+            FixedShape(lambda x: read(x) - x[..., 1:].mean(0), [spec])(patches)
+
+
 def test_independent_rows_are_checked_once() -> None:
     graph = Recorder(lambda x: x, IMAGES)
     fixed = FixedShape(graph)

@@ -274,7 +274,7 @@ class FixedShape:
     def _check_rows(self, inputs: Sequence[Tensor], outputs: Any) -> None:
         """Run a chunk again with another last row: the other rows must give what they gave."""
         changed = [
-            tensor if spec.name == self.valid_size else _with_other_last_row(tensor)
+            tensor if spec.name == self.valid_size else _with_other_last_row(tensor, spec.fill)
             for spec, tensor in zip(self.specs, inputs)
         ]
         for before, after in zip(leaves(outputs), leaves(self.fn(*changed))):
@@ -338,7 +338,11 @@ def _cut_rows(output: Tensor, rows: int, batch_size: int) -> Tensor:
     return output[:rows]
 
 
-def _with_other_last_row(tensor: Tensor) -> Tensor:
-    """Change the last row of a batch to something that is as valid."""
+def _with_other_last_row(tensor: Tensor, fill: float | None) -> Tensor:
+    """Change the last row of a batch to something that is as valid: of a tensor with a domain, what examples have."""
     last = tensor[-1:].flip(-1)
-    return torch.cat([tensor[:-1], 0.5 - 2 * last if tensor.is_floating_point() else last])
+    if fill is not None:
+        last = torch.full_like(last, fill)
+    elif tensor.is_floating_point():
+        last = 0.5 - 2 * last
+    return torch.cat([tensor[:-1], last])
