@@ -156,71 +156,102 @@ def compare_models(
         1.0
     """
     rounds = checks.integer("rounds", rounds, 1, 1000)
-    candidates: list[Candidate] = []
-    for name, model in (listed := named_models(models)):
-        candidates.append(candidate(name, model, candidates[0] if candidates else None, charset))
-    first = candidates[0]
-    for other in candidates[1:]:
-        check_same_origin(other, first)
-    if inputs is None:
-        ranges = getattr(listed[0][1], "manifest", {}).get("input_ranges", {})
-        given: list[Any] = [examples(first, ranges, seed) for seed in range(0, 30, 10)]
-    else:
-        given = checks.items("inputs", inputs, "pictures, tensors or paths", error=SpecError)
-    if not given:
-        raise SpecError("got no inputs; expected at least one; give pictures, tensors or paths of .npy files")
+    candidates, ranges = _candidates(models, charset)
+    given = _inputs(inputs, candidates[0], ranges)
     calls = sorted_inputs(given)
-    prepared = [[c.prepare(x) for x in calls] for c in candidates]
+    runs = [_Run(c, [c.prepare(x) for x in calls]) for c in candidates]
     with torch.no_grad():
-        called = [[c.call(x) for x, _ in cases] for c, cases in zip(candidates, prepared)]
-        times = _times(candidates, [[x for x, _ in cases] for cases in prepared], rounds)
-    found = [
-        [c.outputs(outputs, x) for outputs, (x, _) in zip(results, cases)]
-        for c, results, cases in zip(candidates, called, prepared)
-    ]
-    read = [
-        [c.read(outputs, boxes) for outputs, (_, boxes) in zip(results, cases)]
-        for c, results, cases in zip(candidates, found, prepared)
-    ]
-    rows = [ComparedModel(first.name, first.target, None, None, statistics.median(times[0]), 1.0)]
-    for c, outputs, results, taken in zip(candidates[1:], found[1:], read[1:], times[1:]):
-        report, argmax = _compared(c, first, outputs, found[0], rtol, atol)
-        if None not in (*results, *read[0]):
-            shares = [same_results(a, b, first.interface.role) for a, b in zip(results, read[0])]  # type: ignore[arg-type]
-            report = replace(report, task_agreement=sum(shares) / len(shares))
-        if not report.outputs and report.task_agreement is None:
-            raise SpecError(
-                f"got {c.name}, which gives {', '.join(outputs[0])}, to compare with {', '.join(found[0][0])} of "
-                f"{first.name}; expected an output in common, of the same size; give pictures, whose results can be "
-                "compared"
-            )
-        ratio = statistics.median(a / b for a, b in zip(taken, times[0]))
-        rows.append(ComparedModel(c.name, c.target, report, argmax, statistics.median(taken), ratio))
+        for run in runs:
+            run.compute()
+        for _ in range(rounds):
+            for run in runs:
+                run.time()
+    rows = [ComparedModel(runs[0].name, candidates[0].target, None, None, statistics.median(runs[0].seconds), 1.0)]
+    rows += [_compared(run, runs[0], rtol, atol) for run in runs[1:]]
     comparison = ModelComparison(tuple(rows), len(given), rounds)
     for row in rows:
         if row.parity is not None and not row.parity.passed:
-            raise ParityError(f"{row.name} does not agree with {first.name}. {comparison}", row.parity)
+            raise ParityError(f"{row.name} does not agree with {rows[0].name}. {comparison}", row.parity)
     return comparison
 
 
-def _times(candidates: Sequence[Candidate], calls: Sequence[Sequence[Any]], rounds: int) -> list[list[float]]:
-    times: list[list[float]] = [[] for _ in candidates]
-    for _ in range(rounds):
-        for c, inputs, taken in zip(candidates, calls, times):
-            begin = time.perf_counter()
-            for x in inputs:
-                c.call(x)
-            taken.append(time.perf_counter() - begin)
-    return times
+def _candidates(models: Any, charset: str | None) -> tuple[list[Candidate], Mapping[str, Any]]:
+    """The models as they are compared, and the ranges of the first one's whole-number inputs."""
+    listed = named_models(models)
+    candidates: list[Candidate] = []
+    for name, model in listed:
+        candidates.append(candidate(name, model, candidates[0] if candidates else None, charset))
+    for other in candidates[1:]:
+        check_same_origin(other, candidates[0])
+    return candidates, getattr(listed[0][1], "manifest", {}).get("input_ranges", {})
 
 
-def _compared(
-    ours: Candidate, first: Candidate, outputs: Sequence[Outputs], others: Sequence[Outputs], rtol: float, atol: float
-) -> tuple[ParityReport, float | None]:
+def _inputs(inputs: Iterable[Any] | None, first: Candidate, ranges: Mapping[str, Any]) -> list[Any]:
+    """What was given, or three random examples of the first model's inputs."""
+    if inputs is None:
+        return [examples(first, ranges, seed) for seed in range(0, 30, 10)]
+    given = checks.items("inputs", inputs, "pictures, tensors or paths", error=SpecError)
+    if not given:
+        raise SpecError("got no inputs; expected at least one; give pictures, tensors or paths of .npy files")
+    return given
+
+
+class _Run:
+    """A model on all inputs.
+
+    Args:
+        model: The model.
+        cases: The inputs as it takes them, each with what its processor needs to read the results.
+
+    Attributes:
+        outputs: For each input what it gave, by name.
+        results: For each input what was read of it; None where it cannot be.
+        seconds: What all inputs took, for each round.
+    """
+
+    def __init__(self, model: Candidate, cases: Sequence[tuple[Any, Any]]) -> None:
+        self.model, self.cases, self.name = model, cases, model.name
+        self.outputs: list[Outputs] = []
+        self.results: list[list[Any] | None] = []
+        self.seconds: list[float] = []
+
+    def compute(self) -> None:
+        """Run every input once."""
+        for x, boxes in self.cases:
+            self.outputs.append(self.model.outputs(self.model.call(x), x))
+            self.results.append(self.model.read(self.outputs[-1], boxes))
+
+    def time(self) -> None:
+        """Run every input once more, and note the time."""
+        begin = time.perf_counter()
+        for x, _ in self.cases:
+            self.model.call(x)
+        self.seconds.append(time.perf_counter() - begin)
+
+
+def _compared(ours: _Run, first: _Run, rtol: float, atol: float) -> ComparedModel:
+    """A model's row: its outputs, its results and its time beside the first one's."""
+    report, argmax = _parity(ours, first, rtol, atol)
+    if None not in (*ours.results, *first.results):
+        role = first.model.interface.role
+        shares = [same_results(a, b, role) for a, b in zip(ours.results, first.results)]  # type: ignore[arg-type]
+        report = replace(report, task_agreement=sum(shares) / len(shares))
+    if not report.outputs and report.task_agreement is None:
+        raise SpecError(
+            f"got {ours.name}, which gives {', '.join(ours.outputs[0])}, to compare with "
+            f"{', '.join(first.outputs[0])} of {first.name}; expected an output in common, of the same size; give "
+            "pictures, whose results can be compared"
+        )
+    ratio = statistics.median(a / b for a, b in zip(ours.seconds, first.seconds))
+    return ComparedModel(ours.name, ours.model.target, report, argmax, statistics.median(ours.seconds), ratio)
+
+
+def _parity(ours: _Run, first: _Run, rtol: float, atol: float) -> tuple[ParityReport, float | None]:
     """How the outputs agree, of those that both have, in the same size; and their largest entries or tokens."""
+    outputs, others = ours.outputs, first.outputs
     tokens = any("tokens" in found[0] for found in (outputs, others))
     if tokens:
-        outputs, others = [ours.as_tokens(o) for o in outputs], [first.as_tokens(o) for o in others]
+        outputs, others = ([run.model.as_tokens(o) for o in run.outputs] for run in (ours, first))
     shared = [
         name
         for name, tensor in outputs[0].items()

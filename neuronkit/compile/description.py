@@ -17,7 +17,7 @@ from neuronkit.static.model import Graphs, StaticModel
 
 
 def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -> dict[str, Any]:
-    """Role, source, inputs and graphs of a model."""
+    """Role, source, inputs, graphs and processor of a model."""
     joining, interface, refused = static.joining, static.interface, static.refused_sizes
     if interface.role == OTHER and processor is not None:
         # A plain module does not say what it is; its processor does.
@@ -36,6 +36,7 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},
         "weight_hash": hash_weights(graphs),
+        "processor": processor.to_dict() if processor is not None else None,
     }
 
 

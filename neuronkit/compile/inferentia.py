@@ -26,7 +26,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.families import way_in
 from neuronkit.static.model import Graphs, StaticModel, as_static
 from neuronkit.targets import find_target
-from neuronkit.targets.base import Target, weight_kinds
+from neuronkit.targets.base import CompiledGraphs, Target, weight_kinds
 from neuronkit.targets.progress import Progress
 from neuronkit.version import __version__
 
@@ -104,8 +104,7 @@ def compile_for_inferentia(
         check_processor(processor, static)
     versions = chosen.check_environment()
     graphs = static.graphs(chosen.rules)
-    if chosen.rules != "any":
-        _check_dtypes(graphs)
+    _check_dtypes(graphs, chosen)
     with Progress(progress) as report:
         report("checking operators")
         operators = _check_operators(static, chosen, op_whitelist, options)
@@ -128,17 +127,10 @@ def compile_for_inferentia(
             "versions": versions,
             **describe(static, graphs, processor),
             "outputs": outputs,
-            "options": options.to_dict(),
             "op_whitelist": list(op_whitelist),
-            "commands": dict(compiled.commands),
-            "cache": dict(compiled.cache),
             "operators": operators.to_dict() if operators is not None else None,
-            "processor": processor.to_dict() if processor is not None else None,
+            **_compilation(chosen, graphs, options, compiled),
         }
-        if not options.inline_weights:
-            manifest["separate_weights"] = {
-                name: weight_kinds(chosen.separate_weights(*graph)) for name, graph in graphs.items()
-            }
         result = CompiledModel(static.assemble(compiled.callables), manifest, processor, graphs=compiled.callables)
         if verification and chosen.runs_here():
             parity["compiled"] = verification.compiled(result, options.precision.narrow_type)
@@ -147,6 +139,20 @@ def compile_for_inferentia(
     result.manifest = json.loads(json.dumps(result.manifest))
     report.tell(result.summary())
     return result
+
+
+def _compilation(target: Target, graphs: Graphs, options: CompileOptions, compiled: CompiledGraphs) -> dict[str, Any]:
+    """What the manifest says of the compiler: options, commands, cache, and weights beside the programs."""
+    described: dict[str, Any] = {
+        "options": options.to_dict(),
+        "commands": dict(compiled.commands),
+        "cache": dict(compiled.cache),
+    }
+    if not options.inline_weights:
+        described["separate_weights"] = {
+            name: weight_kinds(target.separate_weights(*graph)) for name, graph in graphs.items()
+        }
+    return described
 
 
 def _fitting_processor(
@@ -176,7 +182,9 @@ def _check_inputs(static: StaticModel, target: Target) -> None:
             )
 
 
-def _check_dtypes(graphs: Graphs) -> None:
+def _check_dtypes(graphs: Graphs, target: Target) -> None:
+    if target.rules == "any":
+        return
     for name, (_, specs) in graphs.items():
         for spec in specs:
             if spec.dtype in _REFUSED_DTYPES:

@@ -6,7 +6,7 @@ where it stops, how finished beams compete, and what is of equal score.
 
 # No `from __future__ import annotations`: TorchScript reads the annotations of this file.
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
-from typing import Any, Callable, Dict, Final, Optional, Tuple
+from typing import Any, Callable, Dict, Final, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -131,6 +131,26 @@ def take(values: Tensor, index: Tensor) -> Tensor:
     return values.gather(1, index.expand([index.shape[0], index.shape[1]] + list(values.shape[2:])))  # noqa: RUF005
 
 
+class Beamed(NamedTuple):
+    """Where a search of N rows with k beams stands.
+
+    Attributes:
+        running: (N, k, T + 1) int32, sequences that go on, from BOS.
+        scores: (N, k) float32, theirs.
+        finished: (N, k, T + 1) int32, the best that have ended.
+        best: (N, k) float32, their scores by length.
+        done: (N, k) whether there is such a one.
+        open_rows: (N, 1) whether a running one may still become better.
+    """
+
+    running: Tensor
+    scores: Tensor
+    finished: Tensor
+    best: Tensor
+    done: Tensor
+    open_rows: Tensor
+
+
 class BeamDecoder(nn.Module):
     """Encodes and searches: inputs → tokens (N, R, T) int32, best first, and their scores (N, R) float32.
 
@@ -181,63 +201,78 @@ class BeamDecoder(nn.Module):
             sources = torch.zeros([rows, self.beams, width], dtype=torch.int32, device=device)
         own = torch.arange(self.beams, dtype=torch.int32, device=device).unsqueeze(0).expand(rows, -1)
         given = self.prompt.shape[0]
-        running = torch.full([rows, self.beams, self.steps + 1], self.fill_id, dtype=torch.int32, device=device)
-        running[:, :, :given] = self.prompt.to(device)
-        finished = running.clone()
-        scores = torch.full([rows, self.beams], self.dead, device=device)
-        scores[:, 0] = 0.0
-        best = torch.full([rows, self.beams], self.dead, device=device)
-        done = torch.zeros([rows, self.beams], dtype=torch.bool, device=device)
-        open_rows = torch.ones([rows, 1], dtype=torch.bool, device=device)
-        spare = torch.arange(self.kept, device=device) >= self.beams
-        values, tokens, parents = scores, own, own
+        found = self.begin(rows, device)
+        values, tokens, parents = found.scores, own, own
         step, calls, going = 0, 0, True
         while going and step < self.steps:
             position = torch.full([1], step, dtype=torch.int32, device=device)
-            seen = running[:, :, : self.steps]
+            seen = found.running[:, :, : self.steps]
             if self.cached:
                 past = (sources[:, :, step : step + self.entries], cache[:, step : step + self.entries])
-                values, tokens, parents, entry = self.step(seen, position, scores, past[0], past[1], memory)
+                values, tokens, parents, entry = self.step(seen, position, found.scores, past[0], past[1], memory)
                 cache[:, self.entries + step : self.entries + step + 1] = entry
                 sources[:, :, self.entries + step] = own
                 calls += 1
             elif step + 1 >= given:
-                values, tokens, parents = self.step(seen, position, scores, memory)
+                values, tokens, parents = self.step(seen, position, found.scores, memory)
                 calls += 1
             step += 1
             if step >= given:
-                length = step + 1 - given
-                parents = parents.to(torch.int64)
-                values = values.masked_fill(values < self.banned, float("-inf"))
-                sequences = take(running, parents)
-                sequences[:, :, step] = tokens
-                hits = (tokens.unsqueeze(-1) == self.ends.to(device)).any(-1)
-                if step >= self.steps:
-                    hits = torch.ones_like(hits)
-                alive = values + hits.to(torch.float32) * self.dead
-                chosen = alive.topk(self.beams, dim=1)[1]
-                running, scores = take(sequences, chosen), take(alive, chosen)
+                found, kept, going = self.follow(found, values, tokens, parents.to(torch.int64), step)
                 if self.cached:
-                    sources = take(sources, take(parents, chosen))
-                ended = hits & ~spare
-                full = done.all(-1, keepdim=True)
-                values = values / (float(length) ** self.penalty)
-                if self.stops_early:
-                    values = values + full.to(torch.float32) * self.dead
-                values = values + (~open_rows).to(torch.float32) * self.dead
-                values = values + (~ended).to(torch.float32) * self.dead
-                merged = torch.cat([best, values], dim=1)
-                kept = merged.topk(self.beams, dim=1)[1]
-                finished = take(torch.cat([finished, sequences], dim=1), kept)
-                best = take(merged, kept)
-                done = take(torch.cat([done, ended], dim=1), kept)
-                # With a penalty scores may rise with the length: what is the best that a beam can become?
-                reach = self.steps + 1 - given if self.never_stops and self.penalty > 0.0 else length
-                hoped = scores[:, :1] / (float(reach) ** self.penalty)
-                worst = torch.where(done, best.amin(1, keepdim=True), torch.full_like(best, self.dead))
-                open_rows = open_rows & (hoped > worst).any(-1, keepdim=True)
-                going = bool(open_rows.any()) and not (self.stops_early and bool(done.all())) and not bool(hits.all())
-        return (finished[:, : self.returned, 1:], best[:, : self.returned]), calls
+                    sources = take(sources, kept)
+        return (found.finished[:, : self.returned, 1:], found.best[:, : self.returned]), calls
+
+    def begin(self, rows: int, device: torch.device) -> Beamed:
+        """All beams at the prompt, of which the first alone counts."""
+        running = torch.full([rows, self.beams, self.steps + 1], self.fill_id, dtype=torch.int32, device=device)
+        running[:, :, : self.prompt.shape[0]] = self.prompt.to(device)
+        scores = torch.full([rows, self.beams], self.dead, device=device)
+        best = scores.clone()
+        scores[:, 0] = 0.0
+        done = torch.zeros([rows, self.beams], dtype=torch.bool, device=device)
+        open_rows = torch.ones([rows, 1], dtype=torch.bool, device=device)
+        return Beamed(running, scores, running.clone(), best, done, open_rows)
+
+    def follow(
+        self, found: Beamed, values: Tensor, tokens: Tensor, parents: Tensor, step: int
+    ) -> Tuple[Beamed, Tensor, bool]:
+        """Choose among continuations (N, K): which go on, and which are finished.
+
+        Returns:
+            The beams, those (N, k) that the running ones continue, and whether the search goes on.
+        """
+        values = values.masked_fill(values < self.banned, float("-inf"))
+        sequences = take(found.running, parents)
+        sequences[:, :, step] = tokens
+        hits = (tokens.unsqueeze(-1) == self.ends.to(tokens.device)).any(-1)
+        if step >= self.steps:
+            hits = torch.ones_like(hits)
+        alive = values + hits.to(torch.float32) * self.dead
+        chosen = alive.topk(self.beams, dim=1)[1]
+        running, scores = take(sequences, chosen), take(alive, chosen)
+        length = step + 1 - self.prompt.shape[0]
+        finished, best, done = self.finish(found, values / (float(length) ** self.penalty), sequences, hits)
+        # With a penalty scores may rise with the length: what is the best that a beam can become?
+        reach = self.steps + 1 - self.prompt.shape[0] if self.never_stops and self.penalty > 0.0 else length
+        hoped = scores[:, :1] / (float(reach) ** self.penalty)
+        worst = torch.where(done, best.amin(1, keepdim=True), torch.full_like(best, self.dead))
+        open_rows = found.open_rows & (hoped > worst).any(-1, keepdim=True)
+        going = bool(open_rows.any()) and not (self.stops_early and bool(done.all())) and not bool(hits.all())
+        return Beamed(running, scores, finished, best, done, open_rows), take(parents, chosen), going
+
+    def finish(self, found: Beamed, values: Tensor, sequences: Tensor, hits: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """The best of the finished sequences and of those (N, K) that end now: sequences, scores, whether finished."""
+        spare = torch.arange(self.kept, device=hits.device) >= self.beams
+        ended = hits & ~spare
+        if self.stops_early:
+            values = values + found.done.all(-1, keepdim=True).to(torch.float32) * self.dead
+        values = values + (~found.open_rows).to(torch.float32) * self.dead
+        values = values + (~ended).to(torch.float32) * self.dead
+        merged = torch.cat([found.best, values], dim=1)
+        kept = merged.topk(self.beams, dim=1)[1]
+        sequences = take(torch.cat([found.finished, sequences], dim=1), kept)
+        return sequences, take(merged, kept), take(torch.cat([found.done, ended], dim=1), kept)
 
 
 METHOD = BeamSearch()

@@ -209,12 +209,9 @@ def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:
     Raises:
         SpecError: If they are not, or what `prefill` and `advance` give is not what the protocol says.
     """
-    rows, window, prefix = (
-        len(memory),
-        max(1, decoding.window),
-        checks.integer("prefix", decoder.prefix, 0, error=SpecError),
-    )
-    steps, device = min(decoding.steps, window + 3), memory.device
+    prefix = checks.integer("prefix", decoder.prefix, 0, error=SpecError)
+    rows, window, device = len(memory), max(1, decoding.window), memory.device
+    steps = min(decoding.steps, window + 3)
     bos = torch.full((rows, decoding.steps), decoding.bos_id, dtype=torch.int32, device=device)
     classes = decoder.logits(bos, memory).shape[-1]
     drawn = torch.randint(0, classes, bos.shape, generator=torch.Generator().manual_seed(0)).to(bos)
@@ -226,35 +223,19 @@ def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:
 
     expected = compute(memory)
     tolerance = rounding(compute, memory, expected)
-    given = decoder.prefill(memory)
-    if not isinstance(given, (tuple, list)) or [_rows_of(t) for t in given] != [rows, rows]:
-        raise SpecError(
-            f"prefill(memory) gave {_described_all(given)}; expected the context ({rows}, S, K) and what comes before "
-            f"BOS, ({rows}, M, E)"
-        )
-    context, before = given
-    if before.shape[1] < max(1, prefix):
-        raise SpecError(
-            f"prefill(memory) gave {before.shape[1]} entries before BOS; expected at least {max(1, prefix)}; give as "
-            "many as prefix says, and one where it is 0"
-        )
+    context, before = _prefilled(decoder, memory, prefix)
     entries = decoding.caches[-1] if decoding.caches else decoding.entries
     cache = before.new_zeros(rows, entries + steps, before.shape[2])
     cache[:, entries - prefix : entries] = before[:, :prefix]
     for first in range(steps - window + 1):
         here = slice(first, first + window)
         position = torch.full((rows,), first, dtype=torch.int32, device=device)
-        past = cache[:, first : first + entries]
-        with failures_named("advance(tokens, position, cache, context)", f"{window} tokens at position {first}"):
-            given = decoder.advance(tokens[:, here], position, past, context)
-        if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise SpecError(f"advance gave {_described(given)}; expected logits and what the positions wrote")
-        logits, written = given
+        logits, written = _advanced(decoder, tokens[:, here], position, cache[:, first : first + entries], context)
         shapes = [tuple(t.shape) if isinstance(t, Tensor) else None for t in (logits, written)]
         if shapes != [(rows, window, classes), (rows, window, before.shape[2])]:
             raise SpecError(
-                f"advance gave {_described_all(given)}; expected logits ({rows}, {window}, {classes}) and what the "
-                f"positions wrote, ({rows}, {window}, {before.shape[2]})"
+                f"advance gave {_described_all((logits, written))}; expected logits ({rows}, {window}, {classes}) and "
+                f"what the positions wrote, ({rows}, {window}, {before.shape[2]})"
             )
         if decoding.looks_back:
             places = position.unsqueeze(1) + torch.arange(window, dtype=torch.int32, device=device)
@@ -268,6 +249,34 @@ def check_caches(decoder: Any, memory: Tensor, decoding: Decoding) -> None:
                 "and a new position sees those before it"
             )
         cache[:, entries + first : entries + first + window] = written
+
+
+def _prefilled(decoder: Any, memory: Tensor, prefix: int) -> tuple[Tensor, Tensor]:
+    """The context, and at least `prefix` entries of what comes before BOS."""
+    given, rows = decoder.prefill(memory), len(memory)
+    if not isinstance(given, (tuple, list)) or [_rows_of(t) for t in given] != [rows, rows]:
+        raise SpecError(
+            f"prefill(memory) gave {_described_all(given)}; expected the context ({rows}, S, K) and what comes before "
+            f"BOS, ({rows}, M, E)"
+        )
+    context, before = given
+    if before.shape[1] < max(1, prefix):
+        raise SpecError(
+            f"prefill(memory) gave {before.shape[1]} entries before BOS; expected at least {max(1, prefix)}; give as "
+            "many as prefix says, and one where it is 0"
+        )
+    return context, before
+
+
+def _advanced(decoder: Any, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> tuple[Any, Any]:
+    """Logits, and what the positions wrote; their shapes are not checked."""
+    with failures_named(
+        "advance(tokens, position, cache, context)", f"{tokens.shape[1]} tokens at position {int(position[0])}"
+    ):
+        given = decoder.advance(tokens, position, cache, context)
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise SpecError(f"advance gave {_described(given)}; expected logits and what the positions wrote")
+    return given[0], given[1]
 
 
 def rounding(compute: Callable[[Tensor], Tensor], memory: Tensor, expected: Tensor) -> float:
