@@ -28,6 +28,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.storage.sealed import LARGEST_TEXT, MANIFEST, SUMS, check_file, read_text
 from neuronkit.storage.sealed import read_manifest as _read_directory
 from neuronkit.targets import find_target
+from neuronkit.targets.base import Target
 from neuronkit.targets.sdk.defaults import COMPILER, changed_defaults
 from neuronkit.targets.sdk.packages import distribution_version, taken_cores_explained
 
@@ -71,17 +72,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     content = _read_verified(given, digest) if digest is not None else None
     manifest = read_manifest(given)
     target, options = find_target(manifest["target"]), manifest["options"]
-    if target.saves_directory != given.is_dir() or not target.saves:
-        kind = "a directory" if given.is_dir() else "a file"
-        raise ArtifactError(
-            f"{shown(given)}: is {kind}, and its manifest says that it is for {target.name!r}, which makes no such "
-            "artifact; compile it again"
-        )
-    if not target.saves_directory and is_for_neuron(given) != target.is_neuron:
-        raise ArtifactError(
-            f"{shown(given)}: its manifest says that it is for {target.name!r}, and its graphs are "
-            f"{'for the CPU' if target.is_neuron else 'for Neuron'}; compile it again"
-        )
+    _check_target(given, target)
     if target.is_neuron:
         _tell_changed_defaults(given, manifest)
     target.prepare_load()
@@ -100,6 +91,21 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
     model = CompiledModel(function, manifest, _processor(given, manifest), graphs=graphs)
     model._path = given.resolve()
     return model
+
+
+def _check_target(given: Path, target: Target) -> None:
+    """Refuse an artifact of another form than its target makes."""
+    if target.saves_directory != given.is_dir() or not target.saves:
+        kind = "a directory" if given.is_dir() else "a file"
+        raise ArtifactError(
+            f"{shown(given)}: is {kind}, and its manifest says that it is for {target.name!r}, which makes no such "
+            "artifact; compile it again"
+        )
+    if not target.saves_directory and is_for_neuron(given) != target.is_neuron:
+        raise ArtifactError(
+            f"{shown(given)}: its manifest says that it is for {target.name!r}, and its graphs are "
+            f"{'for the CPU' if target.is_neuron else 'for Neuron'}; compile it again"
+        )
 
 
 def _tell_changed_defaults(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -176,7 +182,7 @@ def _read_verified(path: Path, digest: str) -> bytes:
     return content
 
 
-def _load_directory(target: Any, path: Path, manifest: Mapping[str, Any]) -> Any:
+def _load_directory(target: Target, path: Path, manifest: Mapping[str, Any]) -> Any:
     try:
         return load_graphs(target, manifest, path)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -59,17 +59,37 @@ def read_processors(
     Raises:
         SpecError: If one is not reproduced.
     """
-    rules: list[nn.Module] = []
     prompt = prompts[:1]
-    table = type(processors)()
-    unknown = [type(p).__name__ for p in processors if type(p).__name__ not in {*_BY_POSITION, *RULES}]
+    _check_processors(processors, prompt, steps, vocabulary, fails_without_tokens)
+    rules: list[nn.Module] = []
+    for by_position, group in itertools.groupby(processors, _is_table):
+        if by_position:
+            rules.append(Scores(read_rules(type(processors)(group), prompt, steps, vocabulary)))
+            continue
+        for processor in group:
+            _check_reproduced(processor, processors, prompts, steps, vocabulary)
+            rules.append(RULES[type(processor).__name__](processor, steps))
+    if prompt.shape[1] > 1:
+        rules.append(Scores(read_rules(type(processors)(), prompt, steps, vocabulary)))
+    return rules
+
+
+def _is_table(processor: Any) -> bool:
+    """Whether its effect is a table over positions."""
+    name, words = type(processor).__name__, getattr(processor, "sequence_bias", ())
+    return name in _BY_POSITION or (name == "NoBadWordsLogitsProcessor" and all(len(word) == 1 for word in words))
+
+
+def _check_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: int, fails_without_tokens: bool) -> None:
+    """Refuse processors that are not known, and bans that leave no token where `generate` needs one."""
+    names = [type(p).__name__ for p in processors]
+    unknown = [name for name in names if name not in {*_BY_POSITION, *RULES}]
     if unknown:
         raise SpecError(
             f"got the logits processors {', '.join(unknown)}; expected those that neuronkit knows; unset what adds "
             "them in model.generation_config"
         )
-
-    if fails_without_tokens or any(type(p).__name__ == "LogitNormalization" for p in processors):
+    if fails_without_tokens or "LogitNormalization" in names:
         kinds = read_rules(_by_position(processors), prompt, steps, vocabulary).kinds
         if bool((kinds == _BANNED).all(1).any()):
             raise SpecError(
@@ -77,35 +97,22 @@ def read_processors(
                 "beams fails; expected a token that is left; unset one of them in model.generation_config"
             )
 
-    def finish() -> None:
-        if len(table):
-            rules.append(Scores(read_rules(table, prompt, steps, vocabulary)))
-            table.clear()
 
-    for processor in processors:
-        name = type(processor).__name__
-        words = getattr(processor, "sequence_bias", ())
-        if name in _BY_POSITION or (name == "NoBadWordsLogitsProcessor" and all(len(word) == 1 for word in words)):
-            table.append(processor)
-            continue
-        finish()
-        if name == "ExponentialDecayLengthPenalty" and _gives_nan(processor, processors, prompt, steps, vocabulary):
+def _check_reproduced(processor: Any, processors: Any, prompts: Tensor, steps: int, vocabulary: int) -> None:
+    """Refuse processors that this release of transformers applies wrongly to this call."""
+    name = type(processor).__name__
+    if name == "ExponentialDecayLengthPenalty" and _gives_nan(processor, processors, prompts[:1], steps, vocabulary):
+        raise SpecError(
+            "got exponential_decay_length_penalty and a rule that may ban the end, with which this release of "
+            "transformers gives NaN; expected one of the two; unset the other, or update transformers"
+        )
+    if name == "EncoderRepetitionPenaltyLogitsProcessor":
+        changed = processor(prompts, torch.ones(len(prompts), vocabulary, device=prompts.device))
+        if not torch.equal(changed, changed[:1].expand_as(changed)):
             raise SpecError(
-                "got exponential_decay_length_penalty and a rule that may ban the end, with which this release of "
-                "transformers gives NaN; expected one of the two; unset the other, or update transformers"
+                "got encoder_repetition_penalty and beams, to the first of which alone this release of "
+                "transformers applies it; expected one of the two; unset the other, or update transformers"
             )
-        if name == "EncoderRepetitionPenaltyLogitsProcessor":
-            changed = processor(prompts, torch.ones(len(prompts), vocabulary, device=prompt.device))
-            if not torch.equal(changed, changed[:1].expand_as(changed)):
-                raise SpecError(
-                    "got encoder_repetition_penalty and beams, to the first of which alone this release of "
-                    "transformers applies it; expected one of the two; unset the other, or update transformers"
-                )
-        rules.append(RULES[name](processor, steps))
-    finish()
-    if prompt.shape[1] > 1:
-        rules.append(Scores(read_rules(type(processors)(), prompt, steps, vocabulary)))
-    return rules
 
 
 def _by_position(processors: Any) -> Any:

@@ -180,27 +180,37 @@ def running(
             start_new_session=True,
         )
         reachable = "127.0.0.1" if host in ("0.0.0.0", "") else host
-        watch, unanswered = None, threading.Event()
-
-        def end_unanswered() -> None:
-            # A server that has ended by itself does not answer either.
-            if process.poll() is None:
-                unanswered.set()
-                _end(process, _FAILED_EXIT_TIMEOUT_S)
-
-        if probe_interval_s is not None:
-            watch = Watch(f"{reachable}:{ports[0]}", probe_interval_s, probe_timeout_s, end_unanswered)
-            watch.start()
         try:
-            yield process
+            with _watched(process, f"{reachable}:{ports[0]}", probe_interval_s, probe_timeout_s):
+                yield process
         finally:
-            if watch is not None:
-                watch.stop()
             _end(process)
-        if watch is not None and unanswered.is_set():
-            raise ServerError(
-                f"tritonserver was ended, since a model does not answer: {watch.failure}"
-            ) from watch.failure
+
+
+@contextlib.contextmanager
+def _watched(
+    process: subprocess.Popen[bytes], address: str, interval_s: float | None, timeout_s: float
+) -> Iterator[None]:
+    """Probe all models as long as the block lasts, and end the server when one does not answer."""
+    if interval_s is None:
+        yield
+        return
+    unanswered = threading.Event()
+
+    def end_unanswered() -> None:
+        # A server that has ended by itself does not answer either.
+        if process.poll() is None:
+            unanswered.set()
+            _end(process, _FAILED_EXIT_TIMEOUT_S)
+
+    watch = Watch(address, interval_s, timeout_s, end_unanswered)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+    if unanswered.is_set():
+        raise ServerError(f"tritonserver was ended, since a model does not answer: {watch.failure}") from watch.failure
 
 
 def find_server(work: Path) -> tuple[list[str], dict[str, str]]:
