@@ -25,6 +25,7 @@ _SMALLEST = 1024
 _INPUT, _OUTPUT = "neuronkit::input::", "neuronkit::output::"
 _NAMES = "neuronkit_output_names"
 _pools: ContextVar[bool] = ContextVar("_pools", default=False)
+_folds: ContextVar[bool] = ContextVar("_folds", default=False)
 
 
 def name_outputs(module: nn.Module, names: Sequence[str]) -> None:
@@ -53,6 +54,26 @@ def pools_by_operator() -> bool:
     return _pools.get()
 
 
+@contextlib.contextmanager
+def masks_as_channels(wanted: bool = True) -> Iterator[None]:
+    """Within, a convolution of few channels takes the mask of its result as one more: a product costs such a runtime
+    a change of the memory's layout and back.
+
+    Args:
+        wanted: False where numbers are kept in float16, which does not hold those that a mask needs.
+    """
+    token = _folds.set(wanted)
+    try:
+        yield
+    finally:
+        _folds.reset(token)
+
+
+def takes_masks_as_channels() -> bool:
+    """Whether `masks_as_channels` is in force."""
+    return _folds.get()
+
+
 class Flat(nn.Module):
     """A graph that gives its output tensors one by one, and notes what structure they stood in.
 
@@ -76,8 +97,15 @@ class Flat(nn.Module):
         return tuple(tensors)
 
 
-def trace_flat(module: nn.Module, specs: Sequence[TensorSpec]) -> tuple[torch.jit.ScriptModule, Any]:
+def trace_flat(
+    module: nn.Module, specs: Sequence[TensorSpec], precision: str = "float32"
+) -> tuple[torch.jit.ScriptModule, Any]:
     """Trace a graph for an ONNX runtime.
+
+    Args:
+        module: The graph.
+        specs: Its inputs.
+        precision: What the runtime keeps float32 in.
 
     Returns:
         The trace, which gives a tuple of tensors, and the structure that they stand in.
@@ -90,7 +118,7 @@ def trace_flat(module: nn.Module, specs: Sequence[TensorSpec]) -> tuple[torch.ji
         if spec.dtype == "bfloat16":
             raise SpecError(f"got {spec}; expected a type that NumPy has too; take float32 or float16")
     flat = Flat(module)
-    with pooling_by_operator():
+    with pooling_by_operator(), masks_as_channels(precision != "float16"):
         traced = trace(flat, specs)
     return traced, flat.tree
 

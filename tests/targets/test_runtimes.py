@@ -167,6 +167,66 @@ def test_max_pooling_is_an_operator_there(target: str, tmp_path: Path) -> None:
     assert torch.allclose(compiled(images, valid), padded(images, valid), atol=1e-5)
 
 
+class Steep(nn.Module):
+    """Two layers whose normalisation scales by nothing, by much, and by negative numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+        self.second = nn.Conv2d(6, 4, 5, padding=4, dilation=2)
+        norm = self.first[1]
+        norm.weight.data = torch.tensor([0.0, 1e-30, 1e20, -1.0, -1e-3, 2.0])
+        norm.bias.data = torch.tensor([3.0, 2.0, 0.0, 5.0, -0.5, 1.0])
+        self.second.weight.data[:, 2] *= 1e-20
+        assert norm.running_mean is not None
+        norm.running_mean.uniform_(-1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.second(self.first(images))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("kind", ["normalised", "alone", "hooked"])
+def test_the_first_layer_is_masked_by_its_own_sum(kind: str, target: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    network = Steep().eval()
+    if kind == "alone":
+        network.first = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.ReLU())
+    if kind == "hooked":
+        network.first[0].register_forward_pre_hook(lambda module, given: (2 * given[0],))
+    valid = torch.tensor([[14, 9], [20, 24]], dtype=torch.int32)
+    images = torch.full((2, 3, 20, 24), float("nan"))
+    for row, (height, width) in enumerate(valid.tolist()):
+        images[row, :, :height, :width] = torch.randn(3, height, width)
+    specs = [TensorSpec("images", images.shape), TensorSpec("valid_size", (2, 2), "int32", fill=9)]
+    compiled = compile_for_inferentia(exact_padding(network), specs, target=target)
+    given = compiled(images, valid)
+    for row, (height, width) in enumerate(valid.tolist()):
+        with torch.no_grad():
+            expected = network(images[row : row + 1, :, :height, :width])[0]
+        torch.testing.assert_close(given[row, :, :height, :width], expected, rtol=1e-5, atol=1e-5)
+        assert not given[row, :, height:].any()
+        assert not given[row, :, :, width:].any()
+    assert wide_convolutions(compiled, tmp_path) == (0 if kind == "hooked" else 1)
+
+
+def wide_convolutions(compiled: neuronkit.CompiledModel, path: Path) -> int:
+    """How many convolutions are given a mask among their channels."""
+    import onnx
+
+    graph = onnx.load(str(next(compiled.save(path / "model").glob("*.onnx")))).graph
+    joined = {node.output[0] for node in graph.node if node.op_type == "Concat"}
+    return sum(node.op_type == "Conv" and node.input[0] in joined for node in graph.node)
+
+
+def test_float16_keeps_its_masks_apart(tmp_path: Path) -> None:
+    specs = [TensorSpec("images", (1, 3, 16, 16)), TensorSpec("valid_size", (1, 2), "int32", fill=9)]
+    options = CompileOptions(auto_cast="all", auto_cast_type="fp16")
+    network = exact_padding(Steep().eval())
+    compiled = compile_for_inferentia(network, specs, target="openvino", options=options, verify=False)
+    assert wide_convolutions(compiled, tmp_path) == 0
+
+
 @pytest.mark.parametrize("target", RUNTIMES)
 def test_copies_compute_at_once_and_the_same(target: str) -> None:
     static = reader("fixed_point")

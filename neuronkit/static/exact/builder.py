@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, fx, nn
 
 from neuronkit.static.exact import runtime
-from neuronkit.static.exact.masking import is_own_memory, zero_own
+from neuronkit.static.exact.masking import is_own_memory, masked_convolution, zero_own
 from neuronkit.static.exact.sizes import SAMPLE, Dim, Extent, Sizes
 from neuronkit.static.exact.trace import path_in
 from neuronkit.static.exact.values import Fill, Refused, Requirement, Size, Table, Value, to_nodes
@@ -185,8 +185,12 @@ class Builder:
         if value.fill is Fill.ZERO or not value.varying:
             return value.node
         mask = self.mask(value)
+        masked = masked_convolution(value.node, self.attributes)
         if value.fill is Fill.ANYTHING:
             function = runtime.replace_outside
+        elif masked is not None:
+            value.node, value.fill = self.emit_part(masked[1], masked[0], mask), Fill.ZERO
+            return value.node
         else:
             owned = value.batch is not None and is_own_memory(value.node, self.attributes)
             function = zero_own if owned else runtime.zero_outside

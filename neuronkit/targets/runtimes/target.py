@@ -249,7 +249,7 @@ class _Exporter:
         self._trees: dict[Any, Any] = {}
 
     def capture(self, module: nn.Module, specs: tuple[TensorSpec, ...]) -> torch.jit.ScriptModule:
-        traced, self._trees[traced] = trace_flat(module, specs)
+        traced, self._trees[traced] = trace_flat(module, specs, self.settings["precision"])
         return traced
 
     def build(self, graph: str, traced: torch.jit.ScriptModule, specs: tuple[TensorSpec, ...]) -> Built:
