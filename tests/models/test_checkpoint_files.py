@@ -446,6 +446,17 @@ def test_a_compressed_archive(tmp_path: Path) -> None:
     assert_equal(load_checkpoint(CRAFT, tmp_path / "x.pt").state_dict(), dict(model.state_dict()))
 
 
+@pytest.mark.parametrize("more", range(20, 52, 8))
+def test_a_compressed_archive_whose_last_bytes_unpack_behind_a_full_piece(more: int, tmp_path: Path) -> None:
+    contents = {"noise": torch.rand(1 << 17), "zeros": torch.zeros((1 << 18) + more)}
+    old = zipfile.ZipFile(io.BytesIO(saved(contents)))
+    with old, zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    with open_checkpoint(tmp_path / "x.pt") as found:
+        assert_equal(read(found), contents)
+
+
 @pytest.mark.torch2
 def test_dtypes_of_newer_torch(tmp_path: Path) -> None:
     names = [name for name in ("uint16", "uint32", "float8_e4m3fn", "float8_e5m2") if hasattr(torch, name)]

@@ -94,9 +94,7 @@ class Archive:
             if not chunk:
                 raise Damaged("it ends early")
             position += len(chunk)
-            while chunk:
-                piece = chunk if unpack is None else _unpacked(unpack, chunk)
-                chunk = b"" if unpack is None else unpack.unconsumed_tail
+            for piece in (chunk,) if unpack is None else _unpacked(unpack, chunk):
                 left -= len(piece)
                 if left < 0:
                     raise Damaged("a member is larger than it states")
@@ -191,8 +189,11 @@ def _large_numbers(extra: bytes, *numbers: int) -> tuple[int, ...]:
     return tuple(result)
 
 
-def _unpacked(unpack: Any, chunk: bytes) -> bytes:
+def _unpacked(unpack: Any, chunk: bytes) -> Iterator[bytes]:
+    """What `chunk` unpacks to, in pieces. Some may be left when all of it is consumed: the last piece is empty."""
     try:
-        return unpack.decompress(chunk, _CHUNK)
+        while piece := unpack.decompress(chunk, _CHUNK):
+            yield piece
+            chunk = unpack.unconsumed_tail
     except zlib.error as error:
         raise Damaged("a member does not unpack") from error
