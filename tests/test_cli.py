@@ -254,6 +254,9 @@ def test_a_turned_page_names_the_option_of_the_command(tmp_path: Path, capsys: p
         ("serve triton gone.pt", "check the path"),
         ("serve ray one.pt", "give both"),
         ("compare gone.pt PARSEQ RECEIPT", "check the path"),
+        ("demo --out x.doc", "expected the ending of a format"),
+        ("demo --out x.txt", "expected a picture to write"),
+        ("demo --out receipt.png/x.png", "cannot be made"),
     ],
 )
 def test_what_cannot_begin_says_so_in_a_line(
@@ -274,6 +277,66 @@ def test_what_cannot_begin_says_so_in_a_line(
         assert told[0].startswith(f"neuronkit {typed[0]}: ")
         assert said in told[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "receipt.png"]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_output_that_cannot_be_written(
+    more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["cache", "list", "--directory", str(tmp_path), *more]
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(command) == 1
+    assert capsys.readouterr().err == "neuronkit cache: [Errno 28] No space left on device\n"
+    left, right = os.pipe()
+    os.close(left)
+    with os.fdopen(right, "w") as nobody_reads:
+        monkeypatch.setattr(sys, "stdout", nobody_reads)
+        assert main(command) == 0
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(command) == 0
+    assert main(["read", str(IMAGE), *more]) == 2
+    assert "standard output is closed" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["read", "-", *more]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+    assert main(["read", "-", "-", *more]) == 2
+    assert "more than once" in capsys.readouterr().err
+
+
+def test_messages_are_no_output_where_stderr_is_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with open(tmp_path / "out", "w+") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", None)
+        assert main(["show", "gone.pt"]) == 2
+        assert (tmp_path / "out").read_text() == ""
+        sys.stderr.close()
+
+
+def test_characters_that_the_terminal_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode("größe-中-\U0001f600-\udcff".encode("utf-8", "surrogateescape"))
+    for more, coding in (([], "ascii"), (["--json"], "ascii"), (["--json"], "utf-8")):
+        with open(tmp_path / "out", "w+", encoding=coding) as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            assert main(["cache", "verify", "--directory", str(folder), *more]) == 0
+            assert main(["cache", "list", "--directory", str(folder), *more]) == 0
+    with open(tmp_path / "out", "w+", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["cache", "list", "--directory", str(folder)]) == 0
+    assert r"gr\xf6\xdfe-\u4e2d-\U0001f600-\udcff: 0 entries" in (tmp_path / "out").read_text("ascii")
+
+
+def test_pages_that_no_file_has_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", str(IMAGE), "--pages", "7-"]) == 1
+    assert "no page was read" in capsys.readouterr().err
+
+
+def test_a_picture_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(IMAGE, tmp_path / "a.png")
+    assert main(["read", str(tmp_path / "a.png"), "-o", str(tmp_path / "a.png")]) == 2
+    assert "the file that a page was read from" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_bytes() == IMAGE.read_bytes()
 
 
 def test_every_command_shows_an_example() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from neuronkit.cli import artifacts, models, reading
+from neuronkit.cli import artifacts, models, reading, streams
 from neuronkit.errors import NeuronKitError, ParityError
 from neuronkit.version import __version__
 
@@ -22,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Those of the command line; None takes `sys.argv`.
     """
+    streams.prepare()
     parser = make_parser()
     try:
         import argcomplete
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_, **__: print(f"neuronkit: {message}", file=sys.stderr)
         try:
             result, status = given.run(given)
+            _tell(result, as_json=given.json)
         except ParityError as error:
             print(error, file=sys.stderr)
             return 1
@@ -48,15 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
         except BrokenPipeError:
             # The reader has closed the pipe, as head does.
-            sys.stderr.close()
+            streams.drop()
             return 0
-    if result is not None:
-        print(json.dumps(_plain(result), ensure_ascii=False, indent=1, default=str) if given.json else result)
+        except OSError as error:
+            # Such as a full disk behind stdout; what the library writes fails with errors of its own.
+            print(f"neuronkit {given.command}: {error}", file=sys.stderr)
+            streams.drop()
+            return 1
     return int(status)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands."""
+    statuses = textwrap.fill(_STATUSES, max(20, shutil.get_terminal_size().columns - 2))
     parser = argparse.ArgumentParser(
         prog="neuronkit", description="OCR models as exact static graphs.", epilog=_STATUSES
     )
@@ -68,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"Example:\n  {example}\n\n{_STATUSES}",
+            epilog=f"Example:\n  {example}\n\n{statuses}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -80,5 +88,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _plain(result: Any) -> Any:
-    return result.to_dict() if hasattr(result, "to_dict") else result
+def _tell(result: Any, *, as_json: bool) -> None:
+    if result is not None and as_json:
+        plain = result.to_dict() if hasattr(result, "to_dict") else result
+        streams.write(json.dumps(plain, ensure_ascii=False, indent=1, default=str) + "\n", as_it_is=True)
+    elif result is not None:
+        streams.write(f"{result}\n", as_it_is=False)
+    streams.flush()

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from neuronkit.cli.streams import write
+
 Result = tuple[Any, int]
 
 
@@ -21,7 +23,8 @@ def add_commands(add: Any) -> None:
     read.add_argument(
         "-o", "--output", help="file, or a folder (ending in /) with a file for each source, which resumes"
     )
-    read.add_argument("-f", "--format", choices=FORMATS, help="what to write (by the ending of the output, or text)")
+    kinds = f"one of {', '.join(FORMATS)} (by the ending of the output, or text)"
+    read.add_argument("-f", "--format", metavar="FORMAT", choices=FORMATS, help=kinds)
     read.add_argument("--pages", help="which pages of each file: 1-3,7,9-")
     read.add_argument("--dpi", type=float, default=200.0, help="resolution at which PDF is drawn (%(default)g)")
     read.add_argument("--rotate", type=int, default=0, choices=(0, 90, 180, 270), help="turn pages, counter-clockwise")
@@ -37,6 +40,7 @@ def _read(given: Any) -> Result:
     from neuronkit.ocr import page_stream, save_pages
     from neuronkit.ocr.writers import page_text
 
+    _check_streams(given)
     pipeline = _pipeline(given)
     progress = _Progress(given.quiet)
     options = {"pages": given.pages, "dpi": given.dpi, "rotation": given.rotate}
@@ -51,25 +55,40 @@ def _read(given: Any) -> Result:
         return (shown if given.json else report), bool(report.failed)
     sources = [sys.stdin.buffer.read() if source == "-" else source for source in given.sources]
     pages = progress.over(pipeline.read(page_stream(sources, **options)))
+    result = None
     if given.output:
         save_pages(pages, given.output, format=given.format)
-        written = {"written": given.output, "pages": progress.pages, "failed": progress.failed}
-        return (written if given.json else None), progress.failed > 0
+        if given.json:
+            result = {"written": given.output, "pages": progress.pages, "failed": progress.failed}
     elif given.format == "pdf":
-        return _to_stdout(pages, progress)
+        _pdf_to_stdout(pages)
     else:
-        sys.stdout.writelines(page_text(pages, given.format or ("json" if given.json else "text")))
-    return None, progress.failed > 0
+        kind = given.format or ("json" if given.json else "text")
+        for part in page_text(pages, kind):
+            write(part, as_it_is=kind != "text")
+    if not progress.pages:
+        print("neuronkit read: no page was read; --pages names none of these files", file=sys.stderr)
+    return result, progress.failed > 0 or not progress.pages
 
 
-def _to_stdout(pages: Any, progress: _Progress) -> Result:
+def _check_streams(given: Any) -> None:
+    from neuronkit.errors import OptionError
+
+    if given.sources.count("-") > 1:
+        raise OptionError("got - more than once; expected one picture from standard input; give the others as files")
+    if "-" in given.sources and sys.stdin is None:
+        raise OptionError("got -, and standard input is closed; expected a picture there; give a file")
+    if not given.output and sys.stdout is None:
+        raise OptionError("got no output, and standard output is closed; expected one of them; give --output")
+
+
+def _pdf_to_stdout(pages: Any) -> None:
     from neuronkit.ocr import save_pages
     from neuronkit.storage.atomic import temporary_directory
 
     with temporary_directory("pages") as folder:
         save_pages(pages, folder / "out.pdf")
         sys.stdout.buffer.write((folder / "out.pdf").read_bytes())
-    return None, progress.failed > 0
 
 
 def _pipeline(given: Any) -> Any:

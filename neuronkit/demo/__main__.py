@@ -15,9 +15,12 @@ from neuronkit.demo import picture
 from neuronkit.demo.picture import Truth
 from neuronkit.demo.reading import Models, disagreements, match_words
 from neuronkit.demo.weights import load_craft, load_parseq
-from neuronkit.errors import ParityError
+from neuronkit.errors import OptionError, ParityError
 from neuronkit.ocr.images import load_image
 from neuronkit.ocr.page import Page, Word
+from neuronkit.ocr.pipeline.folder import made_folder
+from neuronkit.ocr.writers import format_of
+from neuronkit.shown import shown
 
 REQUIRED = 0.9
 """Share of the words that must be read right."""
@@ -46,8 +49,14 @@ def run(out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     Returns:
         For each picture the numbers of its words, of those that were read right, and of those that are not there, its
         parity reports as dictionaries, and its annotated copy; the problems; and the artifacts.
+
+    Raises:
+        OptionError: If `out` is no picture, or its folder cannot be made.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    # Before minutes of work, of which it is the end.
+    if format_of(out) != "picture":
+        raise OptionError(f"got {shown(out)}; expected a picture to write; give an ending such as .png")
+    made_folder("out", out.parent)
     tell("1/4 small models that find and read words")
     craft, parseq = load_craft(), load_parseq()
     tell("2/4 making static graphs of both, compiling them for the CPU, saving and loading them")

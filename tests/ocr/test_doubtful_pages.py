@@ -18,7 +18,7 @@ from PIL import Image
 
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import CraftProcessor, ImagePage, ImageWarning, OCRPipeline, ParseqProcessor
-from neuronkit.ocr.pipeline.folder import NO_FILE, NO_IMAGE, READ_BEFORE
+from neuronkit.ocr.pipeline.folder import NO_FILE, NO_IMAGE, OWN_RESULT, READ_BEFORE
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
@@ -119,6 +119,18 @@ def test_files_of_one_name_do_not_hide_each_other(tmp_path: Path) -> None:
     for file in files:
         file.parent.rename(both / file.parent.name)
     assert len(reader().read_files(both, tmp_path / "each").read) == 2
+
+
+def test_results_in_the_folder_that_is_read_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for place in ("x.tif", "sub/x.tif"):
+        (tmp_path / place).write_bytes(scan("ab"))
+    assert len(reader().read_files(tmp_path, tmp_path, format="picture").read) == 2
+    for folder in (tmp_path, tmp_path / "sub" / ".."):
+        report = reader().read_files(tmp_path, folder, format="picture")
+        assert not report.read
+        assert set(report.skipped.values()) == {READ_BEFORE, OWN_RESULT}
+    assert len(reader().read_files(tmp_path, tmp_path, format="text").read) == 2
 
 
 def test_a_result_is_that_of_its_file_and_its_settings(tmp_path: Path) -> None:

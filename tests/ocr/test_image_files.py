@@ -61,6 +61,23 @@ def test_pages_that_are_too_much_together_are_refused() -> None:
     assert len(load_images(many.getvalue(), max_pixels=2 * height * width)) == 11
 
 
+@pytest.mark.parametrize("format", ["TIFF", "GIF", "WEBP", "PNG"])
+def test_a_file_is_opened_once_for_all_its_pages(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, file, opened, open_ = np.random.default_rng(0), io.BytesIO(), [], Image.open
+    frames = [Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)) for _ in range(9)]
+    frames[0].save(file, format, save_all=True, append_images=frames[1:])
+    one_by_one = [load_image(page) for page in image_pages(file.getvalue())]
+
+    def count(*arguments: object, **options: object) -> Image.Image:
+        opened.append(arguments)
+        return open_(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", count)
+    for found, expected in zip(load_images(file.getvalue()), one_by_one, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert len(opened) == 2  # to count the pages, and to read them
+
+
 def test_pages_are_taken_one_by_one() -> None:
     data = pages()
     listed = image_pages(data)

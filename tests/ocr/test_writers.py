@@ -236,6 +236,25 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["scan.png", "scan.tif", "scan.pdf", "scan.txt", "./link.png"])
+def test_a_file_that_a_page_was_read_from_is_not_written_over(name: str, tmp_path: Path) -> None:
+    Image.fromarray(IMAGE).save(tmp_path / "scan", "PNG")
+    before = (tmp_path / "scan").read_bytes()
+    (tmp_path / name).symlink_to(tmp_path / "scan")
+    first = page([FIRST])
+    for source in (tmp_path / "scan", ImagePage(str(tmp_path / name))):
+        for pages in ([page([FIRST], source=source)], [first, page([SECOND], source=source)]):
+            if name.endswith("png") and len(pages) > 1:
+                continue  # The second page has a file of its own.
+            with pytest.raises(OptionError, match="the file that a page was read from"):
+                save_pages(pages, tmp_path / name)
+    assert (tmp_path / "scan").read_bytes() == before
+    os.link(tmp_path / "scan", tmp_path / "a.page-2.png")
+    with pytest.raises(OptionError, match=r"a\.page-2\.png"):
+        save_pages([first, page([SECOND], source=tmp_path / "scan")], tmp_path / "a.png")
+    assert (tmp_path / "a.page-2.png").read_bytes() == before
+
+
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fpdf.bidi", None)
     with pytest.raises(NeuronKitError, match=r"neuronkit\[pdf\]"):

@@ -129,8 +129,8 @@ def load_images(
     """
     pages = image_pages(source)
     left, found = _PAGES_TOGETHER * checks.integer("max_pixels", max_pixels, 1, 1 << 40), []
-    for number, page in enumerate(pages):
-        found.append(open_page(page, max_pixels=max_pixels, background=background).pixels)
+    for number, image in enumerate(_each(pages, max_pixels, background)):
+        found.append(image)
         left -= found[-1].shape[0] * found[-1].shape[1]
         if left < 0:
             raise ImageError(
@@ -139,6 +139,20 @@ def load_images(
                 "load_image of each that image_pages lists, or OCRPipeline.read_pages"
             )
     return found
+
+
+def _each(pages: list[ImagePage], max_pixels: int, background: str | Colour | None) -> Iterator[RGBImage]:
+    """Read pages of one file, which stays open: opened anew, a decoder goes through all pages before the wanted one."""
+    source = pages[0].source
+    if len(pages) == 1 or hasattr(source, "getexif") or is_pdf(source):
+        yield from (open_page(page, max_pixels=max_pixels, background=background).pixels for page in pages)
+        return
+    ground = parse_background(background)
+    with _image_errors(source), open_image(source) as image:
+        for page in pages:
+            with _image_errors(page):
+                pixels = _open_frame(image, page, max_pixels, ground).pixels
+            yield pixels
 
 
 def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -> list[ImagePage]:

@@ -99,10 +99,13 @@ def _opened(file: Any) -> Iterator[Any]:
         try:
             document = pdfium.PdfDocument(_input(file))
         except pdfium.PdfiumError as error:
-            locked = "password" in str(error).lower()
+            said = str(error)
+            locked = "password" in said.lower()
+            if "success" in said.lower():
+                said = "it has no page"
             advice = "decrypt it first, as `qpdf --decrypt` does" if locked else "check that it is whole"
             raise ImageError(
-                f"got {describe(file)}, a PDF that cannot be opened ({error}); expected a whole one without a "
+                f"got {describe(file)}, a PDF that cannot be opened ({said}); expected a whole one without a "
                 f"password; {advice}"
             ) from error
         with document:

@@ -133,7 +133,7 @@ class Page:
             format: What to write where the ending does not say it.
 
         Raises:
-            OptionError: If there is no such format, or the file cannot be written.
+            OptionError: If there is no such format, the file cannot be written, or is the one that was read.
             ImageError: If a picture is needed and the image cannot be opened again.
             MissingDependencyError: If a PDF is asked for, and what writes it is missing.
 

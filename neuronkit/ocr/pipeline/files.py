@@ -13,7 +13,7 @@ from neuronkit import checks
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.images.sources import files_of, page_stream
 from neuronkit.ocr.page import Page
-from neuronkit.ocr.pipeline.folder import READ_BEFORE, FolderReport, file_mark, made_folder
+from neuronkit.ocr.pipeline.folder import OWN_RESULT, READ_BEFORE, FolderReport, file_mark, made_folder
 from neuronkit.ocr.writers import ending_of, save_pages
 from neuronkit.shown import shown
 
@@ -36,6 +36,10 @@ def read_files(
     origins: dict[Path, Path] = {}
     record = _Record(target, {"format": format, **{name: str(value) for name, value in pages.items()}})
     for file, relative in files_of(sources):
+        if record.made(file):
+            # Pictures and PDF in the folder that is read would be read anew, and theirs again.
+            done.skipped[file] = OWN_RESULT
+            continue
         result = target / relative.parent / f"{relative.name}{ending}"
         first = origins.setdefault(result, file)
         if os.path.realpath(first) != os.path.realpath(file):
@@ -83,6 +87,11 @@ class _Record:
     def has(self, result: Path, origin: dict[str, Any]) -> bool:
         """Whether a result is there that was made of that."""
         return result.is_file() and self._origins.get(_text(result.relative_to(self._folder))) == origin
+
+    def made(self, file: Path) -> bool:
+        """Whether a file is a result in this folder."""
+        folder, place = os.path.realpath(self._folder), os.path.realpath(file)
+        return os.path.dirname(place).startswith(folder) and _text(os.path.relpath(place, folder)) in self._origins
 
     def note(self, result: Path, origin: dict[str, Any]) -> None:
         """Several processes may write: lines are appended whole."""

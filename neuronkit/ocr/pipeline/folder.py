@@ -18,6 +18,7 @@ from neuronkit.storage.atomic import replacing_file, sweep
 READ_BEFORE = "read before, and not changed since"
 NO_IMAGE = "not an image that Pillow reads, nor a PDF"
 NO_FILE = "not a regular file"
+OWN_RESULT = "written by an earlier call"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class FolderReport:
 
     Attributes:
         read: Images read in this call, all their pages.
-        skipped: Files that were not read, and why: `READ_BEFORE`, `NO_IMAGE` or `NO_FILE`.
+        skipped: Files that were not read, and why: `READ_BEFORE`, `OWN_RESULT`, `NO_IMAGE` or `NO_FILE`.
         failed: Images that could not be read, or their results written, and why; the next call tries them again.
     """
 

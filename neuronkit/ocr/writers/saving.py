@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
+from neuronkit.ocr.images import ImagePage
 from neuronkit.ocr.writers.alto import alto
 from neuronkit.ocr.writers.hocr import hocr
 from neuronkit.ocr.writers.pdf import write_pdf
@@ -57,7 +59,7 @@ def save_pages(pages: Iterable[WritablePage], path: Any, *, format: str | None =
             the ending.
 
     Raises:
-        OptionError: If the ending or `format` is none of these, or the file cannot be written.
+        OptionError: If the ending or `format` is none of these, the file cannot be written, or is one that was read.
         SpecError: If `pages` is no iterable of pages.
         ImageError: If a picture is needed and cannot be opened again.
         MissingDependencyError: If a PDF is asked for, and what writes it is missing.
@@ -92,8 +94,9 @@ def _save(pages: Iterator[WritablePage], path: Any, format: str | None, texts: M
     kind = format_of(file) if format is None else checks.choice("format", format, FORMATS)
     try:
         if kind == "picture":
-            write_pictures(pages, file)
+            write_pictures(pages, file, check=_check_target)
             return
+        pages = _written_elsewhere(pages, file)
         with replacing_file(file) as unfinished:
             if kind == "pdf":
                 write_pdf(pages, unfinished)
@@ -105,6 +108,28 @@ def _save(pages: Iterator[WritablePage], path: Any, format: str | None, texts: M
             f"got path={checks.shown(file)}, which cannot be written ({error.strerror or error}); expected a file in a "
             "folder that is there; give another path"
         ) from error
+
+
+def _written_elsewhere(pages: Iterable[WritablePage], file: Path) -> Iterator[WritablePage]:
+    for page in pages:
+        _check_target(page, file)
+        yield page
+
+
+def _check_target(page: WritablePage, file: Path) -> None:
+    """Raise OptionError where a page was read from the file that is to be written: it would be lost."""
+    source = page.source.source if isinstance(page.source, ImagePage) else page.source
+    if not isinstance(source, (str, os.PathLike)):
+        return
+    try:
+        same = os.path.samefile(source, file)
+    except (OSError, ValueError):
+        return  # One of them is not there.
+    if same:
+        raise OptionError(
+            f"got path={checks.shown(file)}, the file that a page was read from; expected another one; "
+            "give another path, so that it is kept"
+        )
 
 
 def ending_of(format: str) -> str:

@@ -25,6 +25,10 @@ class WritablePage(Protocol):
         """The lines, one below the other."""
 
     @property
+    def source(self) -> Any:
+        """What it was read from."""
+
+    @property
     def name(self) -> str:
         """Of the file."""
 
