@@ -33,7 +33,7 @@ class OptionError(NeuronKitError, ValueError):
 
 
 class UnknownTargetError(NeuronKitError, ValueError):
-    """The target name is not one of those neuronkit knows."""
+    """There is no target of that name."""
 
 
 class UnknownModelError(NeuronKitError, TypeError):
@@ -81,7 +81,7 @@ class CompileError(NeuronKitError, RuntimeError):
 
 
 class NeuronCoreError(NeuronKitError, RuntimeError):
-    """The NeuronCores that this process needs are taken, unknown, or were asked for too late."""
+    """The NeuronCores that this process needs are taken, do not exist, or were claimed too late."""
 
 
 class ModelError(NeuronKitError, RuntimeError):
@@ -126,7 +126,7 @@ class ImageError(NeuronKitError, ValueError):
 class AssumptionWarning(NeuronKitError, UserWarning):
     """Something that the input does not say had to be assumed; the message names the assumption.
 
-    Silence it with ``warnings.simplefilter("ignore", AssumptionWarning)``, or give what the message asks for.
+    Silence it with ``warnings.simplefilter("ignore", AssumptionWarning)``, or give what the message names.
     """
 
 

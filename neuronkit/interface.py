@@ -74,7 +74,7 @@ class Interface:
         eos_id: Token that ends a sequence, None without one.
         pad_id: Token that fills sequences up, None without one.
         characters: The characters that a recogniser's classes stand for, in order and without the special tokens; None
-            where the model does not know them.
+            where the model does not have them.
         confidence: How the original rates a word, where that is not the product of all probabilities: "mean" of the
             characters' or "minimum" over all positions.
         blank_id: Class that stands for no character, in models whose logits are read by CTC; None for others.

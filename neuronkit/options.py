@@ -1,4 +1,4 @@
-"""CompileOptions: everything a caller may ask of a compile, for every target."""
+"""CompileOptions: the options of a compile, for every target."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Precision:
 
 @dataclass(frozen=True, repr=False)
 class CompileOptions:
-    """What to ask of the compiler. None leaves the choice to the target.
+    """Options of a compile. None leaves the choice to the target.
 
     A target that cannot honour a field that differs from its default raises `OptionError`; nothing is ignored.
 

@@ -341,7 +341,7 @@ def _dtype_ways(name: str, given: str, dims: int, wanted: tuple[str, ...]) -> li
 
 
 def check_ids(name: str, ids: Tensor, range_: Sequence[int]) -> None:
-    """Refuse ids that a model does not know; those of a graph that is being made are not looked at.
+    """Refuse ids outside a model's vocabulary; those of a graph that is being made are not looked at.
 
     Raises:
         SpecError: If one lies outside `range_`, (lowest, highest).

@@ -1,4 +1,4 @@
-"""make_static: a model of any family that neuronkit knows, in fixed shapes."""
+"""make_static: a model of any registered family in fixed shapes."""
 
 from __future__ import annotations
 

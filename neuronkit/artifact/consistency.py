@@ -139,7 +139,7 @@ def _kind(output: Any) -> str:
 
 
 def _outputs(path: Path, name: str, module: Any, specs: Sequence[TensorSpec]) -> Any:
-    """What a graph gives, as tensors without data; None where that is not known."""
+    """A graph's outputs as tensors without data; None where they cannot be computed without data."""
     graph = getattr(module, "graph", None)
     takes = len(list(graph.inputs())) - 1 if graph is not None else None
     if takes != len(specs):

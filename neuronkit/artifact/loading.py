@@ -40,7 +40,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
 
     Loading an artifact runs what its graphs say. **Load artifacts from sources that you trust only**, or give the
     digest that you noted when you saved it: the seal in the file shows damage, but anyone who can write the file can
-    seal it again. Every byte is checked first: `torch.jit.load` does not notice changed weights.
+    seal it again. Every byte is checked first: `torch.jit.load` does not detect changed weights.
 
     Args:
         path: The file, or the directory that a target of ONNX graphs or TorchNeuron writes.

@@ -34,7 +34,7 @@ from neuronkit.targets.sdk.packages import taken_cores_explained
 
 
 class CompiledModel:
-    """What `compile_for_inferentia` gives: called like the model, saved to one file, loaded by `neuronkit.load`.
+    """A model that `compile_for_inferentia` made: called like the original, saved to one file, read by `load`.
 
     Attributes:
         manifest: Everything known about it, as plain JSON types: format, role, target, versions, specs of inputs and
@@ -99,7 +99,7 @@ class CompiledModel:
     def valid_output_sizes(self) -> Callable[[Tensor], tuple[Tensor | None, ...]]:
         """Function from valid sizes (N, 2) int32, (height, width) in pixels, or widths (N,) int32, to those of each
         output, (N, 2) or (N, 1); None where all of it is meaningful. Of a single output it gives that one alone.
-        `FixedShape` asks it. There is none where no output depends on a valid size: AttributeError.
+        `FixedShape` calls it. There is none where no output depends on a valid size: AttributeError.
         """
         areas = [output.valid for output in self.interface.outputs]
         widths = {VALID_SIZE: 2, VALID_WIDTH: 1}
@@ -121,7 +121,7 @@ class CompiledModel:
         return Generation(self, self.specs, self.interface)
 
     def check_sizes(self, valid_size: Tensor) -> None:
-        """Refuse sizes on which the original model cannot run; `FixedShape` asks it, and a call checks its valid sizes.
+        """Refuse sizes on which the original model cannot run; `FixedShape` and every call check valid sizes with it.
 
         Args:
             valid_size: (N, 2) integers, (height, width) in pixels; or (N,), widths, where the model takes those.
@@ -378,7 +378,7 @@ class CompiledModel:
 
 
 def _with_check(function: Callable[..., Any], check: Callable[[Tensor], None]) -> Callable[..., Any]:
-    """The function, which `FixedShape` may ask about sizes."""
+    """The function, whose methods about sizes `FixedShape` calls."""
     checked = partial(function)
     checked.check_sizes = check  # type: ignore[attr-defined]
     return checked

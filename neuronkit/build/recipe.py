@@ -75,7 +75,7 @@ class Recipe:
         return [Item(self, label, dict(shape), target) for label, shape in shapes.items() for target in self.targets]
 
     def options_for(self, target: str) -> CompileOptions:
-        """What to ask of this target's compiler."""
+        """The options for this target."""
         given = self.options.get(target) if isinstance(self.options, Mapping) else self.options
         return given or CompileOptions()
 
@@ -195,7 +195,7 @@ def _check_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> None:
     try:
         signature = inspect.signature(recipe.model)
     except ValueError:
-        return  # Some functions written in C do not tell theirs.
+        return  # Some functions written in C have no signature.
     try:
         signature.bind(**arguments)
     except TypeError as error:

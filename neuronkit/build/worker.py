@@ -82,7 +82,7 @@ def make(item: Item, output: Path) -> BuiltArtifact:
     state = _state(compiled, path)
     if state != UNCHANGED:
         if (output / REPORT).exists() and path.is_file() and not is_sealed_file(path):
-            path.unlink()  # An earlier build's, damaged since: `save` replaces only what it knows for its own.
+            path.unlink()  # An earlier build's, damaged since: `save` replaces whole artifacts alone.
         compiled.save(path)
     return BuiltArtifact(item.name, item.target, state, 0.0, str(path), _size(path))
 

@@ -1,4 +1,4 @@
-"""What the cache says of one entry."""
+"""One entry of the cache, as reports show it."""
 
 from __future__ import annotations
 

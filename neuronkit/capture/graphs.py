@@ -23,7 +23,7 @@ class Operator:
         kind: Such as ``"aten::relu"``.
         module: Path of the submodule that called it.
         location: ``file:line`` of the model's code.
-        dtypes: Dtypes of its tensor outputs, as far as the trace knows them.
+        dtypes: Dtypes of its tensor outputs, as far as the trace has them.
         node: The node itself, for conditions on arguments.
         parts: ATen names with overload that it is composed of (``"convolution"``, ``"add.Tensor"``); None if unknown.
     """

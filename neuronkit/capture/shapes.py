@@ -83,7 +83,7 @@ def with_shapes_alone(
         records: Whether convolutions are recorded here; `look` may do that itself.
     """
     if sum(x.numel() for x in examples) >= _LARGE and not isinstance(module, torch.jit.ScriptModule):
-        # Where Python reads values, or a kernel knows no shapes without them, the run below reports it.
+        # Where Python reads values, or a kernel needs them for its shapes, the run below reports it.
         with contextlib.suppress(Exception), ThreadPoolExecutor(1) as thread:
             bare, inputs = copy.deepcopy(module).to("meta"), tuple(x.to("meta") for x in examples)
             with _Shapes(thread, records):

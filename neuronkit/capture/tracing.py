@@ -113,7 +113,7 @@ def quiet_tracing() -> Iterator[EscapeWatcher]:
 class EscapeWatcher(TorchFunctionMode):
     """Sees every call of torch's functions and notes the values that Python reads.
 
-    Its presence also keeps attention layers from their fused CPU kernels, which no compiler knows.
+    Its presence also keeps attention layers from their fused CPU kernels, which no compiler takes.
     """
 
     def __init__(self) -> None:

@@ -67,7 +67,7 @@ def watched_by(mode: OperatorMode) -> Iterator[None]:
     """Within, every operator that this thread runs goes through the mode; without gradients and torch's autocast."""
     # TorchScript's optimizer would compute the products of weights once, in the mode, and keep them for later calls.
     unoptimized = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
-    # It would cast operands before the mode sees them.
+    # It would cast operands before they reach the mode.
     float32 = torch.autocast("cpu", enabled=False)
     try:
         with torch.no_grad(), unoptimized, float32, _NoFastPaths(), mode:

@@ -58,7 +58,7 @@ class Candidate:
     stops_at_eos: bool
 
     def prepare(self, given: Tensors | Pictures) -> tuple[Tensors, Any]:
-        """An input as this model takes it, and what its processor needs to know of it again.
+        """An input as this model takes it, and the letterboxes that its processor needs to read the results.
 
         Raises:
             SpecError: If it is pictures, and there is no processor.
@@ -87,7 +87,7 @@ class Candidate:
         return tuple(found)
 
     def call(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """What it gives, in batches of its size, the last one filled up with its last row."""
+        """Run it in batches of its size, the last one filled up with its last row; one entry for each batch."""
         rows = self.specs[0].shape[0]
         counts = {x.shape[0] if x.dim() else 0 for x in inputs}
         # Others are run, and refused, as they are.
@@ -121,7 +121,7 @@ class Candidate:
         return dict(zip(("tokens", "probabilities"), tokens_until_end(outputs["logits"], ends, self.stops_at_eos)))
 
     def read(self, outputs: Outputs, letterboxes: Any) -> list[Any] | None:
-        """The results, one for each row: boxes, ids or texts; None where they cannot be told."""
+        """The results, one for each row: boxes, ids or texts; None without what is needed to read them."""
         first, eos = next(iter(outputs.values())), self.interface.eos_id
         if self.interface.role == DETECTOR:
             return None if letterboxes is None else list(self.processor.postprocess(first, letterboxes))
@@ -205,7 +205,7 @@ def _opened(path: str | PathLike[str], first: Candidate | None, charset: str | N
 
 
 def examples(first: Candidate, ranges: Mapping[str, Sequence[int]], seed: int) -> tuple[Tensor, ...]:
-    """Random inputs of a model: ids that it knows, whole canvases."""
+    """Random inputs of a model: ids of its vocabulary, whole canvases."""
     named: dict[str, Tensor] = {}
     for i, spec in enumerate(first.specs):
         if spec.name in _SIZES:

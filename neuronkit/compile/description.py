@@ -1,4 +1,4 @@
-"""What a manifest says of the model that it was made of."""
+"""The part of a manifest that describes the model."""
 
 from __future__ import annotations
 

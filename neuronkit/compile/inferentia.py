@@ -55,14 +55,14 @@ def compile_for_inferentia(
     Args:
         model: A `StaticModel`, such as `make_static` gives, or any module that is static already.
         example_inputs: The inputs of a plain module: tensors, as `torch.jit.trace` takes them, or `TensorSpec`s.
-            None for a `StaticModel`, which knows its own.
+            None for a `StaticModel`, which has its own.
         target: "cpu", "onnx", "openvino", "xla", "inf1", "inf2", "trn1", "trn2", ...
         op_whitelist: Operator kinds (``"aten::embedding"``) that the caller vouches for, added to those that the SDK
             says it supports.
-        options: What to ask of the compiler. Where it names no `cache_dir`, the environment variable
+        options: Options of the compile. Where they name no `cache_dir`, the environment variable
             ``NEURONKIT_CACHE_DIR`` may, for targets that can use one.
         processor: Pre- and post-processor to keep with the artifact: one of `neuronkit.ocr`, which must belong to the
-            model. None takes that of a recogniser that knows its characters.
+            model. None takes the default processor of a recogniser whose characters are known.
         verify: Compare with the original on several inputs, before compiling, and after it where the compiled model can
             run here.
         progress: Show on stderr what goes on: stage, graph, seconds, and the last line of the compiler's log; None

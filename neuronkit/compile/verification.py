@@ -132,7 +132,7 @@ class Verification:
             ) from error
 
     def _original(self, *inputs: Tensor) -> Any:
-        """What the original gives; computed once for each input."""
+        """The original's outputs, computed once for each input."""
         index = next(i for i, known in enumerate(self._inputs) if all(a is b for a, b in zip(known, inputs)))
         if index not in self._expected:
             self._expected[index] = self._static.meaningful(

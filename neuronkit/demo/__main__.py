@@ -44,7 +44,7 @@ def run(out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
 
     Args:
         out: The annotated receipt; the sign and the artifacts go beside it.
-        tell: Told, line by line, what goes on and what comes out.
+        tell: Called with each line of output.
 
     Returns:
         For each picture the numbers of its words, of those that were read right, and of those that are not there, its

@@ -50,7 +50,7 @@ def accelerate(
         detector: Compiled models of this detection network, such as ``predictor.det_predictor.model.compiled`` held
             before, loaded again; None compiles it.
         recognizer: Likewise, of the recognition network.
-        options: What to ask of the compiler.
+        options: Options of the compile.
         op_whitelist: As in `compile_for_inferentia`.
         verify: Compare with the originals before and after compiling.
         progress: Show on stderr what goes on; None shows it on a terminal.

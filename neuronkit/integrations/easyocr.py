@@ -60,7 +60,7 @@ def accelerate(
         detector: Compiled models of this detector, such as ``reader.detector.compiled`` held before, loaded again; None
             compiles it.
         recognizer: Likewise, of the recogniser.
-        options: What to ask of the compiler.
+        options: Options of the compile.
         op_whitelist: As in `compile_for_inferentia`.
         verify: Compare with the originals before and after compiling.
         progress: Show on stderr what goes on; None shows it on a terminal.

@@ -44,7 +44,7 @@ def accelerate(
 ) -> Any:
     """Compile what `model.generate` does, and put it in its place, on this one instance.
 
-    A call is compiled where it asks for what was compiled: inputs that fit, in any number of rows, and beside them the
+    A call runs compiled where it has what was compiled: inputs that fit, in any number of rows, and beside them the
     arguments that `sizes` stands for (``max_new_tokens=12`` for ``max_length=12``) and settings at their defaults. All
     other calls go to the original, with a RuntimeWarning that says why. `model.generation_config` counts as it is now.
 
@@ -54,7 +54,7 @@ def accelerate(
         batch_size: Rows of the compiled batch.
         sizes: Lengths and sizes, as `make_static` takes them; None follows the model.
         compiled: The model compiled before with the same `sizes`, ``model.generate.compiled``; None compiles it.
-        options: What to ask of the compiler.
+        options: Options of the compile.
         op_whitelist: As in `compile_for_inferentia`.
         verify: Compare with the original before and after compiling.
         progress: Show on stderr what goes on; None shows it on a terminal.
@@ -166,7 +166,7 @@ class Generate:
         return self.original(*([] if inputs is None else [inputs]), *others, **named)
 
     def _other_settings(self, given: Mapping[str, Any]) -> str | None:
-        """What a call asks for that is not compiled."""
+        """The settings of a call that are not compiled, in a sentence; None without any."""
         known = {**self._defaults, **self._static.arguments}
         asked = {name: value for name, value in given.items() if name not in _INPUTS and value is not None}
         other = {name: value for name, value in asked.items() if name not in known or value != known[name]}

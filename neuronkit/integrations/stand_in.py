@@ -35,7 +35,7 @@ class StandIn(nn.Module):
         # Neither the original's weights nor its modes are those of the pipeline any more.
         self.__dict__.update(original=original, compiled=tuple(compiled))
         self.__dict__["_shapes"] = Buckets({model.specs[0].shape: model for model in compiled})
-        # A pipeline asks the first parameter where its inputs are to be, and of which type.
+        # A pipeline takes device and dtype of its inputs from the first parameter.
         self.inputs_like = nn.Parameter(torch.zeros((), dtype=compiled[0].specs[0].torch_dtype), requires_grad=False)
 
     def __getattr__(self, name: str) -> Any:
@@ -68,7 +68,7 @@ class StandIn(nn.Module):
         return False
 
     def compute(self, images: Tensor) -> Any:
-        """What the compiled models give, on the device that the images are on."""
+        """Outputs of the compiled models, on the device that the images are on."""
         return map_tensors(lambda output: output.to(images.device), self._shapes(images.cpu()))
 
 
@@ -97,9 +97,7 @@ def check_network(name: str, network: nn.Module, remedy: str) -> None:
 
 
 def batch_sizes(rows: int) -> list[int]:
-    """Rows of the batches that a pipeline's own batch size asks for: that size, and an eighth of it for what is left
-    over.
-    """
+    """Rows of the batches to compile: the pipeline's batch size, and an eighth of it for what is left over."""
     return sorted({rows, max(1, rows // 8)})
 
 

@@ -1,4 +1,4 @@
-"""The characters that a recogniser's classes stand for, where the model knows them."""
+"""The characters that a recogniser's classes stand for, where the model has them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 def known_characters(model: Any, count: int) -> str | None:
     """Find the characters of a recogniser, in the order of its classes.
 
-    The model and the network inside it are asked for a tokenizer (baudm/parseq), a charset, a vocabulary (docTR) and
-    the settings of its training, in this order.
+    They are looked up in the model and the network inside it: as a tokenizer (baudm/parseq), a charset, a vocabulary
+    (docTR), and in the settings of its training, in this order.
 
     Args:
         model: The network, or a training system around it in ``model.model``.

@@ -170,12 +170,12 @@ class CtcProcessor(ParseqProcessor):
 
 
 def collapse(ids: Iterable[int], blank: int = 0) -> list[int]:
-    """What a path of classes says: repeats are one character, blanks none."""
+    """Merge repeats in a path of classes, then drop the blanks."""
     return [one for one, _ in groupby(ids) if one != blank]
 
 
 def best_path(ids: Sequence[int], probabilities: NDArray[Any], blank: int) -> list[tuple[int, float]]:
-    """The classes that a path says, each with the highest probability of the positions that it spans."""
+    """The classes along a path, each with the highest probability of the positions that it spans."""
     spans = [list(group) for _, group in groupby(enumerate(ids), key=lambda place: place[1])]
     return [(span[0][1], float(max(probabilities[i] for i, _ in span))) for span in spans if span[0][1] != blank]
 

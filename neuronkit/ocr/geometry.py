@@ -1,4 +1,4 @@
-"""Boxes, and the frames that they are measured in: the source image, and the canvas that a detector sees."""
+"""Boxes, and the frames that they are measured in: the source image, and the detector's canvas."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TextBox:
         quad: (4, 2) float32, (x, y), clockwise from the corner nearest the top left.
         confidence: Highest region score inside the word, 0..1; higher scores count as 1.
         polygon: (K, 2) float32, (x, y), clockwise from the top left, following a curved word; None where the
-            quad fits or where polygons were not asked for.
+            quad fits or without ``polygons=True``.
         characters: How many characters the region score shows, when that was asked for.
 
     Raises:

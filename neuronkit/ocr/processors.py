@@ -94,7 +94,7 @@ def check_processor(
 def processor_for(
     interface: Interface, specs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()
 ) -> Processor | None:
-    """The processor of a recogniser that knows its characters, or None.
+    """The default processor of a recogniser whose characters are known, or None.
 
     Args:
         interface: Of the model.

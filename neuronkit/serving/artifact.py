@@ -1,4 +1,4 @@
-"""What a server must know of an artifact, from its manifest: graphs and SDK are not loaded."""
+"""An artifact as a server needs it, from its manifest: graphs and SDK are not loaded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ServedArtifact:
 
     @property
     def role(self) -> str:
-        """What a server can make of it: "detector"; "recognizer" of images with a processor; or "other"."""
+        """How it can be served: "detector"; "recognizer", of images with a processor; or "other"."""
         role = self.interface.role
         reads = self.manifest["processor"] is not None and all(spec.name == VALID_WIDTH for spec in self.specs[1:])
         return role if role == DETECTOR or (role == RECOGNIZER and reads) else OTHER

@@ -29,7 +29,7 @@ _SDKS = ("torch_neuron", "torch_neuronx", "libneuronxla")
 
 @dataclass(frozen=True)
 class CoreSettings:
-    """What the environment says about this process's cores.
+    """This process's cores, as the environment sets them.
 
     Attributes:
         variable: The variable that counts, None where none is set and the process takes all cores.
@@ -135,7 +135,7 @@ def claim_cores(
     """Take free NeuronCores for this process, and set NEURON_RT_VISIBLE_CORES to them.
 
     Call it at the start of every worker, before anything imports the Neuron SDK: the first worker gets the first
-    core, the second the next. It knows of workers that call it too, not of other programs on the device.
+    core, the second the next. It counts workers that call it too, not other programs on the device.
 
     Args:
         count: How many cores; neighbours, as a model that spans several needs them.

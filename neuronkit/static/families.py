@@ -31,7 +31,7 @@ ADAPTER_MODULES = (
 
 @dataclass(frozen=True)
 class Family:
-    """One model family, as its adapter file describes it.
+    """A model family: how its models are recognised, and how one is made static.
 
     Attributes:
         name: What `make_static(family=...)` calls it.

@@ -58,7 +58,7 @@ class StaticModel(RawImages, nn.Module, ABC):
 
     @property
     def input_ranges(self) -> dict[str, tuple[int, int]]:
-        """Name of an input of ids → (lowest, highest) of those that the original knows."""
+        """Name of an input of ids → (lowest, highest) of the original's vocabulary."""
         return {}
 
     @property
@@ -177,7 +177,7 @@ class StaticModel(RawImages, nn.Module, ABC):
         return graphs
 
     def graph_outputs(self) -> Mapping[str, tuple[str, ...]]:
-        """What the outputs of each graph are called, for targets that name them; a single graph gives the model's."""
+        """Graph → names of its outputs, for targets that name them; those of the model where there is one graph."""
         graphs = self.graph_specs()
         return {name: tuple(output.name for output in self.interface.outputs) for name in graphs if len(graphs) == 1}
 
@@ -241,7 +241,7 @@ class StaticModel(RawImages, nn.Module, ABC):
         """Call the original so that its outputs line up with those of `forward`."""
 
     def as_outputs(self, outputs: Any) -> Any:
-        """What `run_original` gave, in the form of the static model's outputs."""
+        """The result of `run_original` in the form of the static model's outputs."""
         return outputs
 
     def join(self, graphs: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -263,7 +263,7 @@ class PlainModel(StaticModel):
     def __init__(self, model: nn.Module, inputs: Sequence[Tensor | TensorSpec]) -> None:
         named = enumerate(inputs)
         specs = [x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in named]
-        # A model may know which values make an example that it can run on, as sizes within its canvas do.
+        # A model may have examples of its own that it can run on, such as sizes within its canvas.
         super().__init__(model, getattr(unwrap(model), "with_examples", tuple)(specs))
         self._given = tuple(inputs)
 
@@ -278,7 +278,7 @@ class PlainModel(StaticModel):
 
     @property
     def refused_sizes(self) -> RefusedSizes | None:
-        """What a module made by `exact_padding` says."""
+        """Those of a module made by `exact_padding`; None for any other."""
         known = getattr(self.source, "refused_sizes", None)
         return known(self.specs) if callable(known) else None
 
@@ -300,7 +300,7 @@ def as_static(
     Args:
         model: A `StaticModel`, such as `make_static` gives, or any module that is static already.
         example_inputs: The inputs of a plain module: tensors, as `torch.jit.trace` takes them, or `TensorSpec`s.
-            None for a `StaticModel`, which knows its own.
+            None for a `StaticModel`, which has its own.
 
     Returns:
         The `StaticModel` itself, or a `PlainModel` of one graph, ``"main"``.

@@ -15,7 +15,7 @@ from neuronkit.specs import TensorSpec
 
 
 class RawImages:
-    """What a static model needs to take images as bytes.
+    """Mix-in of static models that take images as bytes.
 
     Attributes:
         normalization: How they are normalised inside; None where images come normalised.

@@ -178,7 +178,7 @@ def _locked(path: Path, *, directory: bool, mode: int = 0o777) -> Iterator[Path]
 
 
 def _lock(handle: int, *, older_than: float = 0.0) -> bool:
-    """Take the lock of an open file; where there are no locks, tell whether it is old enough."""
+    """Take the lock of an open file; where there are no locks, see whether it is old enough."""
     import fcntl
 
     try:

@@ -1,6 +1,6 @@
-"""What the Neuron documentation says about operators, compiler errors and hardware, as package data.
+"""Operators, compiler errors and hardware as the Neuron documentation lists them: package data.
 
-Each table names its source. The readers cost nothing until called and cache what they read.
+Each table names its source. A table is read when its function is first called, and kept.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class XlaOperators:
 
 @dataclass(frozen=True)
 class HloInstructions:
-    """What neuronx-cc takes.
+    """The HLO instructions that neuronx-cc takes.
 
     Attributes:
         conditions: Instruction → condition, empty where there is none. Known to be incomplete: `note` says how.
@@ -126,7 +126,7 @@ class CompilerMessage:
 
 @dataclass(frozen=True)
 class CompilerMessages:
-    """What the compilers say when they fail.
+    """Error codes and messages of the compilers, explained.
 
     Attributes:
         codes: Code (``"NCC_EVRF001"``) → explanation.

@@ -145,7 +145,7 @@ def compiler_args(options: CompileOptions) -> list[str]:
 def _trace(
     sdk: ModuleType, graph: _Graph, examples: tuple[Tensor, ...], arguments: dict[str, Any], workdir: Path
 ) -> tuple[torch.jit.ScriptModule, str]:
-    """Call torch_neuron.trace with what is asked for and no more; also gives the call as text."""
+    """Call torch_neuron.trace with the given options alone; also gives the call as text."""
     on_cpu = frozenset(arguments["cpu_operators"])
     # Leaving named operators on the CPU needs the partitioner; without any, nothing may leave the device unnoticed.
     keywords: dict[str, Any] = {
@@ -168,7 +168,7 @@ def _trace(
         try:
             return _call(sdk, graph, examples, keywords)
         except TypeError as error:
-            # Undocumented, and the signature cannot be asked: it ends in **kwargs.
+            # Undocumented, and the signature does not show it: it ends in **kwargs.
             if "op_whitelist" not in str(error):
                 raise
         del keywords["op_whitelist"]

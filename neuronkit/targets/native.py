@@ -178,7 +178,7 @@ class Trn2NativeTarget(Target):
         return environment
 
     def _platform(self) -> dict[str, str]:
-        """What TorchNeuron has to be told where there is no device to ask."""
+        """TorchNeuron's settings where there is no device to detect."""
         if self.runs_here():
             return {}
         return {"TORCH_NEURONX_COMPILE_ONLY": "1", _PLATFORM: self.compiler_target}
@@ -195,7 +195,7 @@ class Trn3Target(Trn2NativeTarget):
 class Inf2NativeTarget(Trn2NativeTarget):
     """AWS Inferentia2 through TorchNeuron, which does not support it officially.
 
-    Public reports say that it works where TorchNeuron is told the platform.
+    According to public reports it works with the platform set for TorchNeuron.
     """
 
     name = "inf2-native"

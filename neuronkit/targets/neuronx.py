@@ -64,7 +64,7 @@ class NeuronxTarget(SdkTarget):
         return found
 
     def prepare_load(self) -> None:
-        # Without this import, torch.jit.load does not know neuron::Model.
+        # This import registers neuron::Model, which torch.jit.load needs.
         import_sdk("torch_neuronx", self.name, INSTALL)
 
     def place(

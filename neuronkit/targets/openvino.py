@@ -24,7 +24,7 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 class OpenVinoTarget(RuntimeTarget):
-    """Exports each graph to ONNX, and runs it with OpenVINO, in float32 unless another type is asked for.
+    """Exports each graph to ONNX, and runs it with OpenVINO, in float32 unless the options name another type.
 
     OpenVINO's own choice on newer processors is bfloat16.
     """

@@ -33,7 +33,7 @@ class Progress:
         self(text)
 
     def tell(self, lines: str) -> None:
-        """Print the result on a terminal, unless the caller asked for other output."""
+        """Print the result on a terminal, unless the caller chose the output."""
         if self._tells:
             print(lines, file=sys.stderr)
 

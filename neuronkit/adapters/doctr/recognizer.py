@@ -211,11 +211,11 @@ def split_heads(attention: Any, x: Tensor) -> Tensor:
 
 
 def self_attended(attention: Any, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What a docTR attention gives for normed x (N, T, D), which attends to itself: (N, T, D)."""
+    """Self-attention of docTR on normed x (N, T, D) → (N, T, D)."""
     return attended(attention, queries(attention, x), *keys_values(attention, x), mask)
 
 
 def attended(attention: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What a docTR attention gives for projected queries, keys and values: (N, T, D)."""
+    """Attention of docTR on projected queries, keys and values (N, heads, ·, D / heads) → (N, T, D)."""
     x = attend(q, k, v, mask).transpose(1, 2)
     return attention.output_linear(x.reshape(-1, length(x, 1), attention.num_heads * attention.d_k))

@@ -42,7 +42,7 @@ class StaticViPTR(DoctrReader):
         return {"read": ViPTRReading(source, gives_tokens=self.options.outputs == TOKENS)}
 
     def as_outputs(self, outputs: Any) -> Any:
-        """Logits, or the likeliest classes and their probabilities where these are wanted."""
+        """Logits, or with ``outputs="tokens"`` the likeliest classes and their probabilities."""
         return tokens_of(outputs) if self.options.outputs == TOKENS else outputs
 
     def decoded(self, outputs: Any) -> list[tuple[str, float]]:

@@ -36,7 +36,7 @@ class StaticViTSTR(DoctrReader):
         return {"read": Tokens(reading, len(source.vocab)) if self.options.outputs == TOKENS else reading}
 
     def as_outputs(self, outputs: Any) -> Any:
-        """Logits, or their tokens and probabilities where these are wanted."""
+        """Logits, or their tokens and probabilities with ``outputs="tokens"``."""
         return tokens_until_end(outputs, (len(self.source.vocab),)) if self.options.outputs == TOKENS else outputs
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of experts in fixed shapes: every expert sees every token, and a mask chooses what counts.
+"""Mixtures of experts in fixed shapes: every expert computes every token, and a mask chooses what counts.
 
 transformers computes only the experts that some token chose, which is a decision of Python that a graph cannot hold.
 The functions here replace methods of transformers' own modules, in its two layouts: up to 4.57 the layer dispatches,
@@ -63,7 +63,7 @@ def _mixed(experts: Any, hidden: Tensor, chosen: Tensor, weights: Tensor | None 
         output = expert(hidden)
         if weights is not None:
             output = output * weights[..., i : i + 1]
-        # where, not a product with the mask: an output that is not wanted may be infinite in half precision.
+        # where, not a product with the mask: an output that is masked may be infinite in half precision.
         total = total + torch.where(chosen[..., i : i + 1], output, torch.zeros_like(output)).to(hidden.dtype)
     return total
 

@@ -33,7 +33,7 @@ class Generation:
         new_tokens: Longest sequence, in tokens, EOS counted and the first not.
         vocabulary: Number of different tokens.
         rules: What happens to the logits, or with beams to the logarithms of probabilities, in order.
-        uses_cache: Whether the decoder sees one token at a time: then positions after a padding token go on as if it
+        uses_cache: Whether the decoder gets one token at a time: then positions after a padding token go on as if it
             counted, and an expert's capacity is never reached.
         width: Of the encoder's hidden states.
         beams: How beams are searched; None decodes greedily.

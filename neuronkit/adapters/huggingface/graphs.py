@@ -23,7 +23,7 @@ from neuronkit.static.trees import find
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
 
 
-# In half precision encoders ask whether a layer has overflown, and clamp what it gave if so. A graph clamps in any
+# In half precision encoders clamp the output of a layer that has overflown. A graph clamps in any
 # case, which changes numbers above 64504 alone. What each question answers about a tensor that has overflown:
 _FINITE = {torch.isfinite: False, Tensor.isfinite: False, torch.isinf: True, Tensor.isinf: True}
 _REDUCED = (torch.any, Tensor.any, torch.all, Tensor.all)
@@ -95,7 +95,7 @@ def _is_ids(index: Any) -> bool:
 
 
 def _reads_in_order(mask: Tensor, index: Any) -> bool:
-    """Whether an index asks for all rows of a mask (N, S), and for columns one after the other, as (N, 1, 1, K)."""
+    """Whether an index selects all rows of a mask (N, S), and for columns one after the other, as (N, 1, 1, K)."""
     if not isinstance(index, tuple) or len(index) != 2 or not all(hasattr(part, "counted") for part in index):
         return False
     rows, columns = (part.counted for part in index)
@@ -160,7 +160,7 @@ def without_encoder(model: Any) -> nn.Module:
 def count_padding_in_positions(model: nn.Module) -> None:
     """Make positions computed from tokens those of cached decoding; the model is changed.
 
-    Some embeddings number the tokens that are not padding. Decoding with a cache sees one token at a time, and numbers
+    Some embeddings number the tokens that are not padding. Decoding with a cache gets one token at a time, and numbers
     by how many came before; the two differ after padding in the middle of a sequence.
     """
     for module in model.modules():
@@ -241,7 +241,7 @@ class Decode(nn.Module):
         super().__init__()
         self.model = model
         self.masked = masked
-        # Before 5, SwitchTransformers asks for them unless told otherwise.
+        # Before 5, SwitchTransformers returns them by default.
         takes = inspect.signature(model.forward).parameters
         self.without = {"output_router_logits": False} if "output_router_logits" in takes else {}
         self.scores = Rules(settings.rules)
@@ -252,7 +252,7 @@ class Decode(nn.Module):
         self.channels = int(masked) + len(_DIGITS) * int(self.scores.reads_source)
 
     def split(self, memory: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is in the memory, and the mask behind it, (N, S) int64, for models that take one."""
+        """Memory (N, S, D + channels) → hidden states (N, S, D), and the mask (N, S) int64 of models that take one."""
         states = memory.shape[2] - self.channels
         return memory[..., :states], (memory[..., states] > 0.5).long() if self.masked else None
 

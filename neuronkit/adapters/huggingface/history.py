@@ -191,7 +191,7 @@ class Renormalize(nn.Module):
         return scores.log_softmax(-1).clamp(min=BANNED)
 
 
-# Processor → rule: the one place where a setting is added. Those by position alone are asked, see `scores`.
+# Processor → rule: the one place where a setting is added. Those by position alone are run, see `scores`.
 RULES: dict[str, Callable[[Any, int], nn.Module]] = {
     "RepetitionPenaltyLogitsProcessor": RepetitionPenalty,
     "NoRepeatNGramLogitsProcessor": NoRepeatNGram,

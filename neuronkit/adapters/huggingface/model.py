@@ -49,7 +49,7 @@ class StaticHuggingFace(EncoderDecoder):
     their scores (N, R) float32.
 
     Args:
-        model: The dynamic model. What `model.generate` does with its settings is asked of the installed transformers.
+        model: The dynamic model. Its settings are read with the installed transformers, as `model.generate` reads them.
         batch_size: Rows of the fixed batch.
         options: Sizes and method.
 

@@ -138,7 +138,7 @@ def _gives_nan(penalty: Any, processors: Any, prompt: Tensor, steps: int, vocabu
 
 
 def read_rules(processors: Any, prompt: Tensor, steps: int, vocabulary: int) -> ScoreRules:
-    """Ask processors by position what they do at each.
+    """Find out what processors by position do at each, by running them.
 
     Raises:
         SpecError: If one does something else than to keep, ban or force.
@@ -234,7 +234,7 @@ class Scores(nn.Module):
             return logits
         if self.everywhere:
             return ban(logits, self.banned > 0)
-        # Beyond the last one nothing is asked.
+        # Beyond the last position no score is used.
         places = nn.functional.embedding(positions.clamp(max=self.last), self.places)
         if self.forces:
             logits = torch.where(places @ self.forced > 0, torch.zeros_like(logits[:1, :1, :1]), logits)

@@ -17,7 +17,7 @@ _REPRODUCED = frozenset([
     "exponential_decay_length_penalty", "renormalize_logits", "sequence_bias", "encoder_repetition_penalty",
     "encoder_no_repeat_ngram_size",
 ])
-# Read by beam search alone, which is asked for them, by sampling or assisted decoding alone, which are refused, or
+# Read by beam search alone, by sampling or assisted decoding alone, which are refused, or
 # about speed and what else generate() returns.
 _WITHOUT_EFFECT = frozenset([
     "early_stopping", "length_penalty", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p",

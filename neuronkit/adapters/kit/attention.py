@@ -32,7 +32,7 @@ def attend_transposed(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = Non
 
 
 def causal(steps: int, like: Tensor) -> Tensor:
-    """(T, T) of the dtype and device of `like`, 1 where a query (row) sees a key (column): the keys up to its own."""
+    """(T, T) of the dtype and device of `like`, 1 where a query (row) attends to a key (column), up to its own."""
     return torch.ones(steps, steps, dtype=like.dtype, device=like.device).tril()
 
 

@@ -38,7 +38,7 @@ class EncoderDecoder(DecodingModel):
 
     @abstractmethod
     def decoded(self, outputs: Any) -> list[Any]:
-        """What each row of the outputs says: text, ids, with a confidence where the original gives one."""
+        """For each row of the outputs its text or ids, with a confidence where the original gives one."""
 
     def memory_example(self) -> Tensor:
         device = next(self.source.parameters()).device

@@ -57,7 +57,7 @@ def either(wanted: type[Options], whole: Any, **single: Any) -> Options:
     """The options of a static model that takes them as single keywords too.
 
     Args:
-        wanted: Their class.
+        wanted: The class that they must have.
         whole: The argument `options`, or None.
         **single: What the keywords say.
 

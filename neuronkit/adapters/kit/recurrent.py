@@ -19,13 +19,13 @@ def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lstm_cell(module: nn.LSTMCell, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """What `nn.LSTMCell` gives for x (N, E) and its state."""
+    """One step of `nn.LSTMCell`: x (N, E) and the state before → the state after, each two tensors (N, D)."""
     gates = F.linear(x, module.weight_ih, module.bias_ih) + F.linear(state[0], module.weight_hh, module.bias_hh)
     return lstm_step(gates, state[1])
 
 
 def lstm(module: nn.LSTM, x: Tensor) -> Tensor:
-    """What a batch-first `nn.LSTM` in eval mode gives for x (N, T, E), from an empty state: (N, T, D)."""
+    """A batch-first `nn.LSTM` in eval mode, unrolled from a state of zeros: x (N, T, E) → (N, T, D)."""
     steps = range(length(x, 1))
     for layer in range(module.num_layers):
         forward = _direction(module, x, f"l{layer}", steps)

@@ -86,7 +86,7 @@ class StaticBenchmarkAttention(EncoderDecoder):
     """A recogniser with an attention decoder on a canvas of fixed size, exact for each row.
 
     Called with images (N, C, 32, W) float32 in -1..1 and valid_width (N,) int32, it gives logits (N, length + 1, C),
-    right up to and including each row's first end, class 1. The decoder sees the positions of the line alone.
+    right up to and including each row's first end, class 1. The decoder attends to the positions of the line alone.
 
     Args:
         model: The dynamic model.

@@ -39,7 +39,7 @@ class StaticEasyOCR(StaticLine):
 
     @property
     def interface(self) -> Interface:
-        """A recogniser read by CTC, whose images keep their proportions; its characters only its Reader knows."""
+        """A recogniser read by CTC, whose images keep their proportions; its characters are in its Reader alone."""
         return replace(super().interface, keep_ratio=True)
 
     def network(self, source: Any) -> nn.Module:

@@ -196,7 +196,7 @@ class StaticLine(StaticModel):
 
     @property
     def known_characters(self) -> str | None:
-        """The characters of all classes but the blank, where the model knows them."""
+        """The characters of all classes but the blank; None where the model has none."""
         return None
 
     @property
@@ -274,7 +274,7 @@ class StaticLine(StaticModel):
         return torch.where(inside, outputs, outputs.new_zeros(()))
 
     def decoded(self, outputs: Any) -> list[Any]:
-        """What each row says along the best path: text where the characters are known, classes elsewhere."""
+        """For each row the text along the best path; its classes where the characters are not known."""
         ids = outputs.argmax(2) if isinstance(outputs, Tensor) else outputs[0]
         found = [collapse(row, self.blank_id) for row in ids.tolist()]
         characters = self.known_characters

@@ -113,7 +113,7 @@ class TwoStreamDecoder(Foldable):
         return table, token_ids, queries, positions, projected, *weights
 
     def prepare(self, memory: Tensor) -> Memory:
-        """What `PARSeqEncoder` gives, as the layers use it; passes of one graph share it."""
+        """The memory of `PARSeqEncoder` as transposed keys and values of each layer; passes of one graph share them."""
         parts = memory.unbind(0)
         return tuple((keys.transpose(-2, -1), values) for keys, values in zip(parts[::2], parts[1::2]))
 

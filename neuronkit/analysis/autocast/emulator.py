@@ -84,7 +84,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
 
 
 class EmulatedModel(nn.Module):
-    """What `emulate_autocast` gives.
+    """A model that rounds as auto-cast does, made by `emulate_autocast`.
 
     The model is not registered as a submodule: `train()`, `to()` or `state_dict()` leave it alone.
 
@@ -219,7 +219,7 @@ def _folded(graphs: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _is_exporting() -> bool:
-    # What torch.export records lies above the roundings. Before torch 2.7 it cannot be asked.
+    # What torch.export records lies above the roundings. Before torch 2.7 it cannot be queried.
     asked = getattr(getattr(torch, "compiler", None), "is_exporting", None)
     return asked is not None and bool(asked())
 

@@ -34,7 +34,7 @@ def estimate(
 
     Args:
         model: Any module, or a `StaticModel`.
-        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which knows its own.
+        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which has its own.
         target: Compile target of a Neuron chip: "inf1", "inf2", "trn1", "trn2", "trn2-native" or "trn3".
         auto_cast: As in `CompileOptions`: with "matmult" or "all" the peak is that of the narrow type, and weights
             count in its width. None leaves float32 as it is; Inf1 has no float32 products and casts them to bf16.

@@ -252,7 +252,7 @@ class CostReport(Report):
 
 
 def cost_on(target: str, workload: Workload, precision: Precision, link_gb_s: float | None) -> CostReport:
-    """What a workload takes on a target.
+    """Estimate time and memory of a workload on a target.
 
     Raises:
         OptionError: If the bandwidth is no positive number, or the target has no such figures.

@@ -92,7 +92,7 @@ class CostTable(Report):
         draw(self.reports, self.rows, path)
 
     def parts(self) -> Iterable[str | Grid]:
-        """What an inference takes by each report, and what a million cost on each instance."""
+        """Tables: least time and traffic of an inference by each report; price of a million on each instance."""
         header = ["", "target", "precision", "batch", "GFLOP", "at least ms", "host link", "calls"]
         costs = [
             [

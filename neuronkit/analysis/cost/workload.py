@@ -155,7 +155,7 @@ def worst_case(model: StaticModel, graphs: Graphs) -> dict[str, int]:
 
         def call(*inputs: Tensor) -> Any:
             if name not in answers:
-                # Of made-up tokens no graph is asked.
+                # Made-up tokens are run on no graph.
                 answers[name] = module(*(spec.example(i) for i, spec in enumerate(specs)))
             executions[name] += 1
             outputs, structure = tree_flatten(answers[name])

@@ -46,7 +46,7 @@ def analyze(
 
     Args:
         model: Any module, or a `StaticModel`, over whose graphs the counts are summed.
-        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which knows its own.
+        example_inputs: Tensors or specs, in the order of `forward`; None for a `StaticModel`, which has its own.
         target: Name of a compile target.
         op_whitelist: Operator kinds that the caller vouches for.
         cpu_operators: Operator kinds that stay on the host's CPU.

@@ -65,7 +65,7 @@ class OperatorReport(Report):
         conditions: Kind → the condition of a limited operator.
         instructions: HLO instructions by kind, summed over the graphs; empty where nothing was lowered.
         notes: What is worth knowing and no reason to refuse.
-        advice: What to look at instead, where the model is of a family that `make_static` knows.
+        advice: What to look at instead, where the model is of a family of `make_static`.
 
     Examples:
         >>> neuronkit.analyze(torch.nn.ReLU(), torch.zeros(2), target="inf1").supported_fraction

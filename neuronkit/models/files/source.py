@@ -11,7 +11,7 @@ _LONGEST_LINE = 4096
 
 
 class Damaged(ValueError):
-    """The bytes are not what the format asks for; `open_checkpoint` names the file."""
+    """The bytes do not follow the format; `open_checkpoint` names the file."""
 
 
 class Source:
@@ -41,7 +41,7 @@ class Source:
 
 
 class Budget:
-    """What unpickling may cost, in bytes of memory; a step that takes time is charged as memory.
+    """A limit on unpickling, in bytes of memory; a step that takes time is charged as memory.
 
     A pickle can describe far more than it holds, by referring to what it has made before.
 

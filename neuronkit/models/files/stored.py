@@ -1,4 +1,4 @@
-"""Tensors as a file describes them: their sizes are known, their values are read when they are wanted."""
+"""Tensors as a file describes them: their sizes are known, their values are read when they are used."""
 
 from __future__ import annotations
 

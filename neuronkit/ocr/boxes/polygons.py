@@ -40,7 +40,7 @@ def fit_polygons(
 
     Returns:
         For each word (14, 2) float32, (x, y): seven corners along its top, then seven back along its bottom; None for
-        small words, straight words, and those with too few columns to tell.
+        small words, straight words, and those with too few columns to decide.
     """
     widths, heights = (_whole_sides(quads, side) for side in (0, 1))
     return [

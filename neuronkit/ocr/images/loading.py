@@ -31,7 +31,7 @@ from neuronkit.ocr.images.types import (
 
 _MOST_ARRAY_PIXELS = 1 << 31
 
-# A Pillow image stands at one page, and several threads may ask for several.
+# A Pillow image is at one page, and several threads may read several.
 _turning_pages = threading.Lock()
 
 
@@ -41,7 +41,7 @@ class LoadedImage:
 
     Attributes:
         pixels: (H, W, 3) uint8, RGB.
-        unread: Pages of the file that were not asked for.
+        unread: Pages of the file that were not selected.
         dpi: Pixels per inch, where the file says how many.
     """
 
@@ -240,7 +240,7 @@ def _alone(source: Any) -> contextlib.AbstractContextManager[Any]:
 def _open_frame(image: Any, page: ImagePage | None, max_pixels: int, background: Colour | None) -> LoadedImage:
     unread = 0
     if page is None and image.tell() == 0:
-        # A Pillow image at a later page was moved there by its owner, who knows of the other pages.
+        # A Pillow image at a later page was moved there by the caller, who means this page.
         unread = len(page_frames(image)) - 1
     elif page is not None:
         try:

@@ -33,7 +33,7 @@ _PLUGINS = {
     "a web page": "download the image itself",
     "a pointer of Git LFS": "run `git lfs pull`",
 }
-# Those that add themselves to Pillow, or are asked to.
+# Those that register themselves with Pillow, and those that have to be registered.
 _PACKAGES = {"HEIC": "pillow_heif", "AVIF": "pillow_avif", "JPEG XL": "pillow_jxl"}
 _SIGNATURES = (
     (b"\xff\x0a", "JPEG XL"),
@@ -56,7 +56,7 @@ def open_image(source: Any) -> Iterator[Image.Image]:
         source: A path, the bytes of a file, an open binary file, or a Pillow image.
 
     Raises:
-        ImageError: If there is no such file, or Pillow does not know its format.
+        ImageError: If there is no such file, or Pillow does not read its format.
     """
     from PIL import Image, UnidentifiedImageError
 

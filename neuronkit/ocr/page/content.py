@@ -135,7 +135,7 @@ class Page:
         Raises:
             OptionError: If there is no such format, the file cannot be written, or is the one that was read.
             ImageError: If a picture is needed and the image cannot be opened again.
-            MissingDependencyError: If a PDF is asked for, and what writes it is missing.
+            MissingDependencyError: If it is a PDF, and what writes it is missing.
 
         Examples:
             ``page.save("page.pdf")``

@@ -45,7 +45,7 @@ class ModelCall:
         return tuple(int(side) for side in self.specs[0].shape) if self.specs else None
 
     def dtype(self, index: int = 0) -> str | None:
-        """Name of an input's dtype, when the specs tell it."""
+        """Name of an input's dtype; None without specs."""
         found = getattr(self.specs[index], "dtype", None) if index < len(self.specs) else None
         return None if found is None else str(found).rsplit(".", 1)[-1]
 

@@ -25,7 +25,7 @@ _FAMILY_ROLES = {"craft": DETECTOR, "huggingface": SEQ2SEQ}
 
 @dataclass(frozen=True)
 class _Described:
-    """What a model says of itself."""
+    """A model's interface, inputs, outputs and characters."""
 
     interface: Interface
     specs: tuple[TensorSpec, ...]

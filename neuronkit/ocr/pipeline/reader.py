@@ -237,7 +237,7 @@ class OCRPipeline:
         """Read files into a folder, each into a file of its own, going on where an earlier call stopped.
 
         A file is read again when it has changed since its result was made, or when `pages`, `dpi` or `rotation` are
-        others: ``.neuronkit-read.jsonl`` in the folder says of what each result was made. It does not know the models:
+        others: ``.neuronkit-read.jsonl`` in the folder says of what each result was made. It does not name the models:
         take another folder for others. A result with a page that could not be read is not kept.
 
         Args:
@@ -262,7 +262,7 @@ class OCRPipeline:
         """
         wanted = parse_pages(pages)
         if wanted is not None and not isinstance(pages, str):
-            pages = [numbers[0] for numbers in wanted]  # Each file asks for them.
+            pages = [numbers[0] for numbers in wanted]  # Each file needs them.
         list(page_stream([], pages=pages, dpi=dpi, rotation=rotation))
         noted = (lambda page: None) if progress is None else checks.callable_("progress", progress)
         read = partial(read_stream, self._stages)

@@ -16,7 +16,7 @@ from neuronkit.ocr.page import Word
 from neuronkit.ocr.pipeline.calls import ModelCall
 
 _PROBED = 8
-"""Words that are enough to tell which way up a page is."""
+"""Words that are enough to find which way up a page is."""
 
 _AHEAD = 4
 """Pages whose words share batches, at most, when pages come one after the other."""
@@ -75,7 +75,7 @@ class WordRecognizer:
             yield _words(boxes_of.popleft(), iter(results))
 
     def recognize(self, crops: Sequence[RGBImage]) -> list[Any]:
-        """What the processor gives for each word image."""
+        """The processor's result for each word image: text and confidences."""
         return next(self._recognized([crops]))
 
     def _recognized(self, groups: Iterable[Sequence[RGBImage]], ahead: int = 1) -> Iterator[list[Any]]:
@@ -118,7 +118,7 @@ class WordRecognizer:
 
 
 def recognizer_inputs(model: ModelCall, processor: Any, crops: Sequence[RGBImage]) -> tuple[NDArray[Any], ...]:
-    """What a recogniser takes for some images: the images, and the width of each where it asks for it."""
+    """A recogniser's inputs: images (N, C, H, W), and valid widths (N,) int32 where it takes them."""
     if not crops:
         return (np.empty(0, np.uint8),) * (2 if model.takes("valid_width") else 1)
     images = processor.preprocess(crops)

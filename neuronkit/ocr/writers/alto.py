@@ -35,7 +35,7 @@ def alto(pages: Iterable[WritablePage]) -> Iterator[str]:
             yield _HEAD.format(name=clean(page.name), version=__version__)
         yield _page(page, number)
     if not number:
-        # The schema asks for one page at least.
+        # The schema requires one page at least.
         yield _HEAD.format(name="", version=__version__) + '<Page ID="page_1" PHYSICAL_IMG_NR="1"/>\n'
     yield "</Layout>\n</alto>\n"
 

@@ -60,7 +60,7 @@ class PDFFile:
 
 
 def numbers(*values: float) -> str:
-    """Write numbers as PDF has them, which knows no exponents (7.3.3)."""
+    """Write numbers without exponents, which PDF does not have (7.3.3)."""
     return " ".join(f"{value:.4f}".rstrip("0").rstrip(".") for value in values)
 
 

@@ -62,7 +62,7 @@ def save_pages(pages: Iterable[WritablePage], path: Any, *, format: str | None =
         OptionError: If the ending or `format` is none of these, the file cannot be written, or is one that was read.
         SpecError: If `pages` is no iterable of pages.
         ImageError: If a picture is needed and cannot be opened again.
-        MissingDependencyError: If a PDF is asked for, and what writes it is missing.
+        MissingDependencyError: If it is a PDF, and what writes it is missing.
 
     Examples:
         ``save_pages(pipeline.read(["1.png", "2.png"]), "scan.pdf")``

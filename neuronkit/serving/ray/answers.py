@@ -16,7 +16,7 @@ TYPES = {
     "application/xml": "alto",
     "application/alto+xml": "alto",
 }
-"""Media type → what `neuronkit.ocr.writers.page_text` calls it; of those that a client likes as much, the first."""
+"""Media type → its name in `neuronkit.ocr.writers.page_text`; of equal preferences the first is served."""
 
 
 def negotiate(accept: str) -> str | None:

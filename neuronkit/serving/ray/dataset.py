@@ -20,7 +20,7 @@ Images = Union[str, "os.PathLike[str]", Iterable[Union[str, "os.PathLike[str]"]]
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What became of a data set. Iterating gives the results, of this call and of those before.
+    """How many images of a data set were read. Iterating gives the results, of this call and of those before.
 
     Attributes:
         output: Where the results are.
@@ -44,7 +44,7 @@ class DatasetReport:
         return self.read + self.skipped
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """See `read_results`."""
+        """One dictionary for each image, as `read_results` reads them from `output`."""
         return read_results(self.output)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

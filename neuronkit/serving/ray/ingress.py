@@ -1,4 +1,4 @@
-"""The deployment that speaks HTTP: checks requests, sends images on, and sends them again when a replica dies."""
+"""The deployment that serves HTTP: checks requests, sends images on, and sends them again when a replica dies."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Ingress:
         kind = negotiate(", ".join(request.headers.getlist("accept")))
         status, body, headers = await self._respond(request, kind)
         self._metrics.answer(status)
-        # An error is JSON whatever was asked for.
+        # An error is JSON, whatever the request accepts.
         return Response(body, status, headers, media_type=kind if status == 200 else "application/json")
 
     async def _respond(self, request: Any, accepted: str | None) -> tuple[int, str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What `read_dataset` takes, as a Ray data set of names and images."""
+"""The images of `read_dataset` as a Ray data set of names and images."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Request:
 
     Attributes:
         read: Gives its inputs by name, (rows, ...) each; may raise.
-        outputs: Names of the outputs that it wants.
+        outputs: Names of the requested outputs.
         source: The server's own, to reply to.
     """
 
@@ -73,7 +73,7 @@ class Served(ABC):
         """Answer requests that came together; those that are good share batches.
 
         Returns:
-            For each request the outputs that it wants, or why it has none.
+            For each request its requested outputs, or the error.
         """
         prepared = [attempt(self._read, request) for request in requests]
         results = iter(self._run_good([item for item in prepared if not isinstance(item, Exception)]))
@@ -89,8 +89,9 @@ class Served(ABC):
         """Answer requests until there are no more.
 
         Args:
-            take: Gives requests that came together. Told not to wait, none where none is there; None at the end.
-            reply: Told the answers of requests, as soon as they are known.
+            take: Called with whether to wait, gives requests that came together, none where none are there yet; None at
+                the end.
+            reply: Called with requests and their answers, as soon as these are known.
         """
         while (batch := take(True)) is not None:
             reply(batch, self.answer(batch))
@@ -131,7 +132,7 @@ class Served(ABC):
 
     @abstractmethod
     def _finish(self, result: Any, outputs: Collection[str]) -> Arrays:
-        """Make the wanted outputs of what `_run` gave for one request."""
+        """Make the requested outputs from the result of `_run` for one request."""
 
     @abstractmethod
     def _example(self) -> Request:
@@ -194,7 +195,7 @@ class Flow:
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function gives, or what it raises: whatever goes wrong concerns one request alone."""
+    """A function's result, or its exception: an error belongs to one request alone."""
     try:
         return function(*arguments)
     except NeuronKitError as error:

@@ -83,7 +83,7 @@ class Queue:
         checks.number("queue_timeout_s", self.timeout_s, 0, 86_400, open_low=True)
 
     def parameters(self, batch_size: int) -> dict[str, Any]:
-        """What model.py is told of it."""
+        """The entries of config.pbtxt that model.py reads."""
         return {
             "max_queue_delay_us": self.max_delay_us,
             "max_queue_size": self.max_size or max(10, 4 * batch_size),
@@ -106,7 +106,7 @@ def config_text(
             takes over, with the shapes that belong to it.
         signature: What it takes and gives.
         instances: The entries of its `instance_group`.
-        parameters: What model.py is told, by name.
+        parameters: Those that model.py reads, by name.
     """
     return (
         f"{MARK}"
@@ -150,7 +150,7 @@ def _ports(ports: Sequence[Port], *, ragged: bool = False) -> str:
 
 
 def _port(port: Port, *, ragged: bool) -> str:
-    # Triton wants a dimension beside the batch; it takes one away, or adds it, where the graph has none.
+    # Triton requires a dimension beside the batch; it takes one away, or adds it, where the graph has none.
     dims = ", ".join(map(str, port.dims)) or "1"
     text = f"name: {json.dumps(port.name)} data_type: {port.data_type} dims: [ {dims} ]"
     if not port.dims:
@@ -169,7 +169,7 @@ def file_port(name: str, *, optional: bool = False) -> Port:
 
 
 def tensor_signature(artifact: ServedArtifact) -> Signature:
-    """What an artifact's graph takes and gives.
+    """Inputs, outputs and batch size of an artifact's graph, as Triton declares them.
 
     Where every output says how its size follows from the valid size, or width, requests may have any up to the
     canvas's.

@@ -1,4 +1,4 @@
-"""What a server computes, counted: how full its batches are, how much of them is padding, and how long they take."""
+"""Counts of what a server computes: how full its batches are, how much of them is padding, how long they take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Counts:
     """Sums since they were last taken.
 
     Attributes:
-        rows: Rows that requests asked for.
+        rows: Rows of the requests.
         batch_rows: Rows that were computed, with those that fill up batches. Batch fill is `rows` / `batch_rows`.
         valid_pixels: Of the rows computed, by their valid size; 0 for graphs that take none.
         canvas_pixels: The same by the canvas. Padding waste is 1 - `valid_pixels` / `canvas_pixels`.
@@ -47,7 +47,7 @@ class Metered:
     """A compiled model that counts what it computes.
 
     Attributes:
-        counts: What was computed; `rows` are for the caller to add, who alone knows them.
+        counts: What was computed; the caller adds `rows`.
         specs: The model's.
         output_specs: The model's.
         processor: The model's.
@@ -61,7 +61,7 @@ class Metered:
         self.counts = Counts()
 
     def __getattr__(self, name: str) -> Any:
-        """What else the model knows of itself, such as the sizes of its outputs."""
+        """Further attributes of the model, such as the sizes of its outputs."""
         return getattr(self._model, name)
 
     def __call__(self, *inputs: Tensor) -> Any:

@@ -27,7 +27,7 @@ MARK = "neuronkit_probe"
 
 # Only models that export_repository wrote have this parameter; what others take is not known.
 _OURS = "max_pixels"
-# Where a dimension is free: a multiple of 32, as detectors want, and small.
+# Where a dimension is free: a multiple of 32, which detectors require, and small.
 _FREE = 64
 _SIZES = {"BOOL": 1, "UINT8": 1, "INT8": 1, "INT16": 2, "FP16": 2, "BF16": 2, "INT32": 4, "FP32": 4, "INT64": 8}
 # A white picture of 32 x 32 pixels.

@@ -46,7 +46,7 @@ def export_repository(
         max_queue_delay_us: How long the first request of a batch waits for others, in microseconds.
         max_queue_size: Requests that may wait for each instance; it refuses more, with status 503. Requests that a
             client over gRPC cancels leave the queue. Those whose client over HTTP has gone are computed all the same,
-            since the server does not notice it: the queue bounds how long they hold up others. None takes four batches,
+            since the server does not detect it: the queue bounds how long they hold up others. None takes four batches,
             but at least 10.
         queue_timeout_s: How long a request may wait before it is refused; a request may ask for less.
         max_pixels: Images of more pixels are refused before they are decoded.

@@ -109,7 +109,7 @@ class Waiting:
             return taken
 
     def remove(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
-        """Take out the requests of which `wanted` says so, wherever they stand."""
+        """Take out the requests for which `wanted` is true, wherever they stand."""
         with self._changed:
             found = [entry for entry in self._entries if wanted(entry)]
             self._entries = deque(entry for entry in self._entries if entry not in found)

@@ -186,7 +186,7 @@ class BeamDecoder(nn.Module):
 
     @torch.jit.export
     def read(self, inputs: Tensor, mask: Optional[Tensor] = None) -> Tuple[Tuple[Tensor, Tensor], int]:
-        """What `forward` gives, and the number of decoder calls."""
+        """The outputs of `forward`, and the number of decoder calls."""
         if self.masked:
             assert mask is not None
             memory = self.encode(inputs, mask)
@@ -345,7 +345,7 @@ def static_beam_search(
 
 
 class BeamSearchDecoder(GreedyDecoder):
-    """What `static_beam_search` makes; see there."""
+    """A beam search, as `static_beam_search` makes it: memory → tokens (N, R, T) int32 and scores (N, R) float32."""
 
     family = "beams"
 

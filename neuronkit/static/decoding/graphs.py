@@ -33,7 +33,7 @@ class AllPositions(nn.Module):
 
 
 class Finish(nn.Module):
-    """What follows decoding in a graph that holds it: refinement, and tokens where they are wanted."""
+    """The end of a graph that decodes: refinement, and tokens in place of logits with ``outputs="tokens"``."""
 
     triangle: Tensor
 
@@ -122,7 +122,7 @@ def decode_specs(parts: Parts) -> tuple[TensorSpec, ...]:
 
 
 def memory_spec(parts: Parts) -> TensorSpec:
-    """What the encoder gives, or the input that is the memory itself."""
+    """Spec of the memory: the encoder's output, or the input where there is no encoder."""
     return TensorSpec.of("memory", parts.memory()) if parts.encoder is not None else parts.specs[0]
 
 

@@ -86,7 +86,7 @@ def static_greedy_decoder(
 
 
 class GreedyDecoder(DecodingModel):
-    """What `static_greedy_decoder` makes; see there."""
+    """A greedy decoder in fixed shapes, as `static_greedy_decoder` makes it: memory → logits (N, T, C), or tokens."""
 
     family = "greedy"
 
@@ -164,7 +164,7 @@ class GreedyDecoder(DecodingModel):
         return self.read(*inputs)[0]
 
     def read(self, *inputs: Tensor) -> tuple[Any, int]:
-        """What `forward` gives, and the number of decoder calls.
+        """The outputs of `forward`, and the number of decoder calls.
 
         Raises:
             SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.

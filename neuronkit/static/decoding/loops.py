@@ -261,7 +261,7 @@ class Decoder(nn.Module):
 
     @torch.jit.export
     def read(self, inputs: Tensor, mask: Optional[Tensor] = None):
-        """What `forward` gives, and the number of decoder calls."""
+        """The outputs of `forward`, and the number of decoder calls."""
         if self.masked:
             assert mask is not None
             memory = self.encode(inputs, mask)
@@ -313,7 +313,7 @@ class FusedLoop(nn.Module):
 
     @torch.jit.export
     def read(self, inputs: Tensor, mask: Optional[Tensor] = None):
-        """What `forward` gives, and the number of decoder passes."""
+        """The outputs of `forward`, and the number of decoder passes."""
         start = torch.full([inputs.shape[0], self.steps], -1, dtype=torch.int32, device=inputs.device)
         first, second, settled = self.call(inputs, mask, start)
         calls = 1

@@ -160,7 +160,7 @@ class DecodingModel(StaticModel):
     def forward(self, *inputs: Tensor) -> Any:
         """Inputs as `specs` say → logits (N, T, C), right up to and including each row's first EOS.
 
-        Where tokens are wanted: tokens (N, T) int32 and their probabilities (N, T), zero after each row's first EOS.
+        With ``outputs="tokens"``: tokens (N, T) int32 and their probabilities (N, T), zero after each row's first EOS.
 
         Raises:
             SpecError: If the inputs do not fit.
@@ -182,7 +182,7 @@ class DecodingModel(StaticModel):
         return passes
 
     def read(self, *inputs: Tensor) -> tuple[Any, int]:
-        """What `forward` gives, and the number of decoder calls.
+        """The outputs of `forward`, and the number of decoder calls.
 
         Raises:
             SpecError: If the inputs do not fit.
@@ -192,7 +192,7 @@ class DecodingModel(StaticModel):
             return self.run_joined(self.join(self.live_graphs(self.source)), *inputs)
 
     def run_joined(self, joined: Any, *inputs: Tensor) -> tuple[Any, int]:
-        """What joined graphs give, and the number of decoder calls."""
+        """The outputs of joined graphs, and the number of decoder calls."""
         calls = find_method(self.method).calls(self.decoding)
         if calls is not None:
             return joined(*inputs), calls
@@ -200,7 +200,7 @@ class DecodingModel(StaticModel):
         return outputs, passes
 
     def as_outputs(self, outputs: Any) -> Any:
-        """The original's logits, or their tokens and probabilities where these are wanted."""
+        """The original's logits, or their tokens and probabilities with ``outputs="tokens"``."""
         decoding = self.decoding
         return tokens_until_end(outputs, decoding.ends, decoding.stops_at_eos) if decoding.gives_tokens else outputs
 

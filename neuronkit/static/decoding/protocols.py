@@ -31,7 +31,7 @@ from neuronkit.static.model import failures_named
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64
 # Of what a decoder makes of its memory's rounding: where it is more, of the largest logit, the memory holds something
-# else than numbers, and what moved tells nothing.
+# else than numbers, and the change says nothing.
 _MOST_ROUNDING = 0.01
 _ADVICE = "Give the id that the decoder was trained with, and a memory and a length that it takes"
 

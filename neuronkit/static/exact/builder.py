@@ -306,9 +306,9 @@ class Call:
         raise Refused(reason)
 
     def settings(self, parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
-        """What the call says for a rule's parameters, which are named as the function's are, after its input.
+        """Values for a rule's parameters, which are named as the function's are, after its input.
 
-        A module says it by its attributes, weights among them; a function by its arguments.
+        A module has them in its attributes, weights among them; a function in its arguments.
         """
         names = [parameter.name for parameter in parameters]
         if self.module is not None:

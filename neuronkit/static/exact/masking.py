@@ -24,7 +24,7 @@ def zero_own(x: Tensor, inside: Tensor) -> Tensor:
 
     Memory of its own would cost more than the product: the time that it takes to be handed out.
     """
-    # A backward pass needs the old content. Compilers plan memory themselves, and Inf1 knows no such product.
+    # A backward pass needs the old content. Compilers plan memory themselves, and Inf1 has no such product.
     if x.requires_grad or tensors.being_traced():
         return runtime.zero_outside(x, inside)
     return x.mul_(inside.to(x.dtype))

@@ -57,5 +57,5 @@ def _copies_equal_sizes() -> bool:
     return bool((F.interpolate(x, scale_factor=(1.1, 1.0), mode="nearest") == x).all())
 
 
-# At import: asked during a trace, the question would become part of the graph.
+# At import: computed during a trace, it would become part of the graph.
 _COPIES_EQUAL_SIZES = _copies_equal_sizes()

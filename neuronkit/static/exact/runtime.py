@@ -209,7 +209,7 @@ def fit(x: Tensor, dim: int, like: Tensor, value: float = 0.0, before: int = 0) 
 
 
 def place(x: Tensor, dim: int, like: Tensor, value: float, amount: Tensor, amounts: Sequence[int]) -> Tensor:
-    """Put as many entries before a dimension as each row asks for, and cut it to the number of entries of `like`.
+    """Put a number of entries before a dimension of each row, and cut it to the number of entries of `like`.
 
     Args:
         x: (N, ...), `value` outside its valid area.

@@ -34,8 +34,8 @@ class Buckets:
             (H, W) where the callable has ``specs``. A `FixedShape` is taken as it is.
         pad_value: Value of the canvas outside the input; a mapping gives it by spec name.
         valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width).
-        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None asks the
-            callable, and takes 1 where it does not say. `FixedShape` has the details.
+        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None takes the
+            callable's own, and 1 where it has none. `FixedShape` has the details.
         dtype: Of the first input, for callables without ``specs``.
         costs: What one run of each shape costs, in any unit; None takes the number of pixels that it computes.
             `measure` replaces them by seconds.

@@ -11,7 +11,7 @@ from neuronkit.errors import SpecError
 
 
 def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the dimensions that are padded: batch and channels are not, and at most two are told apart.
+    """The sizes of the dimensions that are padded: batch and channels are not, and at most two are distinguished.
 
     Tensors of fewer than four dimensions have no channels.
     """

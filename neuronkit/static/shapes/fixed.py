@@ -60,7 +60,7 @@ class FixedShape:
         output_sizes: The (height, width) of the outputs. A number is a factor: 0.5 for outputs of half the input's
             size, rounded down. A function takes valid sizes (N, 2) int32, or widths (N,), and returns those of the
             outputs, as one (N, 2) or (N, 1) tensor for all or in a structure like the outputs', None for those to leave
-            alone. None asks ``fn.valid_output_sizes`` where there is one, and takes 1 elsewhere. In an output, the two
+            alone. None calls ``fn.valid_output_sizes`` where there is one, and takes 1 elsewhere. In an output, the two
             neighbouring dimensions that have the canvas's size there, the last such pair, are cut to the input's; an
             output that has no such pair stays whole.
 

@@ -51,7 +51,7 @@ def reach(module: nn.Module, *, stride: int, channels: int = 3) -> Reach:
 
     Raises:
         SpecError: If the network cannot run on such images, an output depends on the whole image, as after global
-            pooling, or has no size to speak of.
+            pooling, or has no size.
     """
     stride = checks.integer("stride", stride, 1, error=SpecError)
     network = detached_copy(unwrap(module)).double()

@@ -90,7 +90,7 @@ class RefusedSizes:
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any]) -> RefusedSizes | None:
-        """What a manifest says; None where it says nothing, as those of earlier releases do.
+        """Read them from a manifest; None where it has none, as those of earlier releases.
 
         Raises:
             SpecError: If that is of another form.

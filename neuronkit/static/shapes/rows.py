@@ -35,7 +35,7 @@ class Carry:
     gives_tokens: bool = False
 
     def split(self, outputs: Sequence[Any]) -> tuple[Any, Any, Any]:
-        """What the graph gave as results, tokens to go on from, and settled."""
+        """Outputs of the graph → results, tokens (N, T) int32 to go on from, and settled (N,)."""
         first, second, settled = outputs
         return ((first, second), first, settled) if self.gives_tokens else (first, second, settled)
 
@@ -101,7 +101,7 @@ class RowStream:
                 if not more or inputs is None:
                     break
                 held[count] = _Group(len(inputs[0]))  # type: ignore[index, arg-type]
-                # A group does not know its rows: in a cycle, images would stay until the next garbage collection.
+                # A group has no reference to its rows: in a cycle, images would stay until the next garbage collection.
                 waiting.extend(_Row(held[count], i, row) for i, row in enumerate(zip(*inputs)))  # type: ignore[misc]
                 count += 1
             if waiting:

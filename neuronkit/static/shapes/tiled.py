@@ -32,7 +32,7 @@ class Tiled:
             stride, so that every tile meets the same grid.
         pad_value: Value of the canvas outside the input.
         valid_size: Name of the spec, (N, 2) int32, that receives each row's (height, width).
-        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None asks the
+        output_sizes: Size of the outputs: a factor of the input's size, or a function of valid sizes; None takes the
             callable, and takes 1 where it does not say. `FixedShape` has the details.
 
     Attributes:

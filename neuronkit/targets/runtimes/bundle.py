@@ -31,7 +31,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Description:
-    """What a graph takes and gives.
+    """Inputs and outputs of a graph.
 
     Attributes:
         inputs: In order.
@@ -88,7 +88,7 @@ def write(models: Mapping[str, tuple[Any, Description]], directory: Path, settin
     Args:
         models: Name → (ONNX model with its weights in memory, what it takes and gives).
         directory: Where.
-        settings: What the runtime is to be told, ready for JSON.
+        settings: Options of the runtime, ready for JSON.
     """
     _write({name: (model, _in_memory) for name, (model, _) in models.items()}, directory)
     _describe({name: description for name, (_, description) in models.items()}, directory, settings)
@@ -138,7 +138,7 @@ def read(directory: Path) -> tuple[dict[str, Any], dict[str, Description]]:
 
 
 def _checked_settings(found: Mapping[str, Any]) -> dict[str, Any]:
-    # Runtimes crash where they are told to make a million threads.
+    # Runtimes crash with a million threads.
     threads = found["threads"]
     return {
         **found,

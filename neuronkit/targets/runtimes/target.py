@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Port:
-    """What a runtime says of an input or output of a graph.
+    """An input or output of a graph, as a runtime reports it.
 
     Attributes:
         names: Its names; some runtimes keep several.
@@ -74,7 +74,7 @@ class Opened:
 
 
 class RuntimeTarget(Target):
-    """What the targets of ONNX graphs share. A subclass says how its runtime opens a graph.
+    """Base of the targets that run ONNX graphs. A subclass opens a graph in its runtime.
 
     Attributes:
         runtime: The runtime's package.
@@ -86,7 +86,7 @@ class RuntimeTarget(Target):
 
     @property
     def install_command(self) -> str:
-        """What installs the packages."""
+        """The command that installs the packages."""
         return f"pip install onnx {self.runtime}"
 
     def check_environment(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ class RuntimeTarget(Target):
         import_sdk(self.runtime, self.name, f"pip install {self.runtime}", MissingDependencyError)
 
     def settings(self, options: CompileOptions) -> dict[str, Any]:
-        """What the runtime is to be told when a graph is opened, ready for JSON."""
+        """Options of the runtime when a graph is opened, ready for JSON."""
         return {"target": self.name, "threads": options.threads, "precision": "float32"}
 
     @abstractmethod
@@ -163,7 +163,7 @@ class RuntimeGraph:
         folder: Where its file lies.
         name: Its name.
         description: What it takes and gives.
-        settings: What the runtime was told.
+        settings: Options of the runtime.
     """
 
     def __init__(

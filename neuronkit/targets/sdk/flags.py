@@ -38,7 +38,7 @@ def neuronx_flags(options: CompileOptions, compiler_target: str) -> list[str]:
     refuse_set_twice(options)
     flags = [*cast_args(options), *_model_type(options)]
     compiler = distribution_version("neuronx-cc")
-    # Older compilers do not know the flags.
+    # Older compilers lack the flags.
     if compiler_target not in _WITHOUT_INT64 and compiler is not None and numbers(compiler) >= _INTEGERS_SINCE:
         flags += [f"{flag}={value}" for flag, value in _INTEGERS.items() if not flag_given(options.extra_args, flag)]
     return flags
@@ -55,7 +55,7 @@ def cast_args(options: CompileOptions) -> list[str]:
 
 
 def _model_type(options: CompileOptions) -> list[str]:
-    # TorchNeuron compiles everything as a transformer unless it is told otherwise.
+    # TorchNeuron compiles everything as a transformer by default.
     return [] if sets(options.extra_args, "model_type") else ["--model-type", options.model_type or "generic"]
 
 

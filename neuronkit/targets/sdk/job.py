@@ -122,7 +122,7 @@ class ChildCompiler:
             with disk_errors(str(job), directory / LOG if self._keeps_files else None):
                 for name in (RESULT, PARTIAL, CALL):
                     (directory / name).unlink(missing_ok=True)
-                # An earlier compile's logs would speak for this one.
+                # An earlier compile's logs would be taken for this one's.
                 shutil.rmtree(directory / "compiler", ignore_errors=True)
                 (directory / LOG).write_bytes(b"")
                 job.write(directory)

@@ -20,7 +20,7 @@ _TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class LogSummary:
-    """What a log says.
+    """What a compiler's log contains.
 
     Attributes:
         tail: The last lines that are not empty, without control characters, long ones cut.
@@ -41,7 +41,7 @@ def read_log(path: Path) -> LogSummary:
 
 
 def summarize(lines: Iterable[str]) -> LogSummary:
-    """What these lines of a log say."""
+    """Find error code, known message, commands and last lines in a log."""
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     code = message = None
     command = ""

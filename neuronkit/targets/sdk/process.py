@@ -56,7 +56,7 @@ def end_with_parent(pipe: int, *, grace_s: float = 0.0) -> None:
 
     Args:
         pipe: This process's end.
-        grace_s: How long this process may tidy up, once it is told by SIGTERM; 0 kills it at once.
+        grace_s: How long this process may tidy up after SIGTERM; 0 kills it at once.
     """
 
     def watch() -> None:

@@ -130,7 +130,7 @@ def _old_integer(machine: Machine) -> None:
 
 
 def _extension(layout: str) -> Step:
-    """Codes of the running process's registry of classes, which is not asked."""
+    """Codes of the running process's registry of classes, which is not read."""
 
     def step(machine: Machine) -> None:
         machine.push_container(Name("copyreg", f"extension {machine.number(layout)}"))

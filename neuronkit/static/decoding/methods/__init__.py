@@ -78,7 +78,7 @@ class Method(ABC):
     def join(self, decoding: Decoding, graphs: Graphs) -> Any:
         """Connect compiled graphs to a module from the model's inputs to logits.
 
-        It has a method ``read``, which gives the number of decoder calls too, unless `calls` tells it.
+        It has a method ``read``, which gives the number of decoder calls too, unless `calls` does.
         """
 
     def settled(self, decoding: Decoding) -> Decoding:

@@ -74,7 +74,7 @@ def identity(call: Call) -> Value:
 
 @rule("dropout", "dropout2d", "alpha_dropout", "feature_alpha_dropout", batch_anywhere=True)
 def dropout(call: Call, p: Any = 0.5, training: Any = True) -> Value:
-    """Functions that do nothing when they are told that this is no training."""
+    """Functions that do nothing with ``training=False``."""
     if training:
         call.refuse("drops entries at random, outside training too")
     return call.input

@@ -17,7 +17,7 @@ Rule = Callable[[Call], Any]
 RULES: dict[str, Rule] = {}
 MODULES: dict[type[nn.Module], str] = {}
 FUNCTIONS: dict[Callable[..., Any], str] = {}
-# The rules that need not know which dimension is the batch, and ask for it where they do.
+# The rules that take any dimension as the batch, or check it themselves.
 BATCH_ANYWHERE: set[str] = set()
 _NAMESPACES = (torch, F, operator, torch.Tensor)
 
