@@ -1,15 +1,52 @@
-"""Settings of a processor, as its `to_dict` gives them, turned into arguments."""
+"""The settings of a processor, as a manifest holds them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from neuronkit import checks
 from neuronkit.errors import OptionError
+from neuronkit.ocr.charset import Charset
+
+Processor = TypeVar("Processor", bound="Settings")
 
 
-def settings_of(cls: type[Any], given: Any) -> dict[str, Any]:
+class Settings:
+    """A dataclass whose fields are settings.
+
+    Attributes:
+        kind: Its name in manifests.
+    """
+
+    kind: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as JSON can hold them."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {"kind": self.kind, **{field.name: _plain(getattr(self, field.name)) for field in fields}}
+
+    @classmethod
+    def from_dict(cls: type[Processor], settings: dict[str, Any]) -> Processor:
+        """Make a processor from what `to_dict` gave.
+
+        Raises:
+            OptionError: If a setting is unknown or out of its range.
+        """
+        arguments = _arguments(cls, settings)
+        if isinstance(arguments.get("charset"), str):
+            # Always the characters themselves, also where a charset of its own is "36".
+            arguments["charset"] = Charset(arguments["charset"])
+        return cls(**arguments)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Charset):
+        return value.characters
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _arguments(cls: type[Any], given: Any) -> dict[str, Any]:
     """Return the settings of a processor's `to_dict` as arguments of its class."""
     kind = getattr(cls, "kind", None)
     if not isinstance(given, dict) or checks.shown(given.get("kind", kind)) != checks.shown(kind):

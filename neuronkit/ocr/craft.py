@@ -16,7 +16,7 @@ from neuronkit import checks
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr._arrays import to_numpy
 from neuronkit.ocr._cv2 import load_cv2
-from neuronkit.ocr._settings import settings_of
+from neuronkit.ocr._settings import Settings
 from neuronkit.ocr.boxes import find_boxes as find_boxes
 from neuronkit.ocr.geometry import STRIDE, Letterbox, TextBox
 from neuronkit.ocr.images import ImageLike, RGBImage, as_batch, load_pixels
@@ -48,7 +48,7 @@ _LARGEST_CANVAS = 32_768
 
 
 @dataclass(frozen=True, kw_only=True)
-class CraftProcessor:
+class CraftProcessor(Settings):
     """Turns images into CRAFT's input, and its score maps into boxes.
 
     Args:
@@ -207,20 +207,6 @@ class CraftProcessor:
         # OpenCV and most of NumPy release the interpreter's lock, so images run side by side.
         with ThreadPoolExecutor(max_workers=min(len(letterboxes) or 1, os.cpu_count() or 1)) as threads:
             return list(threads.map(self._boxes, maps, letterboxes))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON can hold them."""
-        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in dataclasses.asdict(self).items()}
-        return {"kind": self.kind, **settings}
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> CraftProcessor:
-        """Make a processor from what `to_dict` gave.
-
-        Raises:
-            OptionError: If a setting is unknown or out of its range.
-        """
-        return cls(**settings_of(cls, settings))
 
     def _boxes(self, scores: NDArray[Any], letterbox: Letterbox) -> list[TextBox]:
         searched = letterbox.resized_size if self.crop_padding else letterbox.valid_size

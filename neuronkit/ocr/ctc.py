@@ -60,11 +60,6 @@ class CtcProcessor(ParseqProcessor):
         smallest = checks.integer("smallest_width", self.smallest_width, 1, 4096)
         object.__setattr__(self, "smallest_width", smallest)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON can hold them."""
-        own = {name: getattr(self, name) for name in ("channels", "keep_ratio", "smallest_width")}
-        return {**super().to_dict(), **own}
-
     def lines(self, crops: Sequence[ImageLike]) -> list[NDArray[Any]]:
         """Scale and normalise images, each as wide as it is: what `neuronkit.Buckets` takes as a list, as tensors.
 

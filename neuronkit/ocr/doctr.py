@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.ocr._arrays import to_float
-from neuronkit.ocr._settings import settings_of
+from neuronkit.ocr._settings import Settings
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.ctc import best_path
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
@@ -26,7 +26,7 @@ _END = "<eos>"
 
 
 @dataclass(frozen=True)
-class DoctrProcessor:
+class DoctrProcessor(Settings):
     """Turns word images into the input of a docTR recogniser, and its logits into text.
 
     Args:
@@ -141,28 +141,6 @@ class DoctrProcessor:
             return [self._read_path(row, p) for row, p in zip(ids.tolist(), probabilities, strict=True)]
         symbols = [*self.characters, _END, "<sos>", "<pad>"]
         return [self._read("".join(symbols[i] for i in row), p) for row, p in zip(ids, probabilities, strict=True)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON can hold them."""
-        return {
-            "kind": self.kind,
-            "charset": self.characters,
-            "image_size": list(self.image_size),
-            "confidence": self.confidence,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "raw_images": self.raw_images,
-            "ctc": self.ctc,
-        }
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> DoctrProcessor:
-        """Make a processor from what `to_dict` gave.
-
-        Raises:
-            OptionError: If a setting is unknown or out of its range.
-        """
-        return cls(**settings_of(cls, settings))
 
     def _scaled(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuronkit import checks
 from neuronkit.errors import ImageError, MissingDependencyError, SpecError
 from neuronkit.ocr._arrays import to_float, to_numpy
-from neuronkit.ocr._settings import settings_of
+from neuronkit.ocr._settings import Settings
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
@@ -40,7 +40,7 @@ class Recognition:
 
 
 @dataclass(frozen=True)
-class ParseqProcessor:
+class ParseqProcessor(Settings):
     """Turns word images into PARSeq's input, and its logits into text.
 
     Args:
@@ -161,27 +161,11 @@ class ParseqProcessor:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as JSON can hold them."""
-        return {
-            "kind": self.kind,
-            "charset": Charset.named(self.charset).characters,
-            "image_size": list(self.image_size),
-            "tall_ratio": self.tall_ratio,
-            "raw_images": self.raw_images,
-            **({"extra_classes": self.extra_classes} if self.extra_classes else {}),
-        }
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> ParseqProcessor:
-        """Make a processor from what `to_dict` gave.
-
-        Raises:
-            OptionError: If a setting is unknown or out of its range.
-        """
-        arguments = settings_of(cls, settings)
-        if isinstance(arguments.get("charset"), str):
-            # Always the characters themselves, also where a charset of its own is "36".
-            arguments["charset"] = Charset(arguments["charset"])
-        return cls(**arguments)
+        settings = super().to_dict()
+        if not self.extra_classes:
+            # Earlier releases do not have it.
+            del settings["extra_classes"]
+        return settings
 
     def _resize(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image

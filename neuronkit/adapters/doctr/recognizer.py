@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from neuronkit.interface import RECOGNIZER, Interface
 from neuronkit.ocr.doctr import MEAN, STD, DoctrProcessor
 from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import named_outputs
+from neuronkit.static.decoding.decoding import TOKENS, named_outputs
 from neuronkit.static.decoding.methods import AUTO, check_method
 from neuronkit.static.model import Foldable, StaticModel, unwrap
 from neuronkit.static.ops import length
@@ -124,8 +125,36 @@ class DoctrReader(DoctrRecognizer):
         if options.raw_images:
             self.take_raw_images(normalization(self.source))
 
+    @abstractmethod
+    def reading(self, source: Any) -> nn.Module:
+        """Images (N, 3, H, W) → logits (N, T, C)."""
+
+    @property
+    @abstractmethod
+    def tokens_of(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Function that turns logits (N, T, C) into tokens (N, T) int32 and probabilities (N, T), for the graph too."""
+
+    def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
+        reading = self.reading(source)
+        return {"read": _Tokens(reading, self.tokens_of) if self.options.outputs == TOKENS else reading}
+
+    def as_outputs(self, outputs: Any) -> Any:
+        """The original's logits, or their tokens and probabilities with ``outputs="tokens"``."""
+        return self.tokens_of(outputs) if self.options.outputs == TOKENS else outputs
+
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
+
+
+class _Tokens(nn.Module):
+    """A module that gives logits, giving tokens and their probabilities."""
+
+    def __init__(self, module: nn.Module, tokens_of: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.module, self.tokens_of = module, tokens_of
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.tokens_of(self.module(images))
 
 
 class DoctrDecoder(DoctrRecognizer, EncoderDecoder):

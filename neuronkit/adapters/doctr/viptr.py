@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,6 @@ from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrReader
 from neuronkit.adapters.registry import Family
 from neuronkit.interface import Interface
 from neuronkit.ocr.doctr import DoctrProcessor
-from neuronkit.static.decoding.decoding import TOKENS
 from neuronkit.static.ops import tokens_of
 
 
@@ -38,12 +38,13 @@ class StaticViPTR(DoctrReader):
         """A recogniser read by CTC, whose blank comes after the vocabulary."""
         return replace(super().interface, blank_id=len(self.source.vocab), bos_id=None, eos_id=None, pad_id=None)
 
-    def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
-        return {"read": ViPTRReading(source, gives_tokens=self.options.outputs == TOKENS)}
+    def reading(self, source: Any) -> nn.Module:
+        return ViPTRReading(source)
 
-    def as_outputs(self, outputs: Any) -> Any:
-        """Logits, or with ``outputs="tokens"`` the likeliest classes and their probabilities."""
-        return tokens_of(outputs) if self.options.outputs == TOKENS else outputs
+    @property
+    def tokens_of(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The likeliest classes and their probabilities, of all positions."""
+        return tokens_of
 
     def decoded(self, outputs: Any) -> list[tuple[str, float]]:
         """Text and confidence (0..1) of each row."""
@@ -52,15 +53,14 @@ class StaticViPTR(DoctrReader):
 
 
 class ViPTRReading(nn.Module):
-    """Images → logits, or the likeliest classes and their probabilities."""
+    """Images → logits."""
 
-    def __init__(self, core: Any, *, gives_tokens: bool) -> None:
+    def __init__(self, core: Any) -> None:
         super().__init__()
-        self.features, self.head, self.gives_tokens = core.feat_extractor, core.head, gives_tokens
+        self.features, self.head = core.feat_extractor, core.head
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        logits = self.head(self.features(images)["features"])
-        return tokens_of(logits) if self.gives_tokens else logits
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images)["features"])
 
 
 FAMILY = Family(

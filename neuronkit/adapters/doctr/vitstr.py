@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from neuronkit.adapters.doctr.recognizer import (
-    DoctrOptions,
-    DoctrReader,
-    VisionFeatures,
-)
+from neuronkit.adapters.doctr.recognizer import DoctrOptions, DoctrReader, VisionFeatures
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
-from neuronkit.static.decoding.decoding import TOKENS
 from neuronkit.static.decoding.graphs import tokens_until_end
 
 
@@ -31,13 +28,13 @@ class StaticViTSTR(DoctrReader):
 
     family = "doctr_vitstr"
 
-    def modules_by_name(self, source: Any) -> dict[str, nn.Module]:
-        reading = ViTSTRReading(source, self.specs[0])
-        return {"read": Tokens(reading, len(source.vocab)) if self.options.outputs == TOKENS else reading}
+    def reading(self, source: Any) -> nn.Module:
+        return ViTSTRReading(source, self.specs[0])
 
-    def as_outputs(self, outputs: Any) -> Any:
-        """Logits, or their tokens and probabilities with ``outputs="tokens"``."""
-        return tokens_until_end(outputs, (len(self.source.vocab),)) if self.options.outputs == TOKENS else outputs
+    @property
+    def tokens_of(self) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The likeliest classes and their probabilities, zero after the first EOS."""
+        return partial(tokens_until_end, ends=(len(self.source.vocab),))
 
 
 class ViTSTRReading(nn.Module):
@@ -51,18 +48,6 @@ class ViTSTRReading(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images)[:, 1 : self.places])
-
-
-class Tokens(nn.Module):
-    """A module that gives logits (N, T, C), giving tokens and their probabilities, zero after the first EOS."""
-
-    def __init__(self, module: nn.Module, eos_id: int) -> None:
-        super().__init__()
-        self.module = module
-        self.eos_id = eos_id
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        return tokens_until_end(self.module(*inputs), (self.eos_id,))
 
 
 FAMILY = Family(
