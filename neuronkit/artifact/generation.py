@@ -76,6 +76,9 @@ class Generation:
 
 
 def _as_compiled(spec: TensorSpec, value: Any) -> Tensor:
-    """Ids and masks in the type of the graph: `generate` takes them as int64."""
+    """Ids and masks in the type of the graph: `generate` takes them as int64, and masks as the processor gives them,
+    Pix2Struct's in float32.
+    """
     tensor = tensors.tensor(spec.name, value)
-    return tensor.to(spec.torch_dtype) if spec.dtype == "int32" and not tensor.is_floating_point() else tensor
+    whole = not tensor.is_floating_point() or (spec.name == "attention_mask" and torch.equal(tensor, tensor.round()))
+    return tensor.to(spec.torch_dtype) if spec.dtype == "int32" and whole else tensor

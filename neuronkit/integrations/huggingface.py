@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from neuronkit.integrations.stand_in import check_network, compiled_models, give
 from neuronkit.interface import SEQ2SEQ
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
+from neuronkit.static.trees import find
 
 __all__ = ["accelerate", "restore"]
 _NAME = "generate"
@@ -169,7 +171,7 @@ class Generate:
         """The settings of a call that are not compiled, in a sentence; None without any."""
         known = {**self._defaults, **self._static.arguments}
         asked = {name: value for name, value in given.items() if name not in _INPUTS and value is not None}
-        other = {name: value for name, value in asked.items() if name not in known or value != known[name]}
+        other = {name: value for name, value in asked.items() if name not in known or _differ(value, known[name])}
         missing = {name: value for name, value in self._static.arguments.items() if name not in asked}
         if other or missing:
             compiled_for = ", ".join(f"{name}={value}" for name, value in self._static.arguments.items())
@@ -206,6 +208,11 @@ class Generate:
         same = given is None if prompt is None else given is not None and given.shape[1:] == (len(prompt),)
         if not same or (given is not None and bool((given.cpu() != torch.tensor(prompt)).any())):
             raise SpecError(f"generate was called with decoder_input_ids={shown(given)}, and is compiled for {prompt}")
+
+
+def _differ(asked: Any, compiled: Any) -> bool:
+    """Whether a setting is another one. Of a tensor or an array it is not known."""
+    return bool(find(asked, Tensor, np.ndarray)) or asked != compiled
 
 
 def _length(compiled: CompiledModel) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from neuronkit import HuggingFaceOptions, load
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.integrations import huggingface
-from tests.adapters.huggingface_models import donut, lively, marian, trocr
+from tests.adapters.huggingface_models import donut, lively, marian, pix2struct, trocr
 from tests.integrations.page import run_block
 
 pytestmark = pytest.mark.peers
@@ -41,6 +41,14 @@ def prompted(rows: int) -> dict[str, Tensor]:
     return {**images(rows), "decoder_input_ids": torch.tensor([PROMPT.prompt] * rows)}
 
 
+def patches(rows: int) -> dict[str, Tensor]:
+    """Patches that begin with their row and column, and a mask in float32, as Pix2Struct's processor gives them."""
+    given = torch.randn(rows, 6, 34, generator=torch.Generator().manual_seed(rows))
+    given[..., 0], given[..., 1] = torch.arange(6) // 2 + 1, torch.arange(6) % 2 + 1
+    mask = (torch.arange(6) < 6 - torch.arange(rows).unsqueeze(1) % 3).float()
+    return {"flattened_patches": given * mask.unsqueeze(2), "attention_mask": mask}
+
+
 def original(model: Any, **arguments: Any) -> Tensor:
     """What the model's class generates."""
     with warnings.catch_warnings():
@@ -54,8 +62,9 @@ def original(model: Any, **arguments: Any) -> Tensor:
         (lambda: lively(trocr(0), 2.0, 16.0), images, None),
         (lambda: lively(marian(1), 4.0, 8.0), texts, TEXTS),
         (lambda: lively(donut(0), 2.0, 8.0), prompted, PROMPT),
+        (lambda: lively(pix2struct(0), 0.0, 8.0), patches, TEXTS),
     ],
-    ids=["TrOCR", "Marian", "Donut"],
+    ids=["TrOCR", "Marian", "Donut", "Pix2Struct"],
 )
 def test_ids_are_those_of_the_original(make: Any, inputs: Any, sizes: HuggingFaceOptions | None) -> None:
     model = make()
@@ -113,6 +122,10 @@ def test_other_calls_go_to_the_original_and_say_why() -> None:
         (given, r"called with \{\}, and is compiled for \(max_new_tokens=5\)"),
         ({**given, "max_new_tokens": 4}, r"called with \{'max_new_tokens': 4\}"),
         ({**given, "max_new_tokens": 5, "num_beams": 2}, r"called with \{'num_beams': 2\}"),
+        (
+            {**given, "max_new_tokens": 5, "eos_token_id": torch.tensor([0, 7])},
+            r"called with \{'eos_token_id': a Tensor \(2,\) int64\}",
+        ),
         ({**unmasked, "max_new_tokens": 5}, "called with padding and no attention_mask"),
         ({**long, "max_new_tokens": 5}, r"input_ids: got \(1, 10\) int32; the graph takes at most"),
     ):
