@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +98,17 @@ def test_at_any_width_and_batch(widths: list[int], seed: int, name: str) -> None
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("window", [((2, 3), (2, 1), (0, 1)), (2, 1, 1), ((5, 3), (1, 2), (2, 1)), ((1, 2), 1, (0, 1))])
+def test_averages_without_their_padding_over_windows_at_a_fixed_height(window: tuple[Any, ...]) -> None:
+    torch.manual_seed(0)
+    model = Pooled(rnn(LSTM), nn.Linear(14, 5)).double().eval()
+    model.look[2] = nn.AvgPool2d(*window, count_include_pad=False)
+    exact = exact_padding(model, height=HEIGHT)
+    smallest = exact.smallest_width()
+    assert error(model, exact, [CANVAS, smallest, 17, 30, smallest + 1], 0) <= 1e-12
+
+
+@torch.no_grad()
 def test_without_the_gate_the_backward_half_starts_in_the_padding() -> None:
     model = made("LSTM")
     exact = exact_padding(model, height=HEIGHT)
@@ -179,8 +191,8 @@ def refused(model: nn.Module) -> str:
 
 
 def test_what_cannot_be_kept_apart_is_refused() -> None:
-    plain = refused(Pooled(rnn(nn.RNN)))
-    assert "a recurrent layer without gates: nothing keeps its state 0 in the padding" in plain
+    for plain in (Pooled(rnn(nn.RNN)), TimeFirst(rnn(nn.RNN, batch_first=False), nn.Linear(14, 5))):
+        assert "a recurrent layer without gates: nothing keeps its state 0 in the padding" in refused(plain)
     lstm = rnn(LSTM)
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0] + 1))
     assert "reads the last state" in refused(Misused(lstm, lambda layer, x: layer(x)[1][0]))

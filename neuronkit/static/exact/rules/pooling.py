@@ -53,9 +53,12 @@ def avg_pool2d(
         return call.same(out)
     node = call.again({x: call.builder.zeroed(x)})
     if divisor_override is None and not count_include_pad:
-        # Both have the same divisor; their ratio divides by the number of valid entries.
-        settings = (kernel, stride, padding, ceil_mode, False)
-        counted = call.emit(torch.nn.functional.avg_pool2d, call.builder.mask(x), *settings)
+        # Both have the same divisor; their ratio divides by the number of valid entries. The mask has one entry along a
+        # dimension that does not vary.
+        varies = [isinstance(dim, Extent) for dim in known[2:]]
+        sizes = ((kernel, 1), (stride, 1), (padding, 0))
+        settings = (tuple(n if v else alone for n, v in zip(given, varies)) for given, alone in sizes)
+        counted = call.emit(torch.nn.functional.avg_pool2d, call.builder.mask(x), *settings, ceil_mode, False)
         return call.builder.output(call.emit(torch.div, node, counted), out, Fill.ANYTHING)
     if divisor_override is None and ceil_mode:
         for i, (source, dim) in enumerate(zip(known[2:], dims)):

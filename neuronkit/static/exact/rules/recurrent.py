@@ -66,7 +66,7 @@ def zeros(call: Call) -> Value:
     return Value(call.again(), None)
 
 
-@rule("plain recurrent", modules=[nn.RNN])
+@rule("plain recurrent", modules=[nn.RNN], batch_anywhere=True)
 def plain(call: Call) -> Value:
     """Layers without gates."""
     call.refuse("is a recurrent layer without gates: nothing keeps its state 0 in the padding. Take an LSTM or a GRU")
