@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -210,7 +211,8 @@ class Inf2NativeTarget(Trn2NativeTarget):
 class NativeGraph:
     """One graph under torch.compile: takes and gives CPU tensors.
 
-    Its program and both of TorchNeuron's caches lie in a temporary directory, which lives as long as the object.
+    Its program, both of TorchNeuron's caches and the temporary files of its compile lie in a temporary directory, which
+    lives as long as the object.
 
     Args:
         fill: Writes ``graph.pt2``, and the caches where there are any, into an empty directory.
@@ -228,16 +230,36 @@ class NativeGraph:
         caches = {variable: str(self._directory / name) for variable, name in _CACHES.items()}
         # Without a name, TorchNeuron asks the device, and not whatever else the process was told.
         self._environment: dict[str, str | None] = {_NO_CACHE: None, _PLATFORM: None, **environment, **caches}
-        with settings(self._environment):
+        self._is_compiled = False
+        with self._told():
             import_sdk("torch_neuronx", "trn2-native", INSTALL)
             module = load_portable(self._directory / _PROGRAM).to(device())
             # Neuron has fixed shapes, and a graph that falls apart would leave the device between its parts.
             self._function = torch.compile(module, backend="neuron", fullgraph=True, dynamic=False)
 
     def __call__(self, *inputs: Tensor) -> Any:
-        with settings(self._environment), torch.no_grad():
+        with self._told(), torch.no_grad():
             outputs = self._function(*(x.to(device()) for x in inputs))
+        self._is_compiled = True
         return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, outputs)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """The graph's settings, in force; while it compiles, temporary files have a place that goes with it."""
+        if self._is_compiled:
+            with settings(self._environment):
+                yield
+            return
+        scratch, before = self._directory / "scratch", tempfile.tempdir
+        scratch.mkdir(exist_ok=True)
+        places = {"TMPDIR": str(scratch), "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor")}
+        # Python asks for the variable only once.
+        tempfile.tempdir = str(scratch)
+        try:
+            with settings({**self._environment, **places}):
+                yield
+        finally:
+            tempfile.tempdir = before
 
     def save(self, directory: Path) -> None:
         """Write the graph, its caches, and those of its settings that decide what is compiled."""

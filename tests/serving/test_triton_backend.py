@@ -150,6 +150,24 @@ def test_lines_as_files_and_as_tensors_of_their_own_widths(lines_path: Path, tmp
         np.testing.assert_allclose(answer["confidence"][:, 0], [word.confidence for word in wanted], rtol=1e-3)
 
 
+def test_lines_of_any_width_are_read_by_a_decoder_with_attention(tmp_path: Path) -> None:
+    """Its outputs have one size, whatever the width, and the artifact has no processor."""
+    options = LineOptions(width=100, outputs="tokens")
+    static = make_static(line_models.benchmark("VGG", "Attn"), batch_size=2, options=options)
+    path = compile_for_inferentia(static, target="cpu", verify=False).save(tmp_path / "lines.pt")
+    folder = export_repository({"lines": path}, tmp_path / "models")["lines"]
+    config = (folder.parent / "config.pbtxt").read_text()
+    assert 'name: "images" data_type: TYPE_FP32 dims: [ 1, 32, -1 ]' in config
+    assert 'name: "valid_width" data_type: TYPE_INT32 dims: [ 1 ] reshape: { shape: [ ] } optional: true' in config
+    rng, names = np.random.default_rng(0), ("tokens", "probabilities")
+    rows = [rng.standard_normal((1, 1, 32, width)).astype(np.float32) for width in (60, 100, 73)]
+    answers = load_served(folder, max_pixels=MAX_PIXELS).answer([asked({"images": row}, *names) for row in rows])
+    for answer, row in zip(answers, rows, strict=True):
+        assert not isinstance(answer, Exception)
+        for name, wanted in zip(names, FixedShape(load(path))(torch.from_numpy(row)), strict=True):
+            np.testing.assert_allclose(answer[name], wanted.numpy(), rtol=1e-5)
+
+
 def test_pages_are_read_with_lines(detector_path: Path, lines_path: Path, tmp_path: Path) -> None:
     versions = export_repository([detector_path, lines_path], tmp_path / "models")
     pages = [line(seed) for seed in range(3)]

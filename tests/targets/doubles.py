@@ -66,6 +66,9 @@ def _behave(compiler_args=(), compiler_workdir=None):
     if _MODE in ("grandchild", "hang"):
         compiler = subprocess.Popen(["sleep", "600"])
         _record(compiler=compiler.pid)
+    if _MODE == "litter":
+        tempfile.mkdtemp()
+        subprocess.run(["mktemp"], check=True, stdout=subprocess.DEVNULL)
     if _MODE == "hang":
         tempfile.mkdtemp()
         print("[1/3] scheduling", flush=True)

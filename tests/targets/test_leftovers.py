@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,6 +69,27 @@ def test_a_native_graph_keeps_one_directory_for_as_long_as_it_lives(
     del loaded
     gc.collect()
     assert left_in(temporary) == []
+
+
+@pytest.mark.tooling
+def test_what_torchneuron_leaves_goes_with_the_graph(
+    install_double, temporary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a killed process leaves nothing else: the next writer removes that directory."""
+    monkeypatch.setattr(native, "device", lambda: torch.device("cpu"))
+    version = ".".join(torch.__version__.split(".")[:2]) + ".3.0"
+    install_double("torch_neuronx", version=version, native=True, mode="litter")
+    torch._dynamo.reset()
+    compiled = compile_head("trn3")
+    (folder,) = os.listdir(temporary)
+    assert len(list((temporary / folder / "scratch").iterdir())) >= 2
+    find_target("trn3").save_directory(compiled.callables["head"], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"graph.pt2", "cache"}
+    assert not (tmp_path / "scratch").exists()
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(temporary)
+    del compiled
+    gc.collect()
+    assert os.listdir(temporary) == []
 
 
 @pytest.mark.tooling

@@ -171,8 +171,8 @@ def file_port(name: str, *, optional: bool = False) -> Port:
 def tensor_signature(artifact: ServedArtifact) -> Signature:
     """Inputs, outputs and batch size of an artifact's graph, as Triton declares them.
 
-    Where every output says how its size follows from the valid size, or width, requests may have any up to the
-    canvas's.
+    Where there is a valid size, or width, and the outputs' sizes follow from it or stay, requests may have any up to
+    the canvas's.
 
     Raises:
         ArtifactError: If its inputs and outputs do not share a batch, which is what Triton cuts into requests.
@@ -185,9 +185,9 @@ def tensor_signature(artifact: ServedArtifact) -> Signature:
             "one, since requests share batches; make the first dimension of each the batch, and compile it again"
         )
     areas = [output.valid for output in artifact.interface.outputs]
-    valid = {area.input if area else None for area in areas}
-    if len(valid) == 1 and valid <= {VALID_SIZE, VALID_WIDTH}:
-        (name,) = valid
+    named = {spec.name for spec in specs} & {VALID_SIZE, VALID_WIDTH}
+    if len(named) == 1 and len(specs) > 1 and {area.input for area in areas if area} <= named:
+        (name,) = named
         canvas = padded_size(next(spec for spec in specs if spec.name != name).shape)
         free = len(canvas) if name == VALID_SIZE else 1
         inputs = tuple(
