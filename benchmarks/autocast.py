@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from plotting import subplots
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -233,12 +234,7 @@ def measure(words: Words, pages: Pages, full_size: FullSize) -> Iterator[Result]
 
 def plot(results: list[Result], path: Path) -> None:
     """Draw what changes, on the left, and by how much the numbers move, on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = subplots(1, 2, size=(12, 4.5))
     places = np.arange(len(results))
     shares = {"words read as in float32": "word_agreement", "boxes as in float32": "box_agreement"}
     for offset, (label, field) in enumerate(shares.items()):

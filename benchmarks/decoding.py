@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from plotting import subplots
 from torch import Tensor
 from tqdm import tqdm
 
@@ -153,14 +154,9 @@ def table(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """Time relative to the dynamic model, one group of bars for each case."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     cases = list(dict.fromkeys((r["weights"], r["batch"], r["length"]) for r in report["rows"]))
     names = [n for n in dict.fromkeys(r["method"] for r in report["rows"]) if n != "dynamic"]
-    figure, axes = plt.subplots(figsize=(1.5 + 1.2 * len(cases), 4), layout="constrained")
+    figure, axes = subplots(size=(1.5 + 1.2 * len(cases), 4))
     for i, name in enumerate(names):
         ratios = [r["ratio"] for r in report["rows"] if r["method"] == name]
         axes.bar([c + i * 0.8 / len(names) for c in range(len(cases))], ratios, 0.8 / len(names), label=name)
@@ -170,7 +166,6 @@ def draw(report: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("time / dynamic model")
     axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _model_and_images(weights: str, batch: int, length: int) -> tuple[PARSeq, Tensor]:

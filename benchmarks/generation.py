@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from plotting import subplots
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -252,12 +253,7 @@ def table(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """Tokens a call and time relative to generate, by length, for one row."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(len(TEXTS), 2, figsize=(10, 10), layout="constrained", sharex=True, sharey="col")
+    figure, axes = subplots(len(TEXTS), 2, size=(10, 10), sharex=True, sharey="col")
     for text, (left, right) in zip(TEXTS, axes):
         rows = [row for row in report["rows"] if row["text"] == text and row["batch"] == 1]
         for beams, style in ((1, "o-"), (BEAMS, "s--")):
@@ -283,7 +279,6 @@ def draw(report: dict[str, Any], path: Path) -> None:
     handles, labels = axes[0][1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 _COLOURS = {

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from plotting import subplots
 from torch import Tensor, nn
 
 import neuronkit
@@ -191,12 +192,7 @@ def by_width(widths: list[int], read: dict[str, list[str]]) -> list[dict[str, An
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """The share of changed texts over the width of a line."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = subplots(size=(7, 3.4))
     bands = report["by_width"]
     places = np.arange(len(bands))
     names = {"plain": "zeros", "corner": "corner pixel", "replicated": "last column", "exact": "exact"}

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from plotting import subplots
 from torch import Tensor
 from tqdm import tqdm
 
@@ -217,18 +218,13 @@ def table(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """Bytes of words and of a picture, and calls for pages."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     words, pages = report["words"], report["pages"]
     panels = (
         ("kB a word", {r["name"]: r["bytes"] / 1e3 / words["count"] for r in words["rows"]}),
         ("recogniser's calls, by the fewest", {n: c / pages["batches"] for n, c in pages["calls"].items()}),
         ("MB a picture, CRAFT 1280²", {r["name"]: r["bytes"] / 1e6 for r in report["craft"]}),
     )
-    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.2), layout="constrained")
+    figure, axes = subplots(1, len(panels), size=(15, 3.2))
     for axis, (label, values) in zip(axes, panels):
         bars = axis.barh(list(values), list(values.values()))
         axis.bar_label(
@@ -238,7 +234,6 @@ def draw(report: dict[str, Any], path: Path) -> None:
         axis.margins(x=0.2)
         axis.set_xlabel(label)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _arguments() -> argparse.Namespace:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from plotting import subplots
+
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     """Draw the ratio of each comparison, with what the quartiles of both sides span, on a logarithmic axis."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1 + 0.28 * len(results)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
+    figure, axis = subplots(size=(9, 1 + 0.28 * len(results)))
     for peer in dict.fromkeys(result["peer"] for result in results):
         rows = [(i, result) for i, result in enumerate(results) if result["peer"] == peer]
         ratios = [result["ratio"] for _, result in rows]

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from plotting import subplots
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -275,17 +276,11 @@ def table(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """One panel for each part."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     parts = [part for part in PARTS if part in report]
-    figure, axes = plt.subplots(1, len(parts), figsize=(5 * len(parts), 4), layout="constrained", squeeze=False)
+    figure, axes = subplots(1, len(parts), size=(5 * len(parts), 4), squeeze=False)
     for part, axis in zip(parts, axes[0]):
         globals()[f"_draw_{part}"](report[part], axis)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _draw_errors(rows: list[dict[str, Any]], axis: Any) -> None:

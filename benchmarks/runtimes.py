@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from plotting import subplots
 from torch import Tensor, nn
 
 import neuronkit
@@ -198,12 +199,8 @@ def _first(outputs: Any) -> Tensor:
 
 def draw(cases: dict[str, Any], path: Path) -> None:
     """Draw the ratios, a panel for each case."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5 * len(cases), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, (case, found) in zip(figure.subplots(1, len(cases), squeeze=False).flat, cases.items()):
+    figure, axes = subplots(1, len(cases), size=(5 * len(cases), 4), squeeze=False)
+    for axis, (case, found) in zip(axes.flat, cases.items()):
         ratios = {kind: numbers["ratio"] for kind, numbers in found["candidates"].items()}
         bars = axis.barh(list(ratios), list(ratios.values()))
         axis.bar_label(bars, fmt="%.2f", padding=2)

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from plotting import subplots
 from tqdm import tqdm
 
 import neuronkit
@@ -151,16 +152,11 @@ def _summary(clients: int, results: list[Round], first: list[Round]) -> dict[str
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """Throughput, and how full the batches are, by the number of clients."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     rows = report["rows"]
     clients = [row["clients"] for row in rows]
     middle = np.array([row["throughput"] for row in rows])
     low, high = np.array([row["throughput_quartiles"] for row in rows]).T
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    figure, (left, right) = subplots(1, 2, size=(9, 4))
     left.errorbar(clients, middle, [middle - low, high - middle], marker="o", capsize=3)
     left.set(
         xlabel="clients",
@@ -174,7 +170,6 @@ def draw(report: dict[str, Any], path: Path) -> None:
         axis.set_xscale("log", base=2)
         axis.set_xticks(clients, map(str, clients))
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _arguments() -> argparse.Namespace:
