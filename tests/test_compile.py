@@ -118,7 +118,7 @@ def test_operator_kinds_may_come_one_by_one() -> None:
 
 def test_a_static_model_knows_its_inputs() -> None:
     static = make_static(PARSeq(36, embed_dim=32, enc_depth=1, enc_num_heads=2, dec_num_heads=2, patch_size=(8, 16)))
-    with pytest.raises(SpecError, match=r"StaticPARSeq knows its inputs \(images: float32\[1, 3, 32, 128\]\)"):
+    with pytest.raises(SpecError, match=r"StaticPARSeq has its inputs \(images: float32\[1, 3, 32, 128\]\)"):
         compile_for_inferentia(static, X, target="cpu")
 
 

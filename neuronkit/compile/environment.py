@@ -50,7 +50,7 @@ class EnvironmentReport(Report):
         devices: The Neuron devices of this machine.
         targets: Target → None where it can compile here, else what is missing and how to get it.
         changed_defaults: Which defaults of the installed compiler differ from those of the compiler that built the
-            artifact that was asked about, where its command line does not set them.
+            given artifact, where its command line does not set them.
 
     Examples:
         >>> neuronkit.describe_environment().packages["torch"] == torch.__version__

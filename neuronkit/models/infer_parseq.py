@@ -87,8 +87,8 @@ def _characters(contents: Contents, given: Charset | None, assumed: dict[str, st
     if len(characters) != size:
         source = "charset=" if given is not None else "its settings"
         raise CheckpointError(
-            f"{label}: got {len(characters)} characters from {source}; expected the {size} that the head tells apart; "
-            "pass charset= with the characters in the order of training"
+            f"{label}: got {len(characters)} characters from {source}; expected {size}, as many as its head "
+            "has classes for; pass charset= with the characters in the order of training"
         )
     return characters
 
@@ -110,7 +110,7 @@ def _heads(
     guessed = [name for name in names if name not in stated and name not in wanted]
     if any(width % guesses[name] for name in guessed):
         raise CheckpointError(
-            f"{label}: got a width of {width} and no number of heads; expected to know how many; "
+            f"{label}: got a width of {width} and no number of heads; expected a file that states it; "
             "pass heads=(encoder, decoder)"
         )
     if guessed:
@@ -160,7 +160,7 @@ def _image_size(
     else:
         raise CheckpointError(
             f"{label}: got {patches} patches of {patch[0]} x {patch[1]} pixels, which are of no published image size; "
-            "expected to know it; pass a model, PARSeq(..., img_size=(height, width))"
+            "expected a size that follows from them; pass a model, PARSeq(..., img_size=(height, width))"
         )
     assumed["PARSeq(..., img_size=...)"] = f"images of {size[0]} x {size[1]} pixels"
     return size

@@ -31,7 +31,7 @@ class TextBox:
         confidence: Highest region score inside the word, 0..1; higher scores count as 1.
         polygon: (K, 2) float32, (x, y), clockwise from the top left, following a curved word; None where the
             quad fits or without ``polygons=True``.
-        characters: How many characters the region score shows, when that was asked for.
+        characters: How many characters the region score shows; None unless they were counted.
 
     Raises:
         SpecError: If a quad or polygon is no array of finite points, or has another number of corners.

@@ -49,7 +49,7 @@ class ServedArtifact:
 
         Raises:
             ArtifactError: If it is missing, cut or changed, or was made for a target that saves nothing.
-            OptionError: If it is no artifact at all, or has another role, or no processor where a role is asked for.
+            OptionError: If it is no artifact at all, or has another role, or no processor where `role` is given.
         """
         if isinstance(given, CompiledModel):
             artifact = cls(given.manifest, model=given)

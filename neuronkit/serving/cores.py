@@ -1,6 +1,6 @@
 """One process a core: which NeuronCores a process takes, and that no two take the same.
 
-The runtime gives all cores to the first process that asks, unless an environment variable limits it before the SDK is
+The runtime gives all cores to the first process, unless an environment variable limits it before the SDK is
 imported. Source: Neuron runtime configuration (``NEURON_RT_VISIBLE_CORES``, ``NEURON_RT_NUM_CORES``).
 """
 

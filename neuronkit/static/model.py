@@ -313,7 +313,7 @@ def as_static(
     if isinstance(model, StaticModel):
         if example_inputs is not None:
             raise SpecError(
-                f"got example_inputs={shown(example_inputs)}; expected None, since {type(model).__name__} knows its "
+                f"got example_inputs={shown(example_inputs)}; expected None, since {type(model).__name__} has its "
                 f"inputs ({', '.join(map(str, model.specs))}); leave example_inputs out"
             )
         return model

@@ -170,7 +170,7 @@ class Trn2NativeTarget(Target):
             environment[_LEVEL] = f"-O{options.optlevel}"
         if options.neuroncores is not None:
             count = checked_cores(options.neuroncores, self.name, self.cores_per_copy)
-            # Chips without logical cores refuse to be told.
+            # Chips without logical cores refuse the setting.
             if self.cores_per_copy != (1,):
                 environment[_CORES] = str(count)
         if options.workdir is not None:
@@ -228,7 +228,7 @@ class NativeGraph:
         self.specs = specs
         # Caches of its own, or a saved artifact would carry the programs of other graphs.
         caches = {variable: str(self._directory / name) for variable, name in _CACHES.items()}
-        # Without a name, TorchNeuron asks the device, and not whatever else the process was told.
+        # Without a name, TorchNeuron takes the chip from the device, and not from the rest of the environment.
         self._environment: dict[str, str | None] = {_NO_CACHE: None, _PLATFORM: None, **environment, **caches}
         self._is_compiled = False
         with self._told():

@@ -480,7 +480,7 @@ def test_inputs_must_fit() -> None:
         estimate(layer(), target="inf2")
     with pytest.raises(SpecError, match=r"Linear fails on input_0: float32\[1, 7\]"):
         estimate(layer(), torch.zeros(1, 7), target="inf2")
-    with pytest.raises(SpecError, match="knows its inputs"):
+    with pytest.raises(SpecError, match="has its inputs"):
         estimate(StaticPARSeq(load_parseq()), torch.zeros(1), target="inf2")
     with pytest.raises(UnknownModelError, match="expected an nn"):
         estimate("resnet", torch.zeros(1), target="inf2")

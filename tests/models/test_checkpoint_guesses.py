@@ -74,9 +74,9 @@ def test_what_the_file_says_is_not_assumed(tmp_path: Path) -> None:
         (
             {"charset": CYRILLIC[1:]},
             {},
-            "got 35 characters from its settings; expected the 36 that the head tells apart",
+            "got 35 characters from its settings; expected 36, as many as its head has classes for",
         ),
-        ({}, {"charset": "abc", "heads": (1, 1)}, "got 3 characters from charset=; expected the 36"),
+        ({}, {"charset": "abc", "heads": (1, 1)}, "got 3 characters from charset=; expected 36"),
         ({"enc_num_heads": 4}, {"heads": (2, 8), "charset": 36}, r"got heads=\(2, 8\); expected enc_num_heads=4"),
         ({"enc_depth": 10**9}, {}, "got enc_depth=1000000000 in its settings and 1 in its tensors"),
         ({"embed_dim": 10**600}, {}, "got embed_dim=a whole number of .* bits in its settings and 128 in its tensors"),

@@ -258,8 +258,8 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
 @pytest.mark.parametrize(
     ("decoder", "arguments", "error", "message"),
     [
-        (nn.Linear(2, 2), {}, SpecError, "Linear is no decoder neuronkit knows"),
-        (3, {}, SpecError, "int is no decoder neuronkit knows"),
+        (nn.Linear(2, 2), {}, SpecError, "Linear follows no decoder protocol"),
+        (3, {}, SpecError, "int follows no decoder protocol"),
         (Recurrent(0), {"method": "fixed_point"}, OptionError, "positions at once; .* gives step"),
         (
             Attention(0),
@@ -274,9 +274,9 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
         (Attention(0), {"memory": TensorSpec("memory", ())}, SpecError, r"memory of shape \(\)"),
         (Attention(0), {"memory": torch.tensor(2.0)}, SpecError, r"memory of shape \(\)"),
         (Attention, {}, SpecError, r"make an instance, Attention\(...\)"),
-        (deep_list(), {}, SpecError, "list is no decoder neuronkit knows"),
-        (torch.add, {}, SpecError, "is no decoder neuronkit knows"),
-        (lambda tokens: tokens, {}, SpecError, "function is no decoder neuronkit knows"),
+        (deep_list(), {}, SpecError, "list follows no decoder protocol"),
+        (torch.add, {}, SpecError, "follows no decoder protocol"),
+        (lambda tokens: tokens, {}, SpecError, "function follows no decoder protocol"),
     ],
 )
 def test_bad_arguments_are_named(decoder: object, arguments: dict, error: type[Exception], message: str) -> None:

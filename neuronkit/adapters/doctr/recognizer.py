@@ -110,7 +110,7 @@ class DoctrReader(DoctrRecognizer):
         options: Size and outputs.
 
     Raises:
-        OptionError: If a method of decoding is asked for.
+        OptionError: If `options` name a method of decoding.
     """
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: DoctrOptions | None = None) -> None:

@@ -27,7 +27,7 @@ class StaticViPTR(DoctrReader):
         options: Size and outputs.
 
     Raises:
-        OptionError: If a method of decoding is asked for.
+        OptionError: If `options` name a method of decoding.
     """
 
     family = "doctr_viptr"

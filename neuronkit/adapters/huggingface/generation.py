@@ -138,7 +138,7 @@ def record_generate(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
     except _Recorded as recorded:
         return recorded.call
     raise SpecError(
-        f"got {type(model).__name__}, whose generate runs none of the loops that neuronkit knows; expected one "
+        f"got {type(model).__name__}, whose generate runs none of the supported loops; expected one "
         "that does; its results cannot be reproduced in fixed shapes"
     )
 

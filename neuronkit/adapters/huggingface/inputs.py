@@ -49,8 +49,8 @@ def check_kind(model: Any) -> str:
     if not hasattr(model, "_prepare_generation_config"):
         version = getattr(sys.modules.get(type(model).__module__.split(".")[0]), "__version__", "of an unknown version")
         raise SpecError(
-            f"got {cls} of transformers {version}; expected transformers 4.54 or newer, of which `generate` can be "
-            "asked how it counts; update it"
+            f"got {cls} of transformers {version}; expected transformers 4.54 or newer, whose `generate` shows how "
+            "it counts; update it"
         )
     name = model.main_input_name
     if name not in KINDS:

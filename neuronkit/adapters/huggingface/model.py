@@ -109,7 +109,7 @@ class StaticHuggingFace(EncoderDecoder):
         """The method, which is "stepwise" where "auto" would look at too many tokens.
 
         Raises:
-            OptionError: If another one is asked for.
+            OptionError: If `method` is any other.
         """
         if not self.looks_far or self.generation.beams is not None or method in ("stepwise", "windowed"):
             return method

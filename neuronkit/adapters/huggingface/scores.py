@@ -86,7 +86,7 @@ def _check_processors(processors: Any, prompt: Tensor, steps: int, vocabulary: i
     unknown = [name for name in names if name not in {*_BY_POSITION, *RULES}]
     if unknown:
         raise SpecError(
-            f"got the logits processors {', '.join(unknown)}; expected those that neuronkit knows; unset what adds "
+            f"got the logits processors {', '.join(unknown)}; expected supported ones; unset what adds "
             "them in model.generation_config"
         )
     if fails_without_tokens or "LogitNormalization" in names:

@@ -159,7 +159,7 @@ class TwoStreamDecoder(Foldable):
         memory: tuple[Tensor, Tensor],
         length: int | None = None,
     ) -> Tensor:
-        """Finish a layer for one stream, after its self-attention; asked: weight and bias of the queries."""
+        """Finish a layer for one stream, after its self-attention; `asked` are weight and bias of the queries."""
         attn, length = layer.cross_attn, length or self.length
         query = split_heads(F.linear(layer.norm1(stream), *asked), attn, length)
         stream = stream + self.merge_heads(attn, attend_transposed(query, *memory), length)

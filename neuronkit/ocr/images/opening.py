@@ -180,7 +180,7 @@ def _unknown(source: Any, head: bytes) -> str:
         known = "SVG"
     if known is None:
         return (
-            f"got {describe(source)}, which cannot be read as an image: it is in no format that Pillow knows; expected "
+            f"got {describe(source)}, which cannot be read as an image: it is in no format that Pillow reads; expected "
             "a whole image file; give PNG or JPEG"
         )
     return (

@@ -217,7 +217,7 @@ class Page:
 
         Raises:
             ImageError: If there is no image to draw on, or one of another size.
-            OptionError: If an option has no such value, a heat map is asked for and the scores were not kept, or `font`
+            OptionError: If an option has no such value, a heat map is to be drawn without kept scores, or `font`
                 is no font.
             SpecError: If they are no score maps.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Journal:
-    """Notes what is about to be read of a shard; a later attempt at the same shard sees where earlier ones ended.
+    """Notes what is about to be read of a shard; a later attempt at the same shard reads where earlier ones ended.
 
     Args:
         folder: Where the notes lie.

@@ -115,7 +115,7 @@ class TensorModel(Served):
 
 
 class Recognizer(TensorModel):
-    """Words or lines in, as tensors or as image files; text and confidence out, and logits for those who want them."""
+    """Words or lines in, as tensors or as image files; text and confidence out, and logits on request."""
 
     def __init__(self, models: Mapping[str, Metered], max_pixels: int) -> None:
         super().__init__(models, max_pixels)

@@ -60,7 +60,7 @@ def as_module(decoder: Any) -> nn.Module:
     if _takes_two(decoder.forward if isinstance(decoder, nn.Module) else decoder):
         return _LogitsFunction(decoder)
     raise SpecError(
-        f"{type(decoder).__name__} is no decoder neuronkit knows; give logits(tokens, memory), or an object with "
+        f"{type(decoder).__name__} follows no decoder protocol; give logits(tokens, memory), or an object with "
         "step(token, state, memory) and initial_state(memory)"
     )
 

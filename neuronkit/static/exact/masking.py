@@ -57,7 +57,7 @@ class MaskedConvolution(nn.Module):
         return zero_own(self.activation(x if self.normalization is None else self.normalization(x)), inside)
 
     def _is_watched(self) -> bool:
-        """Whether a hook wants a layer to be called, as it may give it another weight."""
+        """Whether a layer has a hook, which may give it another weight, so that it must be called."""
         return any(layer._forward_hooks or layer._forward_pre_hooks for layer in self.children())
 
     def _sunk(self, x: Tensor, inside: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def taken_cores_explained() -> Iterator[None]:
         if "NeuronCore" not in str(error) or "not available" not in str(error):
             raise
         raise NeuronCoreError(
-            f"another process has the NeuronCores that this one asks for ({error}). The runtime gives all cores to the "
+            f"another process has the NeuronCores that this one needs ({error}). The runtime gives all cores to the "
             "first process unless NEURON_RT_VISIBLE_CORES names some: call neuronkit.serving.cores.claim_cores at the "
             "start of every worker"
         ) from error

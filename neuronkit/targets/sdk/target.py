@@ -170,9 +170,9 @@ def compiler_calls(directory: Path) -> Iterator[str]:
 
 
 def check_target(compiler: ChildCompiler, job: Job, compiler_args: Sequence[str]) -> None:
-    """Make sure that the compiler was called for the chip that was asked for: releases of 2024 ignored ``--target``.
+    """Make sure that the compiler was called for the requested chip: releases of 2024 ignored ``--target``.
 
-    Only a command line that some log shows can tell; where none does, nothing is known and nothing is claimed.
+    The only evidence is a command line in a log; where there is none, nothing is claimed.
 
     Raises:
         CompileError: If a command line names another chip, or none.

@@ -1,7 +1,7 @@
 """unpickle: reads one pickle as data.
 
 Python's own unpickler is not used, not even restricted: it looks up names, sets attributes, and allocates what a file
-tells it to.
+says.
 """
 
 from __future__ import annotations
