@@ -15,7 +15,8 @@ from neuronkit.artifact import load
 from neuronkit.capture.tracing import trace_watched
 from neuronkit.compile import compile_for_inferentia
 from neuronkit.compile.parity import assert_parity
-from neuronkit.static.model import StaticModel, eval_mode
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import eval_mode
 from neuronkit.static.trees import leaves, map_tensors
 
 _WIDE_DTYPES = (torch.int64, torch.float64)

@@ -11,7 +11,7 @@ from neuronkit import PARSeqOptions, StaticCRAFT, StaticModel, TensorSpec, asser
 from neuronkit import make_static as rewrite
 from neuronkit.errors import OptionError, ParityError, SpecError
 from neuronkit.models import CRAFT, PARSeq
-from neuronkit.static.model import quantised_modules
+from neuronkit.static.original import quantised_modules
 
 SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 1, "enc_num_heads": 2, "dec_num_heads": 2, "patch_size": (8, 16)}
 X = torch.ones(2, 3)

@@ -10,7 +10,8 @@ from neuronkit import checks, tensors
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.static.exact.trace import way_out
 from neuronkit.static.families import Family, families, family_of, register
-from neuronkit.static.model import StaticModel, unwrap
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import unwrap
 
 __all__ = ["Family", "families", "family_of", "make_static", "register"]
 GUIDE = "docs/adding-a-family.md"

@@ -19,8 +19,8 @@ from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
-from neuronkit.static.model import unwrap
 from neuronkit.static.ops import bilinear_matrix, one_hot_embedding
+from neuronkit.static.original import unwrap
 
 # What a network without its training system does not say.
 DEFAULT_MAX_LENGTH = 25

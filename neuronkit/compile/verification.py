@@ -13,7 +13,8 @@ from torch import Tensor
 from neuronkit.compile.parity import assert_parity
 from neuronkit.errors import ParityError
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import PlainModel, StaticModel, detached_copy, quantised_modules, unwrap
+from neuronkit.static.model import PlainModel, StaticModel
+from neuronkit.static.original import detached_copy, quantised_modules, unwrap
 from neuronkit.static.trees import leaves
 from neuronkit.targets.progress import ProgressCallback, detail
 

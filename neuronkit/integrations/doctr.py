@@ -18,7 +18,8 @@ from neuronkit.integrations.stand_in import StandIn, batch_sizes, check_network,
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import StaticModel, as_static, unwrap
+from neuronkit.static.model import StaticModel, as_static
+from neuronkit.static.original import unwrap
 
 __all__ = ["accelerate", "restore"]
 _PARTS = ("det_predictor", "reco_predictor")

@@ -20,7 +20,8 @@ from neuronkit.integrations.stand_in import StandIn, batch_sizes, check_network,
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.static.exact.trace import way_out
-from neuronkit.static.model import StaticModel, unwrap
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import unwrap
 
 __all__ = ["accelerate", "restore"]
 # Of lines, in pixels. EasyOCR passes multiples of its height, 64.

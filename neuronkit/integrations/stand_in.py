@@ -14,7 +14,8 @@ from neuronkit.artifact import CompiledModel
 from neuronkit.capture.fingerprint import hash_tensors
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.shown import shown
-from neuronkit.static.model import StaticModel, quantised_modules, unwrap
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import quantised_modules, unwrap
 from neuronkit.static.shapes.buckets import Buckets
 from neuronkit.static.trees import map_tensors
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from neuronkit.errors import OptionError
-from neuronkit.static.model import StaticModel, unwrap
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import unwrap
 
 ADAPTER_MODULES = (
     "craft",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.capture.onnx import name_outputs
-from neuronkit.errors import NeuronKitError, SpecError, UnknownModelError
+from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
+from neuronkit.static.original import detached_copy, eval_mode, failures_named, quantised_modules, unwrap
 from neuronkit.static.raw import RawImages
 from neuronkit.static.shapes.refused import RefusedSizes
 
@@ -381,62 +381,3 @@ class Foldable(nn.Module, ABC):
         for i, constant in enumerate(constants):
             self.register_buffer(f"folded_{i}", constant.detach().clone(), persistent=False)
         self._num_folded = len(constants)
-
-
-def quantised_modules(model: nn.Module) -> list[str]:
-    """Names of a model's quantised modules, with their classes."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        tensors = [*module._parameters.values(), *module._buffers.values()]
-        quantised = ".quantized" in type(module).__module__ or any(t is not None and t.is_quantized for t in tensors)
-        # Of a quantised module, its own parts are not named again.
-        if quantised and not any(name.startswith(f"{known.split(' ')[0]}.") for known in found):
-            found.append(f"{name or 'the model'} ({type(module).__name__})")
-    return found
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Strip DistributedDataParallel, DataParallel and torch.compile's wrapper, in any nesting."""
-    while True:
-        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-            model = model.module
-        elif hasattr(model, "_orig_mod"):
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
-@contextlib.contextmanager
-def failures_named(
-    model: str, given: str, advice: str = "Give inputs that the model can be called with"
-) -> Iterator[None]:
-    """Raise SpecError, which says what a model was called with, in place of errors that are not the library's own."""
-    try:
-        yield
-    except NeuronKitError:
-        raise
-    except Exception as error:
-        raise SpecError(
-            f"{model} fails on {given or 'no inputs'}: {type(error).__name__}: {shown(str(error), 500)}. {advice}"
-        ) from error
-
-
-@contextlib.contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode; on leaving, give every submodule back the mode it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def detached_copy(model: nn.Module) -> nn.Module:
-    """Copy a model to the CPU, in eval mode, without gradients; the given one is not touched."""
-    memo: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        copied = tensor.detach().to("cpu", copy=True)
-        memo[id(tensor)] = nn.Parameter(copied, requires_grad=False) if isinstance(tensor, nn.Parameter) else copied
-    return copy.deepcopy(model, memo).eval()

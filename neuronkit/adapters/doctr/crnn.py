@@ -11,7 +11,7 @@ from neuronkit.adapters.doctr.recognizer import image_spec, logits_of, normaliza
 from neuronkit.adapters.lines.model import LineOptions, StaticLine
 from neuronkit.adapters.registry import Family
 from neuronkit.interface import Interface
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 
 class StaticDoctrCRNN(StaticLine):

@@ -18,8 +18,9 @@ from neuronkit.adapters.doctr.recognizer import (
 )
 from neuronkit.adapters.kit.attention import causal, hiding
 from neuronkit.adapters.registry import Family
-from neuronkit.static.model import Foldable, unwrap
+from neuronkit.static.model import Foldable
 from neuronkit.static.ops import cumsum, one_hot_embedding
+from neuronkit.static.original import unwrap
 
 
 class StaticMASTER(DoctrDecoder):

@@ -20,8 +20,9 @@ from neuronkit.adapters.kit.attention import pass_mask, pass_masks
 from neuronkit.adapters.registry import Family
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import CAUSAL
-from neuronkit.static.model import Foldable, unwrap
+from neuronkit.static.model import Foldable
 from neuronkit.static.ops import one_hot_embedding
+from neuronkit.static.original import unwrap
 
 
 class StaticDoctrPARSeq(DoctrDecoder):

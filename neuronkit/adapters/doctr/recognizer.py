@@ -20,8 +20,9 @@ from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import TOKENS, named_outputs
 from neuronkit.static.decoding.methods import AUTO, check_method
-from neuronkit.static.model import Foldable, StaticModel, unwrap
+from neuronkit.static.model import Foldable, StaticModel
 from neuronkit.static.ops import length
+from neuronkit.static.original import unwrap
 
 INPUT_SIZE = (32, 128)
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from neuronkit.adapters.doctr.recognizer import DoctrDecoder, DoctrOptions
 from neuronkit.adapters.kit.recurrent import lstm, lstm_cell
 from neuronkit.adapters.registry import Family
-from neuronkit.static.model import Foldable, unwrap
+from neuronkit.static.model import Foldable
 from neuronkit.static.ops import length, one_hot_embedding
+from neuronkit.static.original import unwrap
 
 
 @dataclass(frozen=True)

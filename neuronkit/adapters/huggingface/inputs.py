@@ -17,7 +17,7 @@ from neuronkit.adapters.huggingface.options import HuggingFaceOptions
 from neuronkit.errors import OptionError, SpecError, UnknownModelError
 from neuronkit.ocr.images.normalization import Normalization
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import failures_named
+from neuronkit.static.original import failures_named
 
 # Of the source, where the model names no longest one.
 DEFAULT_SOURCE_LENGTH = 512

@@ -32,7 +32,7 @@ from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import OTHER, SEQ2SEQ, Interface
 from neuronkit.static.decoding.decoding import LOGITS, Beams
 from neuronkit.static.decoding.methods.windowed import WINDOW
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 # Tokens that rules look at from all positions at once: that work grows with the square, one position's with the length.
 LONGEST_HISTORY = 128

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuronkit.interface import SEQ2SEQ, Interface
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.model import DecodingModel
-from neuronkit.static.model import eval_mode
+from neuronkit.static.original import eval_mode
 
 
 class EncoderDecoder(DecodingModel):

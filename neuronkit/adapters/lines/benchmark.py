@@ -19,8 +19,8 @@ from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.exact import ExactPadding, exact_padding
-from neuronkit.static.model import unwrap
 from neuronkit.static.ops import one_hot
+from neuronkit.static.original import unwrap
 from neuronkit.static.shapes.refused import RefusedSizes
 
 HEIGHT = 32

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.lines.model import DEFAULT_WIDTH, LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
 from neuronkit.models.characters import known_characters
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 # The only height of which its convolutions leave 1.
 HEIGHT = 32

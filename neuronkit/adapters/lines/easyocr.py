@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.lines.model import LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
 from neuronkit.interface import Interface
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 # EasyOCR scales every line to it.
 HEIGHT = 64

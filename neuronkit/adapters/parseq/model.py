@@ -24,7 +24,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import MOST_REFINEMENTS, Decoding
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 
 @dataclass(frozen=True)

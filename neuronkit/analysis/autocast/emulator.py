@@ -25,7 +25,8 @@ from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperator
 from neuronkit.options import AUTO_CASTS, Precision
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, StaticModel, eval_mode, failures_named, unwrap
+from neuronkit.static.model import Foldable, StaticModel
+from neuronkit.static.original import eval_mode, failures_named, unwrap
 
 
 def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_type: str = "bf16") -> EmulatedModel:

@@ -18,7 +18,7 @@ from neuronkit.ocr.parseq import ParseqProcessor
 from neuronkit.ocr.pipeline.calls import ModelCall
 from neuronkit.ocr.processors import PROCESSORS, check_processor
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import unwrap
+from neuronkit.static.original import unwrap
 
 _FAMILY_ROLES = {"craft": DETECTOR, "huggingface": SEQ2SEQ}
 

@@ -17,7 +17,7 @@ from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import find_method
 from neuronkit.static.decoding.model import DecodingModel
 from neuronkit.static.decoding.protocols import as_module, check_caches, check_causality, check_steps
-from neuronkit.static.model import eval_mode, failures_named
+from neuronkit.static.original import eval_mode, failures_named
 from neuronkit.tensors import dtype_name, tensor
 
 

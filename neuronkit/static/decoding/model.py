@@ -18,7 +18,8 @@ from neuronkit.static.decoding.graphs import output_names, tokens_until_end
 from neuronkit.static.decoding.loops import end_at_eos
 from neuronkit.static.decoding.methods import AUTO, BEAMS, Parts, choose_method, find_method
 from neuronkit.static.decoding.packing import LogitsStep
-from neuronkit.static.model import StaticModel, eval_mode
+from neuronkit.static.model import StaticModel
+from neuronkit.static.original import eval_mode
 
 
 class Passes(int):

@@ -26,7 +26,7 @@ from neuronkit import checks
 from neuronkit.errors import SpecError
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.packing import Layout
-from neuronkit.static.model import failures_named
+from neuronkit.static.original import failures_named
 
 # Places at which a decoder's causality is tried: all of a short one, evenly spread over a long one.
 MOST_PLACES = 64

@@ -15,8 +15,8 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.exact.rewrite import rewrite
 from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.exact.values import Table
-from neuronkit.static.model import unwrap
 from neuronkit.static.ops import length
+from neuronkit.static.original import unwrap
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 from neuronkit.static.shapes.refused import RefusedSizes
 from neuronkit.static.trees import map_tree

@@ -20,7 +20,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
-from neuronkit.static.model import eval_mode
+from neuronkit.static.original import eval_mode
 
 PATH = "neuronkit_path"
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks
 from neuronkit.errors import SpecError
-from neuronkit.static.model import detached_copy, failures_named, unwrap
+from neuronkit.static.original import detached_copy, failures_named, unwrap
 from neuronkit.static.trees import leaves
 
 # Reaches are looked for in images up to this many pixels; what reaches further is taken as unbounded.

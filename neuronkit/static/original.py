@@ -1,0 +1,72 @@
+"""A caller's model, which is left as it was: without its wrappers, in eval mode, copied, its failures explained."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from neuronkit.errors import NeuronKitError, SpecError
+from neuronkit.shown import shown
+
+
+def quantised_modules(model: nn.Module) -> list[str]:
+    """Names of a model's quantised modules, with their classes."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        tensors = [*module._parameters.values(), *module._buffers.values()]
+        quantised = ".quantized" in type(module).__module__ or any(t is not None and t.is_quantized for t in tensors)
+        # Of a quantised module, its own parts are not named again.
+        if quantised and not any(name.startswith(f"{known.split(' ')[0]}.") for known in found):
+            found.append(f"{name or 'the model'} ({type(module).__name__})")
+    return found
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Strip DistributedDataParallel, DataParallel and torch.compile's wrapper, in any nesting."""
+    while True:
+        if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+@contextlib.contextmanager
+def failures_named(
+    model: str, given: str, advice: str = "Give inputs that the model can be called with"
+) -> Iterator[None]:
+    """Raise SpecError, which says what a model was called with, in place of errors that are not the library's own."""
+    try:
+        yield
+    except NeuronKitError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"{model} fails on {given or 'no inputs'}: {type(error).__name__}: {shown(str(error), 500)}. {advice}"
+        ) from error
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model in eval mode; on leaving, give every submodule back the mode it had."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def detached_copy(model: nn.Module) -> nn.Module:
+    """Copy a model to the CPU, in eval mode, without gradients; the given one is not touched."""
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        copied = tensor.detach().to("cpu", copy=True)
+        memo[id(tensor)] = nn.Parameter(copied, requires_grad=False) if isinstance(tensor, nn.Parameter) else copied
+    return copy.deepcopy(model, memo).eval()
