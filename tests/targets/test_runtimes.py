@@ -210,6 +210,21 @@ def test_the_first_layer_is_masked_by_its_own_sum(kind: str, target: str, tmp_pa
     assert wide_convolutions(compiled, tmp_path) == (0 if kind == "hooked" else 1)
 
 
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_lines_are_masked_by_the_sum_of_their_first_layer_too(target: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    network = Steep().eval()
+    specs = [TensorSpec("images", (2, 3, 20, 24)), TensorSpec("valid_width", (2,), "int32", fill=9)]
+    compiled = compile_for_inferentia(exact_padding(network, height=20), specs, target=target)
+    images, widths = torch.randn(2, 3, 20, 24), torch.tensor([9, 17], dtype=torch.int32)
+    given = compiled(images, widths)
+    for row, width in enumerate(widths.tolist()):
+        with torch.no_grad():
+            expected = network(images[row : row + 1, :, :, :width])[0]
+        torch.testing.assert_close(given[row, :, :, :width], expected, rtol=1e-5, atol=1e-5)
+    assert wide_convolutions(compiled, tmp_path) == 1
+
+
 def wide_convolutions(compiled: neuronkit.CompiledModel, path: Path) -> int:
     """How many convolutions are given a mask among their channels."""
     import onnx

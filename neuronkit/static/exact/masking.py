@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from neuronkit import tensors
 from neuronkit.capture.onnx import takes_masks_as_channels
 from neuronkit.static.exact import runtime
+from neuronkit.static.ops import length
 from neuronkit.static.sentinels import sentinel
 
 # What these give lies in memory of its own.
@@ -76,8 +77,10 @@ class MaskedConvolution(nn.Module):
         column = runtime.pad(
             torch.full_like(weight[:, :1, :1, :1], -sentinel(weight.dtype)), [width, width, height, height], 0.0
         )
+        # Where images have one height, that of the mask is 1.
+        outside = (1 - inside).to(x.dtype).expand(*(length(x, dim) if dim != 1 else 1 for dim in range(4)))
         return F.conv2d(
-            torch.cat([x, (1 - inside).to(x.dtype)], dim=1),
+            torch.cat([x, outside], dim=1),
             torch.cat([weight, column], dim=1),
             bias,
             padding=self.convolution.padding,
