@@ -20,7 +20,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.decoding.methods import check_method
 from neuronkit.static.ops import bilinear_matrix, one_hot_embedding
-from neuronkit.static.original import unwrap
+from neuronkit.static.original import network_of, unwrap
 
 # What a network without its training system does not say.
 DEFAULT_MAX_LENGTH = 25
@@ -75,7 +75,7 @@ class StaticTRBA(EncoderDecoder):
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: TRBAOptions | None = None) -> None:
         options = options or TRBAOptions()
         system: Any = unwrap(model)
-        core: Any = _network(system)
+        core: Any = network_of(system)
         if isinstance(core.Prediction, nn.Linear):
             raise SpecError(
                 f"{type(system).__name__} ends in CTC, which needs no decoding loop; it is static as it is, and "
@@ -100,7 +100,7 @@ class StaticTRBA(EncoderDecoder):
     @property
     def source(self) -> nn.Module:
         """The network itself."""
-        return _network(super().source)
+        return network_of(super().source)
 
     @property
     def interface(self) -> Interface:
@@ -121,11 +121,6 @@ class StaticTRBA(EncoderDecoder):
     def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, up to EOS."""
         return until_eos(outputs, self.eos_id)
-
-
-def _network(model: nn.Module) -> nn.Module:
-    inner = getattr(model, "model", None)
-    return inner if isinstance(inner, nn.Module) else model
 
 
 class Rectify(nn.Module):

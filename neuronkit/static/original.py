@@ -36,6 +36,12 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def network_of(model: nn.Module) -> nn.Module:
+    """The network inside a training system, which holds it as ``model``; any other module itself."""
+    inner = getattr(model, "model", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
 @contextlib.contextmanager
 def failures_named(
     model: str, given: str, advice: str = "Give inputs that the model can be called with"

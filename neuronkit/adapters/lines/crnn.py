@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neuronkit.adapters.lines.model import DEFAULT_WIDTH, LineOptions, StaticLine, line_images
 from neuronkit.adapters.registry import Family
 from neuronkit.models.characters import known_characters
-from neuronkit.static.original import unwrap
+from neuronkit.static.original import network_of, unwrap
 
 # The only height of which its convolutions leave 1.
 HEIGHT = 32
@@ -30,7 +30,7 @@ class StaticCRNN(StaticLine):
     family = "crnn"
 
     def __init__(self, model: nn.Module, *, batch_size: int = 1, options: LineOptions | None = None) -> None:
-        core: Any = _network(unwrap(model))
+        core: Any = network_of(unwrap(model))
         height, width = getattr(getattr(unwrap(model), "hparams", None), "img_size", None) or (HEIGHT, DEFAULT_WIDTH)
         options = options or LineOptions()
         images = line_images(core, batch_size, options, height=height, width=width)
@@ -41,7 +41,7 @@ class StaticCRNN(StaticLine):
     @property
     def source(self) -> Any:
         """The network itself."""
-        return _network(super().source)
+        return network_of(super().source)
 
     @property
     def known_characters(self) -> str | None:
@@ -67,14 +67,9 @@ class _BatchFirst(nn.Module):
         return logits.transpose(0, 1) if self.time_first else logits
 
 
-def _network(model: nn.Module) -> nn.Module:
-    inner = getattr(model, "model", None)
-    return inner if isinstance(inner, nn.Module) else model
-
-
 def matches(model: nn.Module) -> bool:
     """Whether the model, or the network in a training system, has a CRNN's parts."""
-    core = _network(model)
+    core = network_of(model)
     layers = getattr(core, "rnn", None)
     return (
         isinstance(getattr(core, "cnn", None), nn.Sequential)
