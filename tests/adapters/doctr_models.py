@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import neuronkit
+
 VOCAB = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -25,6 +27,27 @@ def predictions(model: nn.Module, images: Tensor) -> list[Any]:
     """Text and confidence that the original gives."""
     with torch.no_grad():
         return model.eval()(images, return_preds=True)["preds"]
+
+
+def check_published_size(model: nn.Module, rows: int) -> None:
+    """A model of the published size, in train mode and left there, gives the original's logits."""
+    static = neuronkit.make_static(model, batch_size=rows)
+    images = static.example_inputs()
+    with torch.no_grad():
+        torch.testing.assert_close(static(*images), static.reference(*images), rtol=1e-4, atol=1e-4)
+    assert model.training
+
+
+def check_half_precision(model: nn.Module) -> None:
+    """In half precision it reads what docTR reads in half precision."""
+    static = neuronkit.make_static(model.half(), batch_size=6)
+    inputs = [tensor.half() for tensor in static.example_inputs()]
+    with torch.no_grad():
+        logits = static(*inputs)
+    assert logits.dtype == torch.float16
+    texts, expected = ([text for text, _ in static.decoded(x)] for x in (logits, static.reference(*inputs)))
+    assert texts == expected
+    assert len(set(texts)) > 2
 
 
 def vision_transformer(patch_size: tuple[int, int], width: int = 32) -> nn.Module:

@@ -29,7 +29,7 @@ from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.testing import AdapterConformance
 from tests.adapters import test_conformance, test_trba
-from tests.static.test_decoding_methods import Running
+from tests.static.running import Running
 
 METHODS = ("fixed_point", "stepwise", "unrolled", "fused")
 
@@ -76,7 +76,7 @@ class TestTokensOfADecoder(AdapterConformance):
 
     def make_model(self) -> nn.Module:
         torch.manual_seed(5)
-        return Running()
+        return Running(eos_bias=3.0)
 
     def make_static(self, model: nn.Module, batch_size: int) -> Any:
         ids = {"max_length": 6, "bos_id": 1, "eos_id": 0}

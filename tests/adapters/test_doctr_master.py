@@ -80,20 +80,8 @@ def test_the_published_size_reads_what_the_original_reads() -> None:
     from doctr.models import master
 
     torch.manual_seed(0)
-    model = master(pretrained=False, pretrained_backbone=False)
-    static = neuronkit.make_static(model, batch_size=1)
-    images = static.example_inputs()
-    with torch.no_grad():
-        torch.testing.assert_close(static(*images), static.reference(*images), rtol=1e-4, atol=1e-4)
-    assert model.training
+    doctr_models.check_published_size(master(pretrained=False, pretrained_backbone=False), 1)
 
 
 def test_half_precision_reads_what_docTR_reads() -> None:
-    static = neuronkit.make_static(doctr_models.master(0, eos_bias=2.0).half(), batch_size=6)
-    inputs = [tensor.half() for tensor in static.example_inputs()]
-    with torch.no_grad():
-        logits = static(*inputs)
-    assert logits.dtype == torch.float16
-    texts, expected = ([text for text, _ in static.decoded(x)] for x in (logits, static.reference(*inputs)))
-    assert texts == expected
-    assert len(set(texts)) > 2
+    doctr_models.check_half_precision(doctr_models.master(0, eos_bias=2.0))

@@ -7,25 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuronkit import compile_for_inferentia, load, static_beam_search
 from neuronkit.errors import SpecError
+from tests.static.running import CLASSES, WIDTH, Running
 
-CLASSES, WIDTH = 7, 8
 MEMORY = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(0))
-
-
-class Running(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.embed, self.out = nn.Embedding(CLASSES, WIDTH), nn.Linear(WIDTH, CLASSES)
-        self.out.weight.data.mul_(4)
-        self.out.bias.data[0] += 1
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.out(torch.tanh(self.embed(tokens).cumsum(1) + memory.unsqueeze(1)))
 
 
 def make(**settings: Any) -> Any:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 from neuronkit import static_greedy_decoder
 from neuronkit.errors import ArtifactError, OptionError
@@ -16,23 +14,8 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import Decoding
 from neuronkit.static.decoding.methods import register_method
 from neuronkit.targets.cpu import CpuTarget
+from tests.static.running import Running
 from tests.toys.method import ToyMethod
-
-CLASSES, WIDTH = 7, 8
-
-
-class Running(nn.Module):
-    """Each token follows from all before it: in the logits protocol."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.embed, self.out = nn.Embedding(CLASSES, WIDTH), nn.Linear(WIDTH, CLASSES)
-        self.out.weight.data.mul_(4)
-        self.out.bias.data[0] += 3
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        return self.out(torch.tanh(self.embed(tokens).cumsum(1) + memory.unsqueeze(1)))
 
 
 @pytest.mark.usefixtures("registries")
