@@ -109,10 +109,7 @@ def read_dataset(
 
     models = portable_pair(detector, recognizer)
     shard_size = checks.integer("shard_size", shard_size, 1, 1 << 20)
-    worker: dict[str, Any] = {"num_cpus": checks.number("num_cpus", num_cpus, 0, 1024)}
-    cores = max(model.neuroncores for model in models) if neuron_cores is None else neuron_cores
-    if checks.integer("neuron_cores", cores, 0, 1 << 10):
-        worker["resources"] = {"neuron_cores": cores}
+    worker = _worker(num_cpus, max(model.neuroncores for model in models) if neuron_cores is None else neuron_cores)
     workers = _room(worker) if workers is None else checks.integer("workers", workers, 1, 1 << 16)
     max_pixels = checks.integer("max_pixels", max_pixels, 1, 1 << 40)
     attempts = checks.integer("attempts", attempts, 1, 100)
@@ -161,6 +158,14 @@ def _collect(rows: Any, store: ResultStore, skipped: int, expected: int | None, 
             read, failed, skipped = read + row["read"], failed + row["failed"], skipped + row["skipped"]
             bar.update(row["read"])
     return DatasetReport(store.output, int(read), int(skipped), int(failed))
+
+
+def _worker(num_cpus: float, neuron_cores: int) -> dict[str, Any]:
+    """What a worker reserves, as Ray's arguments."""
+    worker: dict[str, Any] = {"num_cpus": checks.number("num_cpus", num_cpus, 0, 1024)}
+    if checks.integer("neuron_cores", neuron_cores, 0, 1 << 10):
+        worker["resources"] = {"neuron_cores": neuron_cores}
+    return worker
 
 
 def _room(worker: dict[str, Any]) -> int:

@@ -14,6 +14,30 @@ from neuronkit.serving.triton.server import running
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a tritonserver until it is stopped; gives its exit status."""
+    given, others = _parser().parse_known_args(arguments)
+    ports = (given.http_port, given.grpc_port, given.metrics_port)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Noted, not raised: an exception in the midst of starting the server would leave it behind.
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        with running(
+            given.directory,
+            given.host,
+            ports,
+            others,
+            probe_interval_s=given.probe_interval_s or None,
+            probe_timeout_s=given.probe_timeout_s,
+        ) as process:
+            while process.poll() is None and not stopped.wait(0.2):
+                pass
+        return 0 if stopped.is_set() else process.returncode
+    except NeuronKitError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m neuronkit.serving.triton",
         description=__doc__,
@@ -37,27 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=30.0,
         help="how long such a request may take: longer than the longest batch (%(default)s)",
     )
-    given, others = parser.parse_known_args(arguments)
-    ports = (given.http_port, given.grpc_port, given.metrics_port)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Noted, not raised: an exception in the midst of starting the server would leave it behind.
-        signal.signal(number, lambda *_: stopped.set())
-    try:
-        with running(
-            given.directory,
-            given.host,
-            ports,
-            others,
-            probe_interval_s=given.probe_interval_s or None,
-            probe_timeout_s=given.probe_timeout_s,
-        ) as process:
-            while process.poll() is None and not stopped.wait(0.2):
-                pass
-        return 0 if stopped.is_set() else process.returncode
-    except NeuronKitError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return parser
 
 
 if __name__ == "__main__":
