@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,21 @@ def test_half_sent_bodies_keep_nobody_out(handle: Any, port: int, strips: list[b
             sockets.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_S)).sendall(begun)
         # Far within the body's time, which PATIENCE_S is here.
         assert ask(port, body=strips[0])[0] == 200
+
+
+def test_a_client_that_hangs_up_is_no_error_to_log() -> None:
+    """Ray cancels what waits for the body, and logs what is raised with its traceback."""
+    from ray.exceptions import TaskCancelledError
+    from starlette.requests import Request  # type: ignore[import-not-found, unused-ignore]
+
+    from neuronkit.serving.ray.ingress import Ingress
+
+    async def gone() -> Any:
+        raise TaskCancelledError
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    ingress = Ingress(None, SimpleNamespace(body_timeout_s=PATIENCE_S, max_request_bytes=9))
+    assert asyncio.run(ingress(Request(scope, gone))).status_code == 400
 
 
 def test_the_handle_gives_the_same(handle: Any, local: OCRPipeline, strips: list[bytes]) -> None:

@@ -9,7 +9,7 @@ from email import message_from_bytes
 from email.message import Message
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError
 from starlette.requests import ClientDisconnect, Request  # type: ignore[import-not-found, unused-ignore]
 from starlette.responses import Response  # type: ignore[import-not-found, unused-ignore]
@@ -62,7 +62,8 @@ class Ingress:
             body = await asyncio.wait_for(self._body(request), self._options.body_timeout_s)
         except asyncio.TimeoutError:
             return 408, error_json(f"the request's body did not arrive within {self._options.body_timeout_s:g} s"), {}
-        except ClientDisconnect:
+        # Nobody reads the answer; an error would be logged with its traceback, for every client that hangs up.
+        except (ClientDisconnect, TaskCancelledError):
             return 400, error_json("the request ended before its body did"), {}
         except _TooManyBytesError:
             return (
