@@ -53,6 +53,29 @@ def test_one_position_of_each_row_is_computed_in_a_call(name: str) -> None:
     assert make(model, "fixed_point").passes(*inputs).positions % static.steps == 0
 
 
+@pytest.mark.parametrize("own", ["sdpa", "eager"])
+def test_steps_attend_as_the_model_does_and_graphs_spell_it_out(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = MODELS["bart"]()
+    model.set_attn_implementation(own)
+    static, calls = make(model), []
+    attend = nn.functional.scaled_dot_product_attention
+
+    def record(*args: Any, **named: Any) -> Tensor:
+        calls.append(args[0].shape)
+        return attend(*args, **named)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", record)
+    inputs = static.example_inputs(3)
+    outputs, calls_of_steps = static(*inputs), len(calls)
+    assert bool(calls_of_steps) == (own == "sdpa")
+    module, specs = static.graphs()["step"]
+    graph = trace_flat(module, specs)[0]
+    assert len(calls) == calls_of_steps
+    assert "scaled_dot_product" not in str(graph.inlined_graph)
+    assert model.config._attn_implementation == own
+    assert static.decoded(outputs) == static.decoded(static.reference(*inputs))
+
+
 @pytest.mark.parametrize("method", ["stepwise", "windowed"])
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_it_gives_what_generate_gives(name: str, method: str) -> None:

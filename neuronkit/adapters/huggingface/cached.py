@@ -7,6 +7,7 @@ absolute positions would be read at the wrong place, and are read by `PositionTa
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit.adapters.huggingface.generation import Generation, plain_token
-from neuronkit.adapters.huggingface.graphs import Decode, plain_sizes
+from neuronkit.adapters.huggingface.graphs import Decode, configurations, own_attention, plain_sizes
 from neuronkit.static.decoding.protocols import rounding
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import length
@@ -233,8 +234,14 @@ class CachedDecode(Decode):
         self.prefix = 0
         # A rule that looks at earlier tokens is for the caller's `process`, who has them.
         self.looks_back = not self.scores.by_position
+        # Of narrow types each operator rounds: there eager results are those of a graph.
+        is_wide = next(model.parameters()).dtype in (torch.float32, torch.float64)
+        self.__dict__["_configs"] = configurations(model) if is_wide else []
         self.register_buffer("start", torch.full((1, 1), settings.prompt[0], dtype=torch.int32), persistent=False)
 
+    _configs: Sequence[Any]
+    # Whether attention is spelled out as in a graph outside one, too.
+    spells_out = False
     # Of the latest context, whose calls follow each other.
     _held: tuple[Tensor, Any] | None = None
 
@@ -282,8 +289,10 @@ class CachedDecode(Decode):
                 named["decoder_attention_mask"] = (entry >= past - position).long()
             place = self.layout.place
             place.tokens, place.positions, place.held = tokens, positions, constants
+            plain = self.spells_out or being_traced()
             try:
-                logits = self.compute(tokens, states, mask, **named)
+                with contextlib.nullcontext() if plain else own_attention(self._configs):
+                    logits = self.compute(tokens, states, mask, **named)
             finally:
                 place.tokens, place.held = None, {}
             if not self.beams and not self.looks_back:
@@ -349,7 +358,7 @@ def _agrees(cached: CachedDecode, settings: Generation, window: int) -> bool:
         position = torch.full((1,), first, dtype=torch.int32, device=weight.device)
         here = slice(first, first + window)
         # A graph has one length of cache; eagerly there are no more entries than count.
-        for begin in (first, entries):
+        for begin, cached.spells_out in ((first, False), (entries, True)):
             past = cache[:, begin : first + entries]
             logits, entry = cached.advance(tokens[:, here], position, past, context)
             if not torch.allclose(logits, expected[:, here], rtol=0, atol=tolerance):

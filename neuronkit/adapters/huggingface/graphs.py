@@ -7,7 +7,7 @@ import copy
 import inspect
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -141,10 +141,30 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     for module in copied.modules():
         # Zeros for all positions, which would be gathered by position.
         module._buffers.pop("token_type_ids", None)
-        config = getattr(module, "config", None)
-        if hasattr(config, "_attn_implementation"):
-            config._attn_implementation = "eager"  # type: ignore[union-attr]
+    configs = configurations(copied)
+    for config in configs:
+        config.own_attention = config._attn_implementation
+    for config in configs:
+        config._attn_implementation = "eager"
     return copied
+
+
+def configurations(model: nn.Module) -> list[Any]:
+    """Those that say how attention is computed, each once; those of parts come after that of the whole."""
+    found = (getattr(module, "config", None) for module in model.modules())
+    return list({id(config): config for config in found if hasattr(config, "_attn_implementation")}.values())
+
+
+@contextlib.contextmanager
+def own_attention(configs: Sequence[Any]) -> Iterator[None]:
+    """Attention as the model computes it itself, where that is torch's."""
+    for config in configs:
+        config._attn_implementation = "sdpa" if config.own_attention == "sdpa" else "eager"
+    try:
+        yield
+    finally:
+        for config in configs:
+            config._attn_implementation = "eager"
 
 
 def without_encoder(model: Any) -> nn.Module:
