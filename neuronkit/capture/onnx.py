@@ -97,6 +97,13 @@ class Flat(nn.Module):
         return tuple(tensors)
 
 
+def newest_opset() -> int:
+    """The newest version of ONNX's operators that this torch exports to."""
+    from torch.onnx import _constants
+
+    return int(_constants.ONNX_MAX_OPSET)
+
+
 def trace_flat(
     module: nn.Module, specs: Sequence[TensorSpec], precision: str = "float32"
 ) -> tuple[torch.jit.ScriptModule, Any]:

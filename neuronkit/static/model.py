@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neuronkit import checks, tensors
 from neuronkit.capture.onnx import name_outputs
+from neuronkit.capture.tracing import recorded_warnings
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
@@ -203,7 +204,9 @@ class StaticModel(RawImages, nn.Module, ABC):
             isinstance(c, torch.jit.ScriptModule) for c in compiled.values()
         ):
             return joined
-        return torch.jit.script(joined)  # type: ignore[no-any-return]
+        # Newer torch warns of TorchScript, which the caller did not choose.
+        with recorded_warnings():
+            return torch.jit.script(joined)  # type: ignore[no-any-return]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
         """Random inputs that fit `specs`, for tracing and parity.

@@ -64,7 +64,9 @@ class Target(ABC):
 
     def check_options(self, options: CompileOptions) -> None:
         """Raise OptionError for a field that this target cannot honour, or a cache that is none."""
-        refused = sorted(set(options.changed()) - self.supported_options)
+        # Where nothing can be cast, "none" is honoured anyway.
+        met = {"auto_cast"} if options.auto_cast == "none" else set()
+        refused = sorted(set(options.changed()) - self.supported_options - met)
         if refused:
             given = ", ".join(f"{name}={getattr(options, name)!r}" for name in refused)
             takes = ", ".join(sorted(self.supported_options)) or "no option"

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from neuronkit.capture.onnx import OPSET, export, output_names, trace_flat
-from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError
+from neuronkit.capture.onnx import OPSET, export, newest_opset, output_names, trace_flat
+from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
@@ -83,6 +83,15 @@ class RuntimeTarget(Target):
     runtime: ClassVar[str]
     saves_directory = True
     supported_options = frozenset({"cache_dir", "threads", "opset"})
+
+    def check_options(self, options: CompileOptions) -> None:
+        super().check_options(options)
+        highest = newest_opset()
+        if options.opset is not None and options.opset > highest:
+            raise OptionError(
+                f"got opset={options.opset}; expected at most {highest}, which is all that torch {torch.__version__} "
+                "exports; give a lower one, or leave it out"
+            )
 
     @property
     def install_command(self) -> str:
