@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from neuronkit.errors import ArtifactError
+from neuronkit.errors import ArtifactError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
@@ -98,7 +98,11 @@ def _check_precision(path: Path, graph: Any, manifest: Mapping[str, Any]) -> Non
     if not hasattr(graph, "settings"):
         return  # TorchNeuron's flags are in its environment alone.
     given = {name: manifest["options"][name] for name in ("auto_cast", "auto_cast_type")}
-    precision = find_target(manifest["target"]).settings(CompileOptions(**given))["precision"]  # type: ignore[attr-defined]
+    target: Any = find_target(manifest["target"])
+    try:
+        precision = target.settings(CompileOptions(**given))["precision"]
+    except OptionError as error:
+        raise ArtifactError(f"{shown(path)}: its manifest has options that no graph has: {error}") from error
     if graph.settings["precision"] != precision:
         raise ArtifactError(
             f"{shown(path)}: its manifest says that it computes in {precision}, and its graphs say "

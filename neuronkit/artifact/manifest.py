@@ -20,6 +20,7 @@ from neuronkit.interface import (
     ValidArea,
     output_fields,
 )
+from neuronkit.options import CompileOptions
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import LOGITS, Decoding
@@ -96,10 +97,21 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     for name, ids in manifest.get("input_ranges", {}).items():
         checks.choice("input_ranges", name, [spec["name"] for spec in manifest["inputs"]])
         checks.integers("input_ranges", ids, 2)
+    for name in ("class", "weight_hash"):
+        if not isinstance(manifest["source"][name], (str, type(None))):
+            raise ArtifactError(f"source.{name} is {shown(manifest['source'][name])}")
+    greatest_differences(manifest)
     options = manifest["options"]
+    CompileOptions(**{name: options[name] for name in ("auto_cast", "auto_cast_type")})
     if options["neuroncores"] is not None:
         checks.integer("neuroncores", options["neuroncores"], 1)
     checks.flag("inline_weights", options["inline_weights"])
+
+
+def greatest_differences(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """How far the static and the compiled model were from the original, where they were compared."""
+    parity = manifest["parity"].items()
+    return {stage: max(float(output["max_abs"]) for output in found["outputs"]) for stage, found in parity}
 
 
 def _check_joining(decoding: Decoding, manifest: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from neuronkit import artifact, checks
 from neuronkit.artifact.consistency import check_outputs
 from neuronkit.artifact.generation import Generation
 from neuronkit.artifact.inputs import by_name, check_inputs, of_any_rows
+from neuronkit.artifact.manifest import greatest_differences
 from neuronkit.artifact.saving import write_artifact
 from neuronkit.artifact.weights import replace_weights
 from neuronkit.errors import ArtifactError, NeuronKitError, OptionError, SpecError
@@ -362,8 +363,7 @@ class CompiledModel:
         return f"{self._title}\n  compared  {compared}\n  next      {user}; {saved}"
 
     def _compared(self) -> list[str]:
-        parity = self.manifest["parity"].items()
-        worst = [f"{stage} {max(float(o['max_abs']) for o in found['outputs']):.1e}" for stage, found in parity]
+        worst = [f"{stage} {value:.1e}" for stage, value in greatest_differences(self.manifest).items()]
         return [f"greatest difference from the original: {', '.join(worst)}"] if worst else []
 
     def __repr__(self) -> str:
