@@ -286,7 +286,20 @@ def test_openvino_computes_in_float32_unless_told(monkeypatch: pytest.MonkeyPatc
     assert plain.manifest["parity"]["compiled"]["rtol"] == 1e-4 < compiled.manifest["parity"]["compiled"]["rtol"]
 
 
-@pytest.mark.parametrize("name", ["CRAFT", "U-Net"])
+class Resized(nn.Module):
+    """As networks for segmentation end: maps of an eighth, enlarged to the image's size, whatever it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        steps = zip((3, *[8] * 6), (2, 2, 2, 1, 1, 1, 1))
+        layers = (nn.Sequential(nn.Conv2d(count, 8, 3, stride, 1), nn.ReLU()) for count, stride in steps)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(self.layers(x), size=x.shape[2:], mode="bilinear")
+
+
+@pytest.mark.parametrize("name", ["CRAFT", "U-Net", "enlarged"])
 def test_padding_adds_little_to_what_bfloat16_costs(name: str) -> None:
     """Masks and sentinels that a compiler rounds would let padding in, or values that no layer gives."""
     narrow = CompileOptions(auto_cast="all", auto_cast_type="bf16")
@@ -295,6 +308,10 @@ def test_padding_adds_little_to_what_bfloat16_costs(name: str) -> None:
         levels, _ = CraftProcessor(mag_ratio=1.0, canvas=(224, 320)).preprocess([np.asarray(image)])
         alone, model, size = torch.from_numpy(levels), load_craft(), (256, 384)
         static: nn.Module = StaticCRAFT(model, height=size[0], width=size[1])
+    elif name == "enlarged":
+        # Places above 256, which bfloat16 does not hold one by one.
+        model, size = lively(Resized()), (512, 512)
+        alone, static = torch.randn(1, 3, 473, 490, generator=torch.Generator().manual_seed(0)), exact_padding(model)
     else:
         model, size = lively(UNet("bilinear", width=8, depth=2)), (128, 160)
         alone, static = torch.randn(1, 3, 96, 120, generator=torch.Generator().manual_seed(0)), exact_padding(model)

@@ -9,6 +9,8 @@ from neuronkit.static import ops
 from neuronkit.static.exact.runtime import float_dtype, working_dtype
 from neuronkit.static.ops import length
 
+WholeNumbers = tuple[Tensor, Tensor | int, Tensor | int]
+
 
 def linear_matrix(
     like: Tensor,
@@ -19,6 +21,7 @@ def linear_matrix(
     outputs: Tensor,
     scale: float | None,
     align_corners: bool,
+    whole: WholeNumbers | None,
 ) -> Tensor:
     """Matrix of linear interpolation along one dimension, by torch's coordinates.
 
@@ -31,13 +34,17 @@ def linear_matrix(
         outputs: (Lout,) int32, 0, 1, 2, ...
         scale: Input entries per output entry where the caller fixed it, None to take the ratio of the sizes.
         align_corners: As in torch.
+        whole: Valid inputs, and as two whole numbers, input entries by output entries: int32 of (N, 1) or (1, 1), or
+            integers. With it, coordinates are computed in integers as well.
 
     Returns:
         (N, Lout, Lin).
     """
     source = _source(like, size_in, size_out, outputs, scale, align_corners)
-    matrix = ops.bilinear_matrix(source, size_in, inputs.to(source.dtype))
-    return _finish(matrix, valid_out, like)
+    source = torch.min(source.clamp(min=0.0), (size_in - 1.0).clamp(min=0.0))
+    first, rest = _parts(source, whole, inputs, outputs, align_corners, ends=True)
+    distance = (inputs - first.unsqueeze(-1)).to(source.dtype) - rest.unsqueeze(-1)
+    return _finish((1.0 - distance.abs()).clamp(min=0.0), valid_out, like)
 
 
 def power_of_two_matrix(
@@ -114,15 +121,16 @@ def cubic_matrix(
     outputs: Tensor,
     scale: float | None,
     align_corners: bool,
+    whole: WholeNumbers | None,
 ) -> Tensor:
-    """Matrix of cubic convolution interpolation (a = -0.75) along one dimension."""
+    """Matrix of cubic convolution interpolation (a = -0.75) along one dimension; arguments as of `linear_matrix`."""
     source = _source(like, size_in, size_out, outputs, scale, align_corners)
-    first = torch.floor(source)
+    first, rest = _parts(source, whole, inputs, outputs, align_corners, ends=False)
+    last = size_in.to(torch.int32) - 1 if whole is None else whole[0] - 1
     matrix = torch.zeros_like(source.unsqueeze(-1) * inputs.to(source.dtype))
     for tap in (-1, 0, 1, 2):
-        index = torch.min((first + tap).clamp(min=0.0), size_in - 1)
-        weight = _cubic((source - first - tap).abs())
-        matrix = matrix + (index.unsqueeze(-1) == inputs.to(source.dtype)).to(source.dtype) * weight.unsqueeze(-1)
+        index = torch.min((first + tap).clamp(min=0), last)
+        matrix = matrix + (index.unsqueeze(-1) == inputs).to(source.dtype) * _cubic((rest - tap).abs()).unsqueeze(-1)
     return _finish(matrix, valid_out, like)
 
 
@@ -166,6 +174,37 @@ def _source(
         return positions * ((size_in - 1) / (size_out - 1).clamp(min=1.0))
     ratio = size_in / size_out if scale is None else scale
     return (positions + 0.5) * ratio - 0.5
+
+
+def _parts(
+    source: Tensor, whole: WholeNumbers | None, inputs: Tensor, outputs: Tensor, align_corners: bool, *, ends: bool
+) -> tuple[Tensor, Tensor]:
+    """Coordinates as the entry at or before them, int32, and the rest.
+
+    The places of a large map do not fit into bf16, to which an auto-cast of all operators would round them. In
+    integers they are exact, and the float coordinates only add what torch rounds.
+
+    Args:
+        source: (N, Lout) or (Lout,) float coordinates.
+        whole: See `linear_matrix`; None takes the float coordinates alone.
+        inputs: (Lin,) int32, 0, 1, 2, ...
+        outputs: (Lout,) int32, 0, 1, 2, ...
+        align_corners: As in torch.
+        ends: Whether coordinates end at the first and last valid input.
+    """
+    if whole is None:
+        before = torch.floor(source)
+        return before.to(torch.int32), source - before
+    count_in, rise, run = whole
+    place, unit = (outputs * rise, run) if align_corners else ((2 * outputs + 1) * rise - run, 2 * run)
+    if ends:
+        place = torch.min(place.clamp(min=0), unit * (count_in - 1))
+    # Not every device divides integers.
+    first = ((unit * inputs).unsqueeze(-2) <= place.unsqueeze(-1)).sum(-1, dtype=torch.int32) - 1
+    rest = (place - unit * first).to(source.dtype) / (unit.to(source.dtype) if isinstance(unit, Tensor) else unit)
+    # Three operations in float32.
+    rounding = 2.0**-22 * length(inputs, 0)
+    return first, rest + (source - first.to(source.dtype) - rest).clamp(-rounding, rounding)
 
 
 def _cubic(distance: Tensor) -> Tensor:

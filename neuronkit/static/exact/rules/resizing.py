@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from neuronkit.static.exact import matrices, nearest, runtime
@@ -17,6 +19,8 @@ from neuronkit.static.exact.sizes import HEIGHT, MIXED, Dim, Extent, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
 _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
+# Of a scale's denominator: places times it stay far below what int32 holds.
+_LARGEST = 1024
 _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
 
@@ -132,13 +136,26 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
     valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
     sizes = builder.images, builder.size(dim), builder.size(wanted), valid_out
     positions = builder.positions(dim), builder.positions(wanted)
-    args: Any = *sizes, *positions, scale, align_corners
+    args: Any = *sizes, *positions, scale, align_corners, _whole_numbers(call, dim, wanted, scale, align_corners)
     matrix = builder.emit_once(_MATRICES[mode], *args, key=(*keys, scale, align_corners))
     factor = _power_of_two(dim, wanted, scale) if mode == "bilinear" and not align_corners else None
     if factor is None:
         return matrix
     args = builder.images, builder.count(dim), builder.count(wanted), valid_out, *positions, factor, matrix
     return builder.emit_once(matrices.power_of_two_matrix, *args, key=(*keys, scale))
+
+
+def _whole_numbers(call: Call, dim: Dim, wanted: Dim, scale: float | None, align_corners: bool) -> Any:
+    """What the matrices take as `whole`; None where the scale is no ratio of small numbers."""
+    count, total = call.builder.count(dim), call.builder.count(wanted)
+    if align_corners:
+        # Where there is one output, its position is 0, and so the divisor does not matter.
+        steps = call.emit(torch.clamp, call.emit(torch.sub, total, 1), 1)
+        return count, call.emit(torch.sub, count, 1), steps
+    if scale is None:
+        return count, count, total
+    fraction = Fraction(scale).limit_denominator(_LARGEST)
+    return (count, fraction.numerator, fraction.denominator) if float(fraction) == scale else None
 
 
 def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:
