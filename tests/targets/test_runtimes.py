@@ -294,6 +294,9 @@ class Resized(nn.Module):
         steps = zip((3, *[8] * 6), (2, 2, 2, 1, 1, 1, 1))
         layers = (nn.Sequential(nn.Conv2d(count, 8, 3, stride, 1), nn.ReLU()) for count, stride in steps)
         self.layers = nn.Sequential(*layers)
+        generator = torch.Generator().manual_seed(0)
+        for weight in (p.data for p in self.parameters() if p.dim() > 1):
+            weight.normal_(0, 0.2, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.interpolate(self.layers(x), size=x.shape[2:], mode="bilinear")
