@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from plotting import subplots
 from torch import Tensor, nn
 
 import neuronkit
+from benchmarks.plotting import subplots
 from neuronkit.adapters.lines.crnn import StaticCRNN
 from neuronkit.ocr import Charset, CtcProcessor
 
