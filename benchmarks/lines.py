@@ -1,7 +1,7 @@
 """How many texts change when lines are padded to one width: by four ways of padding, on a small CRNN trained for it.
 
-    python -m benchmarks.lines                    # 1,000 lines; the weights of benchmarks/lines.pt
-    python -m benchmarks.lines --train 6000       # trains them anew first, 10 to 20 minutes of one thread
+    python benchmarks/lines.py                    # 1,000 lines; the weights of benchmarks/lines.pt
+    python benchmarks/lines.py --train 6000       # trains them anew first, 10 to 20 minutes of one thread
 
 Every way is compared with the CRNN on each line alone. "plain" pads with zeros, the grey between black and white;
 "corner" with the line's last corner pixel; "replicated" with its last column; "exact" is `neuronkit.make_static`. Speed
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from plotting import subplots
 from torch import Tensor, nn
 
 import neuronkit
-from benchmarks.plotting import subplots
 from neuronkit.adapters.lines.crnn import StaticCRNN
 from neuronkit.ocr import Charset, CtcProcessor
 
