@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import os
@@ -68,9 +67,10 @@ def test_commands_run(folder: Path) -> None:
     environment = {**os.environ, **SETTINGS, "RAY_ADDRESS": "local", "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
     environment["RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES"] = "200000000"
     with (folder / "serve.log").open("w") as log:
-        # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
-        heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        server = subprocess.Popen(serve, cwd=folder, env=environment, stdout=log, stderr=log, preexec_fn=heed)
+        # A shell starts what it puts into the background with interrupts ignored, and children inherit that. A
+        # command undoes it: between fork and exec, threads of Ray's gRPC in this process may abort the child.
+        heeding = ["env", "--default-signal=INT", *serve]
+        server = subprocess.Popen(heeding, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         log = (folder / "serve.log").read_text
 
