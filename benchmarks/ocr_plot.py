@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import LogLocator, NullFormatter
 from plotting import subplots
 
 
@@ -21,16 +22,20 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         ]
         axis.barh([i for i, _ in rows], ratios, xerr=reach, capsize=2, label=peer)
     for i, result in enumerate(results):
-        axis.text(_span(result)[1] * 1.05, i, f"{result['ratio']:.2f}", va="center", fontsize=8)
+        at, ratio = (_span(result)[1], i), f"{result['ratio']:.2f}"
+        axis.annotate(ratio, at, (4, 0), textcoords="offset points", va="center", fontsize=8).set_bbox(
+            {"color": "white", "pad": 0.5}
+        )
     axis.axvline(1, color="black", linewidth=1)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_yticks(range(len(results)), [result["name"] for result in results])
     axis.invert_yaxis()
-    axis.margins(x=0.12, y=0.01)
-    axis.set(
-        xlabel="time of the peer / time of neuronkit (median; whiskers: quartiles of both)", title="OCR processing"
-    )
-    axis.legend(title="peer", loc="lower right")
+    axis.margins(x=0.2, y=0.01)
+    axis.set(xlabel="time of the peer / time of neuronkit\n(median; whiskers: quartiles of both)")
+    figure.legend(title="peer", loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
