@@ -19,6 +19,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def measure(weights: str, batch: int, length: int, rounds: int) -> list[dict[str
         functions: dict[str, Callable[[], Any]] = {"dynamic": lambda: model(images, stop)}
         functions["encoder alone"] = lambda: model.encode(images)
         for name, run in compiled.items():
-            functions[name] = lambda run=run: run(images)
+            functions[name] = partial(run, images)
         times = _in_turns(functions, rounds)
     rows = []
     for name, taken in times.items():

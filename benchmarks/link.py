@@ -190,7 +190,8 @@ def _dynamic_texts(model: PARSeq, images: Tensor) -> list[str]:
 
 def _pages(count: int, seed: int) -> list[NDArray[np.uint8]]:
     """Pages of 30 to 60 words."""
-    style, found, tried = PageStyle(font_sizes=(16, 24), max_words=60, max_turn=2.0), [], 0
+    style, tried = PageStyle(font_sizes=(16, 24), max_words=60, max_turn=2.0), 0
+    found: list[NDArray[np.uint8]] = []
     while len(found) < count:
         page = render_page(np.random.default_rng([seed, tried]), PAGE, style)
         tried += 1

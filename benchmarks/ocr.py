@@ -76,7 +76,7 @@ def compare(
             times.append([(clock() - start) * 1e3 for clock, start in zip(CLOCKS, begin)])
     quartiles = [tuple(statistics.quantiles([t[0] for t in times], n=4, method="inclusive")) for times in taken]
     ratios = [statistics.median(a[i] / b[i] for a, b in zip(*taken)) for i in range(len(CLOCKS))]
-    return Result(name, peer, *quartiles, *ratios, note)  # type: ignore[arg-type]
+    return Result(name, peer, *quartiles, *ratios, note)  # type: ignore[arg-type,call-arg]
 
 
 def score_maps(size: int, words: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def errors(count: int, seed: int, canvas: int = 640) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     rows = []
     for _ in tqdm(range(count), desc="errors"):
-        size = tuple(int(side) * 32 for side in rng.integers(6, canvas // 32 + 1, 2))
-        image = render_page(rng, size, PageStyle(font_sizes=(14, 40))).image
+        height, width = (int(side) * 32 for side in rng.integers(6, canvas // 32 + 1, 2))
+        image = render_page(rng, (height, width), PageStyle(font_sizes=(14, 40))).image
         alone, box = CraftProcessor(mag_ratio=1.0).preprocess([image])
         padded, fixed_box = CraftProcessor(mag_ratio=1.0, canvas=(canvas, canvas)).preprocess([image])
         valid_size = torch.tensor([fixed_box[0].valid_size], dtype=torch.int32)
@@ -87,7 +88,7 @@ def errors(count: int, seed: int, canvas: int = 640) -> list[dict[str, Any]]:
             "exact": static(torch.from_numpy(padded), valid_size)[0],
         }
         wanted = _quads(CraftProcessor().postprocess(expected, box)[0])
-        row: dict[str, Any] = {"size": size, "boxes": len(wanted)}
+        row: dict[str, Any] = {"size": (height, width), "boxes": len(wanted)}
         for name, scores in runs.items():
             cut = scores[:, : expected.shape[1], : expected.shape[2]]
             row[f"{name}_error"] = float((cut - expected).abs().max() / expected.abs().max())
@@ -117,9 +118,9 @@ def overhead(rounds: int, networks: str = "") -> list[dict[str, Any]]:
             ((graph, _),) = StaticCRAFT(model, height=canvas, width=canvas).graphs().values()
         else:
             graph = exact_padding(model).fix_canvas(canvas, canvas).eval()
-        functions = {
-            "plain, eager": lambda m=model, x=images: m(x),
-            "exact, eager": lambda g=graph, x=images, v=valid_size: g(x, v),
+        functions: dict[str, Callable[[], Any]] = {
+            "plain, eager": partial(model, images),
+            "exact, eager": partial(graph, images, valid_size),
             "plain, frozen": _frozen(model, images),
             "exact, frozen": _frozen(graph, images, valid_size),
         }

@@ -70,7 +70,7 @@ def main() -> None:
         found["candidates"] = {**before, **found["candidates"]}
         cases[case] = found
     versions = {name: version for t in TARGETS for name, version in find_target(t).check_environment().items()}
-    report = {
+    report: dict[str, Any] = {
         "neuronkit": neuronkit.__version__,
         "processor": platform.processor() or platform.machine(),
         "machine": "shared with other work while this ran",

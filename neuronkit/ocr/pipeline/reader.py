@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from neuronkit import checks
 from neuronkit.errors import OptionError
@@ -27,6 +27,9 @@ from neuronkit.ocr.pipeline.streaming import read_list, read_one, read_stream, w
 from neuronkit.ocr.pipeline.strips import MIN_SCALE
 from neuronkit.report import described, headline
 from neuronkit.static.shapes.checks import check_pickles
+
+# What a list has; lists of one type of image are no lists of any.
+Picture = TypeVar("Picture", bound=ImageLike)
 
 
 class OCRPipeline:
@@ -116,10 +119,10 @@ class OCRPipeline:
         return vars(self)
 
     @overload
-    def __call__(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Page]: ...
+    def __call__(self, images: list[Picture] | tuple[Picture, ...]) -> list[Page]: ...
     @overload
     def __call__(self, images: ImageLike) -> Page: ...
-    def __call__(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Page | list[Page]:
+    def __call__(self, images: ImageLike | list[Picture] | tuple[Picture, ...]) -> Page | list[Page]:
         """Read an image, or a list of images.
 
         Args:
