@@ -340,18 +340,24 @@ def _dtype_ways(name: str, given: str, dims: int, wanted: tuple[str, ...]) -> li
     return [f"convert it: {convert}"]
 
 
-def check_ids(name: str, ids: Tensor, range_: Sequence[int]) -> None:
-    """Refuse ids outside a model's vocabulary; those of a graph that is being made are not looked at.
+def check_ids(name: str, ids: Tensor, range_: Sequence[int], column: int | None = None) -> None:
+    """Refuse numbers that a model would look up outside its table; those of a graph being made are not looked at.
 
     Raises:
-        SpecError: If one lies outside `range_`, (lowest, highest).
+        SpecError: If one lies outside `range_`, (lowest, highest), when it is cut to a whole number; or is NaN.
     """
+    import torch
+
     # Ids on another device are not read back: that waits for it, and XLA compiles all that was called so far.
     if not ids.numel() or being_traced() or ids.device.type != "cpu":
         return
-    low, high = int(ids.min()), int(ids.max())
-    if low < range_[0] or high > range_[1]:
+    values = ids if column is None else ids[..., column]
+    values = values.double().trunc() if values.is_floating_point() else values.to(torch.int64)
+    low, high = values.min().item(), values.max().item()
+    # So that NaN is refused too.
+    if not (range_[0] <= low and high <= range_[1]):
+        where = "" if column is None else f" in column {column} of the last dimension"
         raise SpecError(
-            f"{name}: got ids from {low} to {high}; expected {range_[0]} to {range_[1]}, this model's vocabulary; use "
-            "its own tokenizer"
+            f"{name}: got ids from {low:.16g} to {high:.16g}{where}; expected {range_[0]} to {range_[1]}, the entries "
+            "of this model's table; use its own tokenizer or processor"
         )

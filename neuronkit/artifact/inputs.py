@@ -37,9 +37,9 @@ def by_name(specs: Sequence[TensorSpec], inputs: Sequence[Any], named: Mapping[s
 
 
 def check_inputs(
-    specs: Sequence[TensorSpec], given: Mapping[str, Any], valid_sizes: Iterable[str], ranges: Mapping[str, Any]
+    specs: Sequence[TensorSpec], given: Mapping[str, Any], valid_sizes: Iterable[str], manifest: Mapping[str, Any]
 ) -> None:
-    """Check shapes, dtypes, devices, valid sizes and ids.
+    """Check shapes, dtypes, devices, valid sizes, and ids as a manifest says.
 
     Raises:
         SpecError: If one does not fit.
@@ -56,8 +56,20 @@ def check_inputs(
         if name in given and given[name].dim() <= 2:
             largest = specs[0].shape[-given[name].dim() :]
             check_valid_size(name, given[name], largest, len(given[name]))
-    for name, ids in ranges.items():
+    check_ids(given, manifest)
+
+
+def check_ids(given: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Refuse ids that a manifest does not allow.
+
+    Raises:
+        SpecError: If there is one.
+    """
+    for name, ids in manifest.get("input_ranges", {}).items():
         tensors.check_ids(name, given[name], ids)
+    for name, columns in manifest.get("column_ranges", {}).items():
+        for column, *ids in columns:
+            tensors.check_ids(name, given[name], ids, column)
 
 
 def of_any_rows(specs: Sequence[TensorSpec], given: Mapping[str, Any]) -> Sequence[TensorSpec]:

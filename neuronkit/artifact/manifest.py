@@ -97,6 +97,12 @@ def _check_entries(manifest: dict[str, Any]) -> None:
     for name, ids in manifest.get("input_ranges", {}).items():
         checks.choice("input_ranges", name, [spec["name"] for spec in manifest["inputs"]])
         checks.integers("input_ranges", ids, 2)
+    for name, columns in manifest.get("column_ranges", {}).items():
+        checks.choice("column_ranges", name, [spec["name"] for spec in manifest["inputs"]])
+        (last,) = (spec["shape"][-1] for spec in manifest["inputs"] if spec["name"] == name)
+        for column in columns:
+            checks.integers("column_ranges", column, 3)
+            checks.integer("a column", column[0], 0, last - 1)
     for name in ("class", "weight_hash"):
         if not isinstance(manifest["source"][name], (str, type(None))):
             raise ArtifactError(f"source.{name} is {shown(manifest['source'][name])}")

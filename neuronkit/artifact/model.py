@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from neuronkit import artifact, checks
 from neuronkit.artifact.consistency import check_outputs
 from neuronkit.artifact.generation import Generation
-from neuronkit.artifact.inputs import by_name, check_inputs, of_any_rows
+from neuronkit.artifact.inputs import by_name, check_ids, check_inputs, of_any_rows
 from neuronkit.artifact.manifest import greatest_differences
 from neuronkit.artifact.saving import write_artifact
 from neuronkit.artifact.weights import replace_weights
@@ -32,6 +33,9 @@ from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.targets import find_target
 from neuronkit.targets.sdk.packages import taken_cores_explained
+
+# What torch and ONNX Runtime say of lookups. Only what is looked up as it is given is checked before.
+_BEYOND_TABLE = re.compile(r"index out of range in self|indices element out of data bounds")
 
 
 class CompiledModel:
@@ -151,7 +155,7 @@ class CompiledModel:
         Raises:
             SpecError: If an input is missing or unknown; if a shape, a dtype or a device differs; or if a valid size
                 is not within the image, or one on which the original model cannot run; or
-                if an id is outside the vocabulary.
+                if an id is outside the vocabulary, or the table that the model looks it up in.
             ArtifactError: If the first call fails, or gives something else than the manifest says.
             NeuronCoreError: If another process has the cores.
         """
@@ -192,10 +196,14 @@ class CompiledModel:
         """The inputs in the order of `specs`, each checked; of any number of rows where rows go on."""
         given = by_name(self.specs, inputs, named)
         specs = self.specs if self.carry is None else of_any_rows(self.specs, given)
-        check_inputs(specs, given, self._valid_sizes, self.manifest.get("input_ranges", {}))
+        check_inputs(specs, given, self._valid_sizes, self.manifest)
         if self._refused is not None:
             self.check_sizes(given[self._refused.input])
         return tuple(given[spec.name] for spec in self.specs)
+
+    def _with_ids_checked(self, function: Any, *inputs: Tensor) -> Any:
+        check_ids({spec.name: x for spec, x in zip(self.specs, inputs)}, self.manifest)
+        return function(*inputs)
 
     def _guarded(self, function: Any, inputs: Sequence[Tensor], carry: Carry | None = None) -> Any:
         """Run a function, and compare the outputs of the first call with the manifest."""
@@ -205,6 +213,11 @@ class CompiledModel:
         except NeuronKitError:
             raise
         except RuntimeError as error:
+            if _BEYOND_TABLE.search(str(error)):
+                raise SpecError(
+                    f"the graph looks up a number that it computes of {', '.join(map(str, self.specs))}, and which is "
+                    "not in its table; give values that the original model takes"
+                ) from error
             if self._tried:
                 raise
             raise ArtifactError(
@@ -261,6 +274,8 @@ class CompiledModel:
         function, specs = (self._function, self.specs) if self.carry is None else (self._graph, self._graph_specs)
         with taken_cores_explained():
             functions = find_target(self.manifest["target"]).replicate(function, copies)
+        if any(self.manifest.get(f"{kind}_ranges") for kind in ("input", "column")):
+            functions = [partial(self._with_ids_checked, function) for function in functions]
         if self._refused is not None:
             functions = [_with_check(function, self.check_sizes) for function in functions]
         replicas = Replicas(functions, specs, copies=copies, processor=self.processor, carry=self.carry)

@@ -204,18 +204,22 @@ def _opened(path: str | PathLike[str], first: Candidate | None, charset: str | N
     return make_static(model, batch_size=images.shape[0], options=PARSeqOptions(outputs=outputs, **raw))
 
 
-def examples(first: Candidate, ranges: Mapping[str, Sequence[int]], seed: int) -> tuple[Tensor, ...]:
-    """Random inputs of a model: ids of its vocabulary, whole canvases."""
+def examples(first: Candidate, manifest: Mapping[str, Any], seed: int) -> tuple[Tensor, ...]:
+    """Random inputs of a model: ids of its vocabulary or of its tables, whole canvases."""
+    ranges, columns = manifest.get("input_ranges", {}), manifest.get("column_ranges", {})
     named: dict[str, Tensor] = {}
     for i, spec in enumerate(first.specs):
         if spec.name in _SIZES:
             continue
         low, high = ranges.get(spec.name, (0, 255))
         generator = torch.Generator().manual_seed(seed + i)
-        if spec.torch_dtype.is_floating_point:
+        if spec.torch_dtype.is_floating_point and spec.name not in ranges:
             named[spec.name] = spec.example(seed + i)
         else:
             named[spec.name] = torch.randint(low, high + 1, spec.shape, generator=generator).to(spec.torch_dtype)
+        for column, low, high in columns.get(spec.name, ()):
+            ids = torch.randint(low, high + 1, spec.shape[:-1], generator=generator)
+            named[spec.name][..., column] = ids.to(spec.torch_dtype)
     return tuple(named.values())
 
 

@@ -156,8 +156,8 @@ def compare_models(
         1.0
     """
     rounds = checks.integer("rounds", rounds, 1, 1000)
-    candidates, ranges = _candidates(models, charset)
-    given = _inputs(inputs, candidates[0], ranges)
+    candidates, manifest = _candidates(models, charset)
+    given = _inputs(inputs, candidates[0], manifest)
     calls = sorted_inputs(given)
     runs = [_Run(c, [c.prepare(x) for x in calls]) for c in candidates]
     with torch.no_grad():
@@ -176,20 +176,20 @@ def compare_models(
 
 
 def _candidates(models: Any, charset: str | None) -> tuple[list[Candidate], Mapping[str, Any]]:
-    """The models as they are compared, and the ranges of the first one's whole-number inputs."""
+    """The models as they are compared, and the manifest of the first one, where it has any."""
     listed = named_models(models)
     candidates: list[Candidate] = []
     for name, model in listed:
         candidates.append(candidate(name, model, candidates[0] if candidates else None, charset))
     for other in candidates[1:]:
         check_same_origin(other, candidates[0])
-    return candidates, getattr(listed[0][1], "manifest", {}).get("input_ranges", {})
+    return candidates, getattr(listed[0][1], "manifest", {})
 
 
-def _inputs(inputs: Iterable[Any] | None, first: Candidate, ranges: Mapping[str, Any]) -> list[Any]:
+def _inputs(inputs: Iterable[Any] | None, first: Candidate, manifest: Mapping[str, Any]) -> list[Any]:
     """What was given, or three random examples of the first model's inputs."""
     if inputs is None:
-        return [examples(first, ranges, seed) for seed in range(0, 30, 10)]
+        return [examples(first, manifest, seed) for seed in range(0, 30, 10)]
     given = checks.items("inputs", inputs, "pictures, tensors or paths", error=SpecError)
     if not given:
         raise SpecError("got no inputs; expected at least one; give pictures, tensors or paths of .npy files")

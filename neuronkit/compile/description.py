@@ -32,6 +32,9 @@ def describe(static: StaticModel, graphs: Graphs, processor: Processor | None) -
         },
         "joining": joining.to_dict() if joining is not None else None,
         "input_ranges": {name: list(ids) for name, ids in static.input_ranges.items()},
+        "column_ranges": {
+            name: [[column, *ids] for column, ids in columns.items()] for name, columns in static.column_ranges.items()
+        },
         "refused_sizes": refused.to_dict() if refused is not None else None,
         "inputs": [spec.to_dict() for spec in static.specs],
         "graphs": {name: [spec.to_dict() for spec in specs] for name, (_, specs) in graphs.items()},

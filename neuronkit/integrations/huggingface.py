@@ -196,6 +196,7 @@ class Generate:
         if self._static.kind != IDS:
             if mask is None:
                 raise SpecError(f"generate was called with {names[0]} and no attention_mask")
+            self._static.check_vocabulary(first)
             return [first, mask]
         self._static.check_vocabulary(first)
         if mask is None and bool((first == self._static.generation.pad_id).any()):

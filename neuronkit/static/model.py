@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.capture.lookups import find_lookups
 from neuronkit.capture.onnx import name_outputs
 from neuronkit.capture.tracing import recorded_warnings
 from neuronkit.errors import SpecError, UnknownModelError
@@ -60,6 +62,11 @@ class StaticModel(RawImages, nn.Module, ABC):
     @property
     def input_ranges(self) -> dict[str, tuple[int, int]]:
         """Name of an input of ids → (lowest, highest) of the original's vocabulary."""
+        return {}
+
+    @property
+    def column_ranges(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """Name of an input, some columns of whose last dimension are ids → column → (lowest, highest)."""
         return {}
 
     @property
@@ -278,6 +285,25 @@ class PlainModel(StaticModel):
             else spec.example(seed + i)
             for i, (given, spec) in enumerate(zip(self._given, self.specs))
         )
+
+    @property
+    def input_ranges(self) -> dict[str, tuple[int, int]]:
+        """Inputs that the model looks up in tables as they are."""
+        return {self.specs[i].name: ids for (i, column), ids in self._lookups.items() if column is None}
+
+    @property
+    def column_ranges(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """Columns of inputs that the model looks up in tables as they are."""
+        found: dict[str, dict[int, tuple[int, int]]] = {}
+        for (i, column), ids in self._lookups.items():
+            if column is not None:
+                found.setdefault(self.specs[i].name, {})[column] = ids
+        return found
+
+    @cached_property
+    def _lookups(self) -> Mapping[tuple[int, int | None], tuple[int, int]]:
+        with eval_mode(self.source):
+            return find_lookups(self.source, self.example_inputs())
 
     @property
     def refused_sizes(self) -> RefusedSizes | None:

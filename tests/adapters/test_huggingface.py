@@ -26,6 +26,7 @@ from tests.adapters.huggingface_models import (
     generated,
     lively,
     marian,
+    pix2struct,
     roberta,
     text_model,
     trocr,
@@ -328,6 +329,22 @@ def test_compiled_models_refuse_ids_outside_the_vocabulary(tmp_path: Path) -> No
     compiled.manifest["input_ranges"] = {"input_ids": [0]}
     with pytest.raises(ArtifactError, match="manifest is damaged"):
         neuronkit.load(compiled.save(tmp_path / "n.pt"))
+
+
+def test_rows_and_columns_of_patches_outside_the_tables_are_refused() -> None:
+    static: Any = neuronkit.make_static(pix2struct(0), batch_size=2, options=HuggingFaceOptions(max_length=4))
+    patches, mask = static.example_inputs()
+    highest = pix2struct(0).config.vision_config.seq_len - 1
+    compiled = neuronkit.compile_for_inferentia(static, target="cpu")
+    for column, wrong in ((0, highest + 1), (1, -1), (0, float("nan"))):
+        spoilt = patches.clone()
+        # Also where the mask says that nothing counts.
+        spoilt[1, -1, column] = wrong
+        for call in (static, static.reference, compiled):
+            with pytest.raises(SpecError, match=rf"in column {column} of the last dimension; expected 0 to {highest},"):
+                call(spoilt, mask)
+    patches[1, -1, 0] = highest
+    compiled(patches, mask)
 
 
 @pytest.mark.parametrize("method", ["fixed_point", "stepwise", "unrolled"])

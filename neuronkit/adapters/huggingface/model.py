@@ -22,7 +22,15 @@ from neuronkit.adapters.huggingface.graphs import (
     without_encoder,
 )
 from neuronkit.adapters.huggingface.history import BANNED
-from neuronkit.adapters.huggingface.inputs import FEATURES, IDS, check_kind, find_normalization, input_specs, plain_row
+from neuronkit.adapters.huggingface.inputs import (
+    FEATURES,
+    IDS,
+    PATCHES,
+    check_kind,
+    find_normalization,
+    input_specs,
+    plain_row,
+)
 from neuronkit.adapters.huggingface.options import HuggingFaceOptions
 from neuronkit.adapters.huggingface.scores import Rules
 from neuronkit.adapters.huggingface.settings import shallow_copy
@@ -186,27 +194,39 @@ class StaticHuggingFace(EncoderDecoder):
         return {**dict(zip((self.kind, "attention_mask"), given)), **prompt}
 
     def check_inputs(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Check the inputs against `specs`, and ids against the vocabulary.
+        """Check the inputs against `specs`, ids against the vocabulary, and patches' rows and columns.
 
         Returns:
             The inputs, as plain tensors.
 
         Raises:
-            SpecError: If one does not fit, or an id is not in the vocabulary.
+            SpecError: If one does not fit, or an id, a row or a column is not among those that the model knows.
         """
         given = super().check_inputs(inputs)
-        if self.kind == IDS:
-            self.check_vocabulary(given[0])
+        self.check_vocabulary(given[0])
         return given
 
-    def check_vocabulary(self, ids: Tensor) -> None:
-        """Raise SpecError if one of the ids that the encoder is given is not in the vocabulary."""
-        tensors.check_ids("input_ids", ids, self.input_ranges["input_ids"])
+    def check_vocabulary(self, given: Tensor) -> None:
+        """Raise SpecError if an id is not in the vocabulary, or a patch's row or column not in its table."""
+        for name, ids in self.input_ranges.items():
+            tensors.check_ids(name, given, ids)
+        for name, columns in self.column_ranges.items():
+            for column, ids in columns.items():
+                tensors.check_ids(name, given, ids, column)
 
     @property
     def input_ranges(self) -> dict[str, tuple[int, int]]:
         """The ids of the vocabulary."""
         return {"input_ids": (0, self._vocabulary() - 1)} if self.kind == IDS else {}
+
+    @property
+    def column_ranges(self) -> dict[str, dict[int, tuple[int, int]]]:
+        """The rows and columns that Pix2Struct knows."""
+        if self.kind != PATCHES:
+            return {}
+        tables = self.source.get_encoder().embeddings
+        sizes = [len(tables.row_embedder.weight), len(tables.column_embedder.weight)]
+        return {PATCHES: {column: (0, size - 1) for column, size in enumerate(sizes)}}
 
     def decoded(self, outputs: Any) -> list[list[int]]:
         """The ids of each row, without the first and up to EOS, as a tokenizer's `decode` takes them.
