@@ -22,11 +22,7 @@ from neuronkit.checks import shown
 from neuronkit.errors import ImageError, NeuronKitError, OptionError, SpecError
 from neuronkit.models import PARSeq
 from neuronkit.tensors import module, tensor
-
-
-class Rude:
-    def __repr__(self) -> str:
-        raise RuntimeError("no")
+from tests.fuzz.values import Endless, Rude, RudePath, circular
 
 
 class RudeClass:
@@ -35,22 +31,9 @@ class RudeClass:
         raise RuntimeError("no")
 
 
-class RudePath:
-    def __fspath__(self) -> str:
-        raise RuntimeError("no")
-
-
 class RudeFloat(Fraction):
     def __float__(self) -> float:
         raise ValueError("no")
-
-
-class Endless:
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return 1
 
 
 class Huge:
@@ -71,16 +54,10 @@ def nested(depth: int) -> Any:
     return value
 
 
-def itself() -> list[Any]:
-    value: list[Any] = []
-    value.append(value)
-    return value
-
-
 HOSTILE = [
     *(None, True, "", "5", b"5", 1j, 2.5, float("nan"), -float("inf"), -(10**5000), 10**5000, Fraction(10**400)),
     *(RudeFloat(1), Rude(), RudeClass(), RudePath(), Endless(), Huge(), [Rude()] * 9, {Rude(): Rude()}, Record(Rude())),
-    *(nested(100_000), nested(15), itself(), "\x1b[31mred\n\r\0\u202e\ud800", "x" * 5_000_000, [0] * 1_000_000),
+    *(nested(100_000), nested(15), circular(), "\x1b[31mred\n\r\0\u202e\ud800", "x" * 5_000_000, [0] * 1_000_000),
     *(object(), int, Rude, len, np.zeros((1000, 1000)), np.bool_(True), np.array(3), torch.zeros(1000, 1000)),
     *(torch.tensor(3), torch.nn.Linear(3, 3), torch.zeros(2, device="meta"), OrderedDict(a=1), (1,), set(), range(9)),
 ]

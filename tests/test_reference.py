@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import functools
-import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -19,6 +18,7 @@ from neuronkit import FixedShape, TensorSpec
 from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
+from tools import public_api
 
 pytestmark = pytest.mark.tooling
 
@@ -27,14 +27,9 @@ ROOT = Path(__file__).parent.parent
 
 def public_names() -> dict[str, Any]:
     """Path → every public function and class, each once."""
-    spec = importlib.util.spec_from_file_location("public_api", ROOT / "tools" / "public_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
     found: dict[int, tuple[str, Any]] = {}
-    for module in tool.MODULES:
-        for name, value in tool.public_names(module).items():
+    for module in public_api.MODULES:
+        for name, value in public_api.public_names(module).items():
             if callable(value):
                 found.setdefault(id(value), (f"{module}.{name}", value))
     return dict(found.values())

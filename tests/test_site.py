@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tools import public_api
 
 pytestmark = pytest.mark.tooling
 
@@ -28,11 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_reference_holds_every_public_name(site: Path) -> None:
-    spec = importlib.util.spec_from_file_location("public_api", ROOT / "tools" / "public_api.py")
-    assert spec is not None
-    assert spec.loader is not None
-    public_api = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(public_api)
     names = {id(v): f"{m}.{n}" for m in reversed(public_api.MODULES) for n, v in public_api.public_names(m).items()}
     pages = "".join(page.read_text(encoding="utf-8") for page in (site / "reference").rglob("index.html"))
     anchors = set(re.findall(r'id="(neuronkit[\w.]*)"', pages))

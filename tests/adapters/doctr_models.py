@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neuronkit
+from neuronkit.testing import AdapterConformance
 
 VOCAB = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -27,6 +28,15 @@ def predictions(model: nn.Module, images: Tensor) -> list[Any]:
     """Text and confidence that the original gives."""
     with torch.no_grad():
         return model.eval()(images, return_preds=True)["preds"]
+
+
+class Reads(AdapterConformance):
+    """A recogniser reads what docTR reads."""
+
+    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any] | None:
+        # The original takes no bytes: there its logits are decoded.
+        raw = getattr(self.options, "raw_images", False)
+        return None if raw else predictions(model, *inputs)
 
 
 def check_published_size(model: nn.Module, rows: int) -> None:

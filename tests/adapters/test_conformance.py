@@ -20,27 +20,20 @@ from neuronkit.ocr.craft import find_boxes
 from neuronkit.static.families import ADAPTER_MODULES
 from neuronkit.static.model import StaticModel
 from neuronkit.testing import AdapterConformance, PaddedConformance
+from tests.adapters.parseq_models import TINY, lively
 
 # Line recognisers have one file of tests: which class is whose.
 LINES = {
     "lines.easyocr": "TestEasyOCR", "lines.crnn": "TestCRNN", "lines.benchmark": "TestBenchmark",
     "doctr.crnn": "TestDoctrCRNN",
 }  # fmt: skip
-SIZES: dict[str, Any] = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
 
 
 class TestPARSeq(AdapterConformance):
     distinct_results = 5
 
     def make_model(self) -> nn.Module:
-        torch.manual_seed(26)
-        model = PARSeq(36, max_label_length=9, dec_depth=2, **SIZES)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() > 1:
-                    parameter.mul_(3.0)
-            model.head.bias[0] += 0.25
-        return model
+        return lively(26, max_label_length=9, dec_depth=2, eos_bias=0.25).train()
 
     def results(self, static: StaticModel, outputs: Any) -> list[Any]:
         rows = outputs.argmax(-1).tolist()
@@ -94,7 +87,8 @@ def test_every_registered_adapter_is_held_to_conformance(module: str) -> None:
         assert re.search(rf"^class {LINES[module]}\(Lines\)", lines, re.MULTILINE)
         return
     tests = (Path(__file__).parent / f"test_{module.replace('.', '_')}.py").read_text()
-    assert re.search(r"^class Test\w+\((AdapterConformance|PaddedConformance|Generates)\)", tests, re.MULTILINE)
+    bases = "AdapterConformance|PaddedConformance|Generates|doctr_models.Reads"
+    assert re.search(rf"^class Test\w+\(({bases})\)", tests, re.MULTILINE)
 
 
 @pytest.fixture
@@ -120,7 +114,7 @@ def test_a_family_of_ones_own_is_found_by_class_and_by_name() -> None:
     register(family("mine", ()))
     register(family("mine", ("elsewhere.Model",)))
     assert [f.name for f in families()][-2:] == ["first", "mine"]
-    model = Mine(36, max_label_length=5, **SIZES)
+    model = Mine(36, max_label_length=5, **TINY)
     make_static(model, family="mine")
     # Mine is a PARSeq by its base class.
     assert make_static(model).family == "parseq"

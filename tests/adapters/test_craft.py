@@ -16,24 +16,10 @@ from neuronkit.models.craft import CRAFT
 from neuronkit.models.refiner import LinkRefiner, RefinedCRAFT
 from neuronkit.ocr import CraftProcessor
 from neuronkit.static.shapes.fixed import FixedShape
+from tests.static.networks import lively
 
 HEIGHT, WIDTH = 160, 224
 TOLERANCE = 1e-6
-
-
-def lively(model: CRAFT, seed: int = 0) -> CRAFT:
-    """Give a model batch-norm statistics and biases under which zeros do not stay zeros."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.3, generator=generator)
-                module.running_var.uniform_(0.5, 2, generator=generator)
-                module.weight.uniform_(0.5, 1.5, generator=generator)
-                module.bias.normal_(0, 0.3, generator=generator)
-            elif isinstance(module, nn.Conv2d) and module.bias is not None:
-                module.bias.normal_(0, 0.1, generator=generator)
-    return model.eval()
 
 
 @pytest.fixture(scope="module")

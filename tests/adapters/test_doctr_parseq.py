@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import neuronkit
 from neuronkit.adapters.doctr.recognizer import DoctrOptions
-from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
 
 pytestmark = pytest.mark.peers
 
 
-class TestDoctrPARSeq(AdapterConformance):
+class TestDoctrPARSeq(doctr_models.Reads):
     batch_size = 4
     distinct_results = 8
 
     def make_model(self) -> nn.Module:
         return doctr_models.parseq(1)
 
-    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-        return doctr_models.predictions(model, *inputs)
-
 
 class TestDoctrPARSeqFusedTokens(TestDoctrPARSeq):
     options = DoctrOptions(method="fused", outputs="tokens", raw_images=True)
-
-    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """The original takes no bytes: its logits are decoded."""
 
 
 class TestSquarePatches(TestDoctrPARSeq):

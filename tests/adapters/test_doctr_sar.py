@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import neuronkit
 from neuronkit.adapters.doctr.sar import SAROptions
 from neuronkit.errors import OptionError
-from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
 
 pytestmark = pytest.mark.peers
 
 
-class TestSAR(AdapterConformance):
+class TestSAR(doctr_models.Reads):
     batch_size = 4
     distinct_results = 5
 
     def make_model(self) -> nn.Module:
         return doctr_models.sar(1, eos_bias=1.5)
-
-    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-        return doctr_models.predictions(model, *inputs)
 
 
 class TestSARInOneGraph(TestSAR):

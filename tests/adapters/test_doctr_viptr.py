@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import neuronkit
 from neuronkit import DoctrOptions, LineOptions
 from neuronkit.errors import OptionError
 from neuronkit.ocr.doctr import DoctrProcessor
-from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
 
 pytestmark = pytest.mark.peers
 
 
-class TestViPTR(AdapterConformance):
+class TestViPTR(doctr_models.Reads):
     batch_size = 2
     seeds = (0, 1)
 
     def make_model(self) -> nn.Module:
         return doctr_models.viptr(0)
-
-    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-        return doctr_models.predictions(model, *inputs)
 
 
 def test_bytes_in_and_tokens_out_are_read_as_docTR_reads_them() -> None:

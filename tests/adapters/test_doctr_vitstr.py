@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import neuronkit
 from neuronkit.adapters.doctr.recognizer import DoctrOptions
 from neuronkit.errors import SpecError
-from neuronkit.testing import AdapterConformance
 from tests.adapters import doctr_models
 
 pytestmark = pytest.mark.peers
 
 
-class TestViTSTR(AdapterConformance):
+class TestViTSTR(doctr_models.Reads):
     batch_size = 4
     distinct_results = 8
 
     def make_model(self) -> nn.Module:
         return doctr_models.vitstr(0)
-
-    def expected_results(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> list[Any]:
-        return doctr_models.predictions(model, *inputs)
 
 
 def test_graphs_hold_only_operators_of_inf1() -> None:

@@ -11,33 +11,17 @@ import neuronkit
 from neuronkit import StaticPARSeq, estimate, static_greedy_decoder
 from neuronkit.demo.render import render_word
 from neuronkit.demo.weights import load_parseq
-from neuronkit.models import PARSeq
 from neuronkit.ocr import ParseqProcessor
 from neuronkit.static.decoding.loops import until_eos
+from tests.adapters.parseq_models import images as random_images
+from tests.adapters.parseq_models import lively
 
 PASSES = 5
-SIZES = {"embed_dim": 32, "enc_depth": 2, "enc_num_heads": 2, "dec_num_heads": 4, "patch_size": (8, 16)}
-
-
-def lively(seed: int, refine_iters: int) -> PARSeq:
-    """A random model whose rows need few passes or many."""
-    torch.manual_seed(seed)
-    model = PARSeq(36, max_label_length=24, refine_iters=refine_iters, **SIZES).eval()  # type: ignore[arg-type]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(3.0)
-        model.head.bias[0] += 0.5
-    return model
-
-
-def random_images(rows: int, seed: int) -> Tensor:
-    return torch.randn(rows, 3, 32, 128, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("refine_iters", [0, 1])
 def test_unsettled_rows_go_on_where_they_were_and_free_places_take_others(refine_iters: int) -> None:
-    model = lively(0, refine_iters)
+    model = lively(0, eos_bias=0.5, max_label_length=24, refine_iters=refine_iters)
     waiting = list(random_images(24, 2).split(1))
     with torch.no_grad():
         expected = [until_eos(model(image, 24), 0)[0] for image in waiting]
@@ -94,6 +78,7 @@ def test_the_worst_case_takes_as_many_passes_as_positions() -> None:
 
 
 def test_the_graph_holds_no_loop_and_only_operators_of_inf1() -> None:
-    report = neuronkit.analyze(StaticPARSeq(lively(0, 1), method="fused"), target="inf1")
+    static = StaticPARSeq(lively(0, max_label_length=24, refine_iters=1), method="fused")
+    report = neuronkit.analyze(static, target="inf1")
     assert report.unsupported == {}
     assert not {"prim::Loop", "prim::If"} & set(report.counts)

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import neuronkit
 from neuronkit.build import BuildReport, Recipe, build
 from neuronkit.build.recipe import read_build_file
 from neuronkit.errors import OptionError, UnknownTargetError
+from tests.processes import heed_interrupts, is_running, wait_for
 
 BUILD_FILE = """
 import os
@@ -154,7 +154,7 @@ def test_what_fails_leaves_the_others_alone(build_file: Path, tmp_path: Path) ->
 def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: signal.Signals) -> None:
     build_file.write_text(BUILD_FILE + "\nrecipes = ENDLESS\n")
     command = [sys.executable, "-m", "neuronkit.build", str(build_file), str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_heed_interrupts)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts)
     deadline = time.monotonic() + 120
     while not (started := list(tmp_path.glob("started-*"))):
         assert time.monotonic() < deadline
@@ -163,23 +163,8 @@ def test_no_process_outlives_the_build(build_file: Path, tmp_path: Path, how: si
     process.send_signal(how)
     process.communicate(timeout=60)
     worker = int(started[0].name.partition("-")[2])
-    while _runs(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: not is_running(worker))
     assert list(tmp_path.glob("half-written-*")) == []
-
-
-def _heed_interrupts() -> None:
-    # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_names_are_listed_without_building(build_file: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from neuronkit.errors import OptionError, SpecError
+from tools import public_api
 
 from . import runner
 from .entries import Entry, entries, fill
@@ -44,16 +44,6 @@ RESULTS = (
 OVERRIDDEN = ("StaticModel", "StaticCRAFT", "StaticPARSeq")
 
 
-def inventory() -> Any:
-    path = Path(__file__).parents[2] / "tools" / "public_api.py"
-    spec = importlib.util.spec_from_file_location("public_api", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("calls", CALLS)
 def test_wrong_arguments_give_documented_errors(calls: int) -> None:
@@ -84,8 +74,11 @@ def plain(function: Any) -> Any:
 
 def entry_points() -> Iterator[tuple[str, Any]]:
     """Public functions, classes that users make, and methods that take something."""
-    api = inventory()
-    public = {f"{module}.{name}": value for module in api.MODULES for name, value in api.public_names(module).items()}
+    public = {
+        f"{module}.{name}": value
+        for module in public_api.MODULES
+        for name, value in public_api.public_names(module).items()
+    }
     for path, value in public.items():
         name = path.rsplit(".", 1)[-1]
         if path.startswith(tuple(EXEMPT)) or not callable(value):
@@ -93,7 +86,7 @@ def entry_points() -> Iterator[tuple[str, Any]]:
         if name not in RESULTS:
             yield path, value
         if inspect.isclass(value) and name not in OVERRIDDEN:
-            for method, member in api.members(value, public.values()).items():
+            for method, member in public_api.members(value, public.values()).items():
                 function = plain(member)
                 if inspect.isfunction(function) and len(inspect.signature(function).parameters) > 1:
                     yield f"{path}.{method}", function

@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.ocr import CraftProcessor, Letterbox, find_boxes, processor_from_dict
+from tests.pictures import noise
 
 from .score_maps import make_score_maps
 
 pytestmark = pytest.mark.arrays
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def defined(image, canvas_size, mag_ratio):

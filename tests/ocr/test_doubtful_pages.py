@@ -19,6 +19,7 @@ from PIL import Image
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import CraftProcessor, ImagePage, ImageWarning, OCRPipeline, ParseqProcessor
 from neuronkit.ocr.pipeline.folder import NO_FILE, NO_IMAGE, OWN_RESULT, READ_BEFORE
+from tests.pictures import encode
 
 from .toys import CHARSET, Detector, Recognizer, detect, draw_page, grid, recognize
 
@@ -35,9 +36,7 @@ def reader(detector=detect, recognizer=recognize, **options):
 
 def scan(*texts, format="TIFF"):
     first, *others = (Image.fromarray(grid(text)) for text in texts)
-    out = io.BytesIO()
-    first.save(out, format, save_all=True, append_images=others)
-    return out.getvalue()
+    return encode(first, format, save_all=True, append_images=others)
 
 
 def test_a_single_call_says_how_many_pages_it_did_not_read() -> None:

@@ -19,16 +19,11 @@ from PIL import Image, ImageDraw
 
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import ImagePage, ImageWarning, image_pages, load_image, load_images
+from tests.pictures import encode
 
 pytestmark = pytest.mark.arrays
 
 GREYS = (10, 90, 200)
-
-
-def encode(image, format="PNG", **options):
-    out = io.BytesIO()
-    image.save(out, format, **options)
-    return out.getvalue()
 
 
 def pages(format="TIFF", greys=GREYS, **options):

@@ -16,16 +16,11 @@ from PIL import Image
 
 from neuronkit.errors import ImageError, MissingDependencyError
 from neuronkit.ocr import _cv2, load_image
+from tests.pictures import encode
 
 pytestmark = pytest.mark.arrays
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-
-
-def encode(image, format="PNG", **options):
-    out = io.BytesIO()
-    image.save(out, format, **options)
-    return out.getvalue()
 
 
 EPS = encode(Image.fromarray(RGB), "EPS")

@@ -27,6 +27,7 @@ from neuronkit.ocr import (
     page_stream,
     save_pages,
 )
+from tests.pictures import encode
 
 from .toys import CHARSET, detect, recognize
 
@@ -155,9 +156,7 @@ def test_a_stream_takes_folders_patterns_and_lists(tmp_path: Path) -> None:
 
 
 def png() -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (64, 32), "white").save(out, "PNG", dpi=(150, 150))
-    return out.getvalue()
+    return encode(Image.new("RGB", (64, 32), "white"), dpi=(150, 150))
 
 
 @pytest.mark.parametrize("pages", ["", "0", "3-1", "a", "1;2", "1--2", [], [0], 5, [1.5], "-3"])

@@ -16,10 +16,7 @@ from PIL import Image
 from neuronkit.errors import MissingDependencyError, NeuronKitError, OptionError, SpecError
 from neuronkit.ocr import Charset, CtcProcessor, ParseqProcessor, processor_from_dict
 from neuronkit.ocr.charset import CHARSET_36, CHARSET_94
-
-
-def noise(height, width, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+from tests.pictures import noise
 
 
 def logits_of(words, charset, steps=26, confidence=9.0):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import http.client
-import io
 import json
 import os
 import warnings
@@ -15,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from neuronkit import StaticCRAFT, StaticPARSeq, compile_for_inferentia
 from neuronkit.demo.picture import IMAGE, load_truth
 from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, ParseqProcessor, load_image
+from tests.pictures import encode
 
 from .waiting import PATIENCE_S
 
@@ -97,13 +96,6 @@ def save_artifacts(folder: Path, canvas: tuple[int, int] = (64, 192)) -> tuple[P
         StaticPARSeq(parseq, batch_size=8), target="cpu", processor=ParseqProcessor(charset=parseq.charset)
     )
     return detector.save(folder / "craft.pt"), recognizer.save(folder / "parseq.pt")
-
-
-def encode(pixels: Any, kind: str = "PNG") -> bytes:
-    """An image file."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
 
 
 def strips(count: int) -> list[bytes]:

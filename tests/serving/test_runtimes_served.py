@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from neuronkit import CompileOptions, StaticCRAFT, StaticPARSeq, compile_for_inferentia, load
 from neuronkit.demo.pages import PageStyle, render_page
@@ -16,6 +14,7 @@ from neuronkit.demo.weights import load_craft, load_parseq
 from neuronkit.ocr import CraftProcessor, OCRPipeline
 from neuronkit.serving.triton import export_repository
 from neuronkit.serving.triton.backend import Request, load_served
+from tests.pictures import encode
 
 pytestmark = pytest.mark.runtimes
 
@@ -41,10 +40,8 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def pages() -> list[bytes]:
     files = []
     for seed in range(3):
-        out = io.BytesIO()
         page = render_page(np.random.default_rng(seed), (60, 200), PageStyle(font_sizes=(20, 26)))
-        Image.fromarray(page.image).save(out, "PNG")
-        files.append(out.getvalue())
+        files.append(encode(page.image))
     return files
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import json
 import os
 import queue
@@ -26,7 +25,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from neuronkit import FixedShape, TensorSpec, compile_for_inferentia, load
@@ -35,6 +33,7 @@ from neuronkit.errors import ServerError
 from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import Server, export_repository, serve
 from neuronkit.serving.triton.probe import main, probe
+from tests.pictures import encode
 
 from ..ocr.documents import check_hocr, check_json  # noqa: TID252  # tests are no installed package
 from .waiting import PATIENCE_S, wait_until
@@ -117,10 +116,7 @@ def strings(*contents: bytes) -> NDArray[Any]:
 
 
 def png(seed: int, height: int, width: int) -> bytes:
-    image = render_page(np.random.default_rng(seed), (height, width), PageStyle(font_sizes=(18, 26))).image
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()
+    return encode(render_page(np.random.default_rng(seed), (height, width), PageStyle(font_sizes=(18, 26))).image)
 
 
 @dataclass(frozen=True)

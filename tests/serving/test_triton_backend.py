@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from neuronkit import (
@@ -30,6 +28,8 @@ from neuronkit.ocr import OCRPipeline
 from neuronkit.serving.triton import export_repository
 from neuronkit.serving.triton.backend import Request, Served, load_served
 from tests.adapters import line_models
+from tests.pictures import encode
+from tests.static.running import Counter
 
 ALL = ("images", "valid_size", "output_0", "score_maps", "features", "logits", "text", "confidence", "page")
 MAX_PIXELS = 100_000
@@ -39,19 +39,13 @@ def asked(inputs: Mapping[str, NDArray[Any]], *outputs: str) -> Request:
     return Request(lambda: inputs, outputs or ALL)
 
 
-def file(image: NDArray[np.uint8], format: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, format)
-    return out.getvalue()
-
-
 def files(*contents: bytes) -> dict[str, NDArray[Any]]:
     return {"image": np.array([[content] for content in contents], object)}
 
 
 def line(seed: int, height: int = 60, width: int = 200) -> bytes:
     """A page of a line or two."""
-    return file(render_page(np.random.default_rng(seed), (height, width), PageStyle(font_sizes=(20, 26))).image)
+    return encode(render_page(np.random.default_rng(seed), (height, width), PageStyle(font_sizes=(20, 26))).image)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +125,7 @@ def lines_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def test_lines_as_files_and_as_tensors_of_their_own_widths(lines_path: Path, tmp_path: Path) -> None:
     local = load(lines_path)
     rng = np.random.default_rng(0)
-    crops = [file(rng.integers(0, 256, (30, 40 + 19 * i, 3), np.uint8)) for i in range(5)]
+    crops = [encode(rng.integers(0, 256, (30, 40 + 19 * i, 3), np.uint8)) for i in range(5)]
     rows = [torch.from_numpy(image[None]) for image in local.processor.lines(crops)]
     expected = local.processor.postprocess(
         FixedShape(local)(
@@ -195,7 +189,7 @@ BROKEN = {
     "no image": (files(b"no image"), ImageError),
     "cut": (files(line(0)[:200]), ImageError),
     "one of two": (files(line(0), b"no image"), ImageError),
-    "too large": (files(file(np.zeros((400, 400, 3), np.uint8))), ImageError),
+    "too large": (files(encode(np.zeros((400, 400, 3), np.uint8))), ImageError),
     "no row": ({"image": np.empty((0, 1), object)}, SpecError),
 }
 
@@ -322,15 +316,6 @@ def test_a_reader_counts_pages_and_words(reader: Served) -> None:
     words = sum(len(found["words"]) for (page,) in answer["page"] for found in json.loads(page)["lines"])
     assert reader.models["detector"].take()["rows"] == 2
     assert reader.models["recognizer"].take()["rows"] == words > 0
-
-
-class Counter(nn.Module):
-    """A decoder of which each pass settles one position; the memory says where a row ends."""
-
-    def logits(self, tokens: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        place = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
-        ids = torch.where(place < memory[:, :1], tokens.long() % 9 + 1, torch.zeros_like(place))
-        return nn.functional.one_hot(ids, 11).float()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A small decoder in the logits protocol."""
+"""Small decoders in the logits protocol."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class Running(nn.Module):
 
     def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
         return self.out(torch.tanh(self.embed(tokens).cumsum(1) + memory.unsqueeze(1)))
+
+
+class Counter(nn.Module):
+    """Each pass settles one position; the memory says where a row ends."""
+
+    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        place = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
+        ids = torch.where(place < memory[:, :1], tokens.long() % 9 + 1, torch.zeros_like(place))
+        return nn.functional.one_hot(ids, 11).float()

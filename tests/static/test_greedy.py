@@ -12,6 +12,7 @@ from neuronkit import TensorSpec, compile_for_inferentia, static_greedy_decoder
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.decoding.greedy import growing_loop
 from neuronkit.static.decoding.loops import after_eos
+from tests.fuzz.values import nested
 
 VOCABULARY, WIDTH = 11, 16
 
@@ -76,14 +77,6 @@ CASES = [
     )
     for method in methods
 ]
-
-
-def deep_list() -> list[Any]:
-    """Python cannot write it out."""
-    value: list[Any] = []
-    for _ in range(100_000):
-        value = [value]
-    return value
 
 
 def assert_equal_up_to_eos(actual: Tensor, expected: Tensor, eos_id: int, tolerance: float) -> None:
@@ -274,7 +267,7 @@ def test_functions_and_plain_objects_serve_as_decoders() -> None:
         (Attention(0), {"memory": TensorSpec("memory", ())}, SpecError, r"memory of shape \(\)"),
         (Attention(0), {"memory": torch.tensor(2.0)}, SpecError, r"memory of shape \(\)"),
         (Attention, {}, SpecError, r"make an instance, Attention\(...\)"),
-        (deep_list(), {}, SpecError, "list follows no decoder protocol"),
+        (nested(), {}, SpecError, "list follows no decoder protocol"),
         (torch.add, {}, SpecError, "follows no decoder protocol"),
         (lambda tokens: tokens, {}, SpecError, "function follows no decoder protocol"),
     ],

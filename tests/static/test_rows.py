@@ -10,12 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuronkit import FixedShape, compile_for_inferentia, load, static_greedy_decoder
 from neuronkit.errors import OptionError, SpecError
 from neuronkit.static.decoding.loops import until_eos
 from neuronkit.static.shapes.rows import Carry, RowStream
+from tests.static.running import Counter
 
 
 class Countdown:
@@ -95,15 +96,6 @@ def test_functions_of_arrays_of_any_batch_are_served_too() -> None:
     assert isinstance(result, np.ndarray)
     assert result.tolist() == [0, 2, 4, 6, 8, 10]
     assert sizes == [4, 2]
-
-
-class Counter(nn.Module):
-    """A decoder of which each pass settles one position; the memory says where a row ends."""
-
-    def logits(self, tokens: Tensor, memory: Tensor) -> Tensor:
-        place = torch.arange(tokens.shape[1]).expand(len(tokens), -1)
-        ids = torch.where(place < memory[:, :1], tokens.long() % 9 + 1, torch.zeros_like(place))
-        return nn.functional.one_hot(ids, 11).float()
 
 
 def decoder(batch: int, method: str = "fused") -> Any:

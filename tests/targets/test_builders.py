@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from neuronkit.cache import CompileCache
+from tests.processes import heed_interrupts, is_running, wait_for
 
 pytestmark = pytest.mark.slow
 BUILDER = Path(__file__).with_name("builder.py")
@@ -37,29 +37,10 @@ def start(tmp_path: Path):
         builder.communicate()
 
 
-def heed_interrupts() -> None:
-    # A shell starts what it puts into the background with interrupts ignored, and children inherit that.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def result(builder: subprocess.Popen) -> dict:
     printed, errors = builder.communicate(timeout=120)
     assert builder.returncode == 0, errors
     return json.loads(printed)
-
-
-def wait_for(condition) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.inf1

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from benchmarks import compatibility
 
 pytestmark = pytest.mark.tooling
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compatibility", ROOT / "benchmarks" / "compatibility.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def published() -> dict[str, list[str]]:
@@ -33,14 +23,15 @@ def passes(cell: str) -> bool:
     return cell == "equal" or bool(re.fullmatch(r"\d+e-\d+", cell) and float(cell) <= 1e-4)
 
 
-def test_what_is_published_passes(benchmark: ModuleType) -> None:
-    table = {name: cells for name, cells in published().items() if name in benchmark.CASES}
+def test_what_is_published_passes() -> None:
+    table = {name: cells for name, cells in published().items() if name in compatibility.CASES}
     assert "CRAFT" in table
     assert [name for name, cells in table.items() if not all(map(passes, cells))] == []
 
 
 @pytest.mark.runtimes
-def test_a_part_of_it_made_again_passes_too(benchmark: ModuleType) -> None:
-    name, *cells = benchmark.row("PARSeq, fixed point", benchmark.CASES["PARSeq, fixed point"]).strip("| ").split(" | ")
-    assert len(cells) == len(benchmark.TARGETS) == len(published()[name])
+def test_a_part_of_it_made_again_passes_too() -> None:
+    row = compatibility.row("PARSeq, fixed point", compatibility.CASES["PARSeq, fixed point"])
+    name, *cells = row.strip("| ").split(" | ")
+    assert len(cells) == len(compatibility.TARGETS) == len(published()[name])
     assert all(map(passes, cells))

@@ -12,6 +12,7 @@ from neuronkit.errors import CompileError
 from neuronkit.options import CompileOptions
 from neuronkit.specs import TensorSpec
 from neuronkit.targets import find_target
+from tests.processes import is_running, wait_for
 
 # One framework set is enough; the children of this one start fastest.
 pytestmark = pytest.mark.inf1
@@ -21,19 +22,8 @@ def compile_head(graphs, options, target="inf1", progress=lambda stage: None):
     return find_target(target).compile({"head": graphs["head"]}, options=options, progress=progress)
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process lives; one that ended and that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def assert_gone(*pids: int) -> None:
-    until = time.monotonic() + 10
-    while any(map(is_running, pids)):
-        assert time.monotonic() < until, f"{pids} still run"
-        time.sleep(0.02)
+    wait_for(lambda: not any(map(is_running, pids)), 10)
 
 
 @pytest.mark.parametrize(
