@@ -38,6 +38,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"scale_factor": 3.3, "mode": "bicubic", "align_corners": False},
     {"scale_factor": 1.7, "mode": "bicubic", "align_corners": True},
     {"scale_factor": (2.5, 1), "mode": "bilinear", "align_corners": True},
+    {"scale_factor": (2.5, 1.7), "mode": "nearest"},
+    {"scale_factor": 3.3, "mode": "nearest-exact"},
 ]
 
 
@@ -68,6 +70,18 @@ def test_blocks_read_a_part_and_small_or_wide_matrices_stay_whole() -> None:
     assert [band[:2] for band in bands] == [(i, i + 64) for i in range(0, 512, 64)]
     assert max(last - first for _, _, first, last in bands) <= 42
     assert Interpolation(half, Extent(HEIGHT), None, align_corners=True).bands((64, 64)) is None
+
+
+@pytest.mark.parametrize(("mode", "offset"), [("nearest", 0.0), ("nearest-exact", 0.5)])
+@pytest.mark.parametrize("factor", [1.5, 0.21])
+def test_blocks_hold_what_nearest_neighbours_read(mode: str, offset: float, factor: float) -> None:
+    wanted = Extent(HEIGHT).then(lambda n: np.floor(n * factor).astype(np.int64))
+    bands = Interpolation(Extent(HEIGHT), wanted, 1 / factor, False, offset).bands((900, 900))
+    assert bands is not None
+    for size in (5, 450, 899, 900):
+        read = F.interpolate(torch.arange(float(size)).reshape(1, 1, size), scale_factor=factor, mode=mode).flatten()
+        for first, last, begin, end in bands:
+            assert ((read[first:last] >= begin) & (read[first:last] < end)).all()
     assert Interpolation(Extent(HEIGHT), 300, None, align_corners=False).bands((512, 512)) is None
     assert Interpolation(7, 300, None, align_corners=False).bands((512, 512)) is None
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neuronkit.errors import SpecError
 from neuronkit.static.exact import exact_padding
 
 from .networks import Net, UNet, between, conv, lively, worst_error
@@ -378,3 +379,22 @@ def test_what_loses_every_maximum_does_not_overflow(build: Build) -> None:
     # In float64 the square of these low values is finite.
     model = lively(build())
     assert worst_error(model, exact_padding(model), [(5, 7), CANVAS], CANVAS, dtype=torch.float32) < 1e-5
+
+
+@pytest.mark.parametrize("resize", [{"scale_factor": 1.5}, {"scale_factor": (2, 0.7)}, {"size": (24, 40)}], ids=str)
+def test_lines_of_one_height_are_resized_by_nearest_neighbours(resize: dict[str, Any]) -> None:
+    model = lively(_resize(resize))
+    exact = exact_padding(model, height=16)
+    lines = torch.rand(2, 3, 16, 50, generator=torch.Generator().manual_seed(0))
+    outputs = exact(lines, torch.tensor([37, 50], dtype=torch.int32))
+    for line, output, width in zip(lines, outputs, (37, 50)):
+        expected = model(line[None, :, :, :width])[0]
+        assert torch.allclose(output[..., : expected.shape[-1]], expected, atol=1e-5)
+
+
+def test_sizes_that_torch_resizes_as_no_whole_numbers_do_are_refused() -> None:
+    model = Net(lambda x, c: c(F.interpolate(x, size=(15175, 8), mode="nearest-exact")), conv(3, 2))
+    exact = exact_padding(model)
+    assert exact.valid_output_sizes(torch.tensor([[5337, 20]])) is None
+    with pytest.raises(SpecError, match=r"resizes 5338 entries to 15175, .* Take a smaller image"):
+        exact.valid_output_sizes(torch.tensor([[5338, 20]]))

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from neuronkit.static.exact.nearest import scales
+from neuronkit.static.exact.nearest import Steps, mantissas, steps
 from neuronkit.static.exact.sizes import HEIGHT, WIDTH, Extent, step, window_count
 
 
@@ -46,31 +50,64 @@ def test_sizes_that_shrink_are_noticed() -> None:
     assert not Extent(HEIGHT).then(lambda n: 100 - n).is_monotone(everything)
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["nearest", "nearest-exact"]))
-@example(4, 82, "nearest")
-@example(20, 205, "nearest")
-def test_nearest_scales_choose_the_inputs_that_torch_reads(size: int, target: int, mode: str) -> None:
-    x = torch.arange(float(size)).reshape(1, 1, size, 1).expand(1, 3, size, 5).contiguous()
-    expected = F.interpolate(x, size=(target, 6), mode=mode)[0, 0, :, 0].numpy()
-    offset = 0.5 if mode == "nearest-exact" else 0.0
-    (scale,) = scales(np.array([size]), np.array([target]), None, offset)
-    assert scale.dtype == np.float32
-    found = np.minimum(np.floor((np.arange(target, dtype=np.float32) + np.float32(offset)) * scale), size - 1)
-    assert (found == expected).all()
+def _read(size: int, target: int, found: Steps, offset: float) -> npt.NDArray[np.int64]:
+    """Which input each output reads, by these steps."""
+    places = 2 * np.arange(target) + 1 if offset else np.arange(target)
+    begin = found.run[0] * np.arange(size) + (mantissas(size) >= found.late[0])
+    return np.searchsorted(begin, places * found.rise[0], side="right") - 1
 
 
-@pytest.mark.parametrize("factor", [1.7, 0.3, 3.0, 1.1, 41.0, 2 / 3])
-def test_nearest_factors_choose_the_inputs_that_torch_reads(factor: float) -> None:
-    for size in range(4, 40):
-        x = torch.arange(float(size)).reshape(1, 1, size, 1).expand(1, 3, size, 5).contiguous()
-        expected = F.interpolate(x, scale_factor=(factor, 2.0), mode="nearest")[0, 0, :, 0].numpy()
-        (scale,) = scales(np.array([size]), np.array([len(expected)]), factor, 0.0)
-        assert (np.minimum(np.floor(np.arange(len(expected), dtype=np.float32) * scale), size - 1) == expected).all()
+def _read_by_torch(count: int, mode: str, dtype: torch.dtype = torch.float32, **settings: Any) -> npt.NDArray[np.int64]:
+    """The same of torch, whose kernels differ in float64 and for "nearest-exact": that for channels-last is meant."""
+    x = torch.arange(count, dtype=dtype).reshape(1, 1, count, 1).expand(1, 4, count, 5)
+    x = x.contiguous(memory_format=torch.channels_last)
+    return F.interpolate(x, mode=mode, **settings)[0, 0, :, 0].numpy().astype(np.int64)
 
 
-def test_no_nearest_output_lies_at_a_whole_number_of_inputs() -> None:
-    # Where a device rounds a product in its own way, it must not come out on the other side of a whole number.
-    sizes = np.arange(1, 200)
-    for scale, target in zip(scales(sizes, sizes * 3 // 2, None, 0.0), sizes * 3 // 2):
-        places = np.arange(1, target) * np.float64(scale)
-        assert (np.abs(places - np.round(places)) > 1e-4).all()
+_OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
+_SIDES, _MODES = st.integers(1, 2048), st.sampled_from(sorted(_OFFSETS))
+
+
+@given(_SIDES, _SIDES, _MODES, st.sampled_from([torch.float32, torch.float64]))
+@example(4, 82, "nearest", torch.float32)
+@example(20, 205, "nearest", torch.float64)
+@example(1025, 3075, "nearest-exact", torch.float32)
+@example(2, 41, "nearest-exact", torch.float64)
+def test_nearest_steps_choose_the_inputs_that_torch_reads(size: int, target: int, mode: str, dtype: Any) -> None:
+    found = steps(np.array([size]), np.array([target]), None, _OFFSETS[mode])
+    assert found.exact.all()
+    read = _read(size, target, found, _OFFSETS[mode])
+    assert (read == _read_by_torch(size, mode, dtype, size=(target, 6))).all()
+    if mode == "nearest" and dtype == torch.float32:
+        x = torch.arange(float(size)).reshape(1, 1, size, 1)
+        assert (read == F.interpolate(x, size=(target, 129))[0, 0, :, 0].numpy()).all()
+
+
+@pytest.mark.parametrize("mode", sorted(_OFFSETS))
+def test_nearest_steps_hold_for_every_pair_of_small_sizes(mode: str) -> None:
+    late, offset = 0, _OFFSETS[mode]
+    for size, target in itertools.product(range(1, 26), range(1, 190)):
+        found = steps(np.array([size]), np.array([target]), None, offset)
+        expected = _read_by_torch(size, mode, size=(target, 6))
+        assert (_read(size, target, found, offset) == expected).all()
+        late += int(found.late[0] <= 1 << 17)
+    # In these torch reads the input before a whole number.
+    assert late > 5
+
+
+@given(st.floats(0.3, 4.0), st.integers(4, 2048))
+@example(1.7, 39)
+@example(41.0, 20)
+@example(2 / 3, 1500)
+@example(1.1, 9)
+def test_nearest_factors_choose_the_inputs_that_torch_reads(factor: float, size: int) -> None:
+    expected = _read_by_torch(size, "nearest", scale_factor=(factor, 2.0))
+    found = steps(np.array([size]), np.array([len(expected)]), factor, 0.0)
+    assert found.exact.all()
+    assert (_read(size, len(expected), found, 0.0) == expected).all()
+
+
+def test_steps_that_whole_numbers_do_not_give_are_said_to_be_so() -> None:
+    found = steps(np.array([5338, 5338]), np.array([15175, 15176]), None, 0.5)
+    assert found.exact.tolist() == [False, True]
+    assert (_read(5338, 15175, found, 0.5) != _read_by_torch(5338, "nearest-exact", size=(15175, 6))).any()

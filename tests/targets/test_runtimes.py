@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -287,22 +287,38 @@ def test_openvino_computes_in_float32_unless_told(monkeypatch: pytest.MonkeyPatc
 
 
 class Resized(nn.Module):
-    """As networks for segmentation end: maps of an eighth, enlarged to the image's size, whatever it is."""
+    """Layers, and their maps in another size.
 
-    def __init__(self) -> None:
+    Args:
+        strides: Of the layers.
+        resize: Given to interpolate; with nothing, maps get the image's size, as networks for segmentation end.
+    """
+
+    def __init__(self, strides: Sequence[int] = (2, 2, 2, 1, 1, 1, 1), **resize: Any) -> None:
         super().__init__()
-        steps = zip((3, *[8] * 6), (2, 2, 2, 1, 1, 1, 1))
-        layers = (nn.Sequential(nn.Conv2d(count, 8, 3, stride, 1), nn.ReLU()) for count, stride in steps)
+        self.resize = resize
+        layers = (
+            nn.Sequential(nn.Conv2d(count, 8, 3, stride, 1), nn.ReLU()) for count, stride in zip((3, *[8] * 6), strides)
+        )
         self.layers = nn.Sequential(*layers)
         generator = torch.Generator().manual_seed(0)
         for weight in (p.data for p in self.parameters() if p.dim() > 1):
             weight.normal_(0, 0.2, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.interpolate(self.layers(x), size=x.shape[2:], mode="bilinear")
+        resize = self.resize or {"size": x.shape[2:], "mode": "bilinear"}
+        return nn.functional.interpolate(self.layers(x), **resize)
 
 
-@pytest.mark.parametrize("name", ["CRAFT", "U-Net", "enlarged"])
+# Places above 256, which bfloat16 does not hold one by one.
+_RESIZES: dict[str, Callable[[], nn.Module]] = {
+    "to the image's size": Resized,
+    "by a factor": lambda: Resized((1, 1), scale_factor=0.69, mode="bilinear"),
+    "nearest by a factor": lambda: Resized((2, 1), scale_factor=1.5),
+}
+
+
+@pytest.mark.parametrize("name", ["CRAFT", "U-Net", *_RESIZES])
 def test_padding_adds_little_to_what_bfloat16_costs(name: str) -> None:
     """Masks and sentinels that a compiler rounds would let padding in, or values that no layer gives."""
     narrow = CompileOptions(auto_cast="all", auto_cast_type="bf16")
@@ -311,9 +327,8 @@ def test_padding_adds_little_to_what_bfloat16_costs(name: str) -> None:
         levels, _ = CraftProcessor(mag_ratio=1.0, canvas=(224, 320)).preprocess([np.asarray(image)])
         alone, model, size = torch.from_numpy(levels), load_craft(), (256, 384)
         static: nn.Module = StaticCRAFT(model, height=size[0], width=size[1])
-    elif name == "enlarged":
-        # Places above 256, which bfloat16 does not hold one by one.
-        model, size = lively(Resized()), (512, 512)
+    elif name in _RESIZES:
+        model, size = lively(_RESIZES[name]()), (512, 512)
         alone, static = torch.randn(1, 3, 473, 490, generator=torch.Generator().manual_seed(0)), exact_padding(model)
     else:
         model, size = lively(UNet("bilinear", width=8, depth=2)), (128, 160)

@@ -25,10 +25,13 @@ class Interpolation:
         wanted: The same after resizing.
         scale: Inputs by output, where the caller fixed it; None takes the ratio of the sizes.
         align_corners: As in torch.
+        offset: Of nearest neighbours, added to outputs: 0 or 0.5; None of other interpolation.
     """
 
-    def __init__(self, dim: Dim, wanted: Dim, scale: float | None, align_corners: bool) -> None:
-        self._dims, self._scale, self._align_corners = (dim, wanted), scale, align_corners
+    def __init__(
+        self, dim: Dim, wanted: Dim, scale: float | None, align_corners: bool, offset: float | None = None
+    ) -> None:
+        self._dims, self._scale, self._align_corners, self._offset = (dim, wanted), scale, align_corners, offset
 
     def bands(self, canvas: tuple[int, int]) -> Bands | None:
         """(first, last) output of each block and (first, last) input that it reads; None where that saves little."""
@@ -55,7 +58,8 @@ class Interpolation:
         if self._align_corners:
             coordinate = output * ((inputs - 1) / np.maximum(outputs - 1, 1))
         else:
-            coordinate = (output + 0.5) * (inputs / outputs if self._scale is None else self._scale) - 0.5
+            scale = inputs / outputs if self._scale is None else self._scale
+            coordinate = (output + 0.5) * scale - 0.5 if self._offset is None else (output + self._offset) * scale
         return np.clip(coordinate, 0, inputs - 1)
 
 

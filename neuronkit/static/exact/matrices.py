@@ -86,29 +86,38 @@ def power_of_two_matrix(
 def nearest_matrix(
     like: Tensor,
     count_in: Tensor,
-    scale: Tensor,
+    rise: Tensor,
+    run: Tensor,
+    late: Tensor,
     valid_out: Tensor | None,
     inputs: Tensor,
+    mantissas: Tensor,
     outputs: Tensor,
     offset: float,
 ) -> Tensor:
-    """Matrix of nearest-neighbour interpolation.
+    """Matrix of nearest-neighbour interpolation, in integers, which no auto-cast rounds.
 
     Args:
         like: Gives the dtype.
         count_in: (N, 1) or (1, 1) int32 valid inputs.
-        scale: (N, 1) or (1, 1) float32 inputs per output, see `nearest.scales`.
+        rise: (N, 1) or (1, 1) int32, as `run` and `late`; see `nearest.Steps`.
+        run: Places for `rise` inputs.
+        late: From which mantissa inputs are read one place later.
         valid_out: (N, Lout) which outputs are valid; None for all of them.
         inputs: (Lin,) int32, 0, 1, 2, ...
+        mantissas: (Lin + 1,) int32, see `nearest.mantissas`.
         outputs: (Lout,) int32, 0, 1, 2, ...
         offset: 0 for torch's "nearest", 0.5 for "nearest-exact".
 
     Returns:
         (N, Lout, Lin).
     """
-    # float32 whatever the tensors are, as in torch; only products, which every device rounds alike.
-    source = torch.min((outputs.to(torch.float32) + offset) * scale, (count_in - 1).to(torch.float32)).unsqueeze(-1)
-    matrix = ((inputs <= source) & (source < inputs + 1)).to(working_dtype(like))
+    places = 2 * outputs + 1 if offset else outputs
+    # Places beyond the last valid input read it.
+    reached = torch.min(places * rise, run * count_in - 1).unsqueeze(-1)
+    begin = run * inputs + (mantissas[:-1] >= late).to(torch.int32)
+    end = run * (inputs + 1) + (mantissas[1:] >= late).to(torch.int32)
+    matrix = ((begin.unsqueeze(-2) <= reached) & (reached < end.unsqueeze(-2))).to(working_dtype(like))
     return _finish(matrix, valid_out, like)
 
 

@@ -124,10 +124,11 @@ def pooling_correction(
         (N, Lout), of the images' dtype.
     """
     dtype = working_dtype(images)
-    start = outputs.to(dtype) * stride - padding
+    # Places in integers, which no auto-cast rounds.
+    start = outputs * stride - padding
     on_canvas = (length(valid, 1) + padding - start).clamp(max=kernel)
-    alone = (size(valid, images) + padding - start).clamp(1, kernel)
-    return (on_canvas / alone).to(float_dtype(images))
+    alone = (count(valid) + padding - start).clamp(1, kernel)
+    return (on_canvas.to(dtype) / alone.to(dtype)).to(float_dtype(images))
 
 
 def scale_along(x: Tensor, factor: Tensor, dim: int) -> Tensor:

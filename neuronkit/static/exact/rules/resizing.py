@@ -15,12 +15,13 @@ from neuronkit.static.exact.bands import Interpolation, Resize
 from neuronkit.static.exact.builder import Call
 from neuronkit.static.exact.rules.pooling import average_areas
 from neuronkit.static.exact.rules.registry import pair, rule
-from neuronkit.static.exact.sizes import HEIGHT, MIXED, Dim, Extent, step
+from neuronkit.static.exact.sizes import MIXED, Dim, Extent, Sizes, step
 from neuronkit.static.exact.values import Fill, Size, Value
 
 _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
-# Of a scale's denominator: places times it stay far below what int32 holds.
-_LARGEST = 1024
+_NOT_WHOLE = "resizes {} entries to {}, of which torch reads others than whole numbers give. Take a smaller image"
+# Of a scale's denominator: places times it stay below what int32 holds. Small ones are tried first.
+_LARGEST = 1 << 10, 1 << 14
 _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
 
@@ -50,11 +51,8 @@ def interpolate(
     else:
         made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
     given = call.builder.zeroed(x) if x.fill is Fill.ANYTHING else x.node
-    if mode in _MATRICES:
-        along = [Interpolation(*sizes, bool(align_corners)) for sizes in zip(known, wanted, scales)]
-        node = call.builder.emit_part(Resize(*along), call.builder.images, given, *made)
-    else:
-        node = call.emit(matrices.apply_matrices, given, *made)
+    along = [Interpolation(*sizes, bool(align_corners), _OFFSETS.get(mode)) for sizes in zip(known, wanted, scales)]
+    node = call.builder.emit_part(Resize(*along), call.builder.images, given, *made)
     clean = all(m is not None or not isinstance(dim, Extent) for m, dim in zip(made, wanted))
     fill = Fill.ZERO if x.fill is Fill.ZERO or clean else Fill.FINITE
     return call.builder.output(node, (*outer, *wanted), fill)
@@ -112,19 +110,51 @@ def _nearest_matrix(call: Call, offset: float, dim: Any, wanted: Any, factor: fl
     keys = tuple(d.key if isinstance(d, Extent) else d for d in (dim, wanted))
     if keys[0] == keys[1] and factor in (None, 1.0):
         return None
-    varying = next((d for d in (dim, wanted) if isinstance(d, Extent)), Extent(HEIGHT))
-    if any(isinstance(d, Extent) and d.source != varying.source for d in (dim, wanted)):
+    key = ("nearest", *keys, factor, offset)
+    steps = _nearest_steps(call, offset, dim, wanted, factor, key)
+    valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
+    mantissas = builder.table(
+        lambda canvas: nearest.mantissas((dim.at(canvas[dim.source]) if isinstance(dim, Extent) else dim) + 1),
+        ("mantissas", keys[0]),
+    )
+    args = builder.count(dim), *steps, valid_out, builder.positions(dim), mantissas, builder.positions(wanted), offset
+    return builder.emit_once(matrices.nearest_matrix, builder.images, *args, key=key)
+
+
+def _nearest_steps(
+    call: Call, offset: float, dim: Any, wanted: Any, factor: float | None, key: tuple[Any, ...]
+) -> list[Any]:
+    """Rise, run and late of each row; see `nearest.Steps`."""
+    builder = call.builder
+    sources = {d.source for d in (dim, wanted) if isinstance(d, Extent)}
+    if len(sources) > 1:
         call.refuse("resizes a dimension that follows the height to one that follows the width")
 
-    def scales(sizes: Any) -> Any:
-        numbers = [d.function(sizes) if isinstance(d, Extent) else np.full(len(sizes), d) for d in (dim, wanted)]
-        return nearest.scales(numbers[0], numbers[1], factor, offset)
+    def numbers(sizes: Sizes) -> list[Sizes]:
+        return [d.function(sizes) if isinstance(d, Extent) else np.full_like(sizes, d) for d in (dim, wanted)]
 
-    key = ("nearest", *keys, factor, offset)
-    scale = builder.of_size(scales, varying.source, key)
-    valid_out = builder.valid(wanted) if isinstance(wanted, Extent) else None
-    args = builder.count(dim), scale, valid_out, builder.positions(dim), builder.positions(wanted), offset
-    return builder.emit_once(matrices.nearest_matrix, builder.images, *args, key=key)
+    def steps(sizes: Sizes) -> nearest.Steps:
+        sizes_in, sizes_out = numbers(sizes)
+        return nearest.steps(sizes_in, sizes_out, factor, offset)
+
+    if not sources:
+        found = steps(np.array([1]))
+        if not found.exact.all():
+            call.refuse(_NOT_WHOLE.format(dim, wanted))
+        return [builder.count(int(number[0])) for number in found[:3]]
+    (source,) = sources
+
+    def unmet(size: tuple[int, int]) -> str | None:
+        sizes = np.array([size[source]])
+        return None if steps(sizes).exact.all() else _NOT_WHOLE.format(*(n[0] for n in numbers(sizes)))
+
+    def met(sizes: tuple[Sizes, Sizes]) -> Any:
+        given = sizes[source]
+        return steps(given.reshape(-1)).exact.reshape(given.shape)
+
+    builder.require(unmet, met)
+    functions = (lambda sizes: steps(sizes).rise), (lambda sizes: steps(sizes).run), (lambda sizes: steps(sizes).late)
+    return [builder.of_size(function, source, (*key, place)) for place, function in enumerate(functions)]
 
 
 def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, scale: float | None) -> Any:
@@ -146,7 +176,7 @@ def _matrix(call: Call, mode: str, align_corners: bool, dim: Any, wanted: Any, s
 
 
 def _whole_numbers(call: Call, dim: Dim, wanted: Dim, scale: float | None, align_corners: bool) -> Any:
-    """What the matrices take as `whole`; None where the scale is no ratio of small numbers."""
+    """What the matrices take as `whole`; None where no ratio of small numbers is near the scale."""
     count, total = call.builder.count(dim), call.builder.count(wanted)
     if align_corners:
         # Where there is one output, its position is 0, and so the divisor does not matter.
@@ -154,8 +184,12 @@ def _whole_numbers(call: Call, dim: Dim, wanted: Dim, scale: float | None, align
         return count, call.emit(torch.sub, count, 1), steps
     if scale is None:
         return count, count, total
-    fraction = Fraction(scale).limit_denominator(_LARGEST)
-    return (count, fraction.numerator, fraction.denominator) if float(fraction) == scale else None
+    for largest in _LARGEST:
+        fraction = Fraction(scale).limit_denominator(largest)
+        # The matrices add what coordinates in float32 differ by, and a little more.
+        if abs(float(fraction) / scale - 1) < 2.0**-24:
+            return count, fraction.numerator, fraction.denominator
+    return None
 
 
 def _power_of_two(dim: Dim, wanted: Dim, scale: float | None) -> int | None:
