@@ -13,7 +13,7 @@ pytestmark = pytest.mark.tooling
 ROOT = Path(neuronkit.__file__).parent
 # Module prefix → layer; the longest prefix counts.
 LAYERS = {
-    "errors": -3, "lazy": -3, "version": -3, "shown": -3, "report": -1,
+    "errors": -3, "lazy": -3, "version": -3, "shown": -3, "threads": -3, "report": -1,
     "checks": -2, "tensors": -1, "specs": 0, "interface": 0, "options": 0, "tables": 0, "storage": 0,
     "ocr": 1, "cache": 1, "capture": 1,
     "targets": 2, "static": 2, "models": 2,

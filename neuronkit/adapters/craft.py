@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -239,7 +240,14 @@ class _ScoresAndFeatures(nn.Module):
             return outputs[0], outputs[1]
         features: list[Tensor] = []
         watched: Any = self.model.upconv4
-        watch = watched.register_forward_hook(lambda module, given, result: features.append(result))
+        thread = threading.get_ident()
+
+        def note(module: nn.Module, given: Any, result: Tensor) -> None:
+            # Other threads run the same module.
+            if threading.get_ident() == thread:
+                features.append(result)
+
+        watch = watched.register_forward_hook(note)
         try:
             return self.model(images)["logits"], features[0]
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -53,6 +54,9 @@ class KeyLock:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
+            # A process forked meanwhile has the file too, and with it the lock unless it is released.
+            with contextlib.suppress(OSError):
+                self.release()
             os.close(self._file)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
-from neuronkit.capture.tracing import recorded_warnings
+from neuronkit.capture.tracing import capturing
 from neuronkit.errors import CompileError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def export_graph(module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
         )
     examples = tuple(spec.example() for spec in specs)
     try:
-        with torch.no_grad(), recorded_warnings():
+        with torch.no_grad(), capturing():
             return torch.export.export(module, examples, strict=False)
     except Exception as error:
         raise CompileError(f"torch.export cannot export {type(module).__name__}: {error}") from error
@@ -35,7 +35,7 @@ def export_graph(module: nn.Module, specs: tuple[TensorSpec, ...]) -> Any:
 
 def load_portable(path: Path) -> fx.GraphModule:
     """Read an exported graph as a module that `to()` can move to any device."""
-    with recorded_warnings():
+    with capturing():
         return make_portable(torch.export.load(str(path)).module())  # type: ignore[arg-type]
 
 

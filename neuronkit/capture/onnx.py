@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
-from neuronkit.capture.tracing import recorded_warnings, trace
+from neuronkit.capture.tracing import capturing, trace
 from neuronkit.errors import CompileError, SpecError
 from neuronkit.specs import TensorSpec
 from neuronkit.storage.atomic import temporary_directory
@@ -153,7 +153,7 @@ def export(
     made = [TensorSpec.of(name, x) for name, x in zip(_output_names(names, specs, len(outputs)), outputs)]
     import onnx
 
-    with temporary_directory("onnx") as work, recorded_warnings():
+    with temporary_directory("onnx") as work, capturing():
         path = work / "graph.onnx"
         try:
             _write(traced, examples, path, len(made), opset)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from neuronkit.capture.tracing import recorded_warnings
+from neuronkit.capture.tracing import capturing
 from neuronkit.errors import CompileError
 
 
@@ -34,7 +34,7 @@ def save_program(program: Any, path: Path) -> None:
     """
     buffer = io.BytesIO()
     try:
-        with recorded_warnings():
+        with capturing():
             torch.export.save(program, buffer)
     except Exception as error:
         raise CompileError(f"torch.export cannot save the graph: {error}") from error

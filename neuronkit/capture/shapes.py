@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from neuronkit.threads.quiet import quiet
+
 Found = TypeVar("Found")
 # Elements of the inputs from which a run takes long.
 _LARGE = 1 << 20
@@ -56,7 +58,8 @@ class _Shapes(TorchDispatchMode):
 
 
 def _call(func: Any, args: Any, kwargs: Any) -> Any:
-    with torch.no_grad():
+    # This thread is another one than that which captures.
+    with torch.no_grad(), quiet():
         outputs = func(*args, **kwargs)
     given = {id(x) for x in tree_flatten((args, kwargs))[0]}
     # Autograd takes no view that it has seen itself.

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from neuronkit.errors import CompileError, UnsupportedOperatorError
 from neuronkit.specs import TensorSpec
+from neuronkit.threads.quiet import quiet
+from neuronkit.threads.turns import CAPTURE
 
 # Calls that hand a tensor's values to Python. Shapes are no values: they are fixed in a static graph.
 _ESCAPES = frozenset(
@@ -106,8 +107,15 @@ class _Plain(nn.Module):
 @contextlib.contextmanager
 def quiet_tracing() -> Iterator[EscapeWatcher]:
     """Without gradients, without the tracer's warnings, and with a watcher in their place."""
-    with torch.no_grad(), recorded_warnings(), EscapeWatcher() as watcher:
+    with capturing(), torch.no_grad(), EscapeWatcher() as watcher:
         yield watcher
+
+
+@contextlib.contextmanager
+def capturing() -> Iterator[None]:
+    """Within, this thread alone captures graphs, and what torch warns it of is not shown."""
+    with CAPTURE.taken(), quiet():
+        yield
 
 
 class EscapeWatcher(TorchFunctionMode):
@@ -144,13 +152,6 @@ def _depends_on_inputs(tensor: Tensor) -> bool:
             return True
         pending.extend(node.inputs())
     return False
-
-
-@contextlib.contextmanager
-def recorded_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield caught
 
 
 def nodes_of(block: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from neuronkit import checks, tensors
 from neuronkit.capture.lookups import find_lookups
 from neuronkit.capture.onnx import name_outputs
-from neuronkit.capture.tracing import recorded_warnings
+from neuronkit.capture.tracing import capturing
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import Interface, a_role
 from neuronkit.report import described
@@ -212,7 +213,7 @@ class StaticModel(RawImages, nn.Module, ABC):
         ):
             return joined
         # Newer torch warns of TorchScript, which the caller did not choose.
-        with recorded_warnings():
+        with capturing():
             return torch.jit.script(joined)  # type: ignore[no-any-return]
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
@@ -381,6 +382,23 @@ def _input(name: str, value: Any) -> Tensor | TensorSpec:
     return tensors.tensor(name, value)
 
 
+# Of this thread alone: others compute with the same modules.
+_kept: ContextVar[Mapping[nn.Module, tuple[Tensor, ...]]] = ContextVar("_kept", default={})  # noqa: B039
+
+
+@contextlib.contextmanager
+def kept_constants(graphs: Iterable[nn.Module]) -> Iterator[None]:
+    """Within, what depends on weights alone is computed once, as in a graph to be compiled; no module is changed."""
+    parts = {part for graph in graphs for part in graph.modules() if isinstance(part, Foldable)}
+    with torch.no_grad():
+        constants: dict[nn.Module, tuple[Tensor, ...]] = {part: part.constants for part in parts}
+    token = _kept.set(constants)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 class Foldable(nn.Module, ABC):
     """A graph module some of whose tensors depend on weights alone.
 
@@ -397,7 +415,8 @@ class Foldable(nn.Module, ABC):
     @property
     def constants(self) -> tuple[Tensor, ...]:
         if self._num_folded is None:
-            return self.compute_constants()
+            kept = _kept.get().get(self)
+            return self.compute_constants() if kept is None else kept
         return tuple(getattr(self, f"folded_{i}") for i in range(self._num_folded))
 
     def suit(self, rules: str) -> None:

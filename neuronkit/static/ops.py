@@ -7,12 +7,11 @@ upsampling becomes, and miscompiled assignment through a boolean mask. These do 
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
 from neuronkit.capture.onnx import pools_by_operator
+from neuronkit.threads.quiet import quiet
 
 # (first, last) output and (first, last) input of each block of a resizing.
 Bands = list[tuple[int, int, int, int]]
@@ -34,8 +33,7 @@ def length(x: Tensor, dim: int) -> int:
     """
     if not torch.jit.is_tracing():  # type: ignore[attr-defined]
         return x.shape[dim]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+    with quiet(torch.jit.TracerWarning):  # type: ignore[attr-defined]
         return int(x.shape[dim])
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from neuronkit.errors import NeuronKitError, SpecError
 from neuronkit.shown import shown
+from neuronkit.threads.turns import Turns
 
 
 def quantised_modules(model: nn.Module) -> list[str]:
@@ -57,16 +58,32 @@ def failures_named(
         ) from error
 
 
+_changing_modes = Turns()
+# Modules that were in train mode: by identity, each with the number of blocks that hold it in eval mode.
+_held: dict[int, tuple[nn.Module, int]] = {}
+
+
 @contextlib.contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model in eval mode; on leaving, give every submodule back the mode it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    """Put the model in eval mode; on leaving, give every submodule back the mode it had.
+
+    Of several threads that compute with one model, the last that leaves gives the modes back.
+    """
+    with _changing_modes.taken():
+        holding = [module for module in model.modules() if module.training or id(module) in _held]
+        for module in holding:
+            _held[id(module)] = module, _held.get(id(module), (module, 0))[1] + 1
+        model.eval()
     try:
         yield
     finally:
-        for module in training:
-            module.training = True
+        with _changing_modes.taken():
+            for module in holding:
+                _, count = _held.pop(id(module))
+                if count > 1:
+                    _held[id(module)] = module, count - 1
+                else:
+                    module.training = True
 
 
 def detached_copy(model: nn.Module) -> nn.Module:

@@ -37,6 +37,7 @@ from neuronkit.targets.sdk.packages import (
     within,
 )
 from neuronkit.targets.sdk.temporary import owned_directory
+from neuronkit.threads.turns import Turns
 
 if TYPE_CHECKING:
     from neuronkit.static.model import Graphs
@@ -49,6 +50,7 @@ _PLATFORM = "NEURON_PLATFORM_TARGET_OVERRIDE"
 _LEVEL, _CORES = "NEURON_COMPILER_OPT_LEVEL", "NEURON_LOGICAL_NC_CONFIG"
 # What decides about the compiled program, and so goes into an artifact; the rest is of this machine.
 _KEPT = ("TORCH_NEURONX_DISABLE_FALLBACK_EXECUTION", "NEURON_CC_FLAGS", _CORES, _LEVEL)
+_TELLING = Turns()
 # With it set, an artifact would have no program.
 _NO_CACHE = "TORCH_NEURONX_NEFF_DISABLE_CACHE"
 
@@ -212,7 +214,7 @@ class NativeGraph:
     """One graph under torch.compile: takes and gives CPU tensors.
 
     Its program, both of TorchNeuron's caches and the temporary files of its compile lie in a temporary directory, which
-    lives as long as the object.
+    lives as long as the object. Threads take turns, at all graphs of a process: settings are variables of the process.
 
     Args:
         fill: Writes ``graph.pt2``, and the caches where there are any, into an empty directory.
@@ -246,6 +248,11 @@ class NativeGraph:
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """The graph's settings, in force; while it compiles, temporary files have a place that goes with it."""
+        with _TELLING.taken(), self._in_force():
+            yield
+
+    @contextlib.contextmanager
+    def _in_force(self) -> Iterator[None]:
         if self._is_compiled:
             with settings(self._environment):
                 yield

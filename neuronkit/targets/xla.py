@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
 from neuronkit.capture.exporting import make_portable
-from neuronkit.capture.tracing import recorded_warnings
+from neuronkit.capture.tracing import capturing
 from neuronkit.errors import CompileError, MissingSDKError, OptionError
 from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Target
@@ -93,7 +93,7 @@ def lower(module: nn.Module, specs: tuple[TensorSpec, ...]) -> XlaGraph:
         CompileError: If it cannot be exported or lowered.
     """
     try:
-        with torch.no_grad(), recorded_warnings():
+        with torch.no_grad(), capturing():
             program = torch.export.export(module, tuple(spec.example() for spec in specs), strict=False)
             return XlaGraph(make_portable(program.module()), specs)  # type: ignore[arg-type]
     except Exception as error:

@@ -17,6 +17,7 @@ from neuronkit.errors import ParityError, SpecError, UnknownModelError
 from neuronkit.ocr import CraftProcessor, OCRPipeline, ParseqProcessor
 from neuronkit.ocr.metrics import text_accuracy
 from neuronkit.static.model import Foldable, StaticModel
+from tests.adapters import line_models
 
 METHODS = ("fixed_point", "stepwise", "unrolled")
 
@@ -73,6 +74,14 @@ def test_a_large_static_craft_loses_what_the_dynamic_one_loses() -> None:
         valid = scores[:, :, : width // 2]
         lost = (dynamic - valid).abs().max()
         assert (rounded[:, :, : width // 2] - valid).abs().max() < 2 * lost
+
+
+def test_a_line_recogniser_can_be_called_after_it_was_emulated() -> None:
+    static = neuronkit.make_static(line_models.crnn(), options=neuronkit.LineOptions(width=64))
+    inputs = static.example_inputs()
+    before, emulated = static(*inputs), emulate_autocast(static)
+    assert torch.equal(emulated(*inputs), emulated(*inputs))
+    assert torch.equal(static(*inputs), before)
 
 
 class Scale(Foldable):

@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,34 @@ def test_the_environment_is_given_back(torch_neuron_native, monkeypatch: pytest.
     compile_graph()
     assert os.environ["NEURON_CC_FLAGS"] == "--mine"
     assert "TORCH_NEURONX_COMPILE_ONLY" not in os.environ
+
+
+def test_graphs_of_several_threads_take_turns_at_the_environment(torch_neuron_native, monkeypatch) -> None:
+    torch_neuron_native()
+    _, compiled = compile_graph()
+    graph, taken, ended = compiled.callables["head"], native._TELLING.taken, []
+    arrived = threading.Event()
+
+    def call() -> None:
+        try:
+            graph(SPEC.example())
+        finally:
+            ended.append(os.environ.get("NEURON_CC_FLAGS"))
+            arrived.set()
+
+    def noted():
+        if threading.current_thread() is other:
+            arrived.set()
+        return taken()
+
+    monkeypatch.setattr(native._TELLING, "taken", noted)
+    other = threading.Thread(target=call)
+    with graph._told():
+        other.start()
+        assert arrived.wait(60)
+        assert not ended
+    other.join()
+    assert ended == [None]
 
 
 @pytest.mark.parametrize(

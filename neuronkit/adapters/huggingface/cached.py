@@ -12,7 +12,6 @@ import functools
 import itertools
 import math
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,9 +24,10 @@ from neuronkit.static.decoding.protocols import rounding
 from neuronkit.static.model import Foldable
 from neuronkit.static.ops import length
 from neuronkit.tensors import being_traced
+from neuronkit.threads.turns import Turns
 
 # Places, caches at hand and the kind of attention reach the model by attributes, which threads share.
-_AT_WORK = threading.RLock()
+AT_WORK = Turns()
 
 
 class Place:
@@ -267,7 +267,7 @@ class CachedDecode(Decode):
 
     def prefill(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Memory (N, S, D) → keys and values of it (N, S, K), with its mask, and of what comes before BOS (N, M, E)."""
-        with _AT_WORK, plain_sizes():
+        with AT_WORK.taken(), plain_sizes():
             own, cross = keeping(), keeping()
             states, mask = self.split(memory)
             tokens = self.start.expand(memory.shape[0], -1)
@@ -279,7 +279,7 @@ class CachedDecode(Decode):
 
     def advance(self, tokens: Tensor, position: Tensor, cache: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (N, W) at `position` (N,) → logits (N, W, V), and what they add to the cache (N, W, E)."""
-        with _AT_WORK, plain_sizes():
+        with AT_WORK.taken(), plain_sizes():
             window, past = tokens.shape[1], cache.shape[1]
             states, mask, crossed, constants = self._shared(context)
             own = keeping(self.layout.own.unpack(cache))
@@ -292,9 +292,9 @@ class CachedDecode(Decode):
                 entry = torch.arange(past + window, dtype=torch.int32, device=tokens.device)
                 named["decoder_attention_mask"] = (entry >= past - position).long()
             place = self.layout.place
-            place.tokens, place.positions, place.held = tokens, positions, constants
             plain = self.spells_out or being_traced()
             try:
+                place.tokens, place.positions, place.held = tokens, positions, constants
                 with contextlib.nullcontext() if plain else own_attention(self._configs):
                     logits = self.compute(tokens, states, mask, **named)
             finally:

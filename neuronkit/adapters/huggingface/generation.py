@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from neuronkit.adapters.huggingface.scores import read_processors
 from neuronkit.adapters.huggingface.settings import asked, refuse_settings, shallow_copy
 from neuronkit.errors import SpecError
 from neuronkit.static.decoding.decoding import Beams
+from neuronkit.threads.quiet import quiet
 
 _STOPS = ("MaxLengthCriteria", "EosTokenCriteria")
 
@@ -81,9 +81,8 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
         SpecError: If a setting is not reproduced, naming it, a token is missing or outside the vocabulary, or the
             release refuses the settings.
     """
-    with torch.no_grad(), warnings.catch_warnings():
-        # Warnings for callers of generate(), who see them when they call it.
-        warnings.simplefilter("ignore")
+    # Warnings for callers of generate(), who see them when they call it.
+    with torch.no_grad(), quiet():
         refuse_settings(model, arguments)
         call = asked(model, lambda: record_generate(model, inputs, arguments))
         prompt, ends, new_tokens = _tokens(call)

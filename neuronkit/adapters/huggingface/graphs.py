@@ -6,7 +6,6 @@ import contextlib
 import copy
 import inspect
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from neuronkit.adapters.huggingface.generation import Generation
 from neuronkit.adapters.huggingface.scores import Rules
 from neuronkit.static.ops import length
 from neuronkit.static.trees import find
+from neuronkit.threads.quiet import quiet
 
 _SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size, torch.Tensor.numel)  # type: ignore[attr-defined]
 
@@ -29,11 +29,8 @@ _FINITE = {torch.isfinite: False, Tensor.isfinite: False, torch.isinf: True, Ten
 _REDUCED = (torch.any, Tensor.any, torch.all, Tensor.all)
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        yield
+def _without_warnings() -> contextlib.AbstractContextManager[None]:
+    return quiet(torch.jit.TracerWarning)  # type: ignore[attr-defined]
 
 
 class PlainSizes(TorchFunctionMode):

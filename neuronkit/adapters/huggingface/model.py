@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import tensors
-from neuronkit.adapters.huggingface.cached import CachedDecode, Layout, find_layout
+from neuronkit.adapters.huggingface.cached import AT_WORK, CachedDecode, Layout, find_layout
 from neuronkit.adapters.huggingface.experts import check_routers, dense_experts
 from neuronkit.adapters.huggingface.generation import read_generation
 from neuronkit.adapters.huggingface.graphs import (
@@ -40,7 +39,9 @@ from neuronkit.errors import OptionError, SpecError
 from neuronkit.interface import OTHER, SEQ2SEQ, Interface
 from neuronkit.static.decoding.decoding import LOGITS, Beams
 from neuronkit.static.decoding.methods.windowed import WINDOW
+from neuronkit.static.model import Graphs
 from neuronkit.static.original import unwrap
+from neuronkit.threads.quiet import quiet
 
 # Tokens that rules look at from all positions at once: that work grows with the square, one position's with the length.
 LONGEST_HISTORY = 128
@@ -139,6 +140,12 @@ class StaticHuggingFace(EncoderDecoder):
             role, self.decoding.named_outputs, self.bos_id, ends[0], self.generation.pad_id, further_ends=ends[1:]
         )
 
+    def graphs(self, rules: str = "any") -> Graphs:
+        """As `StaticModel.graphs` says."""
+        # Not while a step of another thread has set the model to its way of attending.
+        with AT_WORK.taken():
+            return super().graphs(rules)
+
     def encoder(self, source: nn.Module) -> nn.Module:
         encoder = self._shared(source)[0].get_encoder()
         return EncodeTokens(encoder, self.kind, self.keeps_ids) if self.masked else EncodeImages(encoder, self.kind)
@@ -153,9 +160,8 @@ class StaticHuggingFace(EncoderDecoder):
 
     def run_original(self, source: Any, *inputs: Tensor) -> Any:
         """`generate` as its callers call it, its scores padded to the fixed length."""
-        with warnings.catch_warnings():
-            # Advice about settings, which are the caller's.
-            warnings.simplefilter("ignore", UserWarning)
+        # Advice about settings, which are the caller's.
+        with quiet(UserWarning):
             generated = shallow_copy(source).generate(
                 **self._named(inputs), **self.arguments, return_dict_in_generate=True, output_scores=True
             )

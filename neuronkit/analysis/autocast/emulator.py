@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from neuronkit.errors import OptionError, UnknownModelError, UnsupportedOperator
 from neuronkit.options import AUTO_CASTS, Precision
 from neuronkit.shown import shown
 from neuronkit.specs import TensorSpec
-from neuronkit.static.model import Foldable, StaticModel
+from neuronkit.static.model import StaticModel, kept_constants
 from neuronkit.static.original import eval_mode, failures_named, unwrap
 
 
@@ -130,7 +130,7 @@ class EmulatedModel(nn.Module):
         inputs = model.check_inputs(inputs)
         with torch.no_grad(), eval_mode(model.source):
             graphs = model.live_graphs(model.source)
-            with _folded(graphs.values()):
+            with kept_constants(graphs.values()):
                 return model.join({name: self._rounded(graph) for name, graph in graphs.items()})(*inputs)
 
     def _rounded(self, graph: nn.Module) -> Callable[..., Any]:
@@ -201,22 +201,6 @@ def _refuse_wide(func: Any, factors: Iterable[Any]) -> None:
             raise UnsupportedOperatorError(
                 f"{func._schema.name} multiplies {kind}, which no Neuron core does; convert the model with .float()"
             )
-
-
-@contextlib.contextmanager
-def _folded(graphs: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, what depends on weights alone is fixed, as in a graph to be compiled; the modules stay as they were."""
-    parts = {part for graph in graphs for part in graph.modules() if isinstance(part, Foldable)}
-    parts = {part for part in parts if part._num_folded is None}
-    try:
-        for part in parts:
-            part.fold()
-        yield
-    finally:
-        for part in parts:
-            for index in range(part._num_folded or 0):
-                delattr(part, f"folded_{index}")
-            part._num_folded = None
 
 
 def _is_exporting() -> bool:

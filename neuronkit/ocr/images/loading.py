@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,11 +27,12 @@ from neuronkit.ocr.images.types import (
     RGBImage,
     describe,
 )
+from neuronkit.threads.turns import Turns
 
 _MOST_ARRAY_PIXELS = 1 << 31
 
 # A Pillow image is at one page, and several threads may read several.
-_turning_pages = threading.Lock()
+_turning_pages = Turns()
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _image_errors(source: Any) -> Iterator[None]:
 
 def _alone(source: Any) -> contextlib.AbstractContextManager[Any]:
     """Keep other threads from a Pillow image while its pages are turned."""
-    return _turning_pages if hasattr(source, "getexif") else contextlib.nullcontext()
+    return _turning_pages.taken() if hasattr(source, "getexif") else contextlib.nullcontext()
 
 
 def _open_frame(image: Any, page: ImagePage | None, max_pixels: int, background: Colour | None) -> LoadedImage:

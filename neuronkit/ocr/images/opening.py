@@ -6,8 +6,6 @@ import contextlib
 import importlib.util
 import io
 import os
-import threading
-import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,12 @@ from neuronkit import checks
 from neuronkit.errors import ImageError
 from neuronkit.ocr.images.pdf import is_pdf
 from neuronkit.ocr.images.types import describe
+from neuronkit.threads.quiet import quiet
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _HEAD = 64
-# Reentrant: reading an open file is its owner's code.
-_filtering_warnings = threading.RLock()
 _PLUGINS = {
     "HEIC": "`pip install pillow-heif`, or convert it to PNG or JPEG",
     "AVIF": "update Pillow to 11.3 or newer, or `pip install pillow-avif-plugin`",
@@ -130,9 +127,7 @@ def _identified(file: Any) -> Image.Image:
     """Open without Pillow's warning of many pixels, which `max_pixels` decides on; its limit stays an error."""
     from PIL import Image
 
-    # The filters of warnings belong to the process: one thread at a time replaces them.
-    with _filtering_warnings, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with quiet(Image.DecompressionBombWarning):
         return Image.open(file)
 
 

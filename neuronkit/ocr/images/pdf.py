@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +13,14 @@ from neuronkit import checks
 from neuronkit.errors import ImageError
 from neuronkit.ocr.images.decoding import check_size
 from neuronkit.ocr.images.types import RGBImage, describe
+from neuronkit.threads.turns import Turns
 
 _INCH = 72.0
 # Readers of PDF look for the signature in so many bytes.
 _HEAD = 1024
 
 # pdfium may be called by one thread at a time.
-_drawing = threading.Lock()
+_drawing = Turns()
 
 
 def is_pdf(file: Any) -> bool:
@@ -95,7 +95,7 @@ def _opened(file: Any) -> Iterator[Any]:
             f"got {describe(file)}, a PDF, and pypdfium2 is not installed; expected it, since it draws the pages; "
             "pip install 'neuronkit[pdf]', or turn them into images, as `pdftoppm -r 200 -png` does"
         ) from error
-    with _drawing:
+    with _drawing.taken():
         try:
             document = pdfium.PdfDocument(_input(file))
         except pdfium.PdfiumError as error:

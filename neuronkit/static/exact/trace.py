@@ -9,6 +9,7 @@ import functools
 import operator
 import os
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from neuronkit.errors import SpecError
 from neuronkit.static.original import eval_mode
+from neuronkit.threads.turns import CAPTURE
 
 PATH = "neuronkit_path"
 
@@ -94,8 +96,12 @@ def _recording_calls() -> Iterator[None]:
 
 
 def _recording(function: Callable[..., Any]) -> Callable[..., Any]:
+    thread = threading.get_ident()
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return function(*args, **kwargs)
         proxies: list[fx.Proxy] = []
         fx.node.map_aggregate((args, kwargs), lambda a: proxies.append(a) if isinstance(a, fx.Proxy) else None)
         if proxies:
@@ -117,20 +123,36 @@ def _left_as_it_was(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for held, before in [*((vars(part), kept) for part, kept in attributes), *tables]:
-            held.clear()
-            held.update(before)
+            _put_back(held, before)
         with torch.no_grad():
             for buffer, version, content in contents:
                 if buffer._version != version:
                     buffer.copy_(content)
 
 
+def _put_back(held: dict[str, Any], before: dict[str, Any]) -> None:
+    """Undo changes of a table, and touch no more of it than was changed: other threads may be reading it."""
+    for name in held.keys() - before.keys():
+        del held[name]
+    for name, value in before.items():
+        if name not in held or held[name] is not value:
+            held[name] = value
+    if list(held) != list(before):
+        # Something was taken out and has come back behind the others.
+        for name in before:
+            held[name] = held.pop(name)
+
+
 class Tracer(fx.Tracer):
-    """Traces as torch.fx does, and notes which module each node comes from."""
+    """Traces as torch.fx does, and notes which module each node comes from.
+
+    While torch.fx traces, every module of the process goes through its tracer: one of other threads is called as ever.
+    """
 
     def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
         self._leaves = leaves
+        self._thread = threading.get_ident()
         self._paths: list[str] = [""]
         self._depth = 0
         self.failed_at = ""
@@ -142,7 +164,14 @@ class Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
         self._paths.append(self.path_of_module(m))
         try:
             return super().call_module(m, forward, args, kwargs)
@@ -211,7 +240,7 @@ def trace(module: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced
     """
     tracer, root = Tracer(leaves), Root(module)
     try:
-        with eval_mode(module), _left_as_it_was(module), _recording_calls():
+        with CAPTURE.taken(), eval_mode(module), _left_as_it_was(module), _recording_calls():
             graph = tracer.trace(root)
     except Exception as error:  # Whatever the module's code raises when it meets a proxy in place of a tensor.
         where = path_in(tracer.failed_at)

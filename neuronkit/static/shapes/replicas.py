@@ -21,6 +21,9 @@ from neuronkit.static.shapes.checks import as_specs, check_pickles
 from neuronkit.static.shapes.fixed import FixedShape
 from neuronkit.static.shapes.rows import Carry, RowStream
 from neuronkit.static.trees import map_tensors, transpose
+from neuronkit.threads.turns import Turns
+
+_starting = Turns()
 
 
 class Replicas:
@@ -132,7 +135,9 @@ class Replicas:
         batches = [[tensor[chunk] for tensor in inputs] for chunk in row_chunks(rows, self._batch_size)]
         if self._process != os.getpid():
             # A fork copies neither threads nor, for certain, which copies are idle.
-            self._start()
+            with _starting.taken():
+                if self._process != os.getpid():
+                    self._start()
         running = [self._threads.submit(self._run, batch) for batch in batches]
         # Wait for all before the first error is raised: no batch may still be running when the call returns.
         errors = [future.exception() for future in running]
