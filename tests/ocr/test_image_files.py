@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import ImagePage, ImageWarning, image_pages, load_image, load_images
+from neuronkit.ocr.images.resuming import close_idle
 from tests.pictures import encode
 
 pytestmark = pytest.mark.arrays
@@ -61,7 +62,10 @@ def test_a_file_is_opened_once_for_all_its_pages(format: str, monkeypatch: pytes
     rng, file, opened, open_ = np.random.default_rng(0), io.BytesIO(), [], Image.open
     frames = [Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)) for _ in range(9)]
     frames[0].save(file, format, save_all=True, append_images=frames[1:])
-    one_by_one = [load_image(page) for page in image_pages(file.getvalue())]
+    one_by_one = []
+    for page in image_pages(file.getvalue()):
+        close_idle()
+        one_by_one.append(load_image(page))
 
     def count(*arguments: object, **options: object) -> Image.Image:
         opened.append(arguments)

@@ -22,13 +22,13 @@ _DPI = 30, 2400
 _NEW_SUBFILE_TYPE = 254
 _REDUCED_OR_MASK = 0b101
 # What further frames of these formats are: other sizes, layers or views of the one image.
-_NO_PAGES = frozenset({"CUR", "ICNS", "ICO", "MPO", "PSD"})
+NO_PAGES = frozenset({"CUR", "ICNS", "ICO", "MPO", "PSD"})
 
 
 def page_frames(image: Image.Image) -> list[int]:
     """Give the frames of a file that are pages: not the thumbnails and masks of a TIFF, nor the layers of a PSD."""
     count = getattr(image, "n_frames", 1)
-    if count < 2 or image.format in _NO_PAGES:
+    if count < 2 or image.format in NO_PAGES:
         return [image.tell() if count > 1 else 0]
     if image.format != "TIFF":
         return list(range(count))

@@ -18,6 +18,7 @@ from neuronkit.ocr.images.ground import Colour, parse_background, write_flat
 from neuronkit.ocr.images.levels import array_to_rgb, array_to_rgba
 from neuronkit.ocr.images.opening import open_image
 from neuronkit.ocr.images.pdf import count_pages, draw_page, is_pdf
+from neuronkit.ocr.images.resuming import open_for
 from neuronkit.ocr.images.types import (
     MAX_PIXELS,
     PDF_DPI,
@@ -129,8 +130,8 @@ def load_images(
     """
     pages = image_pages(source)
     left, found = _PAGES_TOGETHER * checks.integer("max_pixels", max_pixels, 1, 1 << 40), []
-    for number, image in enumerate(_each(pages, max_pixels, background)):
-        found.append(image)
+    for number, page in enumerate(pages):
+        found.append(open_page(page, max_pixels=max_pixels, background=background).pixels)
         left -= found[-1].shape[0] * found[-1].shape[1]
         if left < 0:
             raise ImageError(
@@ -141,25 +142,12 @@ def load_images(
     return found
 
 
-def _each(pages: list[ImagePage], max_pixels: int, background: str | Colour | None) -> Iterator[RGBImage]:
-    """Read pages of one file, which stays open: opened anew, a decoder goes through all pages before the wanted one."""
-    source = pages[0].source
-    if len(pages) == 1 or hasattr(source, "getexif") or is_pdf(source):
-        yield from (open_page(page, max_pixels=max_pixels, background=background).pixels for page in pages)
-        return
-    ground = parse_background(background)
-    with _image_errors(source), open_image(source) as image:
-        for page in pages:
-            with _image_errors(page):
-                pixels = _open_frame(image, page, max_pixels, ground).pixels
-            yield pixels
-
-
 def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -> list[ImagePage]:
     """List the pages of a file without decoding them.
 
     Args:
-        source: See `load_image`. An open file is read once, here.
+        source: See `load_image`. An open file is read once, here. Pages that are read in their order, each by a call
+            of its own, take as long as together: the file stays open, and there are at most two such files.
         dpi: Resolution at which pages of a PDF are drawn.
         rotation: By how many degrees, 0, 90, 180 or 270, each page is turned counter-clockwise.
 
@@ -182,6 +170,9 @@ def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -
     with _image_errors(source):
         if hasattr(source, "read") and not hasattr(source, "getexif"):
             source = source.read()  # type: ignore[union-attr]
+        if isinstance(source, (bytearray, memoryview)):
+            # Others may change before the last page is read.
+            source = bytes(source)
         frames: Sequence[int]
         if is_pdf(source):
             frames = range(count_pages(source))
@@ -212,7 +203,8 @@ def _load(file: Any, page: ImagePage | None, max_pixels: int, ground: Colour | N
         wanted = page or ImagePage(file)
         pixels, count = draw_page(file, wanted.index, dpi=wanted.dpi, max_pixels=max_pixels)
         return LoadedImage(pixels, 0 if page else count - 1, wanted.dpi)
-    with _alone(file), open_image(file) as image:
+    opening = open_image(file) if page is None else open_for(file, page.index)
+    with _alone(file), opening as image:
         return _open_frame(image, page, max_pixels, ground)
 
 
