@@ -6,9 +6,11 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,6 +207,22 @@ def test_ray_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["serve", "ray", "a.pt", "b.pt"]) == 2
     assert "pip install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("begin", ["ray.build_app", "triton.export_repository"])
+def test_a_server_that_is_stopped_has_done_its_work(
+    begin: str, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    # Also before it serves. tests/serving stops servers that do.
+    monkeypatch.setattr(f"neuronkit.serving.{begin}", stopped)
+    before = signal.getsignal(number)
+    assert main(["serve", begin.partition(".")[0], "detector.pt", "recognizer.pt"]) == 0
+    assert signal.getsignal(number) == before
 
 
 def test_errors_are_one_line_and_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 Result = tuple[Any, int]
@@ -20,7 +22,12 @@ def add_commands(add: Any) -> None:
     cache.add_argument("--directory", help="the cache (the variable NEURONKIT_CACHE_DIR)")
     cache.add_argument("--max-bytes", type=float, help="what to leave (the variable NEURONKIT_CACHE_MAX_BYTES)")
     example = "neuronkit serve triton detector.pt recognizer.pt"
-    serve = add("serve", _serve, "serve artifacts with Triton or Ray until stopped", example)
+    serve = add(
+        "serve",
+        _serve,
+        "serve artifacts with Triton or Ray until stopped: Ctrl-C and SIGTERM end with status 0",
+        example,
+    )
     serve.add_argument("server", choices=("triton", "ray"))
     serve.add_argument("artifacts", nargs="+", help="a detector and a recogniser; of Triton any artifacts")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
@@ -70,26 +77,43 @@ def _entries(entries: Any, as_json: bool, headline: str) -> Any:
 
 def _serve(given: Any) -> Result:
     from neuronkit import checks
+    from neuronkit.errors import OptionError
 
     # Triton takes the next two ports as well.
     checks.integer("--port", given.port, 1, 65535 - 2)
-    if given.server == "triton":
-        from neuronkit.serving.triton import export_repository
-        from neuronkit.serving.triton.__main__ import main
-        from neuronkit.storage.atomic import temporary_directory
-
-        with temporary_directory("serve") as folder:
-            repository = folder / "models"
-            export_repository(list(given.artifacts), repository)
-            ports = zip(("http", "grpc", "metrics"), range(given.port, given.port + 3))
-            return None, main(
-                [str(repository), "--host", given.host, *(f"--{name}-port={port}" for name, port in ports)]
-            )
-    from neuronkit.errors import OptionError
-
-    if len(given.artifacts) != 2:
+    if given.server == "ray" and len(given.artifacts) != 2:
         raise OptionError(f"got {len(given.artifacts)} for Ray; expected a detector and a recogniser; give both")
-    return None, _serve_ray(given)
+    try:
+        with _interruptible():
+            return None, (_serve_triton if given.server == "triton" else _serve_ray)(given)
+    except KeyboardInterrupt:
+        # It has done what it was asked for.
+        return None, 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within, signals that stop a service raise KeyboardInterrupt, so that everything is tidied up."""
+    # Containers stop services by SIGTERM; and a shell's background jobs ignore SIGINT, unless they say otherwise.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for one that is not Python's.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _serve_triton(given: Any) -> int:
+    from neuronkit.serving.triton import export_repository
+    from neuronkit.serving.triton.__main__ import main
+    from neuronkit.storage.atomic import temporary_directory
+
+    with temporary_directory("serve") as folder:
+        repository = folder / "models"
+        export_repository(list(given.artifacts), repository)
+        ports = zip(("http", "grpc", "metrics"), range(given.port, given.port + 3))
+        return main([str(repository), "--host", given.host, *(f"--{name}-port={port}" for name, port in ports)])
 
 
 def _serve_ray(given: Any) -> int:
@@ -100,8 +124,7 @@ def _serve_ray(given: Any) -> int:
     from ray import serve
 
     serve.start(http_options={"host": given.host, "port": given.port})
-    # Containers stop services by SIGTERM; and a shell's background jobs ignore SIGINT, unless they say otherwise.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    serve.run(app, blocking=True)
+    # Ray has put its own in their place.
+    with _interruptible():
+        serve.run(app, blocking=True)
     return 0
