@@ -360,3 +360,8 @@ def test_the_public_object_is_recognised_and_equal() -> None:
     inputs = static.example_inputs(seed=3)
     with torch.no_grad():
         assert error(static(*inputs), static.reference(*inputs)) <= 1e-12
+
+
+def test_the_original_of_no_rows_has_the_shapes_of_the_static_model(static: StaticCRAFT) -> None:
+    nothing = torch.zeros(0, 3, HEIGHT, WIDTH), torch.zeros(0, 2, dtype=torch.int32)
+    assert [t.shape for t in static.reference(*nothing)] == [t.shape for t in static(*nothing)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
+from neuronkit.adapters.kit.canvas import CanvasModel, clear_outside
 from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import RECOGNIZER, Interface, ValidArea
@@ -20,7 +22,6 @@ from neuronkit.ocr.parseq import NORMALIZATION
 from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import TOKENS, named_outputs
 from neuronkit.static.exact import ExactPadding, exact_padding
-from neuronkit.static.model import StaticModel
 from neuronkit.static.ops import tokens_of
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 from neuronkit.static.shapes.fixed import VALID_WIDTH
@@ -140,7 +141,7 @@ class Canvas:
         return images, widths.to(torch.int32)
 
 
-class StaticLine(StaticModel):
+class StaticLine(CanvasModel):
     """A line recogniser on a canvas of fixed size: each row gives what the line alone gives.
 
     Called with images (N, C, H, W), each line at the left of its canvas, and valid_width (N,) int32, in pixels, it
@@ -166,8 +167,6 @@ class StaticLine(StaticModel):
     """
 
     blank_id = 0
-    # The original's modules, by identity, and the graph made of them: rewriting takes longer than a small forward.
-    _rewritten: tuple[tuple[int, ...], LineGraph] | None = None
 
     def __init__(
         self,
@@ -182,7 +181,7 @@ class StaticLine(StaticModel):
         exact = exact_padding(self.network(self.source), height=images.shape[2])
         self.canvas = Canvas(type(self.source).__name__, exact, images)
         self.specs, self.smallest_width, self.area = self.canvas.specs, self.canvas.smallest_width, self.canvas.area
-        self._keep(self._graph(self.source, exact))
+        self._current(self.source, partial(self._graph, exact=exact))
         if self.options.raw_images:
             self.take_raw_images(normalization)
 
@@ -209,11 +208,7 @@ class StaticLine(StaticModel):
         return self.canvas.check_inputs(*super().check_inputs(inputs))
 
     def modules_by_name(self, source: nn.Module) -> dict[str, nn.Module]:
-        if source is not self.source:
-            return {"read": self._graph(source)}
-        if self._rewritten is None or self._rewritten[0] != tuple(map(id, source.modules())):
-            self._keep(self._graph(source))
-        return {"read": self._rewritten[1]}  # type: ignore[index]
+        return {"read": self._current(source, self._graph)}
 
     def graph_specs(self) -> dict[str, tuple[TensorSpec, ...]]:
         return {"read": self.specs}
@@ -268,10 +263,7 @@ class StaticLine(StaticModel):
         """The outputs with everything outside the valid part set to zero."""
         if not isinstance(outputs, Tensor):
             return tuple(self.meaningful(output, inputs) for output in outputs)
-        sizes = self.valid_output_sizes(inputs[1].to(outputs.device))
-        inside = torch.arange(outputs.shape[1], device=outputs.device) < sizes
-        inside = inside if outputs.dim() == 2 else inside.unsqueeze(2)
-        return torch.where(inside, outputs, outputs.new_zeros(()))
+        return clear_outside(outputs, self.area, inputs[1])
 
     def decoded(self, outputs: Any) -> list[Any]:
         """For each row the text along the best path; its classes where the characters are not known."""
@@ -290,10 +282,6 @@ class StaticLine(StaticModel):
         certain = torch.zeros(self.num_classes, dtype=next(exact.parameters()).dtype)
         certain[self.blank_id] = CERTAIN
         return LineGraph(exact, self.canvas.reached(), certain, gives_tokens=self.options.outputs == TOKENS)
-
-    def _keep(self, graph: LineGraph) -> None:
-        # Not registered: this holds the original's layers, which stay the original's alone.
-        self.__dict__["_rewritten"] = tuple(map(id, self.source.modules())), graph
 
 
 class LineGraph(nn.Module):
