@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from neuronkit.demo.reader import demo_reader
 from neuronkit.errors import ImageError, OptionError
 from neuronkit.ocr import CraftProcessor, ImagePage, ImageWarning, OCRPipeline, ParseqProcessor
 from neuronkit.ocr.pipeline.folder import NO_FILE, NO_IMAGE, OWN_RESULT, READ_BEFORE
@@ -290,6 +292,26 @@ def test_a_page_that_may_be_turned_says_so() -> None:
         found = reader(recognizer=read_upright_only)(page)
     assert found.rotation == 0
     assert len(found.to_dict()["warnings"]) == 1
+
+
+@pytest.fixture(scope="module")
+def demo() -> OCRPipeline:
+    return demo_reader()
+
+
+@pytest.mark.parametrize(
+    "text", ["window seat", "winter", "orange juice", "fresh bread", "silver spoon", "ill", "1 7 1"]
+)
+def test_one_turned_line_says_so(text: str, demo: OCRPipeline) -> None:
+    font = ImageFont.load_default(28)
+    line = Image.new("RGB", (round(font.getlength(text)) + 40, 68), "white")
+    ImageDraw.Draw(line).text((20, 20), text, "black", font)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImageWarning)
+        upright, *turned = (demo(np.ascontiguousarray(np.rot90(line, turns))) for turns in (0, 1, 3))
+    assert upright.warnings == ()
+    # Few letters may run in any direction.
+    assert len(text) < 6 or all("may be turned" in page.warnings[0] for page in turned)
 
 
 def test_upright_pages_cost_nothing_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,16 +18,23 @@ TRY_ROTATIONS = "rotations=(90, 180, 270)"
 """What a warning recommends; the command line names its own option instead."""
 
 _FEW = 4
-"""So few upright words say nothing about the direction of a page."""
+"""So few high boxes say nothing about the direction of a page: digits have such."""
 _VERTICAL = 1.5
+_LONG = 3
+"""Words of so many letters are wider than they are high, unless they run up or down."""
 
 
 def may_be_turned(words: Sequence[Word]) -> bool:
-    """Whether a page's words look like those of a turned page: read with low confidence, or most of them upright."""
+    """Whether a page's words look like those of a turned page: read with low confidence, or running up or down."""
     if not words:
         return False
-    vertical = sum(_height(word.box) >= _VERTICAL * _width(word.box) for word in words)
-    return _is_doubtful(words) or (len(words) >= _FEW and 2 * vertical > len(words))
+    vertical = [word for word in words if _height(word.box) >= _VERTICAL * _width(word.box)]
+    run_down = sum(n for n in map(_letters, vertical) if n >= _LONG)
+    return (
+        _is_doubtful(words)
+        or (len(words) >= _FEW and 2 * len(vertical) > len(words))
+        or 2 * run_down > sum(map(_letters, words))
+    )
 
 
 def turned_warning(rotations: Sequence[int]) -> str:
@@ -57,6 +65,11 @@ def scale_warning(size: tuple[int, int], scale: float | None, words: Sequence[Wo
 
 def _is_doubtful(words: Sequence[Word]) -> bool:
     return bool(words) and bool(np.median([word.confidence for word in words]) < LOW_CONFIDENCE)
+
+
+def _letters(word: Word) -> int:
+    """How many characters of a word take place in its line: no accents that stand on others."""
+    return sum(not unicodedata.category(character).startswith("M") for character in word.text)
 
 
 def _width(box: TextBox) -> float:
