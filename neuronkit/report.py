@@ -12,12 +12,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from neuronkit import checks
-from neuronkit.errors import OptionError
+from neuronkit.errors import MissingDependencyError, OptionError
 from neuronkit.shown import shown
 
 # Columns of a terminal that a printed report stays within, as long as no single word is longer.
 WIDTH = 100
 _GAP = "  "
+
+
+def new_figure(what: str, size: tuple[float, float]) -> Any:
+    """An empty figure of matplotlib, of a size in inches.
+
+    Args:
+        what: What is drawn, as a message calls it.
+        size: Width and height.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"drawing {what} needs matplotlib ({error}); pip install 'neuronkit[plot]'"
+        ) from error
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def save_figure(figure: Any, path: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -270,7 +271,7 @@ def _compare_tensor(actual: Tensor, expected: Tensor, rtol: float, atol: float) 
         same_argmax=int((a_rows.argmax(-1) == e_rows.argmax(-1)).sum()),
         argmax_count=len(a_rows),
         excess=float(excess.max()),
-        position=_unravel(worst, shape),
+        position=tuple(map(int, np.unravel_index(worst, shape))),
         finite=finite,
     )
 
@@ -331,11 +332,3 @@ def _tensors(outputs: Any) -> list[Tensor]:
     raise SpecError(
         f"output of type {type(outputs).__name__} cannot be compared; give tensors, or tuples, lists or dicts of them"
     )
-
-
-def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    position = []
-    for size in reversed(shape):
-        index, remainder = divmod(index, size)
-        position.append(remainder)
-    return tuple(reversed(position))

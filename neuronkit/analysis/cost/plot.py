@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuronkit.errors import MissingDependencyError
-from neuronkit.report import save_figure
+from neuronkit.report import new_figure, save_figure
 
 if TYPE_CHECKING:
     from neuronkit.analysis.cost.report import CostReport
@@ -21,17 +20,9 @@ def draw(reports: Mapping[str, CostReport], rows: Iterable[Any], path: str | Pat
         rows: The `CostRow`s of those reports.
         path: Where to write it; the suffix decides the format.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"drawing costs needs matplotlib ({error}); pip install 'neuronkit[plot]'"
-        ) from error
     priced = [row for row in rows if row.usd_per_million_lower_bound is not None]
     height = 1.5 + 0.3 * max(2 * len(reports), len(priced))
-    figure = Figure(figsize=(13, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure("costs", (13, height))
     left, right = figure.subplots(1, 2)
     _draw_times(left, reports)
     _draw_prices(right, priced)

@@ -87,8 +87,7 @@ def _tensor(file: BinaryIO, begin: int, size: int, entry: Any) -> tuple[Any, int
         raise Damaged("the data of a tensor has another size than it states")
     block = Block(last - first, lambda: read_bytes(file, begin + first, last - first))
     storage = Storage(block, 0, last - first, dtype, kind)
-    strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-    return StoredTensor(storage, dtype, 0, tuple(shape), strides), first, last
+    return StoredTensor.contiguous(storage, dtype, shape), first, last
 
 
 def _naturals(value: Any) -> TypeGuard[list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +74,11 @@ class StoredTensor:
     stride: tuple[int, ...]
     conjugated: bool = False
     negated: bool = False
+
+    @classmethod
+    def contiguous(cls, storage: Storage, dtype: torch.dtype, shape: Sequence[int]) -> StoredTensor:
+        """The whole of a storage, in order."""
+        return cls(storage, dtype, 0, tuple(shape), tuple(math.prod(shape[i + 1 :]) for i in range(len(shape))))
 
     def __post_init__(self) -> None:
         numbers = (self.offset, *self.shape, *self.stride)

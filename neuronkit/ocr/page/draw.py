@@ -65,14 +65,13 @@ def draw_text(image: RGBImage, words: Sequence[tuple[str, TextBox]], writer: Tex
     return np.array(canvas)
 
 
-def draw_heat_map(image: RGBImage, scores: NDArray[Any], letterbox: Letterbox, *, strength: float = 0.5) -> RGBImage:
+def draw_heat_map(image: RGBImage, scores: NDArray[Any], letterbox: Letterbox) -> RGBImage:
     """Lay a score map over the image: blue where it is 0, red where it is 1.
 
     Args:
         image: (H, W, 3) uint8, RGB, the letterbox's source; left as it is.
         scores: (h, w) floating point, half the size of the letterbox's canvas.
         letterbox: How the image lay in the canvas.
-        strength: Share of the colours in the result, 0..1.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -82,7 +81,7 @@ def draw_heat_map(image: RGBImage, scores: NDArray[Any], letterbox: Letterbox, *
     levels = (np.clip(scores[:height, :width].astype(np.float32), 0, 1) * 255).astype(np.uint8)
     levels = cv2.resize(levels, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    blended: RGBImage = cv2.addWeighted(image, 1 - strength, colours, strength, 0)
+    blended: RGBImage = cv2.addWeighted(image, 0.5, colours, 0.5, 0)
     return blended
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from neuronkit import checks
 from neuronkit.checks import shown
-from neuronkit.errors import MissingDependencyError, SpecError
-from neuronkit.report import Grid, Report, number, save_figure
+from neuronkit.errors import SpecError
+from neuronkit.report import Grid, Report, new_figure, number, save_figure
 from neuronkit.static.shapes.search import search
 
 Ints = npt.NDArray[np.int64]
@@ -312,16 +312,9 @@ def _report(
 
 def _draw(plan: BucketPlan, path: str | Path, observed: Ints) -> None:
     """Write a picture of the shapes, the observed sizes and the waste before and after."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.patches import Rectangle
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"drawing a plan needs matplotlib ({error}); pip install 'neuronkit[plot]'"
-        ) from error
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure("a plan", (10, 4.5))
+    from matplotlib.patches import Rectangle
+
     left, right = figure.subplots(1, 2, width_ratios=[3, 2])
     if len(observed):
         left.scatter(observed[:, 1], observed[:, 0], s=4, alpha=0.3, color="tab:gray", linewidths=0, label="inputs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +31,11 @@ def _tensor(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *
 def _tensor_v3(budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Any:
     """``_rebuild_tensor_v3``: the dtype stands behind the two arguments of training."""
     dtype, bits = rest[2], rest[3] if len(rest) > 3 else None
-    known = DTYPES.get(dtype.name) if isinstance(dtype, Name) and dtype.module == "torch" else None
-    return _view(storage, known, offset, size, stride, bits)
+    return _view(storage, _torch_dtype(dtype), offset, size, stride, bits)
+
+
+def _torch_dtype(name: Any) -> torch.dtype | None:
+    return DTYPES.get(name.name) if isinstance(name, Name) and name.module == "torch" else None
 
 
 def _view(storage: Any, dtype: torch.dtype | None, offset: Any, size: Any, stride: Any, bits: Any) -> Any:
@@ -59,15 +61,14 @@ def _from_type(budget: Budget, function: Any, kind: Any, arguments: Any, state: 
 
 def _from_numpy(budget: Budget, data: Any, dtype: Any, device: Any, grad: Any) -> Any:
     """Tensors of XLA devices are stored as NumPy arrays."""
-    known = DTYPES.get(dtype.name) if isinstance(dtype, Name) and dtype.module == "torch" else None
+    known = _torch_dtype(dtype)
     if not isinstance(data, NumpyArray) or data.values is None or known is None:
         return StandIn("torch.Tensor of an XLA device")
     budget.spend(2 * data.values.nbytes)
     values = torch.from_numpy(np.ascontiguousarray(data.values.astype(data.values.dtype.newbyteorder("=")))).to(known)
     flat = values.reshape(-1).view(torch.uint8)
     storage = Storage(Block(flat.numel(), lambda: flat), 0, flat.numel(), known, str(known))
-    strides = tuple(math.prod(values.shape[i + 1 :]) for i in range(values.dim()))
-    return StoredTensor(storage, known, 0, tuple(values.shape), strides)
+    return StoredTensor.contiguous(storage, known, values.shape)
 
 
 def _dictionary(budget: Budget, items: Any = (), *rest: Any) -> dict[Any, Any]:
