@@ -257,6 +257,9 @@ _RESIZES: list[dict[str, Any]] = [
     {"mode": "nearest", "size": 17},
     {"mode": "nearest-exact", "scale_factor": 1.7},
     {"mode": "nearest-exact", "scale_factor": 3},
+    {"mode": "nearest", "scale_factor": (1.5, 0.75)},
+    {"mode": "nearest", "scale_factor": (2.5, 1)},
+    {"mode": "nearest-exact", "scale_factor": (0.5, 1.6)},
     {"mode": "area", "size": (5, 6)},
 ]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from neuronkit.static.exact.nearest import Steps, mantissas, steps
+from neuronkit.static.exact.rules.resizing import _period
 from neuronkit.static.exact.sizes import HEIGHT, WIDTH, Extent, step, window_count
 
 
@@ -111,3 +112,20 @@ def test_steps_that_whole_numbers_do_not_give_are_said_to_be_so() -> None:
     found = steps(np.array([5338, 5338]), np.array([15175, 15176]), None, 0.5)
     assert found.exact.tolist() == [False, True]
     assert (_read(5338, 15175, found, 0.5) != _read_by_torch(5338, "nearest-exact", size=(15175, 6))).any()
+
+
+@pytest.mark.parametrize("mode", sorted(_OFFSETS))
+@pytest.mark.parametrize("factor", [0.5, 0.75, 1.5, 1.6, 2.5, 8.0])
+def test_reading_recurs_by_factors_of_small_ratios(factor: float, mode: str) -> None:
+    inputs, read = _period(factor, _OFFSETS[mode]) or (1, ())
+    assert len(read) == factor * inputs
+    for size in (1, 2, 3, 16, 901):
+        if int(size * factor):
+            expected = _read_by_torch(size, mode, scale_factor=(factor, 2.0))
+            periods = np.add.outer(np.arange(0, size, inputs), read).flatten()
+            assert (periods[: len(expected)] == expected).all()
+
+
+@pytest.mark.parametrize("factor", [1.7, 1.25, 0.7, 4.1, 0.1, 2**0.5])
+def test_reading_does_not_recur_by_other_factors(factor: float) -> None:
+    assert _period(factor, 0.0) is None

@@ -314,7 +314,7 @@ class Resized(nn.Module):
 _RESIZES: dict[str, Callable[[], nn.Module]] = {
     "to the image's size": Resized,
     "by a factor": lambda: Resized((1, 1), scale_factor=0.69, mode="bilinear"),
-    "nearest by a factor": lambda: Resized((2, 1), scale_factor=1.5),
+    "nearest by a factor": lambda: Resized((2, 1), scale_factor=1.7),
 }
 
 

@@ -15,6 +15,9 @@ from neuronkit.static import ops
 from neuronkit.static.ops import length
 from neuronkit.static.sentinels import sentinel
 
+# Inputs of a period, and which of them each of its outputs reads.
+Period = tuple[int, tuple[int, ...]]
+
 
 def valid(valid_size: Tensor, source: int, thresholds: Tensor) -> Tensor:
     """Compare sizes (N, 2) with the thresholds (L,) of a dimension: (N, L) bool."""
@@ -199,6 +202,23 @@ def repeat_entries(x: Tensor, rows: int, columns: int) -> Tensor:
     n, c, h, w = (length(x, dim) for dim in range(4))
     x = x.reshape(n, c, h, 1, w, 1).expand(n, c, h, rows, w, columns)
     return x.reshape(n, c, h * rows, w * columns)
+
+
+def periodic_entries(x: Tensor, rows: Period, columns: Period) -> Tensor:
+    """Nearest-neighbour resizing by ratios: along H and W, which of so many inputs each output of a period reads."""
+    for dim, (inputs, read) in ((2, rows), (3, columns)):
+        if read == (0,) and inputs == 1:
+            continue
+        count = length(x, dim)
+        if count % inputs:
+            x = pad(x, [0, 0] * (3 - dim) + [0, -count % inputs], 0.0)
+        sizes = [length(x, d) for d in range(4)]
+        grouped = x.reshape(*sizes[:dim], sizes[dim] // inputs, inputs, *sizes[dim + 1 :])
+        before = (slice(None),) * (dim + 1)
+        parts = [grouped[(*before, slice(place, place + 1))] for place in read]
+        x = torch.cat(parts, dim + 1).flatten(dim, dim + 1)
+        x = x[(*before[:dim], slice(0, count * len(read) // inputs))]
+    return x
 
 
 def fit(x: Tensor, dim: int, like: Tensor, value: float = 0.0, before: int = 0) -> Tensor:

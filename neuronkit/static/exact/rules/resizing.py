@@ -22,6 +22,8 @@ _OFFSETS = {"nearest": 0.0, "nearest-exact": 0.5}
 _NOT_WHOLE = "resizes {} entries to {}, of which torch reads others than whole numbers give. Take a smaller image"
 # Of a scale's denominator: places times it stay below what int32 holds. Small ones are tried first.
 _LARGEST = 1 << 10, 1 << 14
+# Of a period, in inputs or outputs.
+_LONGEST = 8
 _MATRICES = {"bilinear": matrices.linear_matrix, "bicubic": matrices.cubic_matrix}
 
 
@@ -45,8 +47,12 @@ def interpolate(
     if whole is not None:
         node = call.emit(runtime.repeat_entries, x, *whole)
         return call.builder.output(node, (*outer, *wanted), x.fill)
+    factors = [None if s is None else float(f) for s, f in zip(scales, pair(scale_factor))]
+    if mode in _OFFSETS and None not in (periods := [f and _period(f, _OFFSETS[mode]) for f in factors]):
+        node = call.emit(runtime.periodic_entries, x, *periods)
+        # Outputs behind the last valid one may read a valid input.
+        return call.builder.output(node, (*outer, *wanted), max(x.fill, Fill.FINITE))
     if mode in _OFFSETS:
-        factors = [None if s is None else float(f) for s, f in zip(scales, pair(scale_factor))]
         made = [_nearest_matrix(call, _OFFSETS[mode], *along) for along in zip(known, wanted, factors)]
     else:
         made = [_matrix(call, mode, bool(align_corners), *along) for along in zip(known, wanted, scales)]
@@ -102,6 +108,22 @@ def _repeats(factor: int) -> bool:
     """Whether torch's float32 scale makes of this factor a plain repetition, for all outputs that there may be."""
     places = np.arange(max(1, 16384 // factor) * factor)
     return bool((np.floor(places.astype(np.float32) * np.float32(1.0 / factor)) == places // factor).all())
+
+
+@cache
+def _period(factor: float, offset: float) -> runtime.Period | None:
+    """How the same reading recurs, by torch's float32 scale, for all outputs that there may be; None if it does not."""
+    ratio = Fraction(factor).limit_denominator(_LONGEST)
+    run, rise = ratio.numerator, ratio.denominator
+    # By a factor near 1 a small map keeps its size, and is copied.
+    if not 0 < run <= _LONGEST or 1 < factor < 1.5:
+        return None
+    sizes, outputs = np.arange(1, 16385), np.arange(16384 * run // rise)
+    read = (2 * outputs + 1) * rise // (2 * run) if offset else outputs * rise // run
+    places = (outputs.astype(np.float32) + np.float32(offset)) * np.float32(1.0 / factor)
+    if (np.floor(sizes * factor) != sizes * run // rise).any() or (np.floor(places) != read).any():
+        return None
+    return rise, tuple(read[:run].tolist())
 
 
 def _nearest_matrix(call: Call, offset: float, dim: Any, wanted: Any, factor: float | None) -> Any:
