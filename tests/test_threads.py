@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import importlib
 import os
 import subprocess
 import sys
@@ -16,13 +15,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 import neuronkit
 from neuronkit import TensorSpec
 from neuronkit.cache.lock import KeyLock
+from neuronkit.capture import onnx
+from neuronkit.capture.exporting import export_graph
 from neuronkit.static.model import Foldable, as_static
+from neuronkit.targets.xla import XlaGraph
 from neuronkit.threads.quiet import quiet
 from neuronkit.threads.turns import CAPTURE, Turns
 
@@ -174,6 +176,21 @@ def test_rewriting_in_two_threads_takes_turns(meeting: Meeting) -> None:
         assert torch.equal(rewritten(images, torch.tensor([[16, 16]], dtype=torch.int32)), models[0](images))
 
 
+@pytest.mark.skipif(not hasattr(torch, "export"), reason="no torch.export")
+def test_exporting_leaves_the_modules_of_other_threads_alone(meeting: Meeting) -> None:
+    model, images = network().eval(), IMAGES.example()
+    called: list[Any] = []
+
+    def compute() -> None:
+        part = nn.Sequential(model)
+        called.extend([part[0] is model, [*part.modules()][1] is model, fx._symbolic_trace.is_fx_tracing()])
+        called.append(nn.Conv2d(3, 4, 3)(images).shape)
+
+    meeting.run(lambda: export_graph(model, (IMAGES,)), compute)
+    assert not called[2]
+    assert [*called[:2], called[3]] == [True, True, (1, 4, 14, 14)]
+
+
 class Unemptied(dict[str, Any]):
     def clear(self) -> None:
         raise AssertionError("another thread may be reading")
@@ -217,14 +234,14 @@ def test_analysing_in_two_threads_takes_turns(meeting: Meeting) -> None:
 def test_exporting_in_two_threads_takes_turns(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("neuronkit.capture.onnx._write", meeting_before("neuronkit.capture.onnx", "_write"))
+    monkeypatch.setattr("neuronkit.capture.onnx._write", meeting_before(onnx, "_write"))
     meeting.run(*[lambda: compiled(nn.Conv2d(3, 4, 3), "onnx")] * 2)
     assert not meeting.overlapped
 
 
-def meeting_before(module: str, name: str) -> Callable[..., Any]:
-    """A function of a module, before which threads meet."""
-    original = getattr(importlib.import_module(module), name)
+def meeting_before(holder: Any, name: str) -> Callable[..., Any]:
+    """A function of a module or a class, before which threads meet."""
+    original = getattr(holder, name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
         assert _meeting is not None
@@ -232,6 +249,18 @@ def meeting_before(module: str, name: str) -> Callable[..., Any]:
         return original(*args, **kwargs)
 
     return function
+
+
+@pytest.mark.xla
+def test_graphs_on_xla_take_turns(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch_xla")
+    images, model = IMAGES.example(), compiled(nn.Conv2d(3, 4, 3), "xla")
+    expected = model(images)
+    monkeypatch.setattr("neuronkit.targets.xla.XlaGraph._run", meeting_before(XlaGraph, "_run"))
+    lowered, found = meeting.run(lambda: compiled(nn.Conv2d(3, 4, 3), "xla"), lambda: model(images))
+    assert not meeting.overlapped
+    assert torch.equal(found, expected)
+    assert lowered(images).shape == expected.shape
 
 
 class Scaled(Foldable):

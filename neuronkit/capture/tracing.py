@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from neuronkit.capture.patches import patched_here_alone
 from neuronkit.errors import CompileError, UnsupportedOperatorError
 from neuronkit.specs import TensorSpec
 from neuronkit.threads.quiet import quiet
@@ -114,7 +115,7 @@ def quiet_tracing() -> Iterator[EscapeWatcher]:
 @contextlib.contextmanager
 def capturing() -> Iterator[None]:
     """Within, this thread alone captures graphs, and what torch warns it of is not shown."""
-    with CAPTURE.taken(), quiet():
+    with CAPTURE.taken(), quiet(), patched_here_alone():
         yield
 
 

@@ -18,11 +18,14 @@ from neuronkit.options import CompileOptions
 from neuronkit.targets.base import CompiledGraphs, Target
 from neuronkit.targets.progress import ProgressCallback
 from neuronkit.targets.sdk.packages import check_framework, distribution_version, within
+from neuronkit.threads.turns import Turns
 
 if TYPE_CHECKING:
     from neuronkit.specs import TensorSpec
     from neuronkit.static.model import Graphs
 
+# XLA counts what it leaves to the CPU for the whole process.
+_COUNTED = Turns()
 INSTALL = "pip install torch==2.9.0 torch-xla==2.9.0"
 
 
@@ -57,7 +60,7 @@ class XlaTarget(Target):
 
 
 class XlaGraph:
-    """A graph on XLA's CPU client: takes and gives CPU tensors.
+    """A graph on XLA's CPU client: takes and gives CPU tensors. Threads take turns, at all graphs of a process.
 
     Attributes:
         hlo: Its HLO as text, before any optimisation.
@@ -68,10 +71,12 @@ class XlaGraph:
         self._xla = import_xla()
         self._device = self._xla.device()
         self._module = module.to(self._device)
-        self.hlo, self.fallbacks = self._lower(specs)
+        with _COUNTED.taken():
+            self.hlo, self.fallbacks = self._lower(specs)
 
     def __call__(self, *inputs: Tensor) -> Any:
-        return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, self._run(inputs))
+        with _COUNTED.taken():
+            return tree_map(lambda x: x.cpu() if isinstance(x, Tensor) else x, self._run(inputs))
 
     def _run(self, inputs: tuple[Tensor, ...]) -> Any:
         with torch.no_grad():

@@ -20,9 +20,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from neuronkit.capture.tracing import capturing
 from neuronkit.errors import SpecError
 from neuronkit.static.original import eval_mode
-from neuronkit.threads.turns import CAPTURE
 
 PATH = "neuronkit_path"
 
@@ -144,15 +144,11 @@ def _put_back(held: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 class Tracer(fx.Tracer):
-    """Traces as torch.fx does, and notes which module each node comes from.
-
-    While torch.fx traces, every module of the process goes through its tracer: one of other threads is called as ever.
-    """
+    """Traces as torch.fx does, and notes which module each node comes from."""
 
     def __init__(self, leaves: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
         self._leaves = leaves
-        self._thread = threading.get_ident()
         self._paths: list[str] = [""]
         self._depth = 0
         self.failed_at = ""
@@ -164,14 +160,7 @@ class Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        if threading.get_ident() != self._thread:
-            return attr_val
-        return super().getattr(attr, attr_val, parameter_proxy_cache)
-
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        if threading.get_ident() != self._thread:
-            return forward(*args, **kwargs)
         self._paths.append(self.path_of_module(m))
         try:
             return super().call_module(m, forward, args, kwargs)
@@ -240,7 +229,7 @@ def trace(module: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced
     """
     tracer, root = Tracer(leaves), Root(module)
     try:
-        with CAPTURE.taken(), eval_mode(module), _left_as_it_was(module), _recording_calls():
+        with capturing(), eval_mode(module), _left_as_it_was(module), _recording_calls():
             graph = tracer.trace(root)
     except Exception as error:  # Whatever the module's code raises when it meets a proxy in place of a tensor.
         where = path_in(tracer.failed_at)
