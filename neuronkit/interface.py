@@ -82,7 +82,7 @@ class Interface:
         further_ends: Tokens that end a sequence beside `eos_id`.
 
     Raises:
-        SpecError: If there is no such role, an id is no whole number, or `characters` is no text.
+        SpecError: If there is no such role, an id is not a whole number, or `characters` is not text.
     """
 
     role: str = OTHER

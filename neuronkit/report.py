@@ -46,7 +46,7 @@ def save_figure(figure: Any, path: Any) -> None:
     """Write a figure of matplotlib to a file, whose suffix decides the format.
 
     Raises:
-        OptionError: If it is no path of a picture, or cannot be written there.
+        OptionError: If it is not the path of a picture, or cannot be written there.
     """
     file = checks.path("path", path)
     known = sorted(figure.canvas.get_supported_filetypes())

@@ -60,7 +60,7 @@ class TensorSpec:
         """The spec of an existing tensor.
 
         Raises:
-            SpecError: If it is no tensor, or of a dtype that no graph takes, or `name` is none for a spec.
+            SpecError: If it is not a tensor, or of a dtype that no graph takes, or `name` is none for a spec.
         """
         import torch
 
@@ -99,7 +99,7 @@ class TensorSpec:
         """Make such a tensor: of `fill`, or standard normal for floats, 0..255 for uint8, 0 or 1 for other integers.
 
         Raises:
-            SpecError: If `seed` is no whole number of 64 bits.
+            SpecError: If `seed` is not a whole number of 64 bits.
         """
         import torch
 

@@ -61,7 +61,7 @@ def tensor(
         A tensor of class `torch.Tensor` or `torch.nn.Parameter`, strided, sharing memory with `value`.
 
     Raises:
-        NeuronKitError: Of class `error`, with the conversion that mends the input: if `value` is no tensor, sparse,
+        NeuronKitError: Of class `error`, with the conversion that mends the input: if `value` is not a tensor, sparse,
             quantised, nested, without data (meta), or of another shape or dtype.
 
     Examples:

@@ -69,9 +69,9 @@ class StaticCRAFT(CanvasDetector):
         options: Both and more in one, instead of them.
 
     Raises:
-        UnknownModelError: If the model is no module, or has no weights.
+        UnknownModelError: If the model is not a module, or has no weights.
         OptionError: If `options` and single sizes are given.
-        SpecError: If the canvas is missing or smaller than CRAFT's stride, `batch_size` is no number of rows, or the
+        SpecError: If the canvas is missing or smaller than CRAFT's stride, `batch_size` is not a number of rows, or the
             model holds an operator that would let padding into the result.
 
     Examples:

@@ -38,7 +38,7 @@ class TRBAOptions(ReadingOptions):
         raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If the length is no whole number of at least 1.
+        SpecError: If the length is not a whole number of at least 1.
         OptionError: If another option has no such value.
 
     Examples:

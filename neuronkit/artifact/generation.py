@@ -31,7 +31,7 @@ class Generation:
         interface: What its outputs mean.
 
     Raises:
-        AttributeError: If it is no encoder–decoder whose sequences begin and end with a known token.
+        AttributeError: If it is not an encoder–decoder whose sequences begin and end with a known token.
         SpecError: From a call, if an input is missing, unknown, or does not fit.
     """
 

@@ -57,7 +57,7 @@ def load(path: str | PathLike[str], *, sha256: str | None = None, neuroncore: in
             neuronkit, or if its manifest and its graphs contradict each other.
         MissingDependencyError: If it was compiled for a Neuron target whose SDK (MissingSDKError), or for a runtime
             that is not installed here.
-        OptionError: If `sha256` is no digest, or `neuroncore` no core of this target.
+        OptionError: If `sha256` is not a digest, or `neuroncore` not a core of this target.
         NeuronCoreError: If another process has the cores.
 
     Examples:

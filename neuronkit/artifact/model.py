@@ -260,8 +260,8 @@ class CompiledModel:
             `OCRPipeline`.
 
         Raises:
-            OptionError: If `copies` is no whole number from 1 to 1024, the model spans several cores by itself, or the
-                target cannot place copies.
+            OptionError: If `copies` is not a whole number from 1 to 1024, the model spans several cores by itself, or
+                the target cannot place copies.
             SpecError: If its inputs have no common number of rows.
         """
         copies = checks.integer("copies", copies, 1, 1 << 10)

@@ -19,7 +19,7 @@ def key_of(ingredients: Mapping[str, Any]) -> str:
     """SHA-256 of the ingredients as canonical JSON, in hex.
 
     Raises:
-        OptionError: If they are no mapping that JSON can hold.
+        OptionError: If they are not a mapping that JSON can hold.
     """
     try:
         if not isinstance(ingredients, Mapping):

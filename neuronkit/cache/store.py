@@ -38,7 +38,7 @@ class CompileCache:
             takes the environment variable ``NEURONKIT_CACHE_MAX_BYTES``, and without it there is no limit.
 
     Raises:
-        OptionError: If the directory is a file, or the limit is no number of bytes.
+        OptionError: If the directory is a file, or the limit is not a number of bytes.
 
     Examples:
         >>> cache = neuronkit.cache.CompileCache("cache", max_bytes=1_000_000)
@@ -87,7 +87,7 @@ class CompileCache:
             What was removed.
 
         Raises:
-            OptionError: If `max_bytes` is no number of bytes.
+            OptionError: If `max_bytes` is not a number of bytes.
         """
         limit = self.max_bytes if max_bytes is None else _limit(max_bytes)
         # Two at once would both count what the other removes, and leave less than the limit allows.
@@ -140,7 +140,7 @@ class CompileCache:
 
         Raises:
             CompileError: If the deadline passes while another process builds.
-            OptionError: If the directory cannot be made, or `ingredients` are no mapping that JSON can hold.
+            OptionError: If the directory cannot be made, or `ingredients` are not a mapping that JSON can hold.
         """
         slot = Slot(self, key_of(ingredients), checks.text("graph", graph), ingredients)
         if deadline is not None:
@@ -178,7 +178,7 @@ class CompileCache:
         """How the most similar entry of the same graph and target differs; None if there is none.
 
         Raises:
-            OptionError: If `ingredients` are no mapping that JSON can hold.
+            OptionError: If `ingredients` are not a mapping that JSON can hold.
         """
         key_of(ingredients)
         target = ingredients.get("target")

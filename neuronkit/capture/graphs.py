@@ -97,7 +97,7 @@ def trace_graph(name: str, module: nn.Module, specs: Sequence[TensorSpec]) -> Tr
 
 
 def _is_bookkeeping(kind: str) -> bool:
-    # Control flow is no bookkeeping: no target compiles it.
+    # Control flow is not bookkeeping: no target compiles it.
     return kind.startswith("prim::") and kind not in {"prim::If", "prim::Loop"}
 
 

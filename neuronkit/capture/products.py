@@ -51,7 +51,7 @@ def factors_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> t
     """Names of the arguments that an operator multiplies as matrices; empty for any other operator.
 
     Raises:
-        UnsupportedOperatorError: If it looks like a matrix product and is none that is known here, or if it is not
+        UnsupportedOperatorError: If it looks like a matrix product and is not one that is known here, or if it is not
             torch's own, so that it cannot be known. Operators without floating-point operands are never products.
     """
     name = base_name(func)

@@ -20,7 +20,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.threads.quiet import quiet
 from neuronkit.threads.turns import CAPTURE
 
-# Calls that hand a tensor's values to Python. Shapes are no values: they are fixed in a static graph.
+# Calls that hand a tensor's values to Python. Shapes are not values: they are fixed in a static graph.
 _ESCAPES = frozenset(
     {
         "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__",

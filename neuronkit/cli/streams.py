@@ -27,7 +27,7 @@ def write(text: str, *, as_it_is: bool) -> None:
         return
     if as_it_is and hasattr(sys.stdout, "buffer"):
         sys.stdout.flush()
-        # Of names of files that are no text; JSON reads it as they were.
+        # Of names of files that are not text; JSON reads it as they were.
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
     else:
         sys.stdout.write(text)

@@ -128,7 +128,7 @@ def compare_models(
 
     Args:
         models: Artifacts (their paths, or compiled models), static models, for which their originals run, and paths of
-            checkpoints of CRAFT or PARSeq; by name or one after the other. The first is no checkpoint.
+            checkpoints of CRAFT or PARSeq; by name or one after the other. The first is not a checkpoint.
         inputs: Pictures, which each model's own processor prepares (pages for a detector, words for a recogniser);
             tensors, one or a tuple of them for a call; or paths of ``.npy`` files with the first input. None: three
             random ones.

@@ -72,7 +72,7 @@ def compile_for_inferentia(
         The compiled model: called like the original, with tensors as its `specs` say.
 
     Raises:
-        UnknownModelError: If the model is no module.
+        UnknownModelError: If the model is not a module.
         OptionError: If an option is bad, the target cannot honour it, or the processor does not belong to the model.
         UnknownTargetError: If there is no such target.
         MissingDependencyError: If the target's SDK (MissingSDKError) or runtime is missing or does not fit; says how

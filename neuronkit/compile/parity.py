@@ -153,7 +153,7 @@ def assert_parity(
     Raises:
         ParityError: If an output is not finite or out of tolerance, or decoded results disagree; carries the report.
         SpecError: If there are no inputs, or no outputs, or empty ones, or outputs of different number or shape.
-        OptionError: If something to call cannot be called, or a tolerance is no finite number of at least 0; or if
+        OptionError: If something to call cannot be called, or a tolerance is not a finite number of at least 0; or if
             `agreement` fails, or gives no number from 0 to 1.
 
     Examples:
@@ -208,7 +208,7 @@ def _agreement(agreement: Callable[[Any, Any], Any], got: Any, wanted: Any) -> f
             "expected a function of two decoded results; give one that compares what `task` returns"
         ) from error
     share = math.nan
-    # Arrays of several entries and whatever is no number: refused below.
+    # Arrays of several entries and whatever is not a number: refused below.
     with contextlib.suppress(Exception):
         share = math.nan if issubclass(type(given), (str, bytes, bytearray)) else float(given)
     # Sums of rounded shares may lie a little above 1.

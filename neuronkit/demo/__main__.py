@@ -51,7 +51,7 @@ def run(out: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         parity reports as dictionaries, and its annotated copy; the problems; and the artifacts.
 
     Raises:
-        OptionError: If `out` is no picture, or its folder cannot be made.
+        OptionError: If `out` is not a picture, or its folder cannot be made.
     """
     # Before minutes of work, of which it is the end.
     if format_of(out) != "picture":

@@ -60,7 +60,7 @@ def accelerate(
         The same predictor.
 
     Raises:
-        OptionError: If it is no predictor, a network is quantised, or a compiled model belongs to another network.
+        OptionError: If it is not a predictor, a network is quantised, or a compiled model belongs to another network.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the predictor is then unchanged.
 
     Examples:
@@ -91,7 +91,7 @@ def restore(predictor: Any) -> Any:
         The same predictor.
 
     Raises:
-        OptionError: If it is no docTR predictor.
+        OptionError: If it is not a docTR predictor.
 
     Examples:
         ```python

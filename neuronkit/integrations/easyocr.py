@@ -70,8 +70,8 @@ def accelerate(
         The same reader.
 
     Raises:
-        OptionError: If it is no Reader, a network is quantised or not one of those named, a size is no whole number, or
-            a compiled model belongs to another network.
+        OptionError: If it is not a Reader, a network is quantised or not one of those named, a size is not a whole number,
+            or a compiled model belongs to another network.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the reader is then unchanged.
 
     Examples:
@@ -117,7 +117,7 @@ def restore(reader: Any) -> Any:
         The same reader.
 
     Raises:
-        OptionError: If it is no Reader.
+        OptionError: If it is not a Reader.
 
     Examples:
         ```python
@@ -162,7 +162,7 @@ def _networks(reader: Any) -> dict[str, nn.Module]:
 
 
 def _check_detector(detector: Any) -> None:
-    """Refuse all but CRAFT; EasyOCR's DBNet is no module, but holds one."""
+    """Refuse all but CRAFT; EasyOCR's DBNet is not a module, but holds one."""
     if detector is None or isinstance(detector, StandIn):
         return
     family = family_of(detector) if isinstance(detector, nn.Module) else None

@@ -73,7 +73,7 @@ def accelerate(
     """
     tensors.module("model", model, error=OptionError)
     check_network("model", model, "load it without quantization_config")
-    # `generate` gives ids: a vocabulary's scores would leave the device for nothing.
+    # `generate` gives ids only: the scores of a whole vocabulary need not leave the device.
     if sizes is None or isinstance(sizes, HuggingFaceOptions):
         sizes = replace(sizes or HuggingFaceOptions(), outputs="tokens")
 
@@ -110,7 +110,7 @@ def restore(model: Any) -> Any:
         The same model.
 
     Raises:
-        OptionError: If it is no module.
+        OptionError: If it is not a module.
 
     Examples:
         ```python

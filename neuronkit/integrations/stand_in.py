@@ -117,7 +117,7 @@ def compiled_models(
         compile_: Compiles one.
 
     Raises:
-        OptionError: If what is given is no compiled model, or of other weights or another form.
+        OptionError: If what is given is not a compiled model, or of other weights or another form.
     """
     if given is None:
         return [compile_(static) for static in statics]

@@ -24,7 +24,7 @@ def open_model(path: str | PathLike[str], *, family: str | None = None, charset:
         charset: For PARSeq: its characters, where the file does not state them.
 
     Raises:
-        CheckpointError: If the file is no checkpoint of such a family.
+        CheckpointError: If the file is not a checkpoint of such a family.
         OptionError: If `family` is neither.
     """
     if family is not None:

@@ -65,7 +65,7 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: If the file cannot be read, or does not fit; lists missing, unexpected and mis-shaped keys.
-        OptionError: If the class is no model to build, or `charset` or `heads` do not belong to it.
+        OptionError: If the class is not a model to build, or `charset` or `heads` do not belong to it.
 
     Warns:
         AssumptionWarning: If characters, heads or image size had to be assumed; it names them.

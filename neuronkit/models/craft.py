@@ -72,7 +72,7 @@ class CRAFT(nn.Module):
             and the features (N, 32 * width, H/2, W/2) float32 they were computed from.
 
         Raises:
-            SpecError: If the images are no tensor of that kind, or smaller than 16 pixels in a direction.
+            SpecError: If the images are not a tensor of that kind, or smaller than 16 pixels in a direction.
         """
         images = tensors.model_input("images", images, self, (None, 3, None, None), smallest=16)
         fc7, *skips = reversed(self.basenet(images))

@@ -52,7 +52,7 @@ def file_charset(settings: Mapping[str, Any], label: str) -> str | None:
     """The characters that the file states, in the order of training.
 
     Raises:
-        CheckpointError: If they are no text and no list of single characters.
+        CheckpointError: If they are neither text nor a list of single characters.
     """
     given = next((settings[key] for key in CHARSET_KEYS if settings.get(key)), None)
     if isinstance(given, list) and all(isinstance(item, str) and len(item) == 1 for item in given):

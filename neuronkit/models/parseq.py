@@ -115,7 +115,7 @@ class PARSeq(nn.Module):
             Image tokens (N, S, D).
 
         Raises:
-            SpecError: If the images are no tensor of that kind.
+            SpecError: If the images are not a tensor of that kind.
         """
         return self.encoder(tensors.model_input("images", images, self, (None, 3, *self.img_size)))
 
@@ -142,7 +142,7 @@ class PARSeq(nn.Module):
             (N, Q, D) decoded features, the head's input.
 
         Raises:
-            SpecError: If one is no tensor of that kind, or an id is outside the vocabulary.
+            SpecError: If one is not a tensor of that kind, or an id is outside the vocabulary.
         """
         if not (tensors.being_traced() or isinstance(tokens, torch.fx.Proxy)):
             self._check_context(tokens, memory, content_mask, padding_mask, query, query_mask)
@@ -188,7 +188,7 @@ class PARSeq(nn.Module):
             the number of steps that ran; C is the charset's size + 1, class 0 ends the word.
 
         Raises:
-            SpecError: If the images are no tensor of that kind, or `max_length` is no whole number of at least 0.
+            SpecError: If the images are not a tensor of that kind, or `max_length` is not a whole number of at least 0.
         """
         if max_length is not None and not tensors.being_traced():
             max_length = checks.integer("max_length", max_length, 0, error=SpecError)

@@ -27,7 +27,7 @@ class LinkRefiner(nn.Module):
         width: Of the CRAFT whose features it reads; 1.0 is the published model.
 
     Raises:
-        OptionError: If the width is no number above 0 and at most 2.
+        OptionError: If the width is not a number above 0 and at most 2.
 
     Examples:
         >>> refiner = neuronkit.models.LinkRefiner(width=0.1).eval()
@@ -63,7 +63,7 @@ class LinkRefiner(nn.Module):
             SpecError: If they are no such tensors.
         """
         score_maps = tensors.model_input("score_maps", score_maps, self, (None, None, None, 2))
-        # Nothing is checked while torch traces, and sizes are no numbers then.
+        # Nothing is checked while torch traces, and sizes are not numbers then.
         sizes = tuple(score_maps.shape[:3]) if isinstance(score_maps, Tensor) else (None,) * 3
         shape = sizes[0], self.feature_count, sizes[1], sizes[2]
         features = tensors.model_input("features", features, self, shape)
@@ -83,7 +83,7 @@ class RefinedCRAFT(nn.Module):
         refiner: `LinkRefiner`, or clovaai's `RefineNet`.
 
     Raises:
-        OptionError: If one is no module.
+        OptionError: If one is not a module.
 
     Examples:
         >>> craft, refiner = neuronkit.CRAFT(width=0.1), neuronkit.models.LinkRefiner(width=0.1)

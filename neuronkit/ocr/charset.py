@@ -99,7 +99,7 @@ class Charset:
         For comparing what was read with what was written (baudm/parseq, `CharsetAdapter`).
 
         Raises:
-            OptionError: If `text` is no string.
+            OptionError: If `text` is not a string.
         """
         if not isinstance(text, str):
             raise OptionError(f"got text={checks.shown(text)}; expected text; give a str")

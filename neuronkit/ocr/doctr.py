@@ -118,7 +118,7 @@ class DoctrProcessor(Settings):
             N results, rated as docTR does.
 
         Raises:
-            SpecError: If the shape does not fit the vocabulary, a logit is NaN or infinite, or a token is no class.
+            SpecError: If the shape does not fit the vocabulary, a logit is NaN or infinite, or a token is not a class.
         """
         count = len(self.characters)
         if isinstance(logits, (tuple, list)):

@@ -34,8 +34,8 @@ class TextBox:
         characters: How many characters the region score shows; None unless they were counted.
 
     Raises:
-        SpecError: If a quad or polygon is no array of finite points, or has another number of corners.
-        OptionError: If the confidence or the number of characters is no number of at least 0.
+        SpecError: If a quad or polygon is not an array of finite points, or has another number of corners.
+        OptionError: If the confidence or the number of characters is not a number of at least 0.
 
     Examples:
         >>> neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32)).confidence
@@ -176,8 +176,8 @@ class Letterbox:
             (..., 2) float32, (x, y), in source pixels, not clipped to the image.
 
         Raises:
-            SpecError: If `points` are no array of points.
-            OptionError: If `stride` is no whole number of at least 1.
+            SpecError: If `points` are not an array of points.
+            OptionError: If `stride` is not a whole number of at least 1.
         """
         stride = checks.integer("stride", stride, 1, LONGEST_SIDE)
         return _scaled(points, 1 / self.scale * stride)
@@ -193,8 +193,8 @@ class Letterbox:
             (..., 2) float32, (x, y), in canvas pixels divided by `stride`.
 
         Raises:
-            SpecError: If `points` are no array of points.
-            OptionError: If `stride` is no whole number of at least 1.
+            SpecError: If `points` are not an array of points.
+            OptionError: If `stride` is not a whole number of at least 1.
         """
         return _scaled(points, self.scale / checks.integer("stride", stride, 1, LONGEST_SIDE))
 
@@ -240,7 +240,7 @@ def as_boxes(boxes: Any) -> list[TextBox]:
     """Check that `boxes` is a list of boxes.
 
     Raises:
-        SpecError: If it is no list or tuple, or something in it is no `TextBox`.
+        SpecError: If it is not a list or tuple, or something in it is not a `TextBox`.
     """
     if not isinstance(boxes, (list, tuple)):
         raise SpecError(f"got boxes={checks.shown(boxes)}; expected a list of boxes; give TextBox objects")

@@ -34,7 +34,7 @@ def reading_order(boxes: Sequence[TextBox]) -> list[list[int]]:
         Lines from top to bottom, each the indices of its words from left to right; those of a column together.
 
     Raises:
-        SpecError: If `boxes` is no list of `TextBox` objects.
+        SpecError: If `boxes` is not a list of `TextBox` objects.
     """
     boxes = as_boxes(boxes)
     if not boxes:

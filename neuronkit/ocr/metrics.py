@@ -58,7 +58,7 @@ def box_f1(first: Sequence[TextBox], second: Sequence[TextBox], *, min_iou: floa
         2 * pairs / boxes, 1 for two empty lists.
 
     Raises:
-        SpecError: If one is no list of `TextBox` objects.
+        SpecError: If one is not a list of `TextBox` objects.
         OptionError: If `min_iou` is not from 0 to 1.
 
     Examples:
@@ -90,7 +90,7 @@ def text_accuracy(first: Sequence[Any], second: Sequence[Any]) -> float:
         0..1; 1 for two empty lists.
 
     Raises:
-        SpecError: If one is no list of them.
+        SpecError: If one is not a list of them.
 
     Examples:
         >>> neuronkit.ocr.metrics.text_accuracy(["ab", "cd"], ["ab", "ce"])

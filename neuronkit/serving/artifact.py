@@ -49,7 +49,7 @@ class ServedArtifact:
 
         Raises:
             ArtifactError: If it is missing, cut or changed, or was made for a target that saves nothing.
-            OptionError: If it is no artifact at all, or has another role, or no processor where `role` is given.
+            OptionError: If it is not an artifact at all, or has another role, or no processor where `role` is given.
         """
         if isinstance(given, CompiledModel):
             artifact = cls(given.manifest, model=given)
@@ -168,7 +168,7 @@ def portable_pair(detector: ArtifactLike, recognizer: ArtifactLike) -> tuple[Ser
 
     Raises:
         ArtifactError: If one is missing, cut or changed.
-        OptionError: If one is no artifact, has another role or no processor, or cannot be sent.
+        OptionError: If one is not an artifact, has another role or no processor, or cannot be sent.
     """
     given = {DETECTOR: detector, RECOGNIZER: recognizer}
     first, second = (ServedArtifact.of(role, each, role=role).portable(role) for role, each in given.items())

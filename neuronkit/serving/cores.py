@@ -215,7 +215,7 @@ def format_cores(cores: Sequence[int]) -> str:
         The text of ``NEURON_RT_VISIBLE_CORES``.
 
     Raises:
-        OptionError: If `cores` are no core numbers.
+        OptionError: If `cores` are not core numbers.
 
     Examples:
         >>> neuronkit.serving.cores.format_cores((0, 1, 2))

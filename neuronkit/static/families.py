@@ -57,7 +57,7 @@ _registered: list[Family] = []
 
 
 def register(family: Family) -> None:
-    """Make a family of one's own known to `make_static`, for as long as the process runs.
+    """Register your own family with `make_static`, for as long as the process runs.
 
     A family registered again under its name takes the earlier one's place.
 

@@ -151,7 +151,7 @@ class StaticModel(RawImages, nn.Module, ABC):
             is_neuron: Whether the target's graphs run on Neuron devices.
 
         Raises:
-            OptionError: If `is_neuron` is no bool.
+            OptionError: If `is_neuron` is not a bool.
         """
         checks.flag("is_neuron", is_neuron)
         return self
@@ -220,7 +220,7 @@ class StaticModel(RawImages, nn.Module, ABC):
         """Random inputs that fit `specs`, for tracing and parity.
 
         Raises:
-            SpecError: If `seed` is no whole number of 63 bits.
+            SpecError: If `seed` is not a whole number of 63 bits.
         """
         seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 1, error=SpecError)
         return tuple(spec.example(seed + i) for i, spec in enumerate(self.specs))

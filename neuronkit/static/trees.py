@@ -15,7 +15,7 @@ def map_tree(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
     Args:
         function: Called with a leaf, and with the matching entry of each other structure.
-        tree: The structure; a leaf is whatever is no tuple, list, mapping or slice.
+        tree: The structure; a leaf is whatever is not a tuple, list, mapping or slice.
         others: Structures with the same keys and lengths.
 
     Returns:

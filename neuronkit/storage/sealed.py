@@ -120,7 +120,7 @@ def read_manifest(path: Path) -> Any:
     """Check every file of a directory that `save_directory` wrote, and give its manifest.
 
     Raises:
-        ArtifactError: If a file is missing, changed or new, or the manifest is no JSON.
+        ArtifactError: If a file is missing, changed or new, or the manifest is not JSON.
     """
     check_directory(path)
     try:
@@ -150,7 +150,7 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no regular file of at most `LARGEST_TEXT` bytes, or no UTF-8.
+        ValueError: If it is not a regular file of at most `LARGEST_TEXT` bytes, or not UTF-8.
     """
     # Reading a pipe would block, and a device never ends.
     if not path.is_file():

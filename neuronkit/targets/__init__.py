@@ -65,7 +65,7 @@ def find_target(name: str) -> Target:
 
 
 def register(target: type[Target]) -> None:
-    """Make a target of one's own known, for as long as the process runs: to compile, and to load its artifacts.
+    """Register your own target for as long as the process runs: to compile, and to load its artifacts.
 
     A target registered again under its name takes the earlier one's place. docs/adding-a-target.md shows how to write
     one.

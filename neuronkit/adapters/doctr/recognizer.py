@@ -40,7 +40,7 @@ class DoctrOptions(ReadingOptions):
         raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If a size is no number of pixels.
+        SpecError: If a size is not a number of pixels.
         OptionError: If another option has no such value.
 
     Examples:

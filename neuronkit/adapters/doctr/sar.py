@@ -30,7 +30,7 @@ class SAROptions(DoctrOptions):
         raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If height or width is no whole number of at least 1.
+        SpecError: If height or width is not a whole number of at least 1.
         OptionError: If another option has no such value.
 
     Examples:

@@ -165,7 +165,7 @@ def _beams(config: Any, prompt: tuple[int, ...], ends: tuple[int, ...]) -> Beams
 
 
 def plain_token(model: Any) -> int:
-    """A token that is no padding to any part of the model, so that its positions count."""
+    """A token that is not padding to any part of the model, so that its positions count."""
     padding = {getattr(module, "padding_idx", None) for module in model.modules()}
     return next(i for i in itertools.count() if i not in padding)
 

@@ -30,7 +30,7 @@ def check_kind(model: Any) -> str:
     """The name of the model's main input.
 
     Raises:
-        UnknownModelError: If it is no encoder–decoder of images or texts that generates.
+        UnknownModelError: If it is not an encoder–decoder of images or texts that generates.
         SpecError: If it is of a release of transformers that is too old.
     """
     cls = f"{type(model).__module__}.{type(model).__qualname__}"
@@ -110,7 +110,7 @@ def find_normalization(options: HuggingFaceOptions, channels: int) -> Normalizat
     """How a graph that takes bytes normalises them.
 
     Raises:
-        SpecError: If the processor's normalisation is none that a graph reproduces to the bit.
+        SpecError: If a graph cannot reproduce the processor's normalisation to the bit.
     """
     if options.image_mean is not None and options.image_std is not None:
         return _for_channels(Normalization(255.0, options.image_mean, options.image_std), channels)

@@ -64,9 +64,9 @@ class StaticHuggingFace(EncoderDecoder):
 
     Raises:
         SpecError: If the model's generation settings hold something that is not reproduced, a size does not fit, or the
-            normalisation is none that a graph reproduces.
+            normalisation is not one that a graph reproduces.
         OptionError: If a model of texts is to take images.
-        UnknownModelError: If it is no encoder–decoder of images or texts.
+        UnknownModelError: If it is not an encoder–decoder of images or texts.
     """
 
     family = "huggingface"

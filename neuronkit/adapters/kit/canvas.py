@@ -117,7 +117,7 @@ class CanvasDetector(CanvasModel):
         """Random images, each valid up to a random multiple of 32 in both directions.
 
         Raises:
-            SpecError: If `seed` is no whole number of 64 bits.
+            SpecError: If `seed` is not a whole number of 64 bits.
         """
         seed = checks.integer("seed", seed, -(1 << 63), (1 << 63) - 2, error=SpecError)
         generator = torch.Generator().manual_seed(seed + 1)

@@ -43,7 +43,7 @@ class ReadingOptions(VisionOptions):
         raw_images: Take images as bytes; see `VisionOptions`.
 
     Raises:
-        OptionError: If `outputs` is neither, or `raw_images` is no flag.
+        OptionError: If `outputs` is neither, or `raw_images` is not a flag.
     """
 
     outputs: str = LOGITS

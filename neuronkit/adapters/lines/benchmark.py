@@ -129,7 +129,7 @@ class StaticBenchmarkAttention(EncoderDecoder):
         """Random images, each valid up to a random width.
 
         Raises:
-            SpecError: If `seed` is no whole number of 64 bits.
+            SpecError: If `seed` is not a whole number of 64 bits.
         """
         return self.canvas.example_inputs(self.specs[0], seed)
 

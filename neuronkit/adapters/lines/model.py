@@ -44,7 +44,7 @@ class LineOptions(ReadingOptions):
         raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:
-        SpecError: If a size is no number of pixels.
+        SpecError: If a size is not a number of pixels.
         OptionError: If another option has no such value.
 
     Examples:
@@ -87,7 +87,7 @@ class Canvas:
         images: The canvas.
 
     Raises:
-        SpecError: If the canvas is too narrow, or positions are no whole steps of pixels.
+        SpecError: If the canvas is too narrow, or positions are not whole steps of pixels.
     """
 
     def __init__(self, name: str, exact: ExactPadding, images: TensorSpec) -> None:
@@ -230,7 +230,7 @@ class StaticLine(CanvasModel):
         """Random images, each valid up to a random width.
 
         Raises:
-            SpecError: If `seed` is no whole number of 64 bits.
+            SpecError: If `seed` is not a whole number of 64 bits.
         """
         return self.canvas.example_inputs(self.specs[0], seed)
 

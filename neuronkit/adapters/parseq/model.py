@@ -90,7 +90,7 @@ class StaticPARSeq(EncoderDecoder):
     Raises:
         UnknownModelError: If the model does not have PARSeq's parts.
         OptionError: If an option is none, or `options` and single ones are given.
-        SpecError: If `max_length` exceeds what the model was built for, or `batch_size` is no number of rows.
+        SpecError: If `max_length` exceeds what the model was built for, or `batch_size` is not a number of rows.
 
     Examples:
         >>> static = neuronkit.StaticPARSeq(parseq, batch_size=2)

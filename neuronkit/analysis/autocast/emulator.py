@@ -58,7 +58,7 @@ def emulate_autocast(model: nn.Module, *, auto_cast: str = "matmult", auto_cast_
 
     Raises:
         OptionError: If an option is none of these.
-        UnknownModelError: If the model is no module.
+        UnknownModelError: If the model is not a module.
         UnsupportedOperatorError: If it is TorchScript with fused kernels; for other operators, when it is called.
 
     Examples:

@@ -53,7 +53,7 @@ def estimate(
         OptionError: If the target has no published figures, or an option does not fit.
         SpecError: If inputs are missing, or the model fails on them.
         UnsupportedOperatorError: If an operator multiplies matrices and it is not known how to count it.
-        UnknownModelError: If the model is no module.
+        UnknownModelError: If the model is not a module.
 
     Examples:
         >>> cost = neuronkit.estimate(neuronkit.make_static(parseq, batch_size=2), target="inf2")

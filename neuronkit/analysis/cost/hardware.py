@@ -77,7 +77,7 @@ def find_chip(target: str) -> Chip:
 
     Raises:
         UnknownTargetError: If there is no such target.
-        OptionError: If the target is no chip with published figures.
+        OptionError: If the target is not a chip with published figures.
     """
     table, name = tables.hardware(), find_target(target).chip
     if name is None:

@@ -29,7 +29,7 @@ class GraphCost:
 
     Attributes:
         count: What it computes and moves.
-        executions: How often a call of the model runs it; on average, where that is no whole number.
+        executions: How often a call of the model runs it; on average, where that is not a whole number.
         compute_ms: Its products at the core's peak.
         memory_ms: Weights, inputs and outputs, each moved once, at the core's share of the bandwidth.
         link_ms: Its inputs, or its outputs where they are more, over the host link; None where no bandwidth was given.
@@ -255,7 +255,7 @@ def cost_on(target: str, workload: Workload, precision: Precision, link_gb_s: fl
     """Estimate time and memory of a workload on a target.
 
     Raises:
-        OptionError: If the bandwidth is no positive number, or the target has no such figures.
+        OptionError: If the bandwidth is not a positive number, or the target has no such figures.
     """
     chip = find_chip(target)
     return CostReport(target, chip, precision_on(chip, precision), workload, check_link(link_gb_s))
@@ -265,7 +265,7 @@ def check_link(link_gb_s: Any) -> float | None:
     """The bandwidth of the host link, or None.
 
     Raises:
-        OptionError: If it is no positive number.
+        OptionError: If it is not a positive number.
     """
     return None if link_gb_s is None else checks.number("link_gb_s", link_gb_s, 0, 1e6, open_low=True)
 

@@ -85,7 +85,7 @@ class CostTable(Report):
 
         Raises:
             MissingDependencyError: If matplotlib is missing.
-            OptionError: If it is no path of a picture, or cannot be written there.
+            OptionError: If it is not the path of a picture, or cannot be written there.
         """
         from neuronkit.analysis.cost.plot import draw
 

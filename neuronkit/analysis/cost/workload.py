@@ -30,7 +30,7 @@ class Workload:
 
     Attributes:
         graphs: Name → one execution of each graph.
-        executions: Name → how often a call runs it; on average, where that is no whole number.
+        executions: Name → how often a call runs it; on average, where that is not a whole number.
         case: Where the numbers of executions come from, in words.
         batch_size: Rows of a call, each of which counts as an inference.
     """

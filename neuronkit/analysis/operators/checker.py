@@ -56,7 +56,7 @@ def analyze(
 
     Raises:
         UnknownTargetError: If there is no such target.
-        UnknownModelError: If the model is no module.
+        UnknownModelError: If the model is not a module.
         SpecError: If inputs are missing, or the model fails on them.
         OptionError: If an operator kind is not written as one.
 

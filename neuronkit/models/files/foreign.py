@@ -1,4 +1,4 @@
-"""Recognises files that are no checkpoints, so that the message can say what to do instead."""
+"""Recognises files that are not checkpoints, so that the message can say what to do instead."""
 
 from __future__ import annotations
 

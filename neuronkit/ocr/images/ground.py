@@ -24,7 +24,7 @@ def parse_background(background: Any) -> Colour | None:
     """Take a colour as a name, as ``"#rrggbb"`` or as three levels; None leaves the choice to the image.
 
     Raises:
-        OptionError: If it is no colour.
+        OptionError: If it is not a colour.
     """
     if background is None:
         return None

@@ -90,7 +90,7 @@ def write_levels(out: NDArray[np.uint8], block: Block, given: str, declared: int
         declared: The white level that the file declares.
 
     Raises:
-        ImageError: If the levels are no brightnesses, or out of range.
+        ImageError: If the levels are not brightnesses, or out of range.
     """
     height, width = out.shape[:2]
     dtype = block(0, 1).dtype

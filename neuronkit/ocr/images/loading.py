@@ -118,7 +118,7 @@ def load_images(
 
     Returns:
         A list of (H, W, 3) uint8, RGB, in the order of the file. The layers of a PSD, the thumbnails of a TIFF and the
-        further views of an MPO are no pages.
+        further views of an MPO are not pages.
 
     Raises:
         ImageError: If a page is unreadable or too large, or `source` is not an image.

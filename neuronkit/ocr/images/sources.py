@@ -108,7 +108,7 @@ def files_of(sources: Any) -> Iterator[tuple[Path, Path]]:
     """Give the files of paths, folders, patterns and lists of them, each with its path within its folder.
 
     Raises:
-        ImageError: If a pattern matches nothing, a folder has no images, or something is no path.
+        ImageError: If a pattern matches nothing, a folder has no images, or something is not a path.
     """
     listed = isinstance(sources, Iterable) and not isinstance(sources, (str, bytes, os.PathLike))
     for source in sources if listed else [sources]:

@@ -54,7 +54,7 @@ class Page:
 
     Raises:
         OptionError: If `size` is not two whole numbers, or another number out of its range.
-        SpecError: If `lines` is no list or tuple of `Line` objects.
+        SpecError: If `lines` is not a list or tuple of `Line` objects.
 
     Examples:
         >>> page = neuronkit.ocr.Page(size=(20, 100), lines=())
@@ -116,7 +116,7 @@ class Page:
         """Give `to_dict` as JSON text, on lines of their own and moved in by `indent` spaces where that is given.
 
         Raises:
-            OptionError: If `indent` is no whole number from 0 to 100.
+            OptionError: If `indent` is not a whole number from 0 to 100.
         """
         indent = indent if indent is None else checks.integer("indent", indent, 0, 100)
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
@@ -218,8 +218,8 @@ class Page:
         Raises:
             ImageError: If there is no image to draw on, or one of another size.
             OptionError: If an option has no such value, a heat map is to be drawn without kept scores, or `font`
-                is no font.
-            SpecError: If they are no score maps.
+                is not a font.
+            SpecError: If they are not score maps.
 
         Warns:
             ImageWarning: If no font was found for some characters.

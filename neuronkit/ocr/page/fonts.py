@@ -48,7 +48,7 @@ class TextWriter:
         missing: Characters for which no font was found.
 
     Raises:
-        OptionError: If `font` is no font.
+        OptionError: If `font` is not a font.
     """
 
     def __init__(self, font: Any = None) -> None:

@@ -27,8 +27,8 @@ class Word:
         char_confidences: The confidence of each character of `text`, 0..1.
 
     Raises:
-        SpecError: If the text is no string, the box no `TextBox`, or the characters' confidences no finite numbers.
-        OptionError: If the confidence is no number of at least 0.
+        SpecError: If the text is not a string, the box not a `TextBox`, or a character's confidence not finite.
+        OptionError: If the confidence is not a number of at least 0.
 
     Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))
@@ -74,7 +74,7 @@ class Line:
         words: The words, from left to right.
 
     Raises:
-        SpecError: If `words` is no list or tuple of `Word` objects.
+        SpecError: If `words` is not a list or tuple of `Word` objects.
 
     Examples:
         >>> box = neuronkit.ocr.TextBox(np.array([[0, 0], [9, 0], [9, 5], [0, 5]], np.float32))

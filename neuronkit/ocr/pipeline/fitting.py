@@ -37,8 +37,8 @@ def fit_detector(given: CraftProcessor | None, model: ModelCall) -> Any:
     """Find the detector's processor, and give it the model's canvas and dtype.
 
     Raises:
-        OptionError: If there is none, or it does not belong to the model, or the model is no detector.
-        SpecError: If the model's first input is no batch of images.
+        OptionError: If there is none, or it does not belong to the model, or the model is not a detector.
+        SpecError: If the model's first input is not a batch of images.
     """
     processor, shape = _fit(given, model), model.fixed_shape
     if shape and isinstance(processor, CraftProcessor) and processor.canvas is None:
@@ -50,8 +50,8 @@ def fit_recognizer(given: ParseqProcessor | None, model: ModelCall) -> Any:
     """Find the recogniser's processor, and give it the model's dtype.
 
     Raises:
-        OptionError: If there is none, or it does not belong to the model, or the model is no recogniser.
-        SpecError: If the model's first input is no batch of images.
+        OptionError: If there is none, or it does not belong to the model, or the model is not a recogniser.
+        SpecError: If the model's first input is not a batch of images.
     """
     return _fit(given, model)
 
@@ -63,7 +63,7 @@ def _fit(given: Any, model: ModelCall) -> Any:
             f"got a {model.name} whose first input has the shape {model.fixed_shape}; expected images (N, 3, H, W); "
             "give a model that takes them"
         )
-    # Processors of one's own are taken as they are.
+    # The caller's own processors are taken as they are.
     if type(processor) in PROCESSORS:
         check_processor(processor, _describe(model, processor), role=model.name)
     return processor

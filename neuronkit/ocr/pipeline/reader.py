@@ -28,7 +28,7 @@ from neuronkit.ocr.pipeline.strips import MIN_SCALE
 from neuronkit.report import described, headline
 from neuronkit.static.shapes.checks import check_pickles
 
-# What a list has; lists of one type of image are no lists of any.
+# What a list has; lists of one type of image are not lists of any.
 Picture = TypeVar("Picture", bound=ImageLike)
 
 
@@ -64,7 +64,7 @@ class OCRPipeline:
     Raises:
         OptionError: If an option has no such value, a processor is missing or does not belong to its model, or the
             models are exchanged.
-        SpecError: If the first input of a model is no batch of images.
+        SpecError: If the first input of a model is not a batch of images.
 
     Examples:
         >>> read = OCRPipeline(craft, parseq, detector_processor=CraftProcessor(mag_ratio=1.0),
@@ -221,7 +221,7 @@ class OCRPipeline:
 
         Raises:
             ImageError: If `folder` is not a folder.
-            OptionError: If `output` cannot be made, or `pattern` is no pattern.
+            OptionError: If `output` cannot be made, or `pattern` is not a pattern.
             SpecError: If a model gives what its processor cannot read.
         """
         return read_folder(partial(read_stream, self._stages), folder, output, pattern=pattern)

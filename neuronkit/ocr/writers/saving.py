@@ -60,7 +60,7 @@ def save_pages(pages: Iterable[WritablePage], path: Any, *, format: str | None =
 
     Raises:
         OptionError: If the ending or `format` is none of these, the file cannot be written, or is one that was read.
-        SpecError: If `pages` is no iterable of pages.
+        SpecError: If `pages` is not an iterable of pages.
         ImageError: If a picture is needed and cannot be opened again.
         MissingDependencyError: If it is a PDF, and what writes it is missing.
 
@@ -84,7 +84,7 @@ def page_text(pages: Iterable[WritablePage], format: str) -> Iterator[str]:
 
     Raises:
         OptionError: If `format` is none of these.
-        SpecError: If `pages` is no iterable of pages.
+        SpecError: If `pages` is not an iterable of pages.
     """
     return _TEXTS[checks.choice("format", format, tuple(_TEXTS))](_checked(pages))
 

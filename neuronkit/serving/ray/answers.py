@@ -50,5 +50,5 @@ def _quality(kind: str, ranges: list[tuple[str, float]]) -> float:
 
 
 def error_json(message: str) -> str:
-    """The body of an answer that is no page."""
+    """The body of an answer that is not a page."""
     return json.dumps({"error": message}, ensure_ascii=False)

@@ -17,7 +17,7 @@ def list_paths(images: Any) -> list[str]:
     """Absolute paths, each once: those of a folder's images, in order; or those given.
 
     Raises:
-        ImageError: If a single path is no folder.
+        ImageError: If a single path is not a folder.
         OptionError: If something given is not a path.
     """
     if isinstance(images, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""A model of Triton's Python backend. The work is done in neuronkit; this file passes tensors to and fro."""
+"""A model of Triton's Python backend. The work is done in neuronkit; this file converts tensors between the two."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def find_models(artifacts: Any, reader: str | None) -> list[Model]:
 
     Raises:
         ArtifactError: If an artifact is not sound, or cannot be served.
-        OptionError: If a name is bad, or what was given is no artifact.
+        OptionError: If a name is bad, or what was given is not an artifact.
     """
     if reader is not None:
         _check_name(checks.text("reader", reader))

@@ -353,7 +353,7 @@ class BeamSearchDecoder(GreedyDecoder):
         """The ids of all sequences, those of a row one after the other, up to and without EOS.
 
         Raises:
-            SpecError: If the memory is none that the decoder takes.
+            SpecError: If the decoder does not take the memory.
         """
         with torch.no_grad():
             rows = self(memory)[0].flatten(0, 1).tolist()

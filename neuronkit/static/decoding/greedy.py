@@ -150,7 +150,7 @@ class GreedyDecoder(DecodingModel):
         """The decoded ids of each row, up to and without its EOS.
 
         Raises:
-            SpecError: If the memory is none that the decoder takes.
+            SpecError: If the decoder does not take the memory.
         """
         with torch.no_grad():
             return until_eos(self(memory), self.eos_id)
@@ -159,7 +159,7 @@ class GreedyDecoder(DecodingModel):
         """Memory → logits (N, max_length + 1, C), or tokens and probabilities (N, max_length + 1).
 
         Raises:
-            SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.
+            SpecError: If the decoder does not take the memory, or the decoder does not keep its protocol.
         """
         return self.read(*inputs)[0]
 
@@ -167,7 +167,7 @@ class GreedyDecoder(DecodingModel):
         """The outputs of `forward`, and the number of decoder calls.
 
         Raises:
-            SpecError: If the memory is none that the decoder takes, or the decoder does not keep its protocol.
+            SpecError: If the decoder does not take the memory, or the decoder does not keep its protocol.
         """
         if len(inputs) != 1:
             raise SpecError(f"got {len(inputs)} inputs; expected one, the memory; give that")

@@ -144,7 +144,7 @@ class DecodingModel(StaticModel):
             is_neuron: Whether the target's graphs run on Neuron devices.
 
         Raises:
-            OptionError: If `is_neuron` is no bool.
+            OptionError: If `is_neuron` is not a bool.
         """
         if not checks.flag("is_neuron", is_neuron) or self.wanted_method != AUTO or self.method != "fixed_point":
             return self

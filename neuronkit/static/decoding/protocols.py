@@ -88,7 +88,7 @@ class _LogitsFunction(nn.Module):
 
 
 class _Steps(nn.Module):
-    """An object that is no module, under the protocol's names."""
+    """An object that is not a module, under the protocol's names."""
 
     def __init__(self, decoder: Any) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ def check_causality(
     moved: set[int] = set()
 
     def compare(after: Tensor, places: int, tolerance: float) -> None:
-        # Equal or close: the difference of two classes ruled out by -inf is no number.
+        # Equal or close: the difference of two classes ruled out by -inf is not a number.
         after, expected = after[:, :places], before[:, :places]
         same = (after == expected) | ((after - expected).abs() <= tolerance)
         moved.update(torch.nonzero(~same.all(-1).all(0)).flatten().tolist())

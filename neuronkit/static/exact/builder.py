@@ -260,7 +260,7 @@ class Builder:
                 self.graph.erase_node(node)
 
     def output(self, node: fx.Node, dims: Sequence[Dim] | None, fill: Fill = Fill.FINITE, **kwargs: Any) -> Value:
-        """Wrap a node; sizes for which a dimension would vanish are no sizes that the network can run."""
+        """Wrap a node; sizes for which a dimension would vanish are not sizes that the network can run."""
         for dim in dims or ():
             if isinstance(dim, Extent):
                 self.require_size(dim, lambda n: n > 0, "has nothing left to give. Take a larger image")

@@ -46,7 +46,7 @@ def exact_padding(module: nn.Module, *, height: int | None = None) -> ExactPaddi
 
     Raises:
         SpecError: If the module cannot be traced, or holds an operator that would let padding into the result. The
-            message names the node. Or if `height` is no number of pixels.
+            message names the node. Or if `height` is not a number of pixels.
 
     Examples:
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU())
@@ -158,8 +158,8 @@ class ExactPadding(nn.Module):
             The module itself.
 
         Raises:
-            SpecError: If height or width is no whole number from 1 to 32768, the module cannot run on such a canvas, or
-                `device` is none.
+            SpecError: If height or width is not a whole number from 1 to 32768, the module cannot run on such a canvas,
+                or `device` is not a device.
         """
         sizes = {"height": height, "width": width}
         height, width = (checks.integer(name, n, 1, LARGEST_CANVAS, error=SpecError) for name, n in sizes.items())

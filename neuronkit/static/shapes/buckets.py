@@ -125,8 +125,8 @@ class Buckets:
         """The shape that serves this many rows of this (height, width) at the least cost.
 
         Raises:
-            SpecError: If nothing fits, in which case the message lists the shapes, or the sizes are no whole numbers of
-                at least 1.
+            SpecError: If nothing fits, in which case the message lists the shapes, or the sizes are not whole numbers
+                of at least 1.
         """
         canvas = self.buckets[self.shapes[0]].canvas
         size = checks.integers("size", size, len(canvas), 1, 1 << 31, error=SpecError)
@@ -146,7 +146,7 @@ class Buckets:
             Shape → seconds.
 
         Raises:
-            SpecError: If `repeats` is no whole number from 1 to 1000.
+            SpecError: If `repeats` is not a whole number from 1 to 1000.
         """
         repeats = checks.integer("repeats", repeats, 1, 1000, error=SpecError)
         for shape, fixed in self.buckets.items():

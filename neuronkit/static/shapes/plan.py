@@ -108,7 +108,7 @@ class BucketPlan(Report):
 
         Raises:
             MissingDependencyError: If matplotlib is missing.
-            OptionError: If `path` is none of a picture, or cannot be written, or `observed` are no sizes.
+            OptionError: If `path` is not the path of a picture, or cannot be written, or `observed` are not sizes.
         """
         pairs = [
             checks.integers("observed[...]", pair, 2, 1, 1 << 31)
@@ -146,7 +146,7 @@ def plan_buckets(
         The shapes (height, width) in pixels, their batch sizes, and what they cost on the observed sizes.
 
     Raises:
-        OptionError: If `count`, `multiple` or a limit is no whole number above 0, or not one for each dimension.
+        OptionError: If `count`, `multiple` or a limit is not a whole number above 0, or not one for each dimension.
         SpecError: If there is no size to plan for, or one that no allowed shape holds.
 
     Examples:

@@ -48,8 +48,8 @@ class Replicas:
         processor: As given, so that an `OCRPipeline` takes replicas in place of a model.
 
     Raises:
-        OptionError: If there is no function, one cannot be called, or `copies` is no multiple of their number.
-        SpecError: If `specs` are no specs that `FixedShape` takes.
+        OptionError: If there is no function, one cannot be called, or `copies` is not a multiple of their number.
+        SpecError: If `specs` are not specs that `FixedShape` takes.
 
     Examples:
         >>> replicas = neuronkit.static.shapes.Replicas([torch.sigmoid] * 2, [TensorSpec("x", (2, 3))])

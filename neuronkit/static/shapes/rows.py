@@ -85,8 +85,8 @@ class RowStream:
         """Run groups, and give each as soon as all its rows are done.
 
         Args:
-            groups: The inputs of each. The next one is taken when a batch has room for it; None is no group, and says
-                that there is none now: what waits is run then, in a batch that is not full.
+            groups: The inputs of each. The next one is taken when a batch has room for it; None stands for no
+                group, and says that none is there now: what waits is then run in a batch that is not full.
             ahead: Most groups that are held, with the same effect.
 
         Yields:

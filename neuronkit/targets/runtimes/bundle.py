@@ -202,7 +202,7 @@ def check_weights(path: Path) -> None:
 
     Raises:
         ArtifactError: If there are such weights.
-        ValueError: If it is no ONNX file.
+        ValueError: If it is not an ONNX file.
     """
     if find_spec("onnx") is None:
         return

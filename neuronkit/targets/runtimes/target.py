@@ -39,7 +39,7 @@ class Port:
 
     Attributes:
         names: Its names; some runtimes keep several.
-        shape: Its sizes; what is no whole number stands for any size.
+        shape: Its sizes; what is not a whole number stands for any size.
         dtype: As `TensorSpec` names it.
     """
 

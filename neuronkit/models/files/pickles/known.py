@@ -72,7 +72,7 @@ def _from_numpy(budget: Budget, data: Any, dtype: Any, device: Any, grad: Any) -
 
 
 def _dictionary(budget: Budget, items: Any = (), *rest: Any) -> dict[Any, Any]:
-    """Ordered, default and counting dictionaries; what is no item (a default, a factory) is left out."""
+    """Ordered, default and counting dictionaries; what is not an item (a default, a factory) is left out."""
     if isinstance(items, dict):
         budget.spend(100 * len(items))
         return dict(items)

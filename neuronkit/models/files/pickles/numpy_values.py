@@ -32,7 +32,7 @@ class NumpyType:
 
 
 class NumpyArray:
-    """A NumPy array: what it holds comes after it. `values` is None where its elements are no numbers."""
+    """A NumPy array: what it holds comes after it. `values` is None where its elements are not numbers."""
 
     def __init__(self) -> None:
         self.values: np.ndarray[Any, Any] | None = None

@@ -24,7 +24,7 @@ def unpickle(source: Source, budget: Budget, find_storage: Callable[[tuple[Any, 
         find_storage: Gives the storage, or another value, for a persistent id.
 
     Raises:
-        Damaged: If it is no whole pickle, or describes more than its budget.
+        Damaged: If the pickle is not whole, or describes more than its budget.
     """
     machine = Machine(source, budget, find_storage)
     try:

@@ -98,7 +98,7 @@ _registered: dict[str, Method] = {}
 
 
 def register_method(method: Method) -> None:
-    """Make a method of one's own known, for as long as the process runs; artifacts made with it need it to load.
+    """Register your own method for as long as the process runs; artifacts made with it need it to load.
 
     Raises:
         OptionError: If neuronkit itself has a method of that name.
