@@ -70,8 +70,8 @@ def accelerate(
         The same reader.
 
     Raises:
-        OptionError: If it is not a Reader, a network is quantised or not one of those named, a size is not a whole number,
-            or a compiled model belongs to another network.
+        OptionError: If it is not a Reader, a network is quantised or not one of those named, a size is not a whole
+            number, or a compiled model belongs to another network.
         NeuronKitError: Whatever `make_static` and `compile_for_inferentia` raise; the reader is then unchanged.
 
     Examples:
