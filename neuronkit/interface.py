@@ -44,8 +44,8 @@ class ValidArea:
         checks.integer("offset", self.offset, error=SpecError)
         checks.text("input", self.input, error=SpecError)
 
-    def size(self, valid: int) -> int:
-        """Meaningful entries along an axis, for a valid size in pixels."""
+    def size(self, valid: Any) -> Any:
+        """Meaningful entries along an axis, for a valid size in pixels, or for a tensor of such sizes."""
         return (valid + self.offset) // self.stride
 
 

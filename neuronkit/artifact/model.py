@@ -113,7 +113,7 @@ class CompiledModel:
 
         def sizes(valid: Tensor) -> Any:
             columns = valid.reshape(len(valid), -1)
-            found = [None if area is None else (columns + area.offset) // area.stride for area in areas]
+            found = [None if area is None else area.size(columns) for area in areas]
             return found[0] if len(found) == 1 else tuple(found)
 
         return sizes

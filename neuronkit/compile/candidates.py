@@ -25,6 +25,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.graphs import tokens_until_end
 from neuronkit.static.decoding.loops import end_at_eos, until_eos
 from neuronkit.static.model import StaticModel
+from neuronkit.static.shapes.canvas import clear_outside
 from neuronkit.static.trees import leaves
 
 ORIGINAL = "original"
@@ -258,14 +259,7 @@ def _inside(tensor: Tensor, output: Output, inputs: Mapping[str, Tensor]) -> Ten
     """An output, zero beyond its valid area."""
     if output.valid is None or output.valid.input not in inputs:
         return tensor
-    sizes = inputs[output.valid.input].reshape(len(tensor), -1)
-    for column, axis in enumerate(output.valid.axes):
-        size = (sizes[:, column] + output.valid.offset) // output.valid.stride
-        shape = [1] * tensor.dim()
-        shape[axis] = tensor.shape[axis]
-        inside = torch.arange(tensor.shape[axis]).reshape(shape) < size.reshape(-1, *[1] * (tensor.dim() - 1))
-        tensor = torch.where(inside, tensor, torch.zeros((), dtype=tensor.dtype))
-    return tensor
+    return clear_outside(tensor, output.valid, inputs[output.valid.input])
 
 
 def named_models(models: Any) -> list[tuple[str, Any]]:

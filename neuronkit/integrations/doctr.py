@@ -66,14 +66,8 @@ def accelerate(
     Examples:
         ``predictor = neuronkit.integrations.doctr.accelerate(ocr_predictor(pretrained=True), target="inf2")``
     """
-    compile_ = partial(
-        compile_for_inferentia,
-        target=target,
-        options=options,
-        op_whitelist=op_whitelist,
-        verify=verify,
-        progress=progress,
-    )
+    settings: Any = {"options": options, "op_whitelist": op_whitelist, "verify": verify, "progress": progress}
+    compile_ = partial(compile_for_inferentia, target=target, **settings)
     found, read = _parts(predictor)
     finds = DetectionStandIn(original_of(found.model), _models("detector", found, _detector, detector, compile_))
     reads = RecognitionStandIn(original_of(read.model), _models("recognizer", read, _recognizer, recognizer, compile_))

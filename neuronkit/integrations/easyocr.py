@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from neuronkit import checks
-from neuronkit.adapters.craft import STRIDE, CRAFTOptions
+from neuronkit.adapters.craft import CRAFTOptions
+from neuronkit.adapters.kit.canvas import STRIDE
 from neuronkit.adapters.lines.model import LineOptions
 from neuronkit.adapters.registry import family_of, make_static
 from neuronkit.artifact import CompiledModel
@@ -84,14 +85,8 @@ def accelerate(
     sides = sorted({canvas_size // part for part in (4, 2, 1)})
     found = checks.items("canvases", [(side, side) for side in sides] if canvases is None else canvases, "sizes")
     read = checks.items("widths", WIDTHS if widths is None else widths, "numbers of pixels")
-    compile_ = partial(
-        compile_for_inferentia,
-        target=target,
-        options=options,
-        op_whitelist=op_whitelist,
-        verify=verify,
-        progress=progress,
-    )
+    settings: Any = {"options": options, "op_whitelist": op_whitelist, "verify": verify, "progress": progress}
+    compile_ = partial(compile_for_inferentia, target=target, **settings)
     stand_ins: dict[str, StandIn] = {}
     for name, network in networks.items():
         check_network(name, network, "make the Reader with quantize=False")

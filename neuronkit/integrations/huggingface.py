@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,12 +77,8 @@ def accelerate(
     # `generate` gives ids only: the scores of a whole vocabulary need not leave the device.
     if sizes is None or isinstance(sizes, HuggingFaceOptions):
         sizes = replace(sizes or HuggingFaceOptions(), outputs="tokens")
-
-    def compile_(static: Any) -> CompiledModel:
-        return compile_for_inferentia(
-            static, target=target, options=options, op_whitelist=op_whitelist, verify=verify, progress=progress
-        )
-
+    settings: Any = {"options": options, "op_whitelist": op_whitelist, "verify": verify, "progress": progress}
+    compile_ = partial(compile_for_inferentia, target=target, **settings)
     before = vars(model).get(_NAME)
     restore(model)
     try:

@@ -17,6 +17,7 @@ from neuronkit.interface import ValidArea
 from neuronkit.specs import TensorSpec
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.model import StaticModel
+from neuronkit.static.shapes.canvas import clear_outside
 from neuronkit.static.shapes.checks import check_valid_size
 from neuronkit.static.shapes.refused import RefusedSizes
 
@@ -139,7 +140,7 @@ class CanvasDetector(CanvasModel):
         """
         integers = ("int32", "int64", "int16", "int8", "uint8")
         sizes = tensors.tensor("valid_size", valid_size, shape=(None, 2), dtype=integers)
-        return self._alike([sizes // area.stride for area in self._areas])
+        return self._alike([area.size(sizes) for area in self._areas])
 
     @property
     def refused_sizes(self) -> RefusedSizes | None:
@@ -168,14 +169,3 @@ class CanvasDetector(CanvasModel):
 
     def _alike(self, outputs: Sequence[Tensor]) -> Any:
         return tuple(outputs) if len(self._areas) > 1 else outputs[0]
-
-
-def clear_outside(output: Tensor, area: ValidArea, valid: Tensor) -> Tensor:
-    """An output (N, ...) with zeros outside the area that belongs to valid sizes (N, 2) or (N,)."""
-    sizes = (valid.to(output.device).reshape(len(valid), -1) + area.offset) // area.stride
-    for axis, size in zip(area.axes, sizes.unbind(1)):
-        inside = torch.arange(output.shape[axis], device=output.device) < size.unsqueeze(1)
-        shape = [len(inside), *(1 for _ in output.shape[1:])]
-        shape[axis] = -1
-        output = torch.where(inside.reshape(shape), output, output.new_zeros(()))
-    return output

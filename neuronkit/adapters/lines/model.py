@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neuronkit import checks, tensors
-from neuronkit.adapters.kit.canvas import CanvasModel, clear_outside
+from neuronkit.adapters.kit.canvas import CanvasModel
 from neuronkit.adapters.kit.options import ReadingOptions, check_sizes
 from neuronkit.errors import SpecError, UnknownModelError
 from neuronkit.interface import RECOGNIZER, Interface, ValidArea
@@ -23,6 +23,7 @@ from neuronkit.specs import TensorSpec
 from neuronkit.static.decoding.decoding import TOKENS, named_outputs
 from neuronkit.static.exact import ExactPadding, exact_padding
 from neuronkit.static.ops import tokens_of
+from neuronkit.static.shapes.canvas import clear_outside
 from neuronkit.static.shapes.checks import check_valid_size, known_on_host
 from neuronkit.static.shapes.fixed import VALID_WIDTH
 from neuronkit.static.shapes.refused import RefusedSizes
@@ -248,7 +249,7 @@ class StaticLine(CanvasModel):
         """
         integers = ("int32", "int64", "int16")
         checked = tensors.tensor(VALID_WIDTH, valid_width, shape=(None,), dtype=integers)
-        return (checked.unsqueeze(1) + self.area.offset) // self.area.stride
+        return self.area.size(checked.unsqueeze(1))
 
     @property
     def refused_sizes(self) -> RefusedSizes | None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from neuronkit.static import ops
+from neuronkit.static.exact.matrices import apply_matrices
 from neuronkit.static.exact.sizes import Dim, Extent
 from neuronkit.static.ops import Bands, length
 
@@ -75,7 +75,4 @@ class Resize(nn.Module):
         canvas = length(images, 2), length(images, 3)
         if canvas not in self._bands:
             self._bands[canvas] = [along.bands(canvas) for along in self._along]
-        n = length(x, 0)
-        given = [m if m is None else m.to(x.dtype).expand(n, *(length(m, d) for d in (1, 2))) for m in (rows, columns)]
-        row_bands, column_bands = self._bands[canvas]
-        return ops.resize(x, given[0], given[1], row_bands, column_bands)
+        return apply_matrices(x, rows, columns, *self._bands[canvas])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuronkit.static import ops
 from neuronkit.static.exact.runtime import float_dtype, working_dtype
-from neuronkit.static.ops import length
+from neuronkit.static.ops import Bands, length
 
 WholeNumbers = tuple[Tensor, Tensor | int, Tensor | int]
 
@@ -166,11 +166,11 @@ def padding_matrix(like: Tensor, count_in: Tensor, inputs: Tensor, outputs: Tens
     return (index.unsqueeze(-1) == inputs).to(float_dtype(like))
 
 
-def apply_matrices(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Resize H, W or both of (N, C, H, W) with a matrix for each row of the batch."""
+def apply_matrices(x: Tensor, rows: Tensor | None, columns: Tensor | None, *bands: Bands | None) -> Tensor:
+    """Resize H, W or both of (N, C, H, W) with a matrix for each row of the batch, in the blocks of `ops.resize`."""
     n = length(x, 0)
     expanded = [m if m is None else m.to(x.dtype).expand(n, *(length(m, d) for d in (1, 2))) for m in (rows, columns)]
-    return ops.resize(x, expanded[0], expanded[1])
+    return ops.resize(x, expanded[0], expanded[1], *bands)
 
 
 def _source(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neuronkit.errors import SpecError
+from neuronkit.interface import ValidArea
 
 
 def padded_size(shape: Sequence[int]) -> tuple[int, ...]:
@@ -73,3 +74,14 @@ def row_chunks(rows: int, most: int) -> Iterator[slice]:
     """Slices of at most `most` rows; without rows an empty one, because only a run gives the output's shape."""
     for start in range(0, max(rows, 1), most):
         yield slice(start, min(start + most, rows))
+
+
+def clear_outside(output: Tensor, area: ValidArea, valid: Tensor) -> Tensor:
+    """An output (N, ...) with zeros outside the area that belongs to valid sizes (N, 2) or (N,)."""
+    sizes = area.size(valid.to(output.device).reshape(len(valid), -1)).unbind(1)
+    for axis, size in zip(area.axes, sizes):
+        inside = torch.arange(output.shape[axis], device=output.device) < size.unsqueeze(1)
+        shape = [len(inside), *(1 for _ in output.shape[1:])]
+        shape[axis] = -1
+        output = torch.where(inside.reshape(shape), output, output.new_zeros(()))
+    return output
