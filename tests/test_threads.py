@@ -23,6 +23,7 @@ from neuronkit import TensorSpec
 from neuronkit.cache.lock import KeyLock
 from neuronkit.capture import onnx
 from neuronkit.capture.exporting import export_graph
+from neuronkit.static import original
 from neuronkit.static.model import Foldable, as_static
 from neuronkit.targets.xla import XlaGraph
 from neuronkit.threads.quiet import quiet
@@ -141,6 +142,32 @@ def test_modes_of_a_model_in_train_mode_are_given_back_by_the_last_thread(meetin
     assert all(module.training for module in model.modules())
     statistics: Any = model[2]
     assert int(statistics.num_batches_tracked) == 0
+
+
+class Interrupted(nn.Module):
+    """Somebody presses Ctrl-C when its mode is changed for the first time."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode, self.armed = mode, True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "training" and getattr(self, "armed", False) and value is self.mode:
+            self.armed = False
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_modes_are_given_back_after_an_interrupt(mode: bool) -> None:
+    model = nn.Sequential(nn.Dropout(), Interrupted(mode), nn.Dropout())
+    with pytest.raises(KeyboardInterrupt):
+        neuronkit.emulate_autocast(model, auto_cast="none")(IMAGES.example())
+    assert all(module.training for module in model.modules())
+    assert not original._held
 
 
 PATCHED: list[tuple[Any, str]] = [

@@ -44,8 +44,8 @@ def patched_here_alone() -> Iterator[None]:
         if module._is_fx_tracing_flag:
             module._is_fx_tracing_flag = here
 
-    patcher.patch_method = patch
     try:
+        patcher.patch_method = patch
         yield
     finally:
         patcher.patch_method = patch_method

@@ -59,8 +59,8 @@ def failures_named(
 
 
 _changing_modes = Turns()
-# Modules that were in train mode: by identity, each with the number of blocks that hold it in eval mode.
-_held: dict[int, tuple[nn.Module, int]] = {}
+# Modules that were in train mode: by identity, each with the blocks that hold it in eval mode.
+_held: dict[int, tuple[nn.Module, set[object]]] = {}
 
 
 @contextlib.contextmanager
@@ -69,21 +69,31 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
     Of several threads that compute with one model, the last that leaves gives the modes back.
     """
-    with _changing_modes.taken():
-        holding = [module for module in model.modules() if module.training or id(module) in _held]
-        for module in holding:
-            _held[id(module)] = module, _held.get(id(module), (module, 0))[1] + 1
-        model.eval()
+    block = object()
     try:
+        with _changing_modes.taken():
+            for module in model.modules():
+                if module.training or id(module) in _held:
+                    _held.setdefault(id(module), (module, set()))[1].add(block)
+            model.eval()
         yield
     finally:
-        with _changing_modes.taken():
-            for module in holding:
-                _, count = _held.pop(id(module))
-                if count > 1:
-                    _held[id(module)] = module, count - 1
-                else:
-                    module.training = True
+        try:
+            _give_back(block)
+        except BaseException:
+            # Interrupted by a key.
+            _give_back(block)
+            raise
+
+
+def _give_back(block: object) -> None:
+    """Give the modules that no block holds but this one the mode they had."""
+    with _changing_modes.taken():
+        for key, (module, blocks) in list(_held.items()):
+            blocks.discard(block)
+            if not blocks:
+                module.training = True
+                _held.pop(key, None)
 
 
 def detached_copy(model: nn.Module) -> nn.Module:

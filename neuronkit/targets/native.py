@@ -261,8 +261,8 @@ class NativeGraph:
         scratch.mkdir(exist_ok=True)
         places = {"TMPDIR": str(scratch), "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor")}
         # Python asks for the variable only once.
-        tempfile.tempdir = str(scratch)
         try:
+            tempfile.tempdir = str(scratch)
             with settings({**self._environment, **places}):
                 yield
         finally:
@@ -293,8 +293,8 @@ def device() -> torch.device:
 def settings(environment: Mapping[str, str | None]) -> Iterator[None]:
     """Put these variables into the process's environment, None for none; on leaving, give back what was there."""
     before = {key: os.environ.get(key) for key in environment}
-    _put(environment)
     try:
+        _put(environment)
         yield
     finally:
         _put(before)

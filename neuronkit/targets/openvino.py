@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -26,7 +27,8 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 class OpenVinoTarget(RuntimeTarget):
     """Exports each graph to ONNX, and runs it with OpenVINO, in float32 unless the options name another type.
 
-    OpenVINO's own choice on newer processors is bfloat16.
+    OpenVINO's own choice on newer processors is bfloat16. A process that was forked from one that uses OpenVINO can
+    call the graphs that are open there, and opens none of its own: RuntimeError.
     """
 
     name = "openvino"
@@ -95,8 +97,19 @@ def _graphs(function: Any) -> Iterator[RuntimeGraph]:
             yield from (value for value in vars(module).values() if isinstance(value, RuntimeGraph))
 
 
-@lru_cache(maxsize=1)
 def _core() -> Any:
+    core, process = _first_core()
+    if process != os.getpid():
+        raise RuntimeError(
+            "got a process that was forked from one that uses OpenVINO, in which OpenVINO opens no graph and never "
+            "says so; expected a new process; start it with multiprocessing's 'spawn'"
+        )
+    return core
+
+
+@lru_cache(maxsize=1)
+def _first_core() -> tuple[Any, int]:
+    """OpenVINO's core, and the process that made it."""
     import openvino
 
-    return openvino.Core()
+    return openvino.Core(), os.getpid()

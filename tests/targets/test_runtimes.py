@@ -30,7 +30,7 @@ from neuronkit import (
 )
 from neuronkit.demo.picture import IMAGE
 from neuronkit.demo.weights import load_craft
-from neuronkit.errors import ArtifactError, MissingDependencyError, OptionError, SpecError
+from neuronkit.errors import ArtifactError, CompileError, MissingDependencyError, OptionError, SpecError
 from neuronkit.models import PARSeq
 from neuronkit.ocr import CraftProcessor
 from neuronkit.static.decoding.loops import end_at_eos
@@ -284,6 +284,20 @@ def test_openvino_computes_in_float32_unless_told(monkeypatch: pytest.MonkeyPatc
     neuronkit.load(compiled.save(tmp_path / "model"))
     assert [properties["INFERENCE_PRECISION_HINT"] for properties in asked[-2:]] == ["bf16", "bf16"]
     assert plain.manifest["parity"]["compiled"]["rtol"] == 1e-4 < compiled.manifest["parity"]["compiled"]["rtol"]
+
+
+def test_openvino_says_that_it_waits_forever_in_a_forked_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from neuronkit.targets import openvino
+
+    model, spec = nn.Linear(4, 4), TensorSpec("x", (2, 4))
+    path = compile_for_inferentia(model, spec, target="openvino").save(tmp_path / "model")
+    monkeypatch.setattr(openvino, "_first_core", lambda: (None, -1))
+    with pytest.raises(ArtifactError, match="'spawn'"):
+        neuronkit.load(path)
+    with pytest.raises(CompileError, match="'spawn'"):
+        compile_for_inferentia(model, spec, target="openvino")
 
 
 class Resized(nn.Module):

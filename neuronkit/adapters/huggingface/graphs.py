@@ -155,9 +155,9 @@ def configurations(model: nn.Module) -> list[Any]:
 @contextlib.contextmanager
 def own_attention(configs: Sequence[Any]) -> Iterator[None]:
     """Attention as the model computes it itself, where that is torch's."""
-    for config in configs:
-        config._attn_implementation = "sdpa" if config.own_attention == "sdpa" else "eager"
     try:
+        for config in configs:
+            config._attn_implementation = "sdpa" if config.own_attention == "sdpa" else "eager"
         yield
     finally:
         for config in configs:

@@ -86,9 +86,9 @@ _UNRECORDED = (
 def _recording_calls() -> Iterator[None]:
     """Let functions record themselves when they are called with proxies; torch.fx patches others likewise."""
     originals = [(space, name, getattr(space, name)) for space, name in _UNRECORDED]
-    for space, name, original in originals:
-        setattr(space, name, _recording(original))
     try:
+        for space, name, original in originals:
+            setattr(space, name, _recording(original))
         yield
     finally:
         for space, name, original in originals:
