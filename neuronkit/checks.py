@@ -210,6 +210,15 @@ def callable_(name: str, value: Any, *, error: type[NeuronKitError] = OptionErro
     return value  # type: ignore[no-any-return]
 
 
+def set_field(
+    owner: object, name: str, check: Callable[..., Any], *limits: Any, optional: bool = False, **settings: Any
+) -> None:
+    """Put what a check returns in the place of a frozen dataclass's field; where it is `optional`, None stays."""
+    value = getattr(owner, name)
+    if value is not None or not optional:
+        object.__setattr__(owner, name, check(name, value, *limits, **settings))
+
+
 def file_kind(mode: int) -> str:
     """What a file is, by its `st_mode`, as words for a message: "a folder", "a device", ..."""
     return next((word for test, word in _KINDS if test(mode)), "no regular file")

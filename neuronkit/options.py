@@ -106,27 +106,18 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         for name in ("cpu_operators", "extra_args"):
-            object.__setattr__(self, name, _strings(name, getattr(self, name)))
+            checks.set_field(self, name, _strings)
         for name in ("workdir", "cache_dir"):
-            object.__setattr__(self, name, _directory(name, getattr(self, name)))
+            checks.set_field(self, name, _directory)
         _ = self.precision
-        given: dict[str, Any] = {
-            "optlevel": None if self.optlevel is None else checks.choice("optlevel", self.optlevel, (1, 2, 3)),
-            "model_type": None
-            if self.model_type is None
-            else checks.choice("model_type", self.model_type, MODEL_TYPES),
-            "neuroncores": None
-            if self.neuroncores is None
-            else checks.integer("neuroncores", self.neuroncores, 1, 1024),
-            "threads": None if self.threads is None else checks.integer("threads", self.threads, 1, 1024),
-            "opset": None if self.opset is None else checks.integer("opset", self.opset, 13, 30),
-            "timeout_s": None
-            if self.timeout_s is None
-            else checks.number("timeout_s", self.timeout_s, 0, open_low=True),
-            **{name: checks.flag(name, getattr(self, name)) for name in _FLAGS},
-        }
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
+        checks.set_field(self, "optlevel", checks.choice, (1, 2, 3), optional=True)
+        checks.set_field(self, "model_type", checks.choice, MODEL_TYPES, optional=True)
+        checks.set_field(self, "neuroncores", checks.integer, 1, 1024, optional=True)
+        checks.set_field(self, "threads", checks.integer, 1, 1024, optional=True)
+        checks.set_field(self, "opset", checks.integer, 13, 30, optional=True)
+        checks.set_field(self, "timeout_s", checks.number, 0, open_low=True, optional=True)
+        for name in _FLAGS:
+            checks.set_field(self, name, checks.flag)
         check_operator_kinds("cpu_operators", self.cpu_operators)
 
     @property

@@ -46,10 +46,10 @@ class CRAFTOptions(VisionOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "features", checks.flag("features", self.features))
+        checks.set_field(self, "features", checks.flag)
         for name in ("height", "width"):
             # At least CRAFT's stride.
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), STRIDE, error=SpecError))
+            checks.set_field(self, name, checks.integer, STRIDE, error=SpecError)
 
 
 class StaticCRAFT(CanvasDetector):

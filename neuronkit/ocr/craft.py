@@ -96,31 +96,24 @@ class CraftProcessor(Settings):
     crop_padding: bool = False
 
     def __post_init__(self) -> None:
-        checked: dict[str, Any] = {
-            "mag_ratio": checks.number("mag_ratio", self.mag_ratio, 0, 100, open_low=True),
-            "mean": checks.numbers("mean", self.mean, 3, 0, 1),
-            "std": checks.numbers("std", self.std, 3, 0, 1, open_low=True),
-            "text_threshold": checks.number("text_threshold", self.text_threshold, 0, 1),
-            "link_threshold": checks.number("link_threshold", self.link_threshold, 0, 1),
-            "low_text": checks.number("low_text", self.low_text, 0, 1),
-            "min_area": checks.integer("min_area", self.min_area, 1, 1 << 31),
-            "min_polygon_side": checks.integer("min_polygon_side", self.min_polygon_side, 1, 1 << 31),
-        }
+        checks.set_field(self, "mag_ratio", checks.number, 0, 100, open_low=True)
+        checks.set_field(self, "mean", checks.numbers, 3, 0, 1)
+        checks.set_field(self, "std", checks.numbers, 3, 0, 1, open_low=True)
+        for name in ("text_threshold", "link_threshold", "low_text"):
+            checks.set_field(self, name, checks.number, 0, 1)
+        for name in ("min_area", "min_polygon_side"):
+            checks.set_field(self, name, checks.integer, 1, 1 << 31)
         for name in ("raw_images", "polygons", "count_characters", "crop_padding"):
-            checked[name] = checks.flag(name, getattr(self, name))
-        if self.canvas is not None:
-            canvas = checks.integers("canvas", self.canvas, 2, STRIDE, _LARGEST_CANVAS)
-            if any(side % STRIDE for side in canvas):
-                raise OptionError(
-                    f"got canvas={canvas} (height, width); expected multiples of {STRIDE}, CRAFT's stride; "
-                    f"give {tuple(-(-side // STRIDE) * STRIDE for side in canvas)}"
-                )
-            checked["canvas"] = canvas
-        default = 1280 if self.canvas is None else max(checked["canvas"])
-        given = default if self.canvas_size is None else self.canvas_size
-        checked["canvas_size"] = checks.integer("canvas_size", given, STRIDE, _LARGEST_CANVAS)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+            checks.set_field(self, name, checks.flag)
+        checks.set_field(self, "canvas", checks.integers, 2, STRIDE, _LARGEST_CANVAS, optional=True)
+        if any(side % STRIDE for side in self.canvas or ()):
+            raise OptionError(
+                f"got canvas={self.canvas} (height, width); expected multiples of {STRIDE}, CRAFT's stride; "
+                f"give {tuple(-(-side // STRIDE) * STRIDE for side in self.canvas or ())}"
+            )
+        if self.canvas_size is None:
+            object.__setattr__(self, "canvas_size", 1280 if self.canvas is None else max(self.canvas))
+        checks.set_field(self, "canvas_size", checks.integer, STRIDE, _LARGEST_CANVAS)
 
     @classmethod
     def like(cls, origin: str, **changes: Any) -> CraftProcessor:

@@ -55,10 +55,9 @@ class CtcProcessor(ParseqProcessor):
         super().__post_init__()
         if self.extra_classes:
             raise OptionError(f"got extra_classes={self.extra_classes}; expected 0, since CTC has none; leave it out")
-        object.__setattr__(self, "channels", checks.choice("channels", self.channels, (1, 3)))
-        object.__setattr__(self, "keep_ratio", checks.flag("keep_ratio", self.keep_ratio))
-        smallest = checks.integer("smallest_width", self.smallest_width, 1, 4096)
-        object.__setattr__(self, "smallest_width", smallest)
+        checks.set_field(self, "channels", checks.choice, (1, 3))
+        checks.set_field(self, "keep_ratio", checks.flag)
+        checks.set_field(self, "smallest_width", checks.integer, 1, 4096)
 
     def lines(self, crops: Sequence[ImageLike]) -> list[NDArray[Any]]:
         """Scale and normalise images, each as wide as it is: what `neuronkit.Buckets` takes as a list, as tensors.

@@ -60,18 +60,14 @@ class DoctrProcessor(Settings):
     ctc: bool = False
 
     def __post_init__(self) -> None:
-        given = self.charset if isinstance(self.charset, Charset) else Charset(self.charset)
-        checked: dict[str, Any] = {
-            "charset": given,
-            "image_size": checks.integers("image_size", self.image_size, 2, 1, 4096),
-            "confidence": checks.choice("confidence", self.confidence, CONFIDENCES),
-            "mean": checks.numbers("mean", self.mean, 3, 0, 1),
-            "std": checks.numbers("std", self.std, 3, 0, 1, open_low=True),
-            "raw_images": checks.flag("raw_images", self.raw_images),
-            "ctc": checks.flag("ctc", self.ctc),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        if not isinstance(self.charset, Charset):
+            object.__setattr__(self, "charset", Charset(self.charset))
+        checks.set_field(self, "image_size", checks.integers, 2, 1, 4096)
+        checks.set_field(self, "confidence", checks.choice, CONFIDENCES)
+        checks.set_field(self, "mean", checks.numbers, 3, 0, 1)
+        checks.set_field(self, "std", checks.numbers, 3, 0, 1, open_low=True)
+        for name in ("raw_images", "ctc"):
+            checks.set_field(self, name, checks.flag)
 
     @property
     def characters(self) -> str:

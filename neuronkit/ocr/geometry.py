@@ -57,9 +57,8 @@ class TextBox:
             if len(polygon) < 3:
                 raise SpecError(f"got a polygon of {len(polygon)} corners; expected at least 3; leave it None")
             object.__setattr__(self, "polygon", polygon)
-        object.__setattr__(self, "confidence", probability("confidence", self.confidence))
-        if self.characters is not None:
-            object.__setattr__(self, "characters", checks.integer("characters", self.characters, 0, 1 << 31))
+        checks.set_field(self, "confidence", probability)
+        checks.set_field(self, "characters", checks.integer, 0, 1 << 31, optional=True)
 
     @property
     def outline(self) -> NDArray[np.float32]:
@@ -111,8 +110,8 @@ class Letterbox:
 
     def __post_init__(self) -> None:
         for name in ("source_size", "resized_size", "canvas_size"):
-            object.__setattr__(self, name, checks.integers(name, getattr(self, name), 2, 1, LONGEST_SIDE))
-        object.__setattr__(self, "scale", checks.number("scale", self.scale, 0.0, open_low=True))
+            checks.set_field(self, name, checks.integers, 2, 1, LONGEST_SIDE)
+        checks.set_field(self, "scale", checks.number, 0.0, open_low=True)
         if any(v > c for v, c in zip(self.valid_size, self.canvas_size, strict=True)):
             raise SpecError(
                 f"got canvas_size={self.canvas_size} (height, width); expected at least {self.valid_size}, "

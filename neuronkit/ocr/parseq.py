@@ -72,11 +72,10 @@ class ParseqProcessor(Settings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "charset", Charset.named(self.charset))
-        object.__setattr__(self, "image_size", checks.integers("image_size", self.image_size, 2, 1, 4096))
-        if self.tall_ratio is not None:
-            object.__setattr__(self, "tall_ratio", checks.number("tall_ratio", self.tall_ratio, 1, 1000))
-        object.__setattr__(self, "raw_images", checks.flag("raw_images", self.raw_images))
-        object.__setattr__(self, "extra_classes", checks.integer("extra_classes", self.extra_classes, 0, 100))
+        checks.set_field(self, "image_size", checks.integers, 2, 1, 4096)
+        checks.set_field(self, "tall_ratio", checks.number, 1, 1000, optional=True)
+        checks.set_field(self, "raw_images", checks.flag)
+        checks.set_field(self, "extra_classes", checks.integer, 0, 100)
 
     @property
     def num_classes(self) -> int:

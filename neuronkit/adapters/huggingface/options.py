@@ -71,16 +71,12 @@ class HuggingFaceOptions(ReadingOptions):
         self._check_normalization()
         highest = dict.fromkeys(("max_length", "source_length", "height", "width"), LONGEST) | {"num_beams": 64}
         for name, high in highest.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, checks.integer(name, value, 1, high, error=SpecError))
+            checks.set_field(self, name, checks.integer, 1, high, error=SpecError, optional=True)
         if self.prompt is not None:
             ids = checks.items("prompt", self.prompt, "ids", error=SpecError)
             prompt = checks.integers("prompt", ids, max(1, len(ids)), 0, 1 << 31, error=SpecError)
             object.__setattr__(self, "prompt", prompt)
-        if self.window is not None:
-            window = checks.integer("window", self.window, 2, LARGEST_WINDOW, error=SpecError)
-            object.__setattr__(self, "window", window)
+        checks.set_field(self, "window", checks.integer, 2, LARGEST_WINDOW, error=SpecError, optional=True)
 
     def _check_normalization(self) -> None:
         constants = {name: getattr(self, name) for name in ("image_mean", "image_std")}

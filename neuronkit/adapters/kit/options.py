@@ -31,7 +31,7 @@ class VisionOptions:
     raw_images: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "raw_images", checks.flag("raw_images", self.raw_images))
+        checks.set_field(self, "raw_images", checks.flag)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,7 @@ def check_sizes(options: Any, *names: str) -> None:
         SpecError: If one is something else.
     """
     for name in names:
-        value = getattr(options, name)
-        if value is not None:
-            object.__setattr__(options, name, checks.integer(name, value, 1, error=SpecError))
+        checks.set_field(options, name, checks.integer, 1, error=SpecError, optional=True)
 
 
 def smaller_canvas(height: int, width: int) -> tuple[int, int]:

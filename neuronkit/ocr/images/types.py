@@ -57,9 +57,9 @@ class ImagePage:
     rotation: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", checks.integer("index", self.index, 0))
-        object.__setattr__(self, "dpi", checks.number("dpi", self.dpi, 10, 2400))
-        object.__setattr__(self, "rotation", checks.choice("rotation", self.rotation, (0, 90, 180, 270)))
+        checks.set_field(self, "index", checks.integer, 0)
+        checks.set_field(self, "dpi", checks.number, 10, 2400)
+        checks.set_field(self, "rotation", checks.choice, (0, 90, 180, 270))
         if isinstance(self.source, ImagePage):
             raise ImageError(f"got source={describe(self.source)}; expected a file of pages; give its own source")
 

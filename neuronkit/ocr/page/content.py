@@ -74,13 +74,12 @@ class Page:
     dpi: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", checks.integers("size", self.size, 2, 0, LONGEST_SIDE))
-        object.__setattr__(self, "lines", all_of("lines", self.lines, Line))
+        checks.set_field(self, "size", checks.integers, 2, 0, LONGEST_SIDE)
+        checks.set_field(self, "lines", all_of, Line)
         for name in ("scale", "dpi"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, checks.number(name, getattr(self, name), 0, open_low=True))
-        object.__setattr__(self, "rotation", checks.choice("rotation", self.rotation, (0, 90, 180, 270)))
-        object.__setattr__(self, "warnings", all_of("warnings", self.warnings, str))
+            checks.set_field(self, name, checks.number, 0, open_low=True, optional=True)
+        checks.set_field(self, "rotation", checks.choice, (0, 90, 180, 270))
+        checks.set_field(self, "warnings", all_of, str)
 
     @property
     def words(self) -> list[Word]:

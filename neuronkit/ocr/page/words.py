@@ -47,7 +47,7 @@ class Word:
         if not isinstance(self.box, TextBox):
             raise SpecError(f"got box={checks.shown(self.box)}; expected a TextBox; give one")
         # In Python's own numbers, because JSON holds no others: recognisers give NumPy's too.
-        object.__setattr__(self, "confidence", probability("confidence", self.confidence))
+        checks.set_field(self, "confidence", probability)
         confidences = real_numbers(self.char_confidences)
         if confidences is None or confidences.ndim != 1 or not np.isfinite(confidences).all():
             raise SpecError(
@@ -85,7 +85,7 @@ class Line:
     words: tuple[Word, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "words", all_of("words", self.words, Word))
+        checks.set_field(self, "words", all_of, Word)
 
     @property
     def text(self) -> str:

@@ -41,7 +41,7 @@ class AppOptions:
             ("max_queued_requests", 1, 1 << 30),
             ("attempts", 1, 100),
         ):
-            object.__setattr__(self, name, checks.integer(name, getattr(self, name), low, high))
+            checks.set_field(self, name, checks.integer, low, high)
         for name, most, positive in (
             ("batch_wait_s", 60.0, False),
             ("num_cpus", 1024.0, False),
@@ -50,7 +50,7 @@ class AppOptions:
             ("drain_s", 86400.0, False),
             ("health_check_s", 3600.0, True),
         ):
-            object.__setattr__(self, name, checks.number(name, getattr(self, name), 0.0, most, open_low=positive))
+            checks.set_field(self, name, checks.number, 0.0, most, open_low=positive)
         if self.max_replicas < self.min_replicas:
             raise OptionError(
                 f"max_replicas={self.max_replicas} is less than min_replicas={self.min_replicas}; give at least that"
