@@ -30,6 +30,10 @@ def to_numpy(value: Any) -> NDArray[Any]:
             ) from error
     if not isinstance(value, np.ndarray):
         raise SpecError(f"got {checks.shown(value)}; expected a NumPy array or a tensor; convert it to one of them")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise SpecError(
+            "got an array with masked entries; expected numbers everywhere; fill them, such as array.filled(0)"
+        )
     # Subclasses behave differently: a matrix stays two-dimensional whatever is done to it.
     return np.asarray(value)
 

@@ -170,6 +170,9 @@ def image_pages(source: ImageLike, *, dpi: float = PDF_DPI, rotation: int = 0) -
     with _image_errors(source):
         if hasattr(source, "read") and not hasattr(source, "getexif"):
             source = source.read()  # type: ignore[union-attr]
+            if not isinstance(source, (bytes, bytearray, memoryview)):
+                # Text would be taken for a path.
+                raise TypeError(f"its read() gave {checks.shown(source)}; an image is opened with mode 'rb'")
         if isinstance(source, (bytearray, memoryview)):
             # Others may change before the last page is read.
             source = bytes(source)

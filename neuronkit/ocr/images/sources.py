@@ -68,7 +68,10 @@ def _flat(sources: Any, depth: int = 0) -> Iterator[ImageLike]:
         raise ImageError(
             f"got sources in lists of more than {_DEEPEST} levels; expected images and lists of them; give one list"
         )
-    if isinstance(sources, (str, os.PathLike)):
+    if isinstance(sources, str) and "://" in sources and not os.path.lexists(sources):
+        # As a path it would lose a slash. Reading it says what to do.
+        yield sources
+    elif isinstance(sources, (str, os.PathLike)):
         yield from _files(checks.path("sources", sources))
     elif (
         isinstance(sources, (bytes, bytearray, memoryview, ImagePage)) or hasattr(sources, "read") or _is_image(sources)

@@ -13,7 +13,14 @@ from neuronkit import checks
 from neuronkit.errors import NeuronKitError
 from neuronkit.ocr.images.sources import files_of, page_stream
 from neuronkit.ocr.page import Page
-from neuronkit.ocr.pipeline.folder import OWN_RESULT, READ_BEFORE, FolderReport, file_mark, made_folder
+from neuronkit.ocr.pipeline.folder import (
+    OWN_RESULT,
+    READ_BEFORE,
+    FolderReport,
+    check_result,
+    file_mark,
+    made_folder,
+)
 from neuronkit.ocr.writers import ending_of, save_pages
 from neuronkit.shown import shown
 
@@ -47,21 +54,25 @@ def read_files(
             continue
         # The result belongs to the file as it was before it was read: a change meanwhile is seen the next time.
         origin = record.origin(file)
-        if record.has(result, origin):
-            done.skipped[file] = READ_BEFORE
-            continue
         problems: list[str] = []
         try:
+            if record.has(result, origin):
+                done.skipped[file] = READ_BEFORE
+                continue
+            check_result(result)
             result.parent.mkdir(parents=True, exist_ok=True)
             save_pages(_noted(read(page_stream(file, **pages)), problems, report), result, format=format)
+            if not problems:
+                record.note(result, origin)
         except (NeuronKitError, OSError) as error:
             problems.append(str(error))
         if problems:
-            # Not kept: the next call tries again.
-            result.unlink(missing_ok=True)
+            # Not kept: the next call tries again. What is no file, and could not be replaced, stays.
+            with contextlib.suppress(OSError):
+                if result.is_file() and not result.is_symlink():
+                    result.unlink()
             done.failed[file] = "; ".join(problems)
         else:
-            record.note(result, origin)
             done.read.append(file)
     return done
 
@@ -72,9 +83,10 @@ class _Record:
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         self._folder, self._settings = folder, settings
         self._origins: dict[str, Any] = {}
-        if not (folder / RECORD).is_file():
+        if not os.path.lexists(folder / RECORD):
             return
-        for line in (folder / RECORD).read_text("utf-8", errors="replace").splitlines():
+        written = checks.input_file("record of earlier calls", folder / RECORD)
+        for line in written.read_text("utf-8", errors="replace").splitlines():
             # A process that was killed leaves half a line: its result is made again.
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 entry = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -173,6 +174,9 @@ def file_mark(path: Path) -> dict[str, int]:
 def _pages_done(result: Path, mark: dict[str, int]) -> int:
     """How many pages the file has whose result this is; 0 where there is none of the file as it is."""
     try:
+        # A named pipe would be waited for.
+        if not result.is_file():
+            return 0
         source = json.loads(result.read_text("utf-8"))["source"]
         same = {name: source[name] for name in ("bytes", "modified_ns")} == mark
         return int(source["pages"]) if same else 0
@@ -180,9 +184,16 @@ def _pages_done(result: Path, mark: dict[str, int]) -> int:
         return 0
 
 
+def check_result(path: Path) -> None:
+    """Raise OSError where a result would go through a link to a picture, which would be lost."""
+    if path.is_symlink() and is_image_file(path):
+        raise FileExistsError(errno.EEXIST, "a link to a picture is there", str(path))
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a whole file or none: a run that is stopped leaves no half a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_result(path)
     # Names of files need not be text; what is not, is written as "?".
     with replacing_file(path, sweep_first=False) as unfinished:
         unfinished.write_text(json.dumps(content, ensure_ascii=False), "utf-8", errors="replace")
