@@ -25,6 +25,7 @@ from neuronkit.capture import onnx
 from neuronkit.capture.exporting import export_graph
 from neuronkit.static import original
 from neuronkit.static.model import Foldable, as_static
+from neuronkit.static.shapes.replicas import Replicas
 from neuronkit.targets.xla import XlaGraph
 from neuronkit.threads.quiet import quiet
 from neuronkit.threads.turns import CAPTURE, Turns
@@ -413,6 +414,24 @@ def test_a_quiet_block_goes_before_filters_that_make_errors_of_warnings() -> Non
             warnings.warn("not shown", UserWarning, stacklevel=1)
         with pytest.raises(FutureWarning):
             warnings.warn("of another category", FutureWarning, stacklevel=1)
+
+
+def test_replicas_start_once_in_a_forked_process(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas = Replicas([torch.sigmoid] * 2, [IMAGES])
+    images = IMAGES.example()
+    # As in a forked process.
+    replicas._process = -1
+    start = replicas._start
+
+    def met() -> None:
+        meeting.here()
+        start()
+
+    monkeypatch.setattr(replicas, "_start", met)
+    found = meeting.run(lambda: replicas(images), lambda: replicas(images))
+    assert not meeting.overlapped
+    assert all(torch.equal(result, torch.sigmoid(images)) for result in found)
+    assert replicas._idle.qsize() == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

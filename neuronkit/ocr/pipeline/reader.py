@@ -151,8 +151,8 @@ class OCRPipeline:
         """Read images one after the other, holding only those at work.
 
         The next images are opened and searched for words while those before them are read. The detector runs in a
-        thread of its own, the recogniser in the caller's; neither is called twice at once. Where the recogniser's
-        `specs` fix its batch, words of up to four images share batches.
+        thread of its own, the recogniser in the caller's; one call of this calls neither twice at once, calls of
+        several threads do. Where the recogniser's `specs` fix its batch, words of up to four images share batches.
 
         Args:
             images: Any iterable of images, also an endless one; it is read a few images ahead. Should it raise an
