@@ -53,7 +53,8 @@ def steps(sizes_in: Ints, sizes_out: Ints, factor: float | None, offset: float) 
     if factor is not None:
         scales = np.full_like(scales, 1.0 / factor)
     if offset == 0 and _COPIES_EQUAL_SIZES:
-        scales[counts_in == counts_out] = 1
+        scales[counts_out == counts_in] = 1
+        scales[counts_out == 2 * counts_in] = 0.5
     found = [_steps(scale, count, offset) for scale, count in zip(scales.tolist(), counts_out.tolist())]
     rise, run, late, exact = np.array(found, dtype=np.int32).reshape(-1, 4).T.copy()
     return Steps(rise, run, late, exact.astype(np.bool_))
@@ -91,7 +92,7 @@ def _steps(scale: float, count: int, offset: float) -> tuple[int, int, int, bool
 
 
 def _copies_equal_sizes() -> bool:
-    """Whether this torch leaves a map as it is when its size stays, whatever the factor is."""
+    """Whether this torch copies a map whose size stays, and repeats one whose size doubles, whatever the factor is."""
     x = torch.arange(3.0).reshape(1, 1, 3, 1).expand(2, 3, 3, 4).contiguous()
     return bool((F.interpolate(x, scale_factor=(1.1, 1.0), mode="nearest") == x).all())
 

@@ -115,8 +115,8 @@ def _period(factor: float, offset: float) -> runtime.Period | None:
     """How the same reading recurs, by torch's float32 scale, for all outputs that there may be; None if it does not."""
     ratio = Fraction(factor).limit_denominator(_LONGEST)
     run, rise = ratio.numerator, ratio.denominator
-    # By a factor near 1 a small map keeps its size, and is copied.
-    if not 0 < run <= _LONGEST or 1 < factor < 1.5:
+    # By a factor a little above 1 or 2, a small map keeps or doubles its size, for which torch has rules of its own.
+    if not 0 < run <= _LONGEST or 1 < factor < 1.5 or 2 < factor < 2.5:
         return None
     sizes, outputs = np.arange(1, 16385), np.arange(16384 * run // rise)
     read = (2 * outputs + 1) * rise // (2 * run) if offset else outputs * rise // run
