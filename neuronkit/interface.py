@@ -79,7 +79,7 @@ class Interface:
             characters' or "minimum" over all positions.
         blank_id: Class that stands for no character, in models whose logits are read by CTC; None for others.
         keep_ratio: Whether the original's images keep their proportions, and are padded on the right.
-        further_ends: Tokens that end a sequence beside `eos_id`.
+        further_ends: Tokens that end a sequence besides `eos_id`.
 
     Raises:
         SpecError: If there is no such role, an id is not a whole number, or `characters` is not text.

@@ -214,7 +214,7 @@ class PaddedConformance(AdapterConformance):
     of different sizes, on which the original can run. `interface` says along which axes of an output how much is valid.
 
     Attributes:
-        paddings: What rows are padded with, beside what the example inputs hold there; images of bytes with 0 and 255.
+        paddings: What rows are padded with, besides what the example inputs hold there; images of bytes with 0 and 255.
 
     Examples:
         ```python

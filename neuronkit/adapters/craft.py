@@ -28,7 +28,7 @@ class CRAFTOptions(VisionOptions):
     Args:
         height: Of the canvas, in pixels.
         width: Of the canvas, in pixels.
-        features: Give the features beside the score maps, which nothing in this library reads: 13 times their bytes.
+        features: Give the features as well, which take 13 times the bytes of the score maps; nothing here reads them.
         raw_images: Take images as bytes, 0..255, and normalise them inside.
 
     Raises:

@@ -40,7 +40,7 @@ def build(
 
     Each is made in a process of its own, so that a crash or an error of one leaves the others alone. An artifact is
     written whole or not at all, and what the compilers gave is kept in a cache: called again, after a failure or
-    an interruption, it goes on where it stopped, and it makes anew only what has changed.
+    an interruption, it resumes where it stopped, and makes only what has changed anew.
 
     Args:
         file: A Python file that defines ``recipes``, a list of `Recipe`.

@@ -47,7 +47,7 @@ def accelerate(
 ) -> Any:
     """Compile what `model.generate` does, and put it in its place, on this one instance.
 
-    A call runs compiled where it has what was compiled: inputs that fit, in any number of rows, and beside them the
+    A call runs compiled where it has what was compiled: inputs that fit, in any number of rows, and besides them the
     arguments that `sizes` stands for (``max_new_tokens=12`` for ``max_length=12``) and settings at their defaults. All
     other calls go to the original, with a RuntimeWarning that says why. `model.generation_config` counts as it is now.
 

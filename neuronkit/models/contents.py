@@ -39,7 +39,7 @@ class Contents:
 
     Attributes:
         state: Tensors by their names in the model.
-        skipped: Names of entries beside them that are not tensors, and the class of each.
+        skipped: Names of further entries that are not tensors, and the class of each.
         settings: Architecture and charset by the names of `ARCHITECTURE` and `CHARSET_KEYS`, as the file gives them.
     """
 

@@ -50,7 +50,7 @@ class Target(ABC):
         chip: Its chip in `neuronkit.tables.hardware`, for `estimate`; None without published figures.
         rules: Whose operators it takes: "torch-neuron", "torch-xla", "torch-neuron-native", or "any" for TorchScript.
         is_neuron: Whether what it makes runs on Neuron devices.
-        refused_dtypes: Dtypes of inputs that its devices do not take, beside int64 and float64.
+        refused_dtypes: Dtypes of inputs that its devices do not take, besides int64 and float64.
     """
 
     name: ClassVar[str]

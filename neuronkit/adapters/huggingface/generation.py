@@ -75,7 +75,7 @@ def read_generation(model: Any, inputs: Mapping[str, Tensor], arguments: Mapping
     Args:
         model: A Hugging Face encoder–decoder in eval mode. It is run once; the release may change its attributes.
         inputs: One row of inputs, as `generate` takes them.
-        arguments: What `generate` is called with beside the inputs.
+        arguments: What `generate` is called with besides the inputs.
 
     Raises:
         SpecError: If a setting is not reproduced, naming it, a token is missing or outside the vocabulary, or the

@@ -94,6 +94,6 @@ class HuggingFaceOptions(ReadingOptions):
                 object.__setattr__(self, name, numbers)
 
     def arguments(self) -> dict[str, Any]:
-        """What `generate` is called with, for the same result, beside the inputs."""
+        """What `generate` is called with, for the same result, besides the inputs."""
         given = {"max_new_tokens": self.max_length, "num_beams": self.num_beams}
         return {name: value for name, value in given.items() if value is not None}

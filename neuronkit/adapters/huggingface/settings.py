@@ -32,7 +32,7 @@ _OF_WHISPER = frozenset([
     "no_timestamps_token_id", "max_initial_timestamp_index", "alignment_heads", "median_filter_width",
 ])
 # fmt: on
-# Values with which a setting does nothing, beside None, False and the release's default.
+# Values with which a setting does nothing, besides None, False and the release's default.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "num_beam_groups": (1,),
     "num_return_sequences": (1,),

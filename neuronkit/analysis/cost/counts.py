@@ -21,7 +21,7 @@ class OperatorCount:
     Attributes:
         calls: How many.
         flops: Of its matrix products and convolutions, 2 for each multiplication and addition; 0 for other operators.
-        activation_bytes: What it reads and writes beside weights, if nothing is fused.
+        activation_bytes: What it reads and writes besides weights, if nothing is fused.
     """
 
     calls: int = 0
@@ -74,7 +74,7 @@ class GraphCount:
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes that operators read and write beside weights, if nothing is fused."""
+        """Bytes that operators read and write besides weights, if nothing is fused."""
         return sum(operator.activation_bytes for operator in self.operators.values())
 
 

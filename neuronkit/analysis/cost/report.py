@@ -120,7 +120,7 @@ class CostReport(Report):
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes that the operators of a call read and write beside weights, if nothing is fused.
+        """Bytes that the operators of a call read and write besides weights, if nothing is fused.
 
         No bound uses it: a compiler that fuses moves far less.
         """

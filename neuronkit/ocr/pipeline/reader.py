@@ -208,7 +208,7 @@ class OCRPipeline:
     def read_folder(
         self, folder: str | os.PathLike[str], output: str | os.PathLike[str], *, pattern: str = "**/*"
     ) -> FolderReport:
-        """Read all images of a folder into JSON files, going on where an earlier call stopped.
+        """Read all images of a folder into JSON files, resuming where an earlier call stopped.
 
         Args:
             folder: Where the images are. Every regular file in it counts whose ending or content is that of an image.
@@ -237,7 +237,7 @@ class OCRPipeline:
         rotation: int = 0,
         progress: Callable[[Page], None] | None = None,
     ) -> FolderReport:
-        """Read files into a folder, each into a file of its own, going on where an earlier call stopped.
+        """Read files into a folder, each into a file of its own, resuming where an earlier call stopped.
 
         A file is read again when it has changed since its result was made, or when `pages`, `dpi` or `rotation` are
         others: ``.neuronkit-read.jsonl`` in the folder says of what each result was made. It does not name the models:

@@ -34,7 +34,7 @@ class PDFFile:
         return self._object(content.encode("ascii"), number)
 
     def add_stream(self, entries: str, data: bytes, number: int | None = None, *, compress: bool = True) -> int:
-        """Write a stream, whose dictionary has `entries` beside length and filter; give its number."""
+        """Write a stream, whose dictionary has `entries` besides length and filter; give its number."""
         if compress:
             entries, data = f"{entries} /Filter /FlateDecode", zlib.compress(data)
         head = f"<< {entries} /Length {len(data)} >>\nstream\n".encode("ascii")

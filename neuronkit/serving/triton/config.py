@@ -150,7 +150,7 @@ def _ports(ports: Sequence[Port], *, ragged: bool = False) -> str:
 
 
 def _port(port: Port, *, ragged: bool) -> str:
-    # Triton requires a dimension beside the batch; it takes one away, or adds it, where the graph has none.
+    # Triton requires a dimension besides the batch; it takes one away, or adds it, where the graph has none.
     dims = ", ".join(map(str, port.dims)) or "1"
     text = f"name: {json.dumps(port.name)} data_type: {port.data_type} dims: [ {dims} ]"
     if not port.dims:

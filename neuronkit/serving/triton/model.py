@@ -170,7 +170,7 @@ def end_with_parent(parent: int, interval_s: float = 1.0) -> None:
 
 
 class Metrics:
-    """What neuronkit counts, beside Triton's own metrics on the same page."""
+    """What neuronkit counts, besides Triton's own metrics on the same page."""
 
     def __init__(self, model: Any, args: dict[str, str]) -> None:
         from neuronkit.serving.triton.metering import DESCRIPTIONS

@@ -48,7 +48,7 @@ def static_greedy_decoder(
             called again for rows that have not settled, "windowed" a window of positions a call, for long outputs.
             "auto" takes "fixed_point" for the first protocol, whose every call computes all positions anyway, and
             "stepwise" for the second, which cannot compute them at once; compiled for a Neuron target, "fused" for the
-            first. "windowed" needs a module that offers caches beside ``logits``, and "stepwise" uses them: an
+            first. "windowed" needs a module that offers caches besides ``logits``, and "stepwise" uses them: an
             attribute ``prefix``, ``prefill(memory)`` and ``advance(tokens, position, cache, context)``, as
             `neuronkit.static.decoding.methods.stepwise` says.
         window: Positions of a call of method "windowed", 2 to 1024; None: 16.

@@ -1,7 +1,7 @@
 """exact_padding(): a convolutional network on a padded canvas computes what it would compute on the image alone.
 
 The network is traced (`trace`), and rewritten call by call (`rewrite`): a rule for each operator (`rules`) says
-what it becomes, in terms of the sizes (`sizes`) of its values (`values`). What the new graph computes beside the
+what it becomes, in terms of the sizes (`sizes`) of its values (`values`). What the new graph computes besides the
 network's own operators stands in `runtime` and `matrices`. docs/adding-a-rule.md shows how to add a rule.
 """
 

@@ -1,4 +1,4 @@
-"""What an exact graph computes beside the network's own operators: masks and masked statistics.
+"""What an exact graph computes besides the network's own operators: masks and masked statistics.
 
 Plain functions of tensors, without a branch on a value, made of operators that every target takes. `valid` is a
 (N, L) bool tensor: which of the L entries along a dimension are valid, for each row.

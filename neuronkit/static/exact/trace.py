@@ -222,7 +222,7 @@ def trace(module: nn.Module, leaves: tuple[type[nn.Module], ...] = ()) -> Traced
 
     Args:
         module: Called with images.
-        leaves: Classes of modules whose own forward is not looked into, beside those of torch.
+        leaves: Classes of modules whose own forward is not looked into, besides those of torch.
 
     Raises:
         SpecError: If Python needs a value of the input to go on.

@@ -1,7 +1,7 @@
 """One position a call: for decoders too large to unroll, and for those that cannot compute all positions at once.
 
 With caches, what earlier positions gave stays in a buffer, and a call computes the new ones alone.
-A decoder may offer, beside ``logits``:
+A decoder may offer, besides ``logits``:
 
 - ``prefill(memory)`` → context (N, S, K), which serves every call, and prefix (N, M, E), what M positions before BOS
   wrote, M at least 1. ``prefix`` says how many of them count.
