@@ -6,8 +6,8 @@
   next state, a tensor or a tuple of tensors with N rows each. Where the state begins the same for every memory, its
   first packed entry 1 and the others 0, an attribute ``state``, the `TensorSpec` of a packed row, spares a graph.
 - ``run(tokens, kind, memory)`` besides ``logits``, in adapters: passes of several kinds over all positions. `GUESS`
-  sees BOS alone, `CAUSAL` is ``logits``, `REFINE` sees every token but the one it predicts, up to the first EOS. The kind is
-  a (1,) int32 tensor where one graph serves them all, else a number.
+  sees BOS alone, `CAUSAL` is ``logits``, `REFINE` sees every token but the one it predicts, up to the first EOS. The
+  kind is a (1,) int32 tensor where one graph serves them all, else a number.
 - ``prefix``, ``prefill`` and ``advance`` besides ``logits``: new positions alone, with caches; see `stepwise`.
 - Besides ``logits`` or ``run``, where there are: ``classes``, the number of ids that are predicted, which the graph of
   method "fused" holds others' tokens to; and ``prepare(memory)``, what the passes of one graph share of it.
