@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import pickle
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from neuronkit import compile_for_inferentia, make_static
+from neuronkit import Buckets, FixedShape, compile_for_inferentia, make_static
 from neuronkit.adapters.craft import CRAFTOptions
 from neuronkit.errors import ImageError, OptionError, SpecError
 from neuronkit.models import CRAFT, PARSeq
@@ -195,10 +196,21 @@ def forms():
     static = make_static(craft, options=CRAFTOptions(64, 96)), make_static(parseq)
     processors = CraftProcessor(canvas=(64, 96)), ParseqProcessor(CHARSET)
     compiled = tuple(compile_for_inferentia(s, target="cpu", processor=p) for s, p in zip(static, processors))
-    return {"dynamic": (craft, parseq), "static": static, "compiled": compiled}
+    wrapped = {
+        "copies": lambda model: model.replicate(2),
+        "any size": FixedShape,
+        "one of several": lambda model: Buckets({model.specs[0].shape: model}),
+        "method": lambda model: model.forward,
+        "partial": lambda model: functools.partial(FixedShape(model)),
+    }
+    found = {name: tuple(map(wrap, compiled)) for name, wrap in wrapped.items()}
+    return {"dynamic": (craft, parseq), "static": static, "compiled": compiled, **found}
 
 
-@pytest.mark.parametrize("form", ["dynamic", "static", "compiled"])
+FORMS = ["dynamic", "static", "compiled", "copies", "any size", "one of several", "method", "partial"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_exchanged_models_are_named(forms, form) -> None:
     detector, recognizer = forms[form]
     reader(detector, recognizer)
@@ -208,7 +220,7 @@ def test_exchanged_models_are_named(forms, form) -> None:
         reader(detector, detector)
 
 
-@pytest.mark.parametrize("form", ["dynamic", "static", "compiled"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("charset", "said"),
     [

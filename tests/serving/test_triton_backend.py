@@ -277,8 +277,8 @@ def test_where_a_batch_fails_the_request_at_fault_is_found(tmp_path: Path, caplo
     served = load_served(home, max_pixels=1)
     values = [np.full((1, 3), value, np.float32) for value in (1, -99, 2)]
     first, wrong, last = served.answer([asked({"x": value}) for value in values])
-    assert isinstance(wrong, Exception)
-    assert "index" in str(wrong)
+    assert isinstance(wrong, SpecError)
+    assert "not in its table" in str(wrong)
     assert [answer["output_0"].tolist() for answer in (first, last)] == [[[1] * 3], [[2] * 3]]  # type: ignore[index]
     assert "each is run alone" in caplog.text
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -19,7 +21,13 @@ from neuronkit.ocr.pipeline.calls import ModelCall
 from neuronkit.ocr.processors import PROCESSORS, check_processor
 from neuronkit.specs import TensorSpec
 from neuronkit.static.original import unwrap
+from neuronkit.static.shapes.buckets import Buckets
+from neuronkit.static.shapes.fixed import FixedShape
+from neuronkit.static.shapes.replicas import Replicas
+from neuronkit.static.shapes.tiled import Tiled
 
+# What each of them calls.
+_WRAPPERS = {FixedShape: "fn", Tiled: "tile", partial: "func", MethodType: "__self__"}
 _FAMILY_ROLES = {"craft": DETECTOR, "huggingface": SEQ2SEQ}
 
 
@@ -70,7 +78,7 @@ def _fit(given: Any, model: ModelCall) -> Any:
 
 
 def _describe(model: ModelCall, processor: Any) -> _Described:
-    function = model.function
+    function = _model_within(model.function)
     # Anything with a name and a shape is a spec; one without a dtype takes what the processor gives.
     dtype = "uint8" if processor.raw_images else "float32"
     specs = tuple(TensorSpec(s.name, tuple(s.shape), model.dtype(i) or dtype) for i, s in enumerate(model.specs))
@@ -79,6 +87,21 @@ def _describe(model: ModelCall, processor: Any) -> _Described:
         interface = _interface_of(function) if isinstance(function, nn.Module) else Interface()
     outputs = tuple(getattr(function, "output_specs", None) or ())
     return _Described(interface, specs, outputs, getattr(function, "charset", None))
+
+
+def _model_within(function: Any) -> Any:
+    """The model that a wrapper calls, which knows what it reads; of several shapes the first."""
+    while True:
+        if isinstance(function, Replicas):
+            inner = function._origin or function._fixed[0]
+        elif isinstance(function, Buckets):
+            inner = next(iter(function.buckets.values()))
+        else:
+            name = next((name for kind, name in _WRAPPERS.items() if isinstance(function, kind)), None)
+            inner = getattr(function, name) if name else None
+        if inner is None:
+            return function
+        function = inner
 
 
 def _interface_of(module: nn.Module) -> Interface:
@@ -96,7 +119,8 @@ def _interface_of(module: nn.Module) -> Interface:
 
 def _find(given: Any, model: ModelCall) -> Any:
     """Take the processor that was given, or the model's own."""
-    processor = getattr(model.function, "processor", None) if given is None else given
+    own = getattr(model.function, "processor", None) or getattr(_model_within(model.function), "processor", None)
+    processor = own if given is None else given
     if processor is None:
         example = "CraftProcessor()" if model.name == DETECTOR else "ParseqProcessor(charset=...)"
         raise OptionError(
