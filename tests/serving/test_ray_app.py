@@ -29,6 +29,7 @@ from neuronkit.ocr import OCRPipeline
 from neuronkit.ocr.writers import page_text
 from neuronkit.serving.ray import build_app
 from neuronkit.serving.triton.server import free_ports
+from tests.pictures import encode
 
 from ..ocr.documents import check_json  # noqa: TID252  # tests are no installed package
 from .ray_cluster import (
@@ -38,7 +39,6 @@ from .ray_cluster import (
     assert_same_page,
     broken,
     cluster,
-    encode,
     in_the_end,
     processes,
     save_artifacts,
