@@ -336,7 +336,7 @@ def test_features_of_a_detector_in_two_threads_are_its_own(meeting: Meeting) -> 
 
 
 @pytest.fixture
-def steps(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> Any:
+def steps(meeting: Meeting, monkeypatch: pytest.MonkeyPatch, method: str) -> Any:
     """A Hugging Face model that decodes step by step; threads meet in a step."""
     pytest.importorskip("transformers")
     from neuronkit.adapters.huggingface.cached import CachedDecode
@@ -349,13 +349,14 @@ def steps(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> Any:
             meeting.here()
         return compute(self, *given, **named)
 
-    options = neuronkit.HuggingFaceOptions(method="stepwise")
+    options = neuronkit.HuggingFaceOptions(method=method)
     static = neuronkit.make_static(lively(marian(0), 2.0), options=options)
     monkeypatch.setattr(CachedDecode, "compute", met)
     return static
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("method", ["stepwise", "windowed"])
 def test_steps_of_two_threads_take_turns(meeting: Meeting, steps: Any) -> None:
     inputs = [steps.example_inputs(seed) for seed in range(2)]
     with torch.no_grad():
@@ -368,6 +369,7 @@ def test_steps_of_two_threads_take_turns(meeting: Meeting, steps: Any) -> None:
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize("method", ["stepwise"])
 def test_graphs_made_while_another_thread_decodes_spell_attention_out(meeting: Meeting, steps: Any) -> None:
     decode = torch.no_grad()(lambda: steps(*steps.example_inputs()))
     _, graphs = meeting.run(decode, steps.graphs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,18 +234,6 @@ def test_attention_is_spelled_out_in_the_graphs_and_stays_as_it_is_in_the_model(
     report = neuronkit.analyze(neuronkit.make_static(model), target="inf1")
     assert "aten::scaled_dot_product_attention" not in report.counts
     assert (model.encoder.config._attn_implementation, model.decoder.config._attn_implementation) == before
-
-
-@pytest.mark.parametrize("method", ["stepwise", "windowed"])
-def test_threads_decode_with_one_model(method: str) -> None:
-    static = neuronkit.make_static(lively(trocr(0), 2.0, 16.0), options=HuggingFaceOptions(method=method))
-    inputs = [static.example_inputs(seed=seed) for seed in range(16)]
-    with torch.no_grad():
-        expected = [static(*given) for given in inputs]
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(torch.no_grad()(lambda given: static(*given)), inputs * 2))
-    for one, other in zip(found, expected * 2, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
 def test_follows_the_weights_and_new_modules() -> None:
