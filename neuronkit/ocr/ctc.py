@@ -16,7 +16,14 @@ from neuronkit.errors import OptionError, SpecError
 from neuronkit.ocr._arrays import to_float
 from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
-from neuronkit.ocr.parseq import ParseqProcessor, Recognition, check_tokens, most_likely, tokens_and_probabilities
+from neuronkit.ocr.parseq import (
+    ParseqProcessor,
+    Recognition,
+    check_tokens,
+    checked_probabilities,
+    most_likely,
+    tokens_and_probabilities,
+)
 
 
 @dataclass(frozen=True)
@@ -153,14 +160,10 @@ class CtcProcessor(ParseqProcessor):
                     f"expected (N, T, {len(charset) + 1}); transpose (T, N, C) first"
                 )
             ids, probabilities = most_likely(scores)
-        if not np.isfinite(probabilities).all():
-            raise SpecError(
-                "got logits that are NaN or infinite; expected finite ones; check the recogniser's weights, and its "
-                "precision if it runs in half precision"
-            )
         for index, row in enumerate(ids):
             check_tokens(row, len(charset), index)
-        return [_read(row, p, charset) for row, p in zip(ids.tolist(), probabilities.astype(np.float64), strict=True)]
+        counted = [checked_probabilities(row.astype(np.float64), index) for index, row in enumerate(probabilities)]
+        return [_read(row, p, charset) for row, p in zip(ids.tolist(), counted, strict=True)]
 
 
 def collapse(ids: Iterable[int], blank: int = 0) -> list[int]:

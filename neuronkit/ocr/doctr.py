@@ -17,7 +17,7 @@ from neuronkit.ocr.charset import Charset
 from neuronkit.ocr.ctc import best_path
 from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
-from neuronkit.ocr.parseq import Recognition, check_tokens, most_likely, tokens_and_probabilities
+from neuronkit.ocr.parseq import Recognition, check_tokens, checked_probabilities, most_likely, tokens_and_probabilities
 
 MEAN = (0.694, 0.695, 0.693)
 STD = (0.299, 0.296, 0.301)
@@ -131,12 +131,11 @@ class DoctrProcessor(Settings):
         return self._words(*most_likely(scores))
 
     def _words(self, ids: NDArray[np.intp], probabilities: NDArray[Any]) -> list[Recognition]:
-        if not np.isfinite(probabilities).all():
-            raise SpecError("got logits that are NaN or infinite; expected finite ones; check the model's weights")
+        counted = [checked_probabilities(row, index) for index, row in enumerate(probabilities)]
         if self.ctc:
-            return [self._read_path(row, p) for row, p in zip(ids.tolist(), probabilities, strict=True)]
+            return [self._read_path(row, p) for row, p in zip(ids.tolist(), counted, strict=True)]
         symbols = [*self.characters, _END, "<sos>", "<pad>"]
-        return [self._read("".join(symbols[i] for i in row), p) for row, p in zip(ids, probabilities, strict=True)]
+        return [self._read("".join(symbols[i] for i in row), p) for row, p in zip(ids, counted, strict=True)]
 
     def _scaled(self, crop: ImageLike) -> NDArray[np.uint8]:
         from PIL import Image

@@ -18,6 +18,8 @@ from neuronkit.ocr.images import ImageLike, as_batch, load_pixels
 from neuronkit.ocr.images.normalization import Normalization
 
 NORMALIZATION = Normalization(255.0, (0.5,) * 3, (0.5,) * 3)
+# By so much a probability in bfloat16 may be above 1.
+_ROUNDING = 2.0**-6
 
 
 @dataclass(frozen=True)
@@ -232,15 +234,29 @@ def check_tokens(ids: NDArray[np.intp], count: int, index: int) -> None:
         )
 
 
+def checked_probabilities(given: NDArray[Any], index: int) -> NDArray[Any]:
+    """The probabilities of a word, (T,); those that rounding has put above 1 as 1.
+
+    Raises:
+        SpecError: If one is NaN, or none of 0 to 1.
+    """
+    if not np.isfinite(given).all():
+        raise SpecError(
+            f"got logits of word {index} that are NaN or infinite at position {int(np.argmin(np.isfinite(given)))}; "
+            "expected finite ones; check the recogniser's weights, and its precision if it runs in half precision"
+        )
+    wrong = given[(given < 0) | (given > 1 + _ROUNDING)]
+    if len(wrong):
+        raise SpecError(
+            f"got {wrong[0]:g} as a probability in word {index}; expected 0 to 1; give logits alone, or tokens and "
+            "their probabilities"
+        )
+    return np.minimum(given, 1)
+
+
 def _read(ids: NDArray[np.intp], probabilities: NDArray[Any], charset: Charset, index: int) -> Recognition:
     ends = np.flatnonzero(ids == charset.eos_id)
     length = int(ends[0]) if len(ends) else len(ids)
     check_tokens(ids[:length], len(charset), index)
-    counted = probabilities[: length + 1].astype(np.float64)
-    if not np.isfinite(counted).all():
-        raise SpecError(
-            f"got logits of word {index} that are NaN or infinite at position "
-            f"{int(np.argmin(np.isfinite(counted)))}; expected finite ones; check the recogniser's weights, and its "
-            "precision if it runs in half precision"
-        )
+    counted = checked_probabilities(probabilities[: length + 1].astype(np.float64), index)
     return Recognition(charset.decode(ids[:length].tolist()), float(counted.prod()), tuple(counted[:length].tolist()))

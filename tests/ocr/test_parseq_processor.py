@@ -175,6 +175,12 @@ def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed) -> None:
 
 
 @pytest.mark.parametrize("cls", [ParseqProcessor, CtcProcessor])
+def test_rounded_probabilities_give_a_confidence_of_at_most_one(cls) -> None:
+    (result,) = cls("abcd").postprocess((np.array([[1, 0]]), np.full((1, 2), 1.004)))
+    assert (result.confidence, result.char_confidences) == (1.0, (1.0,))
+
+
+@pytest.mark.parametrize("cls", [ParseqProcessor, CtcProcessor])
 @pytest.mark.parametrize(
     ("tokens", "probabilities", "said"),
     [
@@ -183,6 +189,8 @@ def test_tokens_and_probabilities_are_read_like_their_logits(cls, seed) -> None:
         (np.ones((1, 2)), np.ones((1, 2)), "expected whole numbers"),
         (np.ones((1, 2), int), np.ones((1, 3)), "as many probabilities"),
         (np.ones((1, 2), int), np.full((1, 2), np.nan), "NaN or infinite"),
+        (np.ones((1, 2), int), np.full((1, 2), 2.0), "got 2 as a probability in word 0; expected 0 to 1"),
+        (np.ones((1, 2), int), np.full((1, 2), -0.5), "got -0.5 as a probability"),
         (np.ones(2, int), np.ones(2), "expected whole numbers"),
     ],
 )
