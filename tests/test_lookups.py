@@ -147,3 +147,15 @@ def test_manifests_with_other_columns_are_damaged(columns: dict[str, Any], tmp_p
 def test_examples_for_comparing_lie_in_the_tables() -> None:
     model = compiled(layout, IDS, BOXES)
     assert neuronkit.compare_models([model, model]).passed
+
+
+@pytest.mark.parametrize("target", ["cpu", "onnx"])
+def test_widths_of_boxes_are_traced_with_numbers_such_as_the_callers(target: str) -> None:
+    """Of random numbers, one less another is -1, which no table has."""
+    if target != "cpu":
+        pytest.importorskip("onnxruntime")
+    boxes = torch.tensor([[[1, 2, 5, 4]] * 5] * 2)
+    model = Reads(lambda table, boxes: table(boxes[..., 2:] - boxes[..., :2]))
+    found = compile_for_inferentia(model, (boxes,), target=target)
+    boxes[..., 2] = 10
+    assert torch.equal(found(boxes), model(boxes))

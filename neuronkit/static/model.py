@@ -275,7 +275,8 @@ class PlainModel(StaticModel):
         named = enumerate(inputs)
         specs = [x if isinstance(x, TensorSpec) else TensorSpec.of(f"input_{i}", x) for i, x in named]
         # A model may have examples of its own that it can run on, such as sizes within its canvas.
-        super().__init__(model, getattr(unwrap(model), "with_examples", tuple)(specs))
+        examples = getattr(unwrap(model), "with_examples", tuple)(specs)
+        super().__init__(model, [_in_domain(spec, given) for spec, given in zip(examples, inputs)])
         self._given = tuple(inputs)
 
     def example_inputs(self, seed: int = 0) -> tuple[Tensor, ...]:
@@ -320,6 +321,17 @@ class PlainModel(StaticModel):
 
     def run_original(self, source: nn.Module, *inputs: Tensor) -> Any:
         return source(*inputs)
+
+
+def _in_domain(spec: TensorSpec, given: Tensor | TensorSpec) -> TensorSpec:
+    """A spec whose examples are whole numbers such as the caller's: others may lie outside a model's tables."""
+    if not isinstance(given, Tensor) or given.is_meta or spec.fill is not None or not given.numel():
+        return spec
+    if spec.dtype not in ("int8", "int16", "int32", "int64"):
+        return spec
+    first = int(given.flatten()[0])
+    # Specs keep it as a float.
+    return TensorSpec(spec.name, spec.shape, spec.dtype, fill=first) if abs(first) < 1 << 53 else spec
 
 
 def as_static(
