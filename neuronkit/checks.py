@@ -108,9 +108,15 @@ def numbers(
 
 
 def items(
-    name: str, value: Any, what: str, *, most: int = 1_000_000, error: type[NeuronKitError] = OptionError
+    name: str,
+    value: Any,
+    what: str,
+    *,
+    least: int = 0,
+    most: int = 1_000_000,
+    error: type[NeuronKitError] = OptionError,
 ) -> list[Any]:
-    """Return the items of any iterable but text and mappings, at most `most`; `what` says what they are to be."""
+    """Return the items of any iterable but text and mappings, `least` to `most`; `what` says what they are to be."""
     try:
         found = None if issubclass(type(value), (str, bytes, dict)) else list(islice(iter(value), most + 1))
     except TypeError:  # Not iterable, as arrays without dimensions are.
@@ -119,6 +125,8 @@ def items(
         raise error(f"got {name}={shown(value)}; expected a sequence of {what}; give a list or a tuple of them")
     if len(found) > most:
         raise error(f"got {name}={shown(value)}; expected at most {most} {what}; give fewer at a time")
+    if len(found) < least:
+        raise error(f"got {name}={shown(value)}; expected {what}, at least {least}; give more")
     return found
 
 

@@ -183,6 +183,25 @@ def test_temporary_directories_of_killed_processes_are_swept(tmp_path: Path, mon
     assert os.listdir(tmp_path) == []
 
 
+def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that begins to write at that moment takes it for abandoned."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    plain, opened = os.open, []
+
+    def swept(path: Any, *args: Any, **named: Any) -> int:
+        opened.append(path)
+        if len(opened) == 1:
+            sweep([tmp_path / "neuronkit-trial"])
+        return plain(path, *args, **named)
+
+    monkeypatch.setattr("os.open", swept)
+    with temporary_directory("trial") as work:
+        assert list(tmp_path.iterdir()) == [work]
+    assert opened[0] != work
+
+
 # Digests.
 
 

@@ -83,8 +83,9 @@ def accelerate(
     canvas_size = checks.integer("canvas_size", canvas_size, 4 * STRIDE)
     rows = batch_sizes(checks.integer("batch_size", batch_size, 1))
     sides = sorted({canvas_size // part for part in (4, 2, 1)})
-    found = checks.items("canvases", [(side, side) for side in sides] if canvases is None else canvases, "sizes")
-    read = checks.items("widths", WIDTHS if widths is None else widths, "numbers of pixels")
+    squares = [(side, side) for side in sides]
+    found = checks.items("canvases", squares if canvases is None else canvases, "sizes", least=1)
+    read = checks.items("widths", WIDTHS if widths is None else widths, "numbers of pixels", least=1)
     settings: Any = {"options": options, "op_whitelist": op_whitelist, "verify": verify, "progress": progress}
     compile_ = partial(compile_for_inferentia, target=target, **settings)
     stand_ins: dict[str, StandIn] = {}

@@ -121,7 +121,7 @@ def compiled_models(
     """
     if given is None:
         return [compile_(static) for static in statics]
-    models = [given] if isinstance(given, CompiledModel) else checks.items(name, given, "compiled models")
+    models = [given] if isinstance(given, CompiledModel) else checks.items(name, given, "compiled models", least=1)
     weights = hash_tensors(statics[0].source.state_dict())
     inputs = [spec.name for spec in statics[0].specs]
     for model in models:

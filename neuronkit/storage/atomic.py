@@ -167,9 +167,12 @@ def _locked(path: Path, *, directory: bool, mode: int = 0o777) -> Iterator[Path]
             work.mkdir(mode)
         else:
             work.touch(exist_ok=False)
-        handle = os.open(work, os.O_RDONLY)
+        # Before it is locked, another process may take it for abandoned, and remove it.
         try:
-            # Before it was locked, another process could take it for abandoned.
+            handle = os.open(work, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
             if _lock(handle) and _is_at(handle, work):
                 yield work
                 return

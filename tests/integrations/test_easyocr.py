@@ -118,6 +118,8 @@ def test_what_cannot_be_compiled_is_refused(plain: Any, compiled: Any) -> None:
         other.recognizer = torch.ao.quantization.quantize_dynamic(plain.recognizer)
     with pytest.raises(OptionError, match=r"got a recognizer with quantised modules .*quantize=False"):
         easyocr.accelerate(other)
+    with pytest.raises(OptionError, match=r"got canvases=\[\]; expected sizes, at least 1"):
+        easyocr.accelerate(plain, canvases=[])
     other.recognizer = Other()
     with pytest.raises(OptionError, match="with the recogniser Other; expected EasyOCR's generation 1 or 2"):
         easyocr.accelerate(other)
