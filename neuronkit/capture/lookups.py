@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from neuronkit.capture.products import base_name
 _KEEPING = {"_to_copy", "alias", "clone", "contiguous", "detach", "expand", "lift_fresh", "slice", "view"}
 _MOVING = {"permute", "reshape", "squeeze", "t", "transpose", "unsqueeze", "view", "_reshape_alias", "_unsafe_view"}
 _WHOLE = (torch.int32, torch.int64)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ def find_lookups(module: nn.Module, inputs: Sequence[Tensor]) -> Mapping[tuple[i
     # One tensor may be given for two inputs.
     inputs = [x.detach() for x in inputs]
     lookups = _Lookups(inputs)
-    # A model that cannot be watched runs all the same; then its graph alone finds numbers out of range.
-    with contextlib.suppress(Exception), torch.no_grad(), lookups:
-        module(*inputs)
+    try:
+        with torch.no_grad(), lookups:
+            module(*inputs)
+    except Exception:  # Compiling raises what is wrong with the model; one that cannot be watched runs all the same.
+        _log.debug(
+            "the numbers that %s looks up are not checked before its graph", type(module).__name__, exc_info=True
+        )
     return lookups.found

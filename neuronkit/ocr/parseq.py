@@ -238,7 +238,7 @@ def checked_probabilities(given: NDArray[Any], index: int) -> NDArray[Any]:
     """The probabilities of a word, (T,); those that rounding has put above 1 as 1.
 
     Raises:
-        SpecError: If one is NaN, or none of 0 to 1.
+        SpecError: If one is NaN, infinite or outside 0 to 1.
     """
     if not np.isfinite(given).all():
         raise SpecError(

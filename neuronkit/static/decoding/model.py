@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,17 +126,17 @@ class DecodingModel(StaticModel):
         """The graph module that takes `specs` and gives the memory, one float tensor; None: the input is the memory."""
         return None
 
+    @abstractmethod
     def decoder(self, source: nn.Module) -> Any:
         """The decoder, in one of the protocols of `neuronkit.static.decoding.protocols`."""
-        raise NotImplementedError
 
     def stepper(self, source: nn.Module, decoder: Any) -> Any:
         """The decoder in the step protocol."""
         return decoder if hasattr(decoder, "step") else LogitsStep(decoder, self.steps)
 
+    @abstractmethod
     def memory_example(self) -> Tensor:
         """A memory of the fixed batch, on the model's device; its values do not matter."""
-        raise NotImplementedError
 
     def for_target(self, *, is_neuron: bool) -> DecodingModel:
         """The model as a target compiles it: method "auto" is "fused" on Neuron devices, where the decoder can.
